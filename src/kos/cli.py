@@ -1,0 +1,80 @@
+"""The command line: assembles what each capability's `commands.py` offers.
+
+A `commands.py` has a table `COMMANDS` from the words of a command ("tenant create") to its function.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+import click
+import typer
+
+from kos.errors import DONE, FAILED, WRONG_USE, KosError
+
+CAPABILITIES = ("topology", "tenancy", "knowledge", "workload", "tour")
+
+NOUNS = {
+    "tenant": "Tenants: make, list, show, export, import.",
+    "sample": "Real data to try things with.",
+    "objects": "Objects in object storage: collect what nothing refers to, and hold what must stay.",
+    "workload": "A live load that accounts for every acknowledged write.",
+}
+
+EPILOG = "Exit codes: 0 done, 1 failed, 2 wrong use, 3 refused by a check."
+
+
+def commands() -> dict[str, Callable[..., Any]]:
+    """Every command by its words."""
+    found: dict[str, Callable[..., Any]] = {}
+    for capability in CAPABILITIES:
+        found |= import_module(f"kos.{capability}.commands").COMMANDS
+    return found
+
+
+def build() -> typer.Typer:
+    """The whole command line."""
+    root = typer.Typer(
+        name="kos",
+        help="Persistence operations for multi-tenant products.",
+        epilog=EPILOG,
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+    nouns: dict[str, typer.Typer] = {}
+    for words, function in commands().items():
+        *noun, verb = words.split()
+        app = root
+        if noun:
+            app = nouns.setdefault(noun[0], typer.Typer(help=NOUNS[noun[0]], no_args_is_help=True))
+        app.command(verb)(function)
+    for name, app in nouns.items():
+        root.add_typer(app, name=name)
+    return root
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run one command and exit with its documented code."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    sys.exit(run(arguments))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command; returns its exit code."""
+    from kos.console import report
+
+    try:
+        result = typer.main.get_command(build()).main(args=arguments, prog_name="kos", standalone_mode=False)
+    except KosError as error:
+        report(error, as_json="--json" in arguments)
+        return error.exit_code
+    except click.ClickException as error:
+        error.show()
+        return WRONG_USE
+    except (click.Abort, KeyboardInterrupt):
+        return FAILED
+    return result if isinstance(result, int) else DONE

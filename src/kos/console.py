@@ -1,0 +1,113 @@
+"""How commands speak: one JSON value on standard output for programs, text, tables and progress for people.
+
+Errors and progress go to standard error, so standard output stays clean in both cases.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any
+from uuid import UUID
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from kos.errors import KosError
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON value.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and change nothing.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+
+
+def emit(value: Any, *, as_json: bool, human: Callable[[], None]) -> None:
+    """Print a command's result: `value` as JSON, or whatever `human` prints."""
+    if as_json:
+        print(json.dumps(plain(value), ensure_ascii=False))  # noqa: T201
+    else:
+        human()
+
+
+def plain(value: Any) -> Any:
+    """`value` as JSON's own types: dataclasses become objects, UUIDs and times text."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(item) for item in value]
+    if isinstance(value, UUID | Path):
+        return str(value)
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, Decimal):
+        return float(value)
+    return value
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, numbers: Sequence[str] = ()) -> None:
+    """Print a table; the columns named in `numbers` stand to the right."""
+    grid = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        grid.add_column(column, justify="right" if column in numbers else "left", overflow="fold")
+    for row in rows:
+        grid.add_row(*("" if cell is None else str(cell) for cell in row))
+    out.print(grid)
+
+
+def say(text: str) -> None:
+    """Print one line for people."""
+    out.print(text, markup=False)
+
+
+Advance = Callable[[str, int, int | None], None]
+"""Progress as operations report it: what is being done, how much of it is done, and of how much (if known)."""
+
+
+def silent(what: str, done: int, total: int | None) -> None:
+    """The progress of somebody who does not want to hear it."""
+
+
+@contextmanager
+def progress(*, quiet: bool = False) -> Iterator[Advance]:
+    """A progress bar per thing that is being done, on standard error and only on a terminal."""
+    if quiet or not err.is_terminal:
+        yield silent
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=err) as bars:
+        tasks: dict[str, Any] = {}
+
+        def advance(what: str, done: int, total: int | None) -> None:
+            if what not in tasks:
+                tasks[what] = bars.add_task(what, total=total)
+            bars.update(tasks[what], completed=done, total=total)
+
+        yield advance
+
+
+def report(error: KosError, *, as_json: bool) -> None:
+    """Print an error: the fact, then the command to run next."""
+    if as_json:
+        body = {
+            "type": type(error).__name__,
+            "message": str(error),
+            "next": error.next_command,
+            "retryable": error.retryable,
+            **{name: plain(value) for name, value in error.fields.items()},
+        }
+        print(json.dumps({"error": body}, ensure_ascii=False, default=str), file=sys.stderr)  # noqa: T201
+        return
+    err.print(f"error: {error}", markup=False, style="red")
+    err.print(f"next:  {error.next_command}", markup=False)

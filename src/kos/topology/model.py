@@ -1,0 +1,126 @@
+"""What a topology is: stores with their addresses, as plain frozen values. Nothing here connects to anything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Secret:
+    """A secret that is read when it is needed, and never shown.
+
+    `read` may run a command (expiring tokens), so it is called for every new connection.
+    """
+
+    read: Callable[[], str] = field(repr=False)
+
+    def __str__(self) -> str:
+        return "***"
+
+
+def fixed(value: str) -> Secret:
+    """A secret whose value is known already (the embedded stack's own)."""
+    return Secret(lambda: value)
+
+
+@dataclass(frozen=True)
+class Login:
+    """A role to connect as."""
+
+    user: str
+    password: Secret | None = None
+
+
+@dataclass(frozen=True)
+class Tls:
+    """How a connection is protected. Modes are libpq's; the default for anything but loopback is `verify-full`."""
+
+    mode: str = "verify-full"
+    ca: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+
+
+@dataclass(frozen=True)
+class PostgresServer:
+    """One PostgreSQL server and the database of kos in it."""
+
+    name: str
+    host: str
+    port: int
+    database: str
+    tls: Tls
+    region: str | None = None
+    pooler: bool = False  # behind a transaction pooler: no server-side prepared statements
+
+    @property
+    def address(self) -> str:
+        return f"{self.host}:{self.port}/{self.database}"
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A PostgreSQL primary with its replicas, and the roles to use there."""
+
+    number: int
+    name: str
+    primary: PostgresServer
+    replicas: tuple[PostgresServer, ...]
+    app: Login
+    operator: Login
+    installer: Login | None = None  # may create roles; needed by the first `kos upgrade` only
+
+
+@dataclass(frozen=True)
+class GraphServer:
+    """A graph database over Bolt."""
+
+    uri: str
+    login: Login
+    database: str | None = None
+    tls: Tls = field(default_factory=Tls)
+
+
+@dataclass(frozen=True)
+class CacheServer:
+    """A server that speaks the Redis protocol."""
+
+    host: str
+    port: int
+    login: Login | None
+    tls: Tls | None
+    database: int = 0
+
+
+@dataclass(frozen=True)
+class ObjectStore:
+    """An S3-compatible object store and the bucket of kos in it."""
+
+    endpoint: str | None
+    bucket: str
+    region: str
+    access_key: Secret | None
+    secret_key: Secret | None
+    tls: Tls = field(default_factory=Tls)
+
+
+@dataclass(frozen=True)
+class Topology:
+    """All stores of one installation. The first shard holds the control tables.
+
+    `stack` is the id of the embedded stack that these stores belong to, None where they are somebody's own servers.
+    """
+
+    shards: tuple[Shard, ...]
+    graph: GraphServer | None = None
+    cache: CacheServer | None = None
+    objects: ObjectStore | None = None
+    regions: tuple[str, ...] = ()
+    stack: str | None = None
+    folder: Path | None = None  # where the embedded stack lives, or the folder of kos.toml
+
+    @property
+    def control(self) -> Shard:
+        return self.shards[0]
