@@ -15,7 +15,7 @@ import typer
 
 from kos.errors import DONE, FAILED, WRONG_USE, KosError
 
-CAPABILITIES = ("topology", "tenancy", "knowledge", "workload", "tour")
+CAPABILITIES = ("kos", "kos.tenancy", "kos.knowledge", "kos.workload", "kos.tour")
 
 NOUNS = {
     "tenant": "Tenants: make, list, show, export, import.",
@@ -31,7 +31,7 @@ def commands() -> dict[str, Callable[..., Any]]:
     """Every command by its words."""
     found: dict[str, Callable[..., Any]] = {}
     for capability in CAPABILITIES:
-        found |= import_module(f"kos.{capability}.commands").COMMANDS
+        found |= import_module(f"{capability}.commands").COMMANDS
     return found
 
 
