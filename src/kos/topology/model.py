@@ -1,4 +1,4 @@
-"""What a topology is: stores with their addresses, as plain frozen values. Nothing here connects to anything."""
+"""What a topology is: stores with their addresses, as plain frozen values. Nothing here connects."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ from pathlib import Path
 class Secret:
     """A secret that is read when it is needed, and never shown.
 
-    `read` may run a command (expiring tokens), so it is called for every new connection.
+    `read` may run a command (expiring tokens), so it is called for every new connection. `key` says where the
+    configuration names it; `file` is the file it is kept in, if it is kept in one.
     """
 
     read: Callable[[], str] = field(repr=False)
+    key: str = ""
+    file: Path | None = None
 
     def __str__(self) -> str:
         return "***"
@@ -35,11 +38,11 @@ class Login:
 
 @dataclass(frozen=True)
 class Tls:
-    """How a connection is protected. Modes are libpq's; the default for anything but loopback is `verify-full`."""
+    """How a connection is protected. Modes are libpq's; `verify-full` is the default except on loopback."""
 
     mode: str = "verify-full"
-    ca: Path | None = None
-    certificate: Path | None = None
+    ca: Path | None = None  # the certificate authorities to trust; None means the system's
+    certificate: Path | None = None  # the client's own, where the server asks for one
     key: Path | None = None
 
 
@@ -75,7 +78,7 @@ class Shard:
 
 @dataclass(frozen=True)
 class GraphServer:
-    """A graph database over Bolt."""
+    """A graph database over Bolt. The scheme of `uri` says whether to use TLS (`+s`), `tls` whom to trust."""
 
     uri: str
     login: Login
@@ -85,7 +88,7 @@ class GraphServer:
 
 @dataclass(frozen=True)
 class CacheServer:
-    """A server that speaks the Redis protocol."""
+    """A server that speaks the Redis protocol. Without `tls` the connection is in plain text."""
 
     host: str
     port: int
@@ -93,10 +96,18 @@ class CacheServer:
     tls: Tls | None
     database: int = 0
 
+    @property
+    def address(self) -> str:
+        return f"{self.host}:{self.port}/{self.database}"
+
 
 @dataclass(frozen=True)
 class ObjectStore:
-    """An S3-compatible object store and the bucket of kos in it."""
+    """An S3-compatible object store and the bucket of kos in it.
+
+    The scheme of `endpoint` says whether to use TLS, `tls` whom to trust. Without an endpoint it is AWS's
+    own; without keys, the credentials come from where AWS's tools find them (a profile, the machine's role).
+    """
 
     endpoint: str | None
     bucket: str
@@ -105,12 +116,16 @@ class ObjectStore:
     secret_key: Secret | None
     tls: Tls = field(default_factory=Tls)
 
+    @property
+    def address(self) -> str:
+        return f"{self.endpoint or f'https://s3.{self.region}.amazonaws.com'}/{self.bucket}"
+
 
 @dataclass(frozen=True)
 class Topology:
     """All stores of one installation. The first shard holds the control tables.
 
-    `stack` is the id of the embedded stack that these stores belong to, None where they are somebody's own servers.
+    `stack` is the id of the embedded stack that these stores belong to, None where they are somebody's own.
     """
 
     shards: tuple[Shard, ...]
