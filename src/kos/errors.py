@@ -6,12 +6,15 @@ Every error has named fields, a sentence that states the fact, and the command t
     KosError
     ├── ConfigError            NotConfigured, ConfigInvalid, SecretUnavailable
     ├── StackError             StackBusy, StackNotRunning, PortInUse, ServerNotInstalled, ServerDidNotStart,
-    │                          ServerDidNotStop, DiskFull, StateDamaged, ExternalStore, NoAccount
+    │                          ServerDidNotStop, DiskFull, StateDamaged, ExternalStore, NoAccount,
+    │                          FolderRefused, StackOfAnother, UnknownStore
     ├── StoreError             StoreUnavailable, StoreNotConfigured, ObjectMissing, ObjectDamaged
-    ├── SchemaError            DatabaseNotInstalled, DatabaseBehind, LibraryTooOld, InstallRefused, LockNotGranted
+    ├── SchemaError            DatabaseNotInstalled, DatabaseBehind, LibraryTooOld, InstallRefused, LockNotGranted,
+    │                          SchemaFileChanged
     ├── TenancyError           UnknownTenant, TenantExists, TenantUnfinished, InvalidTenantName, UnknownTier,
     │                          TierNotAllowed, UnknownShard, NoTenantEntered, AnotherTenantEntered,
-    │                          PlacementMoved (retryable), TenantBusy (retryable), SessionClosed
+    │                          PlacementMoved (retryable), TenantBusy (retryable), SessionClosed,
+    │                          TruncateRefused, OutcomeUnknown
     ├── DatasetError           UnknownDataset, DatasetMissing, DatasetDamaged
     ├── ExportError            ExportTargetExists, ExportMissing, ExportDamaged
     └── WorkloadError          LedgerMissing, LedgerDamaged, WorkloadMismatch
@@ -189,6 +192,31 @@ class NoAccount(StackError):
 
 
 @dataclass(eq=False)
+class FolderRefused(StackError):
+    folder: Path
+    reason: str
+    fact = "the stack can't be kept in {folder}: {reason}"
+    mend = "run the same command in a folder that you may write to"
+
+
+@dataclass(eq=False)
+class StackOfAnother(StackError):
+    folder: Path
+    owner: str
+    fact = "the stack in {folder} belongs to the user {owner}"
+    mend = "run kos as {owner}"
+
+
+@dataclass(eq=False)
+class UnknownStore(StackError):
+    store: str
+    known: str
+    fact = "the stack has no store {store!r} (it has: {known})"
+    mend = "kos status"
+    exit_code = WRONG_USE
+
+
+@dataclass(eq=False)
 class ExternalStore(StackError):
     command: str
     stores: tuple[str, ...]
@@ -282,6 +310,16 @@ class InstallRefused(SchemaError):
     reason: str
     fact = "the role {role} can't install kos in {database}: {reason}"
     mend = "kos doctor"
+    exit_code = REFUSED
+
+
+@dataclass(eq=False)
+class SchemaFileChanged(SchemaError):
+    database: str
+    schema: str
+    file: str
+    fact = "{file} was applied to schema {schema} of {database} with other content than it has now"
+    mend = "install the version of kos that applied it"
     exit_code = REFUSED
 
 
@@ -407,6 +445,22 @@ class SessionClosed(TenancyError):
     fact = "this session of {tenant!r} is not open"
     mend = "with store.tenant({tenant!r}) as session: …"
     exit_code = WRONG_USE
+
+
+@dataclass(eq=False)
+class TruncateRefused(TenancyError):
+    detail: str
+    fact = "{detail}"
+    mend = "delete from … removes the rows of the entered tenant"
+    exit_code = REFUSED
+
+
+@dataclass(eq=False)
+class OutcomeUnknown(TenancyError):
+    tenant: str
+    reason: str
+    fact = "the connection was lost while {tenant!r} committed, so the transaction may or may not have happened: {reason}"
+    mend = "look for the transaction's rows before running it again"
 
 
 # samples, exports, workload

@@ -1,0 +1,118 @@
+"""Whom the servers run as.
+
+Ordinary users run them as themselves. PostgreSQL refuses root, so root runs all of them as an account without
+rights.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from kos.errors import NoAccount
+
+SETTING = "KOS_SERVER_ACCOUNT"
+MADE = "kos"
+LAST_RESORT = "nobody"
+
+
+@dataclass(frozen=True)
+class Account:
+    """The account that servers run as; `switched` where it is not the one that runs kos."""
+
+    name: str
+    uid: int
+    gid: int
+    switched: bool
+
+    @property
+    def popen(self) -> dict[str, object]:
+        """What `subprocess` needs to start a program as this account."""
+        if not self.switched:
+            return {}
+        return {"user": self.uid, "group": self.gid, "extra_groups": ()}
+
+    def own(self, path: Path) -> None:
+        """Give `path` to the account."""
+        if self.switched:
+            os.chown(path, self.uid, self.gid)
+
+    def reaches(self, paths: Iterable[Path]) -> bool:
+        """Whether the account can read all of `paths`, and enter those that are folders.
+
+        Asks the system as that account: modes, access lists and mount options all count.
+        """
+        if not self.switched:
+            return True
+        question = (
+            'for path; do test -r "$path" || exit 1; test ! -d "$path" || test -x "$path" || exit 1; done'
+        )
+        return self._asks(question, paths)
+
+    def passes(self, folder: Path) -> bool:
+        """Whether the account can go through `folder` to something inside it."""
+        return not self.switched or self._asks('test -x "$1"', [folder])
+
+    def _asks(self, question: str, paths: Iterable[Path]) -> bool:
+        command = ["/bin/sh", "-c", question, "sh", *map(str, paths)]
+        answer = subprocess.run(command, cwd="/", check=False, capture_output=True, **self.popen)  # type: ignore[call-overload]
+        return bool(answer.returncode == 0)
+
+
+def owner_of(path: Path) -> Account:
+    """The account that owns `path`: servers go on running as the account that their data belong to."""
+    found = path.stat()
+    return Account(name_of(found.st_uid), found.st_uid, found.st_gid, switched=found.st_uid != os.geteuid())
+
+
+def choose(environment: Mapping[str, str] = os.environ) -> Account:
+    """The account to run servers as.
+
+    Raises:
+        NoAccount: kos runs as root, and there is no other account to use.
+    """
+    if os.geteuid() != 0:
+        return Account(name_of(os.geteuid()), os.geteuid(), os.getegid(), switched=False)
+    if wanted := environment.get(SETTING):
+        found = _look_up(wanted)
+        if found is None:
+            raise NoAccount(f"{SETTING} names {wanted!r}, which does not exist")
+        return found
+    found = _look_up(MADE) or _make() or _look_up(LAST_RESORT)
+    if found is None:
+        raise NoAccount(f"useradd is missing or failed, and there is no account {LAST_RESORT!r}")
+    return found
+
+
+def _make() -> Account | None:
+    program = shutil.which("useradd", path="/usr/sbin:/sbin:/usr/bin:/bin")
+    if program is None:
+        return None
+    shell = "/usr/sbin/nologin"
+    options = ["--system", "--user-group", "--no-create-home", "--home-dir", "/nonexistent", "--shell", shell]
+    # Two first starts at once both try; the one that comes second fails and finds the account made.
+    subprocess.run([program, *options, MADE], check=False, capture_output=True)
+    return _look_up(MADE)
+
+
+def _look_up(name: str) -> Account | None:
+    try:
+        entry = pwd.getpwnam(name)
+    except KeyError:
+        return None
+    if entry.pw_uid == 0:
+        raise NoAccount(f"{name!r} is root itself")
+    return Account(name, entry.pw_uid, entry.pw_gid, switched=True)
+
+
+def name_of(uid: int) -> str:
+    """The name of an account, or its number."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:  # a container may run us under a number without a name
+        return str(uid)

@@ -1,0 +1,137 @@
+"""Which processes belong to a stack.
+
+The process table is the truth; there is no pid file that could be stale.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from kos.errors import ServerDidNotStop
+
+STACK = "KOS_STACK"
+STORE = "KOS_STORE"
+FOLDER = "KOS_STACK_FOLDER"
+
+Ladder = tuple[tuple[signal.Signals, float], ...]
+"""How a server is stopped: signals, each with the seconds it is given."""
+
+LAST_RESORT: Ladder = ((signal.SIGKILL, 10.0),)
+
+
+@dataclass
+class Crowd:
+    """The processes of one store: the server itself, and everything else that it left or started."""
+
+    main: psutil.Process | None = None
+    others: list[psutil.Process] = field(default_factory=list)
+
+    @property
+    def all(self) -> list[psutil.Process]:
+        return [self.main, *self.others] if self.main else self.others
+
+
+@dataclass(frozen=True)
+class _Seen:
+    process: psutil.Process
+    parent: int
+    store: str
+    by_environment: bool
+
+
+def take(
+    *, stack: str | None, folder: Path, homes: Iterable[Path], programs: Iterable[str]
+) -> dict[str, Crowd]:
+    """The processes of the stack by store.
+
+    A process is the stack's if its environment says so: the stack's id, or the folder it was started for (an
+    earlier stack there, whose marker was deleted). PostgreSQL's children overwrite their environment; they
+    are known by their program and their working folder. `programs` are the names of the servers' programs.
+    """
+    names = frozenset(programs)
+    data = frozenset(home / "data" for home in homes)
+    seen = [
+        found for process in psutil.process_iter() if (found := _look(process, stack, folder, data, names))
+    ]
+    pids = {found.process.pid: found.store for found in seen}
+    crowds: dict[str, Crowd] = {}
+    for found in seen:
+        crowd = crowds.setdefault(found.store, Crowd())
+        is_topmost = found.by_environment and pids.get(found.parent) != found.store
+        if is_topmost and crowd.main is None:
+            crowd.main = found.process
+        else:
+            crowd.others.append(found.process)
+    return crowds
+
+
+def _look(
+    process: psutil.Process, stack: str | None, folder: Path, data: frozenset[Path], names: frozenset[str]
+) -> _Seen | None:
+    try:
+        with process.oneshot():
+            if process.status() == psutil.STATUS_ZOMBIE:
+                return None
+            environment = process.environ()
+            program = Path(process.exe()).name.removesuffix(" (deleted)")
+            ours = environment.get(STACK) == stack if stack else False
+            if ours or environment.get(FOLDER) == str(folder):
+                is_server = program in names
+                return _Seen(process, process.ppid(), environment.get(STORE, ""), by_environment=is_server)
+            if program not in names:
+                return None
+            inside = Path(process.cwd().removesuffix(" (deleted)"))
+            if inside.parent in data:
+                return _Seen(process, process.ppid(), inside.name, by_environment=False)
+    except (psutil.NoSuchProcess, psutil.AccessDenied):  # it ended just now, or it is somebody else's
+        return None
+    return None
+
+
+def is_alive(process: psutil.Process) -> bool:
+    """Whether the process runs (one that ended and waits for its parent doesn't)."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def stop(store: str, crowd: Crowd, ladder: Ladder) -> None:
+    """Stop a server and everything it left.
+
+    Raises:
+        ServerDidNotStop: something of it still runs after the whole ladder.
+    """
+    if crowd.main:
+        _climb(store, [crowd.main], ladder, wake=crowd.others)
+    # Children end by themselves when their server is gone; what is left has lost its server for good.
+    _, left = psutil.wait_procs(crowd.others, timeout=2.0)
+    _climb(store, left, LAST_RESORT, wake=[])
+
+
+def _climb(
+    store: str, processes: list[psutil.Process], ladder: Ladder, *, wake: list[psutil.Process]
+) -> None:
+    total = 0.0
+    for number, seconds in ladder:
+        _signal(processes, number)
+        _signal([*processes, *wake], signal.SIGCONT)  # a frozen process would never read its signal
+        _, processes = psutil.wait_procs(processes, timeout=seconds)
+        total += seconds
+        if not processes:
+            return
+    if processes:
+        raise ServerDidNotStop(store, processes[0].pid, total)
+
+
+def _signal(processes: Iterable[psutil.Process], number: signal.Signals) -> None:
+    for process in processes:
+        try:
+            process.send_signal(number)
+        except psutil.NoSuchProcess:
+            continue

@@ -1,0 +1,180 @@
+"""What every embedded server is to its stack: a place to live, and four functions."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import psutil
+
+from kos.errors import DiskFull, ServerDidNotStart
+from kos.topology.embedded import census, ports
+from kos.topology.embedded.account import Account
+from kos.topology.embedded.wheels import Programs
+
+POLL_SECONDS = 0.05
+TAIL_LINES = 15
+NEARLY_FULL_MB = 32
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where one server of a stack lives, and what it may use. Its first port is the one that clients use."""
+
+    store: str
+    kind: str
+    stack: str
+    folder: Path
+    home: Path
+    ports: tuple[int, ...]
+    secrets: Mapping[str, str]
+    account: Account
+    programs: Programs
+
+    @property
+    def port(self) -> int:
+        return self.ports[0]
+
+    @property
+    def data(self) -> Path:
+        return self.home / "data" / self.store
+
+    @property
+    def conf(self) -> Path:
+        return self.home / "conf" / self.store
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "log" / f"{self.store}.log"
+
+    def make_folders(self) -> None:
+        """The folders of the server, closed to everyone but its account."""
+        for path in (self.data, self.conf):
+            path.mkdir(mode=0o700, exist_ok=True)
+            self.account.own(path)
+
+    def write(self, path: Path, text: str) -> Path:
+        """Write a file for the server alone; it may hold secrets."""
+        unfinished = path.with_name(path.name + ".new")
+        unfinished.unlink(missing_ok=True)
+        descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+        self.account.own(unfinished)
+        unfinished.rename(path)
+        return path
+
+
+@dataclass(frozen=True)
+class Launch:
+    """How a server is run: its arguments (no secret among them) and what it finds in its environment."""
+
+    arguments: tuple[str, ...]
+    environment: Mapping[str, str]
+
+
+class Server(Protocol):
+    """The functions of a store's module (`postgres.py`, `graph.py`, …)."""
+
+    LADDER: census.Ladder
+    START_SECONDS: float
+    NOT_READY: tuple[type[Exception], ...]
+
+    def prepare(self, site: Site) -> Launch:
+        """Make what the server needs on disk and say how it is run. Harmless to repeat."""
+
+    def check(self, site: Site) -> None:
+        """Ask the server, through its own driver, whether it serves; raises one of NOT_READY if not."""
+
+    def furnish(self, site: Site) -> None:
+        """Make what clients expect to find in it. Harmless to repeat."""
+
+
+class Cancelled(Exception):
+    """Another server failed, or the user interrupted: stop waiting."""
+
+
+class PortLost(Exception):
+    """Somebody else took the port between our choice and the server's start."""
+
+
+def clean_environment(site: Site) -> dict[str, str]:
+    """The environment of a server: nothing of the user's, and what the census looks for."""
+    return {
+        "PATH": "/usr/bin:/bin",
+        "HOME": str(site.data),
+        "LANG": "C.UTF-8",
+        "TZ": "UTC",
+        census.STACK: site.stack,
+        census.STORE: site.store,
+        census.FOLDER: str(site.folder),
+    }
+
+
+def spawn(site: Site, launch: Launch) -> psutil.Process:
+    """Start a server that outlives us, in a session of its own: Ctrl-C in our terminal must not reach it."""
+    with site.log.open("ab") as log:
+        child = subprocess.Popen(
+            launch.arguments,
+            cwd=site.data,
+            env=clean_environment(site) | dict(launch.environment),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            **site.account.popen,  # type: ignore[call-overload]
+        )
+    process = psutil.Process(child.pid)
+    child.returncode = 0  # it is not ours to wait for: without this Python warns that it still runs
+    return process
+
+
+def await_ready(
+    site: Site, server: Server, process: psutil.Process, *, seconds: float, cancelled: threading.Event
+) -> None:
+    """Wait until the server serves.
+
+    Raises:
+        PortLost: it ended because another program has its port.
+        ServerDidNotStart: it ended, or does not serve after `seconds`.
+        Cancelled: `cancelled` was set meanwhile.
+    """
+    began = time.monotonic()
+    while True:
+        # Look first, ask then: a server that ended after the question may have answered it.
+        alive = census.is_alive(process)
+        try:
+            server.check(site)
+            return
+        except server.NOT_READY:
+            waited = time.monotonic() - began
+            if not alive and not all(map(ports.is_free, site.ports)):
+                raise PortLost from None
+            if not alive or waited > seconds:
+                raise did_not_start(site, waited) from None
+        if cancelled.wait(POLL_SECONDS):
+            raise Cancelled
+
+
+def did_not_start(site: Site, seconds: float) -> DiskFull | ServerDidNotStart:
+    """The error that says why a server did not start."""
+    statistics = os.statvfs(site.home)
+    free_mb = statistics.f_bavail * statistics.f_frsize // 2**20
+    if free_mb < NEARLY_FULL_MB:
+        return DiskFull(site.home, free_mb, NEARLY_FULL_MB)
+    return ServerDidNotStart(site.store, seconds, site.log, tail(site.log))
+
+
+def tail(log: Path) -> str:
+    """The last lines of a log."""
+    try:
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    except FileNotFoundError:
+        return "(it wrote nothing)"
+    return "\n".join(lines[-TAIL_LINES:]) or "(it wrote nothing)"
