@@ -22,6 +22,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from kos.errors import KosError
+from kos.progress import Advance, silent
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -69,14 +70,6 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, numbers: Seq
 def say(text: str) -> None:
     """Print one line for people."""
     out.print(text, markup=False)
-
-
-Advance = Callable[[str, int, int | None], None]
-"""Progress as operations report it: what is being done, how much of it is done, and of how much (if known)."""
-
-
-def silent(what: str, done: int, total: int | None) -> None:
-    """The progress of somebody who does not want to hear it."""
 
 
 @contextmanager

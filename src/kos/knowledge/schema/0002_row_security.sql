@@ -1,0 +1,39 @@
+-- Row security on every table of tenants, from the first version on.
+-- oldest library: 1
+
+select kos.protect(name::regclass)
+  from unnest(array[
+    'atoms', 'molecules', 'molecule_atoms', 'documents', 'annotations', 'relations', 'implementations',
+    'capability_mappings', 'sensitive_atoms', 'knowledge_events', 'knowledge_events_default'
+  ]) as name;
+
+-- Only sealing writes events; applications read them.
+revoke insert, update, delete on knowledge_events, knowledge_events_default from kos_app, kos_operator;
+grant select on knowledge_events to kos_auditor;
+create policy auditor_access on knowledge_events as permissive for select to kos_auditor using (true);
+
+-- Personas narrow what the application may see within its tenant. Permissive policies, beside the restrictive one:
+-- they can never reach another tenant. No persona means the application itself.
+-- One scalar subselect and a CASE: what a persona does not need is never evaluated.
+create policy persona_access on atoms as permissive for all to kos_app using (
+  case coalesce((select kos.current_persona()), 'domain_expert')
+    when 'domain_expert' then true
+    when 'developer' then exists (
+      select from implementations i where i.tenant_id = atoms.tenant_id and i.atom_id = atoms.id)
+    when 'product_owner' then exists (
+      select from capability_mappings m where m.tenant_id = atoms.tenant_id and m.atom_id = atoms.id)
+    else false
+  end
+);
+
+do $$
+declare
+  name text;
+begin
+  foreach name in array array[
+    'molecules', 'molecule_atoms', 'documents', 'annotations', 'relations', 'implementations',
+    'capability_mappings', 'sensitive_atoms', 'knowledge_events', 'knowledge_events_default'
+  ] loop
+    execute format('create policy application_access on %I as permissive for all to kos_app using (true)', name);
+  end loop;
+end $$;

@@ -1,0 +1,151 @@
+"""A session in one tenant: one transaction, entered together with its first statement."""
+
+from __future__ import annotations
+
+from asyncio import sleep
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import psycopg
+from psycopg.abc import Params
+from psycopg.abc import QueryNoTemplate as Query
+from psycopg.rows import TupleRow
+
+from kos import errors
+from kos.tenancy.entry import After, Entering, Entry, translate
+from kos.tenancy.tenant import QUERIES, Tenant
+
+if TYPE_CHECKING:
+    from kos.tenancy.async_store import AsyncStore
+
+Connection = psycopg.AsyncConnection[TupleRow]
+Cursor = psycopg.AsyncCursor[TupleRow]
+
+
+class AsyncSession:
+    """One transaction in one tenant; committed at the end of the `with` block, rolled back on an exception.
+
+    A connection is taken with the first statement. The entry travels with it, so entering costs no round trip; where
+    the tenant has moved meanwhile, nothing was done yet and both are sent again to the new place.
+    """
+
+    def __init__(self, store: AsyncStore, name: str, entry: Entry, tenant: Tenant | None = None) -> None:
+        self._store = store
+        self._name = name
+        self._entry = entry
+        self._tenant = tenant
+        self._open = False
+        self._connection: Connection | None = None
+
+    @property
+    def tenant(self) -> Tenant:
+        """The tenant, with the placement that this session believes in."""
+        if self._tenant is None:
+            raise errors.SessionClosed(self._name)
+        return self._tenant
+
+    # sync: @property
+    async def connection(self) -> Connection:
+        """The connection, with the tenant entered: for cursors, COPY, pipelines and savepoints."""
+        if self._connection is None:
+            await self._enter_with(QUERIES.nothing, None, {})
+        assert self._connection is not None
+        return self._connection
+
+    async def execute(self, query: Query, params: Params | None = None, **options: Any) -> Cursor:
+        """Run one statement in the tenant; arguments and result are those of psycopg's `Connection.execute`.
+
+        Raises:
+            PlacementMoved: the tenant moved under this session (run the transaction again).
+            psycopg.Error: what the statement itself raised.
+        """
+        if self._connection is None:
+            return await self._enter_with(query, params, options)
+        try:
+            return await self._connection.execute(query, params, **options)
+        except psycopg.Error as error:
+            raise translate(error, self.tenant) from error
+
+    async def __aenter__(self) -> Self:
+        if self._tenant is None:
+            self._tenant = await self._store.find(self._name)
+        self._open = True
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        self._open = False
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        try:
+            await self._end(connection, failed=error is not None)
+        finally:
+            await self._store.give_back(self.tenant, connection)
+        if isinstance(error, psycopg.Error):
+            typed = translate(error, self.tenant)
+            if typed is not error:
+                raise typed from error
+
+    async def _end(self, connection: Connection, *, failed: bool) -> None:
+        if failed:
+            await _roll_back(connection)
+            return
+        try:
+            await connection.commit()
+        except psycopg.Error as error:
+            if connection.broken:
+                raise errors.OutcomeUnknown(self._name, str(error).strip()) from error
+            raise translate(error, self.tenant) from error
+
+    async def _enter_with(self, query: Query, params: Params | None, options: dict[str, Any]) -> Cursor:
+        if not self._open:
+            raise errors.SessionClosed(self._name)
+        entering = Entering(self.tenant)
+        while True:
+            connection = await self._store.take(entering.tenant)
+            try:
+                cursor = await self._send(connection, entering, query, params, options)
+            except psycopg.Error as error:
+                broken = connection.broken
+                await self._abandon(entering.tenant, connection)
+                after, delay = entering.failed(error, broken=broken)
+            except BaseException:
+                await self._abandon(entering.tenant, connection)
+                raise
+            else:
+                self._connection, self._tenant = connection, entering.tenant
+                return cursor
+            await sleep(delay)
+            if after is After.LOOK_UP_AGAIN:
+                entering.tenant = await self._store.find(self._name, again=True)
+            elif after is After.RECONNECT:
+                await self._store.renew(entering.tenant)
+
+    async def _send(
+        self, connection: Connection, entering: Entering, query: Query, params: Params | None, options: dict[str, Any]
+    ) -> Cursor:
+        await connection.set_isolation_level(self._entry.isolation_level)
+        await connection.set_read_only(self._entry.read_only)
+        parameters = self._entry.parameters(entering.tenant)
+        if not entering.pipelined:
+            await connection.execute(QUERIES.enter, parameters)
+            return await connection.execute(query, params, **options)
+        async with connection.pipeline():
+            await connection.execute(QUERIES.enter, parameters)
+            return await connection.execute(query, params, **options)
+
+    async def _abandon(self, tenant: Tenant, connection: Connection) -> None:
+        await _roll_back(connection)
+        await self._store.give_back(tenant, connection)
+
+
+async def _roll_back(connection: Connection) -> None:
+    if connection.closed:
+        return
+    try:
+        await connection.rollback()
+    except psycopg.OperationalError:
+        # The server is gone, and with it the transaction; the pool replaces what is closed.
+        await connection.close()

@@ -1,0 +1,146 @@
+"""Bring the databases of a topology to this library's version: roles, schema `kos`, and every schema of tenants."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+import psycopg
+from psycopg.rows import TupleRow
+from psycopg.sql import Identifier
+
+from kos import errors
+from kos.progress import Advance, silent
+from kos.tenancy import schema_files
+from kos.tenancy.schema_files import QUERIES
+from kos.tenancy.tenant import QUERIES as TENANT_QUERIES
+from kos.topology import postgres
+from kos.topology.model import Login, PostgresServer, Shard, Topology
+
+Connection = psycopg.Connection[TupleRow]
+
+
+@dataclass(frozen=True)
+class Change:
+    """One thing that an upgrade does, or would do."""
+
+    shard: str
+    database: str
+    schema: str
+    what: str
+
+
+def install(topology: Topology, *, dry_run: bool = False, progress: Advance = silent) -> list[Change]:
+    """Install or upgrade every database of the topology. Repeatable; what is done already is left alone.
+
+    Raises:
+        InstallRefused: the role may not do what is needed.
+        LockNotGranted, SchemaFileChanged, StoreUnavailable
+    """
+    changes: list[Change] = []
+    for shard in topology.shards:
+        login = shard.installer or shard.operator
+        for number, database in enumerate(_databases(topology, shard), start=1):
+            server = replace(shard.primary, database=database)
+            with _explained(server, login), postgres.connect(server, login) as connection:
+                changes += _roles(connection, shard, dry_run=dry_run)
+                changes += _files(connection, shard, dry_run=dry_run)
+            progress(f"upgrade {shard.name}", number, None)
+    if not dry_run:
+        _register(topology)
+    return changes
+
+
+def install_database(connection: Connection) -> None:
+    """Bring one database to this version; the connected role must be the operator (or act for kos_owner)."""
+    for name in schema_files.schemas_here(connection):
+        for step in list(schema_files.pending(connection, name)):
+            schema_files.apply(connection, step)
+
+
+def _files(connection: Connection, shard: Shard, *, dry_run: bool) -> list[Change]:
+    changes = []
+    for name in schema_files.schemas_here(connection):
+        for step in list(schema_files.pending(connection, name)):
+            changes.append(Change(shard.name, connection.info.dbname, name, f"apply {step.file.name}"))
+            if not dry_run:
+                schema_files.apply(connection, step)
+    return changes
+
+
+def _roles(connection: Connection, shard: Shard, *, dry_run: bool) -> list[Change]:
+    """Roles are the server's, grants the database's; each is made only where it is missing."""
+    database = connection.info.dbname
+    changes = []
+    missing = [name for (name,) in connection.execute(QUERIES.missing_roles).fetchall()]
+    for role in missing:
+        changes.append(Change(shard.name, database, "", f"create role {role}"))
+        if not dry_run:
+            connection.execute(QUERIES.create_role.format(role=Identifier(role)))
+    if dry_run and missing:
+        return changes
+    installer = connection.execute(QUERIES.who_am_i).fetchone()
+    assert installer is not None
+    for member in (installer[0], "kos_operator"):
+        if connection.execute(QUERIES.is_granted, {"member": member, "role": "kos_owner"}).fetchone() != (True,):
+            changes.append(Change(shard.name, database, "", f"grant kos_owner to {member}"))
+            if not dry_run:
+                connection.execute(QUERIES.grant_role.format(role=Identifier("kos_owner"), member=Identifier(member)))
+    changes += _signal_grant(connection, shard, dry_run=dry_run)
+    if connection.execute(QUERIES.has_database_grants).fetchone() != (True,):
+        changes.append(Change(shard.name, database, "", "grant the roles of kos their rights on the database"))
+        if not dry_run:
+            connection.execute(QUERIES.grant_database.format(database=Identifier(database)))
+            connection.execute(QUERIES.grant_connect.format(database=Identifier(database)))
+    return changes
+
+
+def _signal_grant(connection: Connection, shard: Shard, *, dry_run: bool) -> list[Change]:
+    """Ending a session that blocks a cutover is optional: `kos doctor` says so where it can't be granted."""
+    wanted = {"member": "kos_operator", "role": "pg_signal_backend"}
+    if connection.execute(QUERIES.is_granted, wanted).fetchone() == (True,):
+        return []
+    if connection.execute(QUERIES.may_end_sessions).fetchone() != (True,):
+        return []
+    if not dry_run:
+        grant = QUERIES.grant_role.format(role=Identifier("pg_signal_backend"), member=Identifier("kos_operator"))
+        connection.execute(grant)
+    return [Change(shard.name, connection.info.dbname, "", "grant pg_signal_backend to kos_operator")]
+
+
+def _databases(topology: Topology, shard: Shard) -> list[str]:
+    """The shard's own database first, then those of its database-tier tenants."""
+    control = topology.control
+    login = control.installer or control.operator
+    with _explained(control.primary, login), postgres.connect(control.primary, login) as connection:
+        if connection.execute(QUERIES.is_installed).fetchone() != (True,):
+            return [shard.primary.database]
+        found = connection.execute(TENANT_QUERIES.databases_of_shard, {"shard_id": shard.number}).fetchall()
+    return [shard.primary.database, *(name for (name,) in found if name != shard.primary.database)]
+
+
+def _register(topology: Topology) -> None:
+    control = topology.control
+    login = control.installer or control.operator
+    with postgres.connect(control.primary, login) as connection, connection.transaction():
+        connection.execute(QUERIES.become_owner)
+        for shard in topology.shards:
+            facts = {
+                "shard_id": shard.number,
+                "name": shard.name,
+                "region": shard.primary.region,
+                "host": shard.primary.host,
+                "port": shard.primary.port,
+                "database": shard.primary.database,
+            }
+            connection.execute(TENANT_QUERIES.register_shard, facts)
+
+
+@contextmanager
+def _explained(server: PostgresServer, login: Login) -> Iterator[None]:
+    try:
+        yield
+    except psycopg.errors.InsufficientPrivilege as error:
+        reason = error.diag.message_primary or str(error)
+        raise errors.InstallRefused(server.address, login.user, reason) from error

@@ -1,0 +1,64 @@
+"""Where a session's connections go: from a tenant's placement to a server, a role, and a pool."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from kos import errors
+from kos.tenancy.tenant import Tenant
+from kos.topology import postgres
+from kos.topology.model import Login, PostgresServer, Shard, Topology
+
+POOL_SIZE = 10
+POOL_WAIT = 15.0  # seconds that a session waits for a connection
+
+
+@dataclass(frozen=True)
+class Place:
+    """One database of one shard, as sessions and operations reach it."""
+
+    shard: str
+    database: str
+
+
+def shard_named(topology: Topology, name: str) -> Shard:
+    """The shard of that name; `UnknownShard` if the configuration has none."""
+    for shard in topology.shards:
+        if shard.name == name:
+            return shard
+    raise errors.UnknownShard(name, ", ".join(shard.name for shard in topology.shards))
+
+
+def place_of(tenant: Tenant) -> Place:
+    """Where the tenant's tables are."""
+    return Place(tenant.shard, tenant.database)
+
+
+def control_place(topology: Topology) -> Place:
+    """Where the control tables are."""
+    return Place(topology.control.name, topology.control.primary.database)
+
+
+def server_at(topology: Topology, place: Place) -> PostgresServer:
+    """The primary of a place, with the place's own database."""
+    return replace(shard_named(topology, place.shard).primary, database=place.database)
+
+
+def pool_options(server: PostgresServer, login: Login, size: int) -> dict[str, Any]:
+    """What both of psycopg's pools are made with. The connection string is asked for anew by each connection, so
+    that tokens which expire go on working."""
+    return {
+        "conninfo": "",
+        "kwargs": _parameters(server, login),
+        "min_size": 0,
+        "max_size": size,
+        "timeout": POOL_WAIT,
+        "num_workers": 1,
+        "open": False,
+    }
+
+
+def _parameters(server: PostgresServer, login: Login) -> Callable[[], dict[str, Any]]:
+    return lambda: postgres.conninfo(server, login)

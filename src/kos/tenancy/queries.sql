@@ -1,0 +1,165 @@
+-- Queries of kos.tenancy. Control tables are those of the first shard; the fence is each data database's own.
+
+-- name: enter
+-- The whole entry in one statement: a function with a pinned search_path can't set it for its caller.
+select pg_catalog.set_config('search_path', kos.enter(
+  %(tenant)s, %(epoch)s, %(persona)s, %(user)s, %(request)s, %(address)s, %(agent)s, %(timeout_ms)s), true);
+
+-- name: nothing
+-- Travels with an entry that has no statement of its own.
+select;
+
+-- name: handshake
+-- Is there a kos schema, and at which version? Raises KS007 where this library is too old for it.
+select kos.handshake(%(library)s);
+
+-- name: find_tenant
+-- One tenant with its placement, by name or id. Placement columns are null while it is being made.
+select t.tenant_id, t.name, p.tier, t.service_plan, t.state, s.name, s.region, p.database_name, p.schema_name,
+       p.epoch, t.created_at
+  from kos.tenants t
+  left join kos.placements p using (tenant_id)
+  left join kos.shards s using (shard_id)
+ where t.name = %(tenant)s or t.tenant_id::text = %(tenant)s;
+
+-- name: list_tenants
+-- All tenants with their placements.
+select t.tenant_id, t.name, p.tier, t.service_plan, t.state, s.name, s.region, p.database_name, p.schema_name,
+       p.epoch, t.created_at
+  from kos.tenants t
+  left join kos.placements p using (tenant_id)
+  left join kos.shards s using (shard_id)
+ order by t.name;
+
+-- name: claim_tenant
+-- Take the name, with its placement decided, before anything is made: a killed command finds its plan again.
+with tenant as (
+  insert into kos.tenants (name, service_plan, state)
+  values (%(name)s, %(service_plan)s, %(state)s)
+  on conflict (name) do nothing
+  returning tenant_id
+)
+insert into kos.placements (tenant_id, tier, shard_id, database_name, schema_name, epoch)
+select tenant_id, %(tier)s, %(shard_id)s, %(database)s, %(schema)s, 1 from tenant
+returning tenant_id;
+
+-- name: open_fence
+-- Serve the tenant from this database. Repeatable.
+insert into kos.fence (tenant_id, name, tier, schema_name, epoch)
+values (%(id)s, %(name)s, %(tier)s, %(schema)s, %(epoch)s)
+on conflict (tenant_id) do nothing;
+
+-- name: set_state
+-- 'creating' and 'importing' are left by commands that were killed; 'active' is whole.
+update kos.tenants set state = %(state)s where tenant_id = %(id)s;
+
+-- name: lock_fence
+-- The cutover's side of the fence: everyone who is inside leaves first.
+select pg_advisory_xact_lock(kos.fence_key(%(id)s));
+
+-- name: enter_to_remove
+-- The guard wants an entered tenant, of the operator too.
+select kos.enter(f.name, timeout_ms => 3600000) from kos.fence f where f.tenant_id = %(id)s::uuid;
+
+-- name: tables_to_empty
+-- A schema's tables of tenants, each after all the tables that refer to it.
+with recursive tenant_table as (
+  select c.oid, c.relname
+    from pg_class c
+    join pg_namespace n on n.oid = c.relnamespace
+   where n.nspname = %(schema)s and c.relkind in ('r', 'p') and not c.relispartition
+     and exists (select from pg_attribute a where a.attrelid = c.oid and a.attname = 'tenant_id' and not a.attisdropped)
+), depth as (
+  select oid, 0 as steps from tenant_table
+  union
+  select f.confrelid, d.steps + 1
+    from depth d
+    join pg_constraint f on f.conrelid = d.oid and f.contype = 'f' and f.confrelid <> f.conrelid
+   where d.steps < 50
+)
+select t.relname
+  from tenant_table t
+  join depth d using (oid)
+ group by t.relname
+ order by max(d.steps), t.relname;
+
+-- name: delete_rows
+-- One table of one tenant.
+delete from {table} where tenant_id = %(id)s;
+
+-- name: forget_fence
+-- This database no longer knows the tenant.
+delete from kos.fence where tenant_id = %(id)s;
+
+-- name: forget_tenant
+-- The directory no longer knows the tenant (its placement goes with it).
+delete from kos.tenants where tenant_id = %(id)s;
+
+-- name: close_database
+-- A new database is open to everyone.
+revoke all on database {database} from public;
+
+-- name: drop_schema
+-- All of a schema-tier tenant.
+drop schema if exists {schema} cascade;
+
+-- name: forget_schema
+-- The versions of a schema that is gone.
+delete from kos.schema_versions where schema_name = %(schema)s;
+
+-- name: create_database
+-- The database of one database-tier tenant.
+create database {database} owner kos_owner;
+
+-- name: drop_database
+-- All of a database-tier tenant; sessions in it are ended.
+drop database if exists {database} with (force);
+
+-- name: database_exists
+-- Was the database made already?
+select exists (select from pg_database where datname = %(database)s);
+
+-- name: tables_of_schema
+-- The tenants' tables of a schema, partitions not counted apart.
+select c.relname
+  from pg_class c
+  join pg_namespace n on n.oid = c.relnamespace
+ where n.nspname = %(schema)s and c.relkind in ('r', 'p') and not c.relispartition
+   and exists (select from pg_attribute a where a.attrelid = c.oid and a.attname = 'tenant_id' and not a.attisdropped)
+ order by c.relname;
+
+-- name: count_rows
+-- Rows of the entered tenant in one table.
+select count(*) from {table};
+
+-- name: fence_holders
+-- Who is inside a tenant, longest first.
+select pid, role_name, application, state, extract(epoch from inside)::float8 from kos.fence_holders(%(id)s);
+
+-- name: advance_epoch
+-- Raise the epoch, with the fence closed.
+select kos.advance_epoch(%(id)s);
+
+-- name: end_session
+-- End a session that holds the fence for too long.
+select pg_terminate_backend(%(pid)s);
+
+-- name: set_lock_timeout
+-- For this transaction only.
+select set_config('lock_timeout', %(timeout)s, true);
+
+-- name: register_shard
+-- The directory's knowledge of a shard follows the configuration.
+insert into kos.shards (shard_id, name, region, database_host, database_port, database_name)
+values (%(shard_id)s, %(name)s, %(region)s, %(host)s, %(port)s, %(database)s)
+on conflict (shard_id) do update
+  set name = excluded.name, region = excluded.region, database_host = excluded.database_host,
+      database_port = excluded.database_port, database_name = excluded.database_name;
+
+-- name: databases_of_shard
+-- Where tenants of a shard live.
+select distinct database_name from kos.placements where shard_id = %(shard_id)s order by 1;
+
+-- name: placement_epoch
+-- The directory follows the fence, where they are in different databases.
+update kos.placements set epoch = %(epoch)s where tenant_id = %(id)s;

@@ -1,0 +1,194 @@
+-- The fence: which tenants this database serves, and at which epoch.
+-- oldest library: 1
+--
+-- A session enters a tenant under a shared advisory lock that lasts as long as its transaction; a cutover takes the
+-- exclusive lock, so it starts after everyone who is inside has left, and raises the epoch before it lets anyone in.
+
+create table kos.fence (
+  tenant_id   uuid primary key,
+  name        text not null unique,
+  tier        text not null check (tier in ('row', 'schema', 'database')),
+  schema_name text not null,
+  epoch       bigint not null check (epoch > 0),
+  serving     boolean not null default true,
+  search_path text generated always as (quote_ident(schema_name) || ', public, pg_temp') stored
+);
+revoke all on kos.fence from public;
+grant select, insert, update, delete on kos.fence to kos_operator;
+
+create function kos.fence_key(tenant_id uuid) returns bigint
+language sql immutable parallel safe
+return pg_catalog.hashtextextended(tenant_id::text, 1263489024);
+
+-- Waits for a closed fence, then gives the tenant's row, or raises.
+--   KS002 unknown here   KS003 another epoch, or served elsewhere now (retry after looking the placement up again)
+-- The lock and the check are two statements on purpose: a statement's snapshot is taken before it waits, so a check in
+-- the locking statement would still see the epoch from before the cutover.
+create function kos.pass_fence(tenant uuid, wanted_epoch bigint) returns kos.fence
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  here kos.fence;
+begin
+  perform pg_advisory_xact_lock_shared(kos.fence_key(tenant));
+  if current_setting('transaction_isolation') in ('read committed', 'read uncommitted')
+     or current_setting('transaction_read_only')::boolean then
+    select * into here from kos.fence f where f.tenant_id = tenant;
+  else
+    -- The snapshot of this transaction may be older than a cutover that it waited for. Locking the row makes
+    -- PostgreSQL compare: a row that has changed since is a serialization failure (40001).
+    select * into here from kos.fence f where f.tenant_id = tenant for share;
+  end if;
+  if here.tenant_id is null then
+    raise exception 'there is no tenant % in this database', tenant using errcode = 'KS002', hint = 'kos tenant list';
+  end if;
+  if not here.serving or here.epoch <> coalesce(wanted_epoch, here.epoch) then
+    raise exception 'the tenant % is at epoch %, this session came for %', here.name, here.epoch, coalesce(wanted_epoch::text, 'any')
+      using errcode = 'KS003', detail = case when here.serving then 'the epoch has risen' else 'it is served elsewhere' end,
+            hint = 'run the transaction again: the placement is looked up anew';
+  end if;
+  return here;
+end $$;
+
+-- No session may hold a fence for ever: a client that is frozen inside a transaction is ended by the server.
+-- A limit that the role has already, if tighter, stays.
+create function kos.limit_transaction(milliseconds integer) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  setting text;
+  settings text[] := case when current_setting('server_version_num')::integer >= 170000
+    then array['transaction_timeout']
+    else array['statement_timeout', 'idle_in_transaction_session_timeout'] end;
+  present interval;
+begin
+  foreach setting in array settings loop
+    present := current_setting(setting)::interval;
+    if present = '0' or present > milliseconds * interval '1 ms' then
+      perform set_config(setting, milliseconds::text, true);
+    end if;
+  end loop;
+end $$;
+
+-- Enter a tenant for the rest of this transaction. The contract for every language:
+--
+--   begin;
+--   select set_config('search_path', kos.enter('acme'), true);
+--
+-- `tenant` is a name or an id. `epoch` is what the caller believes; null believes this database. Returns the search
+-- path of the tenant's tier, which the caller sets: a function with a pinned search_path can't set it for its caller.
+-- Errors: KS001 no tenant named, KS002 unknown here, KS003 moved, KS004 this transaction is in another tenant.
+create function kos.enter(
+  tenant text,
+  epoch bigint default null,
+  persona text default null,
+  user_id text default null,
+  request_id text default null,
+  address inet default null,
+  agent text default null,
+  timeout_ms integer default 60000
+) returns text
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  id uuid;
+  here kos.fence;
+  entered text := nullif(current_setting('kos.tenant_id', true), '');
+begin
+  if tenant is null or tenant = '' then
+    perform kos.no_tenant();
+  end if;
+  if tenant ~ '^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$' then
+    id := tenant::uuid;
+  else
+    select f.tenant_id into id from kos.fence f where f.name = tenant;
+    if id is null then
+      raise exception 'there is no tenant % in this database', tenant using errcode = 'KS002', hint = 'kos tenant list';
+    end if;
+  end if;
+  if entered <> id::text then
+    raise exception 'this transaction is in tenant % already', entered
+      using errcode = 'KS004', hint = 'one transaction per tenant: commit, then enter the other';
+  end if;
+  here := kos.pass_fence(id, epoch);
+  perform set_config('kos.tenant_id', id::text, true),
+          set_config('kos.epoch', here.epoch::text, true),
+          set_config('kos.persona', coalesce(persona, ''), true),
+          set_config('kos.user_id', coalesce(user_id, ''), true),
+          set_config('kos.request_id', coalesce(request_id, ''), true),
+          set_config('kos.address', coalesce(host(address), ''), true),
+          set_config('kos.agent', coalesce(agent, ''), true);
+  perform kos.limit_transaction(timeout_ms);
+  return here.search_path;
+end $$;
+grant execute on function kos.enter(text, bigint, text, text, text, inet, text, integer) to kos_app, kos_operator, kos_auditor;
+
+-- Nothing forces an application to call enter(), and settings can be set by hand: so every statement that writes to
+-- a tenant's table passes the fence again. The lock is held already after enter(), which makes this cheap.
+create function kos.guard() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  tenant uuid := kos.current_tenant_id();
+  here kos.fence;
+begin
+  here := kos.pass_fence(tenant, nullif(current_setting('kos.epoch', true), '')::bigint);
+  if tg_table_schema <> here.schema_name then
+    raise exception 'the tables of tenant % are in schema %, not in %', here.name, here.schema_name, tg_table_schema
+      using errcode = 'KS003', detail = 'the tenant lives in another schema',
+            hint = 'use the search path that kos.enter() returns, and no schema in table names';
+  end if;
+  if tg_op = 'TRUNCATE' and here.tier = 'row' then
+    raise exception 'TRUNCATE of %.% would empty every tenant of the row tier', tg_table_schema, tg_table_name
+      using errcode = 'KS005', hint = 'delete from … removes the rows of the entered tenant';
+  end if;
+  return null;
+end $$;
+
+-- Who is inside a tenant now: the sessions that hold its fence, longest first.
+create function kos.fence_holders(tenant uuid)
+returns table (pid integer, role_name text, application text, state text, inside interval)
+language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+  select l.pid, a.usename::text, a.application_name, a.state, clock_timestamp() - a.xact_start
+    from pg_locks l
+    left join pg_stat_activity a using (pid)
+   where l.locktype = 'advisory'
+     and l.granted
+     and l.database = (select oid from pg_database where datname = current_database())
+     and (l.classid::bigint << 32 | l.objid::bigint) = kos.fence_key(tenant)
+     and l.objsubid = 1
+     and l.pid <> pg_backend_pid()
+   order by a.xact_start nulls first
+$$;
+
+-- Close the fence for the rest of this transaction (waits; the caller sets lock_timeout) and raise the epoch.
+create function kos.advance_epoch(tenant uuid) returns bigint
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  risen bigint;
+begin
+  perform pg_advisory_xact_lock(kos.fence_key(tenant));
+  update kos.fence f set epoch = f.epoch + 1 where f.tenant_id = tenant returning f.epoch into risen;
+  if risen is null then
+    raise exception 'there is no tenant % in this database', tenant using errcode = 'KS002', hint = 'kos tenant list';
+  end if;
+  -- The directory stands in the same database for most tenants, and then follows in the same transaction.
+  update kos.placements p set epoch = risen where p.tenant_id = tenant;
+  return risen;
+end $$;
+grant execute on function kos.fence_holders(uuid), kos.advance_epoch(uuid) to kos_operator;
+
+-- What every table of tenants gets: row security that also binds its owner, the tenant policy for the application's
+-- roles (restrictive: no other policy can widen it), the operator's own policy, the guard, and the grants.
+-- The identity is read through a scalar subselect, so it is evaluated once per statement and not once per row.
+create function kos.protect(target regclass) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+begin
+  execute format('alter table %s enable row level security', target);
+  execute format('alter table %s force row level security', target);
+  execute format('create policy tenant_isolation on %s as restrictive for all to kos_app
+                    using (tenant_id = (select kos.current_tenant_id()))', target);
+  execute format('create policy operator_access on %s as permissive for all to kos_operator
+                    using (true) with check (true)', target);
+  execute format('create trigger kos_guard before insert or update or delete on %s
+                    for each statement execute function kos.guard()', target);
+  execute format('create trigger kos_guard_truncate before truncate on %s
+                    for each statement execute function kos.guard()', target);
+  execute format('grant select, insert, update, delete on %s to kos_app, kos_operator', target);
+end $$;
