@@ -23,7 +23,7 @@ REPLACEMENTS = (
     (r"\basynccontextmanager\b", "contextmanager"),
     (r"\bAsync(?=[A-Z])", ""),
     (r"\basync_(session|store)\b", r"\1"),
-    (r"\bopen_async\b", "open"),
+    (r"\b(open|connect)_async\b", r"\1"),
     (r"\b__a(enter|exit)__\b", r"__\1__"),
 )
 
@@ -34,9 +34,14 @@ def twin(text: str, source: str) -> str:
         text = re.sub(pattern, replacement, text, flags=re.MULTILINE)
     docstring, rest = text.split("\n", 1)
     text = f"{docstring}\n\n# Written by tools/make_sync.py from {source}: change that file.\n{rest}"
-    for command in (["ruff", "check", "--select", "I", "--fix", "--quiet", "-"], ["ruff", "format", "--quiet", "-"]):
+    for command in (
+        ["ruff", "check", "--select", "I", "--fix", "--quiet", "-"],
+        ["ruff", "format", "--quiet", "-"],
+    ):
         where = ["--stdin-filename", str(TENANCY / TWINS[source])]
-        run = subprocess.run([sys.executable, "-m", *command, *where], input=text, capture_output=True, text=True, check=True)
+        run = subprocess.run(
+            [sys.executable, "-m", *command, *where], input=text, capture_output=True, text=True, check=True
+        )
         text = run.stdout
     return text
 

@@ -459,7 +459,7 @@ class TruncateRefused(TenancyError):
 class OutcomeUnknown(TenancyError):
     tenant: str
     reason: str
-    fact = "the connection was lost while {tenant!r} committed, so the transaction may or may not have happened: {reason}"
+    fact = "the connection was lost in the commit of {tenant!r}, so whether it happened is not known: {reason}"
     mend = "look for the transaction's rows before running it again"
 
 

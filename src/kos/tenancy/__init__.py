@@ -11,11 +11,18 @@ Words: a *tenant* has a *placement* (shard, database, schema, tier) and an *epoc
 """
 
 from kos.tenancy.async_store import AsyncStore, open_async
-from kos.tenancy.create import create_tenant, find_tenant, finish_tenant, list_tenants, remove_tenant, rows_per_table
+from kos.tenancy.create import (
+    create_tenant,
+    find_tenant,
+    finish_tenant,
+    list_tenants,
+    remove_tenant,
+    rows_per_table,
+)
 from kos.tenancy.install import Change, install
 from kos.tenancy.placement import Place
 from kos.tenancy.session import Session
-from kos.tenancy.store import Store, open  # noqa: A004
+from kos.tenancy.store import Store, open
 from kos.tenancy.tenant import ROW_SCHEMA, TIERS, Tenant, Tier
 
 __all__ = [

@@ -124,7 +124,12 @@ class AsyncSession:
                 await self._store.renew(entering.tenant)
 
     async def _send(
-        self, connection: Connection, entering: Entering, query: Query, params: Params | None, options: dict[str, Any]
+        self,
+        connection: Connection,
+        entering: Entering,
+        query: Query,
+        params: Params | None,
+        options: dict[str, Any],
     ) -> Cursor:
         await connection.set_isolation_level(self._entry.isolation_level)
         await connection.set_read_only(self._entry.read_only)

@@ -91,8 +91,7 @@ class AsyncStore:
         """
         place = place or placement.control_place(self.topology)
         shard = placement.shard_named(self.topology, place.shard)
-        connection = await self._connect(place, postgres.conninfo(placement.server_at(self.topology, place), shard.operator))
-        await connection.set_autocommit(True)
+        connection = await postgres.connect_async(placement.server_at(self.topology, place), shard.operator)
         try:
             yield connection
         finally:
@@ -153,7 +152,7 @@ class AsyncStore:
         shard = placement.shard_named(self.topology, place.shard)
         server = placement.server_at(self.topology, place)
         # One connection first: a pool would go on trying in the background and hide the reason.
-        probe = await self._connect(place, postgres.conninfo(server, shard.app))
+        probe = await postgres.connect_async(server, shard.app)
         try:
             cursor = await probe.execute(QUERIES.handshake, {"library": LIBRARY})
             checked(server.address, await cursor.fetchone())
@@ -164,10 +163,3 @@ class AsyncStore:
         pool: Pool = AsyncConnectionPool(**placement.pool_options(server, shard.app, self._pool_size))
         await pool.open()
         return pool
-
-    async def _connect(self, place: Place, parameters: dict[str, Any]) -> Connection:
-        try:
-            return await psycopg.AsyncConnection.connect(**parameters)
-        except psycopg.OperationalError as error:
-            server = placement.server_at(self.topology, place)
-            raise errors.StoreUnavailable(server.name, server.address, str(error).strip()) from error

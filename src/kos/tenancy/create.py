@@ -6,7 +6,7 @@ state becomes 'active' last: so a command that was killed is finished by running
 
 from __future__ import annotations
 
-from dataclasses import replace
+import dataclasses
 from uuid import UUID
 
 import psycopg
@@ -19,6 +19,30 @@ from kos.tenancy.placement import Place
 from kos.tenancy.store import Connection, Store
 from kos.tenancy.tenant import QUERIES, Tenant, check_name, check_tier, place
 from kos.topology.model import Shard
+
+
+@dataclasses.dataclass(frozen=True)
+class TenantPlan:
+    """What making a tenant would do."""
+
+    name: str
+    tier: str
+    shard: str
+    database: str
+    schema: str
+
+
+def plan_tenant(store: Store, name: str, tier: str, shard: str | None) -> TenantPlan:
+    """Where a new tenant would live. Reads only; refuses what `create_tenant` refuses."""
+    check_name(name)
+    wanted = check_tier(tier)
+    chosen = placement.shard_named(store.topology, shard) if shard else store.topology.control
+    with store.control() as control:
+        row = control.execute(QUERIES.find_tenant, {"tenant": name}).fetchone()
+    if row is not None and Tenant.from_row(row).state == "active":
+        raise errors.TenantExists(name, Tenant.from_row(row).tier)
+    database, schema = place(name, wanted, chosen.primary.database)
+    return TenantPlan(name, wanted, chosen.name, database, schema)
 
 
 def create_tenant(
@@ -36,18 +60,13 @@ def create_tenant(
         TenantExists: an active tenant has the name.
         TierNotAllowed: the server does not let the operator make what the tier needs; the name is free again.
     """
-    check_name(name)
-    wanted = check_tier(tier)
-    chosen = placement.shard_named(store.topology, shard) if shard else store.topology.control
-    database, schema = place(name, wanted, chosen.primary.database)
+    plan = plan_tenant(store, name, tier, shard)
+    chosen = placement.shard_named(store.topology, plan.shard)
     claim = {
-        "name": name,
-        "tier": wanted,
+        **dataclasses.asdict(plan),
         "service_plan": service_plan,
         "state": "creating",
         "shard_id": chosen.number,
-        "database": database,
-        "schema": schema,
     }
     tenant, claimed = _claim(store, claim, state)
     try:
@@ -59,14 +78,14 @@ def create_tenant(
         raise errors.TierNotAllowed(tenant.tier, chosen.primary.address, reason) from error
     with store.operator() as control:
         control.execute(QUERIES.set_state, {"id": tenant.id, "state": state})
-    return replace(tenant, state=state)
+    return dataclasses.replace(tenant, state=state)
 
 
 def finish_tenant(store: Store, tenant: Tenant) -> Tenant:
     """Declare a tenant that was being filled to be whole."""
     with store.operator() as control:
         control.execute(QUERIES.set_state, {"id": tenant.id, "state": "active"})
-    return replace(tenant, state="active")
+    return dataclasses.replace(tenant, state="active")
 
 
 def list_tenants(store: Store) -> list[Tenant]:
@@ -125,7 +144,7 @@ def _claim(store: Store, claim: dict[str, object], state: str) -> tuple[Tenant, 
     tenant = Tenant.from_row(row)
     if new is None and (tenant.state == "active" or tenant.tier != claim["tier"]):
         raise errors.TenantExists(tenant.name, tenant.tier)
-    if new is None and tenant.state != state and tenant.state != "creating":
+    if new is None and tenant.state not in {state, "creating"}:
         raise errors.TenantUnfinished(tenant.name, tenant.state)
     return tenant, new is not None
 
@@ -139,11 +158,18 @@ def _build(store: Store, tenant: Tenant, shard: Shard) -> None:
     with store.operator(placement.place_of(tenant)) as operator:
         if tenant.tier == "database":
             operator.execute(QUERIES.close_database.format(database=Identifier(tenant.database)))
+            operator.execute(schema_files.QUERIES.grant_connect.format(database=Identifier(tenant.database)))
             install_database(operator)
         elif tenant.tier == "schema":
             for step in list(schema_files.pending(operator, tenant.schema)):
                 schema_files.apply(operator, step)
-        facts = {"id": tenant.id, "name": tenant.name, "tier": tenant.tier, "schema": tenant.schema, "epoch": tenant.epoch}
+        facts = {
+            "id": tenant.id,
+            "name": tenant.name,
+            "tier": tenant.tier,
+            "schema": tenant.schema,
+            "epoch": tenant.epoch,
+        }
         operator.execute(QUERIES.open_fence, facts)
 
 

@@ -57,7 +57,9 @@ class Source:
 
     @cached_property
     def files(self) -> tuple[SchemaFile, ...]:
-        found = sorted(item.name for item in files(self.package).joinpath("schema").iterdir() if item.name.endswith(".sql"))
+        found = sorted(
+            item.name for item in files(self.package).joinpath("schema").iterdir() if item.name.endswith(".sql")
+        )
         read = files(self.package).joinpath("schema")
         return tuple(
             SchemaFile(number, name, read.joinpath(name).read_text(encoding="utf-8"))
@@ -110,7 +112,11 @@ def apply(connection: Connection, step: Pending) -> None:
         LockNotGranted: somebody held a lock all the while.
     """
     retries = stamina.retry_context(
-        on=psycopg.errors.LockNotAvailable, attempts=LOCK_ATTEMPTS, wait_initial=0.05, wait_max=1.0, wait_jitter=0.1
+        on=psycopg.errors.LockNotAvailable,
+        attempts=LOCK_ATTEMPTS,
+        wait_initial=0.05,
+        wait_max=1.0,
+        wait_jitter=0.1,
     )
     try:
         for attempt in retries:
@@ -118,7 +124,9 @@ def apply(connection: Connection, step: Pending) -> None:
                 _apply_once(connection, step)
     except psycopg.errors.LockNotAvailable as error:
         blockers = connection.execute(QUERIES.blockers).fetchall()
-        named = ", ".join(f"pid {pid} ({role}, {application or 'no name'}, {state})" for pid, role, application, state in blockers)
+        named = ", ".join(
+            f"pid {pid} ({role}, {application or 'no name'}, {state})" for pid, role, application, state in blockers
+        )
         what = f"{step.file.name} on schema {step.schema}"
         raise errors.LockNotGranted(connection.info.dbname, what, LOCK_ATTEMPTS, named or "nobody now") from error
 

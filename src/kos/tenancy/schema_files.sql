@@ -61,17 +61,13 @@ select name from unnest(array['kos_owner', 'kos_app', 'kos_operator', 'kos_audit
 -- Roles can't log in unless the administrator lets them, or grants them to roles that can.
 create role {role} nologin nosuperuser nobypassrls;
 
--- name: is_member
--- May the connected role act as another?
-select pg_has_role(current_user, %(role)s, 'MEMBER');
-
 -- name: who_am_i
 -- For messages.
 select current_user;
 
 -- name: is_granted
--- Does a role act for another already?
-select pg_has_role(%(member)s, %(role)s, 'MEMBER');
+-- Does a role act for another already? From PostgreSQL 16 on, who made a role is a member that can't yet act for it.
+select pg_has_role(%(member)s, %(role)s, 'USAGE');
 
 -- name: grant_role
 -- The operator, and whoever installs, act for the owner.

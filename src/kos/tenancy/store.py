@@ -93,10 +93,7 @@ class Store:
         """
         place = place or placement.control_place(self.topology)
         shard = placement.shard_named(self.topology, place.shard)
-        connection = self._connect(
-            place, postgres.conninfo(placement.server_at(self.topology, place), shard.operator)
-        )
-        connection.set_autocommit(True)
+        connection = postgres.connect(placement.server_at(self.topology, place), shard.operator)
         try:
             yield connection
         finally:
@@ -157,7 +154,7 @@ class Store:
         shard = placement.shard_named(self.topology, place.shard)
         server = placement.server_at(self.topology, place)
         # One connection first: a pool would go on trying in the background and hide the reason.
-        probe = self._connect(place, postgres.conninfo(server, shard.app))
+        probe = postgres.connect(server, shard.app)
         try:
             cursor = probe.execute(QUERIES.handshake, {"library": LIBRARY})
             checked(server.address, cursor.fetchone())
@@ -168,10 +165,3 @@ class Store:
         pool: Pool = ConnectionPool(**placement.pool_options(server, shard.app, self._pool_size))
         pool.open()
         return pool
-
-    def _connect(self, place: Place, parameters: dict[str, Any]) -> Connection:
-        try:
-            return psycopg.Connection.connect(**parameters)
-        except psycopg.OperationalError as error:
-            server = placement.server_at(self.topology, place)
-            raise errors.StoreUnavailable(server.name, server.address, str(error).strip()) from error

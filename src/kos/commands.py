@@ -1,0 +1,166 @@
+"""Commands without a noun: the embedded stack, the state of all stores, and the schema's version."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kos import console, errors, topology
+from kos.console import DryRun, Json, emit, say, table
+from kos.tenancy import install
+from kos.tenancy.checks import CHECKS
+from kos.topology import doctor as examination
+from kos.topology import health
+from kos.topology.embedded import Stack
+
+
+def up(
+    shards: Annotated[int, typer.Option(min=1, max=8, help="PostgreSQL servers to start.")] = 1,
+    port: Annotated[int | None, typer.Option(min=1024, max=65000, help="First port; else free ones.")] = None,
+    dry_run: DryRun = False,
+    json: Json = False,
+) -> None:
+    """Start the embedded stack of this folder (`.kos/`), or find it running."""
+    stack = _stack_here()
+    if dry_run:
+        running = sorted(stack.processes())
+        emit(
+            {"folder": stack.folder, "running": running, "changes": []},
+            as_json=json,
+            human=lambda: say(f"would start what is not running in {stack.folder}; running: {', '.join(running) or '-'}"),
+        )
+        return
+    with console.progress(quiet=json) as progress:
+        started = stack.up(shards=shards, port=port, progress=progress)
+        prepare(stack)
+    stores = health.check(stack.topology())
+
+    def human() -> None:
+        table(
+            ("store", "kind", "version", "address", "seconds"),
+            [
+                (store.name, store.kind, store.version, store.address, _seconds(started.started.get(store.name)))
+                for store in stores
+            ],
+            numbers=("seconds",),
+        )
+        say("look around: kos status · kos tour        stop: kos down")
+
+    value = {
+        "healthy": all(store.healthy for store in stores),
+        "started": started.started,
+        "adopted": started.adopted,
+        "seconds": started.seconds,
+        "stores": [_as_row(store) for store in stores],
+    }
+    emit(value, as_json=json, human=human)
+
+
+def prepare(stack: Stack) -> None:
+    """Give the databases of a stack that is up their schema, and its roles their passwords."""
+    install(stack.topology())
+    stack.set_role_passwords()
+
+
+def down(
+    purge: Annotated[bool, typer.Option("--purge", help="Delete the stack's data as well.")] = False,
+    yes: console.Yes = False,
+    dry_run: DryRun = False,
+    json: Json = False,
+) -> None:
+    """Stop the embedded stack of this folder; no process is left."""
+    stack = Stack.find(Path.cwd()) or _stack_here()
+    if dry_run:
+        running = sorted(stack.processes())
+        emit(
+            {"folder": stack.folder, "would_stop": running, "would_purge": purge},
+            as_json=json,
+            human=lambda: say(f"would stop: {', '.join(running) or 'nothing'}{', and delete .kos' if purge else ''}"),
+        )
+        return
+    if purge and not yes:
+        typer.confirm(f"Delete {stack.folder / '.kos'} with all its data?", abort=True, err=True)
+    stopped = stack.down(purge=purge)
+
+    def human() -> None:
+        for item in stopped:
+            say(f"stopped {item.store} (process {item.pid}) in {item.seconds:.1f} s")
+        if not stopped:
+            say("nothing was running")
+
+    emit({"stopped": stopped, "purged": purge}, as_json=json, human=human)
+
+
+def status(json: Json = False) -> None:
+    """Every store: kind, version, address, and whether it answers."""
+    stores = health.check(topology.find())
+    healthy = all(store.healthy for store in stores)
+
+    def human() -> None:
+        rows = [
+            (store.name, store.kind, store.version, store.address, "yes" if store.healthy else f"no: {store.detail}")
+            for store in stores
+        ]
+        table(("store", "kind", "version", "address", "healthy"), rows)
+
+    emit({"healthy": healthy, "stores": [_as_row(store) for store in stores]}, as_json=json, human=human)
+    if not healthy:
+        raise typer.Exit(errors.FAILED)
+
+
+def doctor(json: Json = False) -> None:
+    """What is wrong and how to mend it, and what this server allows kos to do."""
+    report = examination.examine(topology.find(), extra=CHECKS)
+
+    def human() -> None:
+        table(
+            ("check", "subject", "severity", "found", "mend"),
+            [(item.check, item.subject, item.severity, item.found, item.mend) for item in report.findings],
+        )
+        say("")
+        table(
+            ("this server allows", "on", "", "why"),
+            [(item.name, item.subject, "yes" if item.allowed else "no", item.reason) for item in report.capabilities],
+        )
+
+    emit(report, as_json=json, human=human)
+    if any(item.severity == "error" for item in report.findings):
+        raise typer.Exit(errors.REFUSED)
+
+
+def upgrade(dry_run: DryRun = False, json: Json = False) -> None:
+    """Bring the databases to this library's version: roles, schema kos, and every tenant's schema."""
+    with console.progress(quiet=json) as progress:
+        changes = install(topology.find(), dry_run=dry_run, progress=progress)
+
+    def human() -> None:
+        rows = [(change.shard, change.database, change.schema, change.what) for change in changes]
+        if rows:
+            table(("shard", "database", "schema", "to do" if dry_run else "done"), rows)
+        else:
+            say("everything is at this library's version")
+
+    emit({"dry_run": dry_run, "changes": changes}, as_json=json, human=human)
+
+
+def _stack_here() -> Stack:
+    return Stack.find(Path.cwd()) or Stack(Path.cwd())
+
+
+def _as_row(store: health.StoreHealth) -> dict[str, object]:
+    return {
+        "name": store.name,
+        "kind": store.kind,
+        "version": store.version,
+        "address": store.address,
+        "healthy": store.healthy,
+    }
+
+
+def _seconds(value: float | None) -> str:
+    return "" if value is None else f"{value:.1f}"
+
+
+COMMANDS = {"up": up, "down": down, "status": status, "doctor": doctor, "upgrade": upgrade}

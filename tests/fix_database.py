@@ -1,0 +1,107 @@
+"""A database per test, cloned from a template that was installed once, and a store on it."""
+
+from __future__ import annotations
+
+import fcntl
+import uuid
+from collections.abc import Iterator
+from dataclasses import replace
+
+import psycopg
+import pytest
+from psycopg.sql import SQL, Identifier
+
+from kos.tenancy import Store, Tenant, create_tenant, install
+from kos.topology import postgres as opening
+from kos.topology.embedded import Stack
+from kos.topology.model import PostgresServer, Topology
+
+TEMPLATE = "kos_test_template"
+
+
+def on_database(topology: Topology, database: str) -> Topology:
+    """The same servers, with the first shard in another database."""
+    first, *others = topology.shards
+    return replace(topology, shards=(replace(first, primary=replace(first.primary, database=database)), *others))
+
+
+def as_installer(topology: Topology, database: str) -> psycopg.Connection[tuple[object, ...]]:
+    """Connected to a database of the first shard as the role that may create databases and roles."""
+    control = topology.control
+    assert control.installer is not None
+    server: PostgresServer = replace(control.primary, database=database)
+    return opening.connect(server, control.installer)
+
+
+def _make_template(stack: Stack) -> None:
+    topology = stack.topology()
+    with as_installer(topology, "knowledge_os") as connection:
+        if connection.execute("select from pg_database where datname = %s", (TEMPLATE,)).fetchone():
+            return
+        connection.execute(SQL("create database {}").format(Identifier(TEMPLATE)))
+    install(on_database(topology, TEMPLATE))
+    stack.set_role_passwords()
+
+
+def _clone(stack: Stack) -> Topology:
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    topology = stack.topology()
+    with as_installer(topology, "knowledge_os") as connection:
+        connection.execute(SQL("create database {} template {}").format(Identifier(name), Identifier(TEMPLATE)))
+        connection.execute(SQL("alter database {} set kos.stack = {}").format(Identifier(name), topology.stack))
+    here = on_database(topology, name)
+    install(here)
+    return here
+
+
+def _drop(topology: Topology) -> None:
+    """The test's database, and those of its database-tier tenants, which begin with its name."""
+    name = topology.control.primary.database
+    with as_installer(topology, "knowledge_os") as connection:
+        found = connection.execute("select datname from pg_database where starts_with(datname, %s)", (name,)).fetchall()
+        for (database,) in found:
+            connection.execute(SQL("drop database {} with (force)").format(Identifier(str(database))))
+
+
+@pytest.fixture(scope="session")
+def template(postgres: Stack, tmp_path_factory: pytest.TempPathFactory) -> Stack:
+    """The shared PostgreSQL, with a template database that has the whole schema."""
+    shared = tmp_path_factory.getbasetemp().parent
+    with (shared / "template.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        _make_template(postgres)
+    return postgres
+
+
+@pytest.fixture
+def database(template: Stack) -> Iterator[Topology]:
+    """A topology of PostgreSQL alone, on a database of this test's own."""
+    topology = _clone(template)
+    yield topology
+    _drop(topology)
+
+
+@pytest.fixture
+def store(database: Topology) -> Iterator[Store]:
+    """A store on a database of this test's own."""
+    with Store(database) as store:
+        yield store
+
+
+@pytest.fixture
+def tenant(store: Store) -> Tenant:
+    """A tenant of the row tier."""
+    return create_tenant(store, "acme")
+
+
+@pytest.fixture
+def full_store(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """A store on the full shared stack (graph, cache and objects too), with a database of this test's own."""
+    shared = tmp_path_factory.getbasetemp().parent
+    with (shared / "full-template.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        _make_template(stack)
+    topology = _clone(stack)
+    with Store(topology) as store:
+        yield store
+    _drop(topology)
