@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -24,6 +23,8 @@ from pydantic import (
 )
 from pydantic import field_validator as validates
 from pydantic_core import PydanticCustomError
+
+from kos.topology.model import is_loopback
 
 SslMode = Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
 SAY_INSECURE = "or say `insecure = true` beside it if you mean it"
@@ -45,16 +46,6 @@ def mistake(problem: str, mend: str) -> PydanticCustomError:
     return PydanticCustomError("mistake", "{problem}", {"problem": problem, "mend": mend})
 
 
-def is_loopback(host: str) -> bool:
-    """Whether `host` is this machine: then nobody is between us and the server."""
-    if host == "localhost" or host.startswith("/"):
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 def _context(info: ValidationInfo) -> Mapping[str, Any]:
     """What `load` knows beside the keys: the folder of the file, and the regions it declares."""
     context: Mapping[str, Any] | None = info.context
@@ -64,9 +55,7 @@ def _context(info: ValidationInfo) -> Mapping[str, Any]:
 
 def _host(text: str) -> str:
     if not re.fullmatch(r"/\S*|[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+(%[A-Za-z0-9]+)?", text):
-        raise mistake(
-            "is no host name, address or socket folder", "write the host alone, without user, port or scheme"
-        )
+        raise mistake("is no host name, address or socket folder", "write the host alone, without user, port or scheme")
     return text
 
 
@@ -86,9 +75,7 @@ def _reference(value: Any) -> Any:
 def _existing(path: Path, info: ValidationInfo) -> Path:
     path = _context(info)["folder"] / path.expanduser()
     if not path.is_file():
-        raise mistake(
-            f"there is no file {path}", "correct the path (it is relative to the folder of kos.toml)"
-        )
+        raise mistake(f"there is no file {path}", "correct the path (it is relative to the folder of kos.toml)")
     return path
 
 
@@ -206,9 +193,7 @@ def _secured(url: str, info: ValidationInfo, *, plain: tuple[str, ...], tls: tup
     if "@" in parts.netloc:
         raise mistake("carries credentials", "take them out, and name them in keys of their own")
     if parts.scheme in plain and not is_loopback(host) and not info.data.get("insecure"):
-        raise mistake(
-            f"{parts.scheme}:// does not verify who answers at {host}", f"write {tls[0]}://…, {SAY_INSECURE}"
-        )
+        raise mistake(f"{parts.scheme}:// does not verify who answers at {host}", f"write {tls[0]}://…, {SAY_INSECURE}")
     return url
 
 
@@ -223,9 +208,7 @@ class GraphKeys(Table):
     @validates("uri")
     @classmethod
     def _address(cls, uri: str, info: ValidationInfo) -> str:
-        return _secured(
-            uri, info, plain=("bolt", "neo4j", "bolt+ssc", "neo4j+ssc"), tls=("neo4j+s", "bolt+s")
-        )
+        return _secured(uri, info, plain=("bolt", "neo4j", "bolt+ssc", "neo4j+ssc"), tls=("neo4j+s", "bolt+s"))
 
 
 class CacheKeys(Table):
@@ -245,9 +228,7 @@ class CacheKeys(Table):
     def _protected(cls, tls: bool | None, info: ValidationInfo) -> bool | None:
         host = info.data.get("host", "localhost")
         if tls is False and not is_loopback(host) and not info.data.get("insecure"):
-            raise mistake(
-                f"the connection to {host} would be in plain text", f"write tls = true, {SAY_INSECURE}"
-            )
+            raise mistake(f"the connection to {host} would be in plain text", f"write tls = true, {SAY_INSECURE}")
         return tls
 
     @property
@@ -274,9 +255,7 @@ class ObjectsKeys(Table):
     @classmethod
     def _both(cls, secret_key: ReferenceKeys | None, info: ValidationInfo) -> ReferenceKeys | None:
         if "access_key" in info.data and (secret_key is None) != (info.data["access_key"] is None):
-            raise mistake(
-                "access_key and secret_key go together", "name both, or neither (the machine's own role)"
-            )
+            raise mistake("access_key and secret_key go together", "name both, or neither (the machine's own role)")
         return secret_key
 
 

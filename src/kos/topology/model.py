@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from pathlib import Path
+from urllib.parse import urlsplit
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host` is this machine: then nobody is between us and the server."""
+    if host == "localhost" or host.startswith("/"):
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 @dataclass(frozen=True)
@@ -62,6 +74,11 @@ class PostgresServer:
     def address(self) -> str:
         return f"{self.host}:{self.port}/{self.database}"
 
+    @property
+    def verified(self) -> bool:
+        """Whether it is certain who answers: by TLS, or because it is this machine."""
+        return self.tls.mode == "verify-full" or is_loopback(self.host)
+
 
 @dataclass(frozen=True)
 class Shard:
@@ -85,6 +102,12 @@ class GraphServer:
     database: str | None = None
     tls: Tls = field(default_factory=Tls)
 
+    @property
+    def verified(self) -> bool:
+        """Whether it is certain who answers: by TLS, or because it is this machine."""
+        parts = urlsplit(self.uri)
+        return parts.scheme.endswith("+s") or is_loopback(parts.hostname or "")
+
 
 @dataclass(frozen=True)
 class CacheServer:
@@ -99,6 +122,11 @@ class CacheServer:
     @property
     def address(self) -> str:
         return f"{self.host}:{self.port}/{self.database}"
+
+    @property
+    def verified(self) -> bool:
+        """Whether it is certain who answers: by TLS, or because it is this machine."""
+        return self.tls is not None or is_loopback(self.host)
 
 
 @dataclass(frozen=True)
@@ -119,6 +147,12 @@ class ObjectStore:
     @property
     def address(self) -> str:
         return f"{self.endpoint or f'https://s3.{self.region}.amazonaws.com'}/{self.bucket}"
+
+    @property
+    def verified(self) -> bool:
+        """Whether it is certain who answers: by TLS, or because it is this machine."""
+        parts = urlsplit(self.address)
+        return parts.scheme == "https" or is_loopback(parts.hostname or "")
 
 
 @dataclass(frozen=True)

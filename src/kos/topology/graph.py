@@ -1,0 +1,73 @@
+"""Opening the graph."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit, urlunsplit
+
+from kos.errors import StoreUnavailable
+from kos.topology.answer import Answer, one_line
+from kos.topology.model import GraphServer
+from kos.topology.tls import authorities
+
+if TYPE_CHECKING:
+    from neo4j import Driver
+
+CONNECT_SECONDS = 10.0
+
+
+def open(graph: GraphServer, *, connect_seconds: float = CONNECT_SECONDS) -> Driver:
+    """A driver for `graph`. It connects when it is used; the caller closes it.
+
+    The password is read when the driver first needs it, and again when the server no longer takes it.
+    """
+    from neo4j import GraphDatabase
+    from neo4j.auth_management import AuthManagers
+
+    def credentials() -> tuple[str, str]:
+        return graph.login.user, graph.login.password.read() if graph.login.password else ""
+
+    uri, trust = _protection(graph)
+    return GraphDatabase.driver(
+        uri,
+        auth=AuthManagers.basic(credentials),
+        connection_timeout=connect_seconds,
+        connection_acquisition_timeout=connect_seconds * 2,
+        user_agent="kos",
+        telemetry_disabled=True,
+        **trust,
+    )
+
+
+def _protection(graph: GraphServer) -> tuple[str, dict[str, Any]]:
+    """The address without `+s`, and whom to trust: the driver takes a certificate authority only in this form."""
+    from neo4j import TrustCustomCAs, TrustSystemCAs
+
+    parts = urlsplit(graph.uri)
+    if not parts.scheme.endswith("+s"):
+        return graph.uri, {}
+    file = authorities(graph.tls)
+    trust = TrustCustomCAs(file) if file else TrustSystemCAs()
+    plain = urlunsplit(parts._replace(scheme=parts.scheme.removesuffix("+s")))
+    return plain, {"encrypted": True, "trusted_certificates": trust}
+
+
+def probe(graph: GraphServer, seconds: int) -> Answer:
+    """Ask the server something through its driver.
+
+    Raises:
+        StoreUnavailable: it does not answer, or refuses.
+        SecretUnavailable: the password can't be read.
+    """
+    from neo4j.exceptions import DriverError, Neo4jError
+
+    try:
+        with open(graph, connect_seconds=seconds) as driver:
+            agent = driver.get_server_info().agent
+            # Not execute_query: that would retry past our deadline.
+            with driver.session(database=graph.database) as session:
+                session.run("RETURN 1").consume()
+    except (DriverError, Neo4jError, OSError) as error:
+        raise StoreUnavailable("the graph", graph.uri, one_line(error)) from error
+    name, _, version = agent.partition("/")
+    return Answer(kind=name.lower() or "bolt graph", version=version or "unknown")

@@ -1,0 +1,75 @@
+"""Opening the object store."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import Any
+
+from kos.errors import StoreUnavailable
+from kos.topology.answer import Answer, one_line
+from kos.topology.model import ObjectStore
+from kos.topology.tls import authorities
+
+CONNECT_SECONDS = 5.0
+READ_SECONDS = 60.0
+ATTEMPTS = 3
+
+
+def open(
+    objects: ObjectStore,
+    *,
+    connect_seconds: float = CONNECT_SECONDS,
+    read_seconds: float = READ_SECONDS,
+    attempts: int = ATTEMPTS,
+) -> Any:
+    """An S3 client (boto3) for `objects`. It connects when it is used; the caller closes it.
+
+    Raises:
+        SecretUnavailable: a key can't be read. Both are read once, here: boto3 takes no others later.
+    """
+    import boto3
+    from botocore.config import Config
+
+    session = boto3.session.Session(
+        aws_access_key_id=objects.access_key.read() if objects.access_key else None,
+        aws_secret_access_key=objects.secret_key.read() if objects.secret_key else None,
+        region_name=objects.region,
+    )
+    return session.client(
+        "s3",
+        endpoint_url=objects.endpoint,
+        verify=authorities(objects.tls) or True,
+        config=Config(
+            signature_version="s3v4",
+            s3={"addressing_style": "path" if objects.endpoint else "auto"},
+            connect_timeout=connect_seconds,
+            read_timeout=read_seconds,
+            retries={"total_max_attempts": attempts, "mode": "standard"},
+            user_agent_extra="kos",
+            # Servers that speak S3 but are not AWS often know no newer checksums.
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+        ),
+    )
+
+
+def probe(objects: ObjectStore, seconds: int) -> Answer:
+    """Ask for the bucket through the driver.
+
+    Raises:
+        StoreUnavailable: the server does not answer, refuses, or has no such bucket.
+        SecretUnavailable: a key can't be read.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        with closing(open(objects, connect_seconds=seconds, read_seconds=seconds, attempts=1)) as client:
+            answer = client.head_bucket(Bucket=objects.bucket)
+    except ClientError as error:
+        code = error.response["Error"]["Code"]
+        reason = {"404": f"there is no bucket {objects.bucket}", "403": "it refuses these keys"}.get(code, code)
+        raise StoreUnavailable("object storage", objects.address, reason) from error
+    except BotoCoreError as error:
+        raise StoreUnavailable("object storage", objects.address, one_line(error)) from error
+    server = answer["ResponseMetadata"]["HTTPHeaders"].get("server", "")
+    return Answer("s3", server or "unknown")
