@@ -31,6 +31,10 @@ select exists (select from pg_database where datname = %(database)s)
 -- The role that `kos upgrade` connects as. No superuser: the embedded stack must not allow more than production does.
 create role {role} login createrole createdb password {password}
 
+-- name: let_end_sessions
+-- To pass on to the operator, who may have to end sessions that hold a tenant's fence.
+grant pg_signal_backend to {role} with admin option
+
 -- name: create_database
 -- The database of kos.
 create database {database} owner {owner}
