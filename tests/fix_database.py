@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import uuid
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,7 +15,7 @@ from psycopg.sql import SQL, Identifier
 from kos.tenancy import Store, Tenant, create_tenant, install
 from kos.topology import postgres as opening
 from kos.topology.embedded import Stack
-from kos.topology.model import PostgresServer, Topology
+from kos.topology.model import Login, PostgresServer, Topology, fixed
 
 TEMPLATE = "kos_test_template"
 
@@ -36,7 +37,7 @@ def as_installer(topology: Topology, database: str) -> psycopg.Connection[tuple[
 def _make_template(stack: Stack) -> None:
     topology = stack.topology()
     with as_installer(topology, "knowledge_os") as connection:
-        if connection.execute("select from pg_database where datname = %s", (TEMPLATE,)).fetchone():
+        if connection.execute("select 1 from pg_database where datname = %s", (TEMPLATE,)).fetchone():
             return
         connection.execute(SQL("create database {}").format(Identifier(TEMPLATE)))
     install(on_database(topology, TEMPLATE))
@@ -48,10 +49,18 @@ def _clone(stack: Stack) -> Topology:
     topology = stack.topology()
     with as_installer(topology, "knowledge_os") as connection:
         connection.execute(SQL("create database {} template {}").format(Identifier(name), Identifier(TEMPLATE)))
-        connection.execute(SQL("alter database {} set kos.stack = {}").format(Identifier(name), topology.stack))
+    _mark(stack, topology, name)
     here = on_database(topology, name)
     install(here)
     return here
+
+
+def _mark(stack: Stack, topology: Topology, database: str) -> None:
+    """A clone lacks the settings of its template: say again that it belongs to an embedded stack (a superuser may)."""
+    secrets = json.loads((stack.folder / ".kos" / "secrets.json").read_text())
+    superuser = Login("postgres", fixed(secrets["postgres"]))
+    with opening.connect(topology.control.primary, superuser) as connection:
+        connection.execute(SQL("alter database {} set kos.stack = {}").format(Identifier(database), topology.stack))
 
 
 def _drop(topology: Topology) -> None:

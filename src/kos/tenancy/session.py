@@ -40,6 +40,11 @@ class Session:
         self._connection: Connection | None = None
 
     @property
+    def store(self) -> Store:
+        """The store that this session belongs to."""
+        return self._store
+
+    @property
     def tenant(self) -> Tenant:
         """The tenant, with the placement that this session believes in."""
         if self._tenant is None:

@@ -192,3 +192,16 @@ begin
                     for each statement execute function kos.guard()', target);
   execute format('grant select, insert, update, delete on %s to kos_app, kos_operator', target);
 end $$;
+
+-- The tables of tenants that kos keeps in this database, partitions too: in the schemas that it keeps at a version.
+create function kos.tenant_tables() returns table (oid oid)
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select c.oid
+    from pg_class c
+    join pg_namespace n on n.oid = c.relnamespace
+   where c.relkind in ('r', 'p')
+     and n.nspname in (select v.schema_name from kos.schema_versions v where v.schema_name <> 'kos')
+     and exists (select from pg_attribute a
+                  where a.attrelid = c.oid and a.attname = 'tenant_id' and a.attnum > 0 and not a.attisdropped)
+$$;
+grant execute on function kos.tenant_tables() to kos_operator, kos_auditor;

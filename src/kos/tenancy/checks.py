@@ -1,0 +1,45 @@
+"""What must hold of every table of tenants. One numbered file per check; each returns a row per fault.
+
+Used by `kos doctor` and by tests. A row is: what it is about, what is wrong, and how to mend it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib.resources import files
+from typing import Any
+
+import psycopg
+from psycopg.rows import tuple_row
+
+from kos import sql
+from kos.tenancy.schema_files import QUERIES
+from kos.topology.doctor import Finding
+
+_FOLDER = files("kos.tenancy").joinpath("checks")
+FILES = tuple(sorted(item.name for item in _FOLDER.iterdir() if item.name.endswith(".sql")))
+
+
+def row_security(connection: psycopg.Connection[Any]) -> Iterator[Finding]:
+    """All checks on one database; a finding `ok` for each that finds nothing. Reads only."""
+    with connection.cursor(row_factory=tuple_row) as cursor:
+        if cursor.execute(QUERIES.is_installed).fetchone() != (True,):
+            database = connection.info.dbname
+            yield Finding("schema", database, "warning", "this database has no kos schema", "kos upgrade")
+            return
+        for filename in FILES:
+            yield from findings(cursor, filename)
+
+
+def findings(cursor: psycopg.Cursor[tuple[Any, ...]], filename: str) -> Iterator[Finding]:
+    """The faults that one check finds."""
+    name = filename[5:].removesuffix(".sql")
+    database = cursor.connection.info.dbname
+    faults = cursor.execute(sql.literal(_FOLDER.joinpath(filename).read_text(encoding="utf-8"))).fetchall()
+    for subject, found, mend in faults:
+        yield Finding(name, f"{database}: {subject}", "error", found, mend)
+    if not faults:
+        yield Finding(name, database, "ok", "nothing found", "")
+
+
+CHECKS = (row_security,)
