@@ -1,0 +1,276 @@
+"""Objects that documents refer to: putting, getting, collecting what nothing refers to, and holds.
+
+Promise: while a document refers to an object, or is about to, nobody collects that object.
+
+A writer takes the object's key shared, makes sure that the object is there, and inserts the row that refers to it, all
+in one transaction. The collector takes the key alone, in a transaction of its own, and looks for references after
+that. So either it sees the row, or the writer finds the object gone and puts it again. Whoever writes more objects than
+a transaction should hold keys makes a hold instead.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import BinaryIO
+from uuid import UUID
+
+from kos import sql
+from kos.errors import UnknownHold
+from kos.knowledge.bucket import Bucket, StoredObject, bucket_of
+from kos.progress import Advance, silent
+from kos.tenancy import Session, Store, Tenant
+
+QUERIES = sql.load("kos.knowledge", "objects.sql")
+
+GRACE = timedelta(days=1)
+LONGEST_USE = timedelta(days=7)  # then a hold ends by itself whose command was killed
+_UPLOADS = 8  # at the same time
+_DELETIONS = 100  # per look at the holds: whoever makes a hold waits for that many
+
+
+def put_object(session: Session, content: bytes) -> str:
+    """Make sure that object storage has `content`; returns its SHA-256 as the documents' rows have it.
+
+    Insert the row that refers to it in the same transaction: until that ends, the object can't be collected.
+
+    Raises:
+        StoreNotConfigured: the topology has no object storage.
+        StoreUnavailable
+    """
+    bucket = bucket_of(session.store, "put_object")
+    sha256 = hashlib.sha256(content).hexdigest()
+    # The lock comes before the look: an object that is seen under it stays.
+    session.execute(QUERIES.share_object, {"tenant": session.tenant.id, "sha256": sha256})
+    _put_if_absent(bucket, session.tenant.id, sha256, content)
+    return sha256
+
+
+def get_object(session: Session, sha256: str) -> bytes:
+    """The content of an object of the entered tenant.
+
+    Raises:
+        ObjectMissing: object storage has no such object.
+        ObjectDamaged: what it has is something else.
+        StoreNotConfigured, StoreUnavailable
+    """
+    return b"".join(bucket_of(session.store, "get_object").read(session.tenant, sha256))
+
+
+@dataclass(frozen=True)
+class Upload:
+    """An object to put: its digest, its size in bytes, and how to open its content."""
+
+    sha256: str
+    bytes: int
+    open: Callable[[], AbstractContextManager[BinaryIO]]
+
+
+def put_objects(store: Store, tenant: Tenant, uploads: Sequence[Upload], progress: Advance = silent) -> int:
+    """Put many objects at once; how many were not there before. The caller has a hold on the tenant.
+
+    Raises:
+        StoreNotConfigured, StoreUnavailable
+    """
+    bucket = bucket_of(store, "put_objects")
+
+    def put(upload: Upload) -> bool:
+        if bucket.size(tenant.id, upload.sha256) == upload.bytes:
+            return False
+        with upload.open() as content:
+            bucket.put(tenant.id, upload.sha256, content)
+        return True
+
+    new = 0
+    with ThreadPoolExecutor(_UPLOADS) as pool:
+        for number, was_new in enumerate(pool.map(put, uploads), start=1):
+            new += was_new
+            progress("objects", number, len(uploads))
+    return new
+
+
+def _put_if_absent(bucket: Bucket, tenant: UUID, sha256: str, content: bytes) -> None:
+    # A size that differs is what a server left that lost power while it wrote.
+    if bucket.size(tenant, sha256) != len(content):
+        bucket.put(tenant, sha256, content)
+
+
+@dataclass(frozen=True)
+class Collected:
+    """What a collection found in one tenant and what it did.
+
+    `found` objects of `bytes` bytes are older than the grace period and nothing refers to them. `busy` ones were left:
+    somebody was about to refer to them. Where the tenant is held, nothing was deleted.
+    """
+
+    tenant: str
+    held: bool
+    found: int = 0
+    bytes: int = 0
+    deleted: int = 0
+    busy: int = 0
+
+
+def collect(
+    store: Store,
+    tenant: Tenant,
+    *,
+    grace: timedelta = GRACE,
+    dry_run: bool = False,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    progress: Advance = silent,
+) -> Collected:
+    """Delete the tenant's objects that were written more than `grace` ago and that no document refers to.
+
+    Deleted documents (`deleted_at`) still refer.
+
+    Raises:
+        StoreNotConfigured, StoreUnavailable, PlacementMoved
+    """
+    bucket = bucket_of(store, "kos objects collect")
+    with store.operator() as control:
+        row = control.execute(QUERIES.is_held, {"tenant": tenant.id}).fetchone()
+    result = Collected(tenant.name, held=bool(row and row[0]))
+    before = now() - grace
+    looked = 0
+    for page in bucket.pages(tenant.id):
+        old = [stored for stored in page if stored.modified < before]
+        for start in range(0, len(old), _DELETIONS):
+            result = _collect_some(store, bucket, tenant, old[start : start + _DELETIONS], result, dry_run=dry_run)
+        looked += len(page)
+        progress(f"objects of {tenant.name}", looked, None)
+    return result
+
+
+def _collect_some(
+    store: Store, bucket: Bucket, tenant: Tenant, old: Sequence[StoredObject], result: Collected, *, dry_run: bool
+) -> Collected:
+    found = _unreferenced(store, tenant, old)
+    result = replace(
+        result, found=result.found + len(found), bytes=result.bytes + sum(stored.bytes for stored in found)
+    )
+    if dry_run or result.held or not found:
+        return result
+    with store.operator() as control, control.transaction():
+        control.execute(QUERIES.share_holds)
+        if control.execute(QUERIES.is_held, {"tenant": tenant.id}).fetchone() != (False,):
+            return replace(result, held=True)
+        outcomes = [_delete(store, bucket, tenant, stored.sha256) for stored in found]
+    return replace(
+        result, deleted=result.deleted + outcomes.count("deleted"), busy=result.busy + outcomes.count("busy")
+    )
+
+
+def _unreferenced(store: Store, tenant: Tenant, stored: Sequence[StoredObject]) -> list[StoredObject]:
+    digests = [each.sha256 for each in stored]
+    with store.session(tenant, read_only=True) as session:
+        free = {sha256 for (sha256,) in session.execute(QUERIES.unreferenced, {"sha256s": digests})}
+    return [each for each in stored if each.sha256 in free]
+
+
+def _delete(store: Store, bucket: Bucket, tenant: Tenant, sha256: str) -> str:
+    """Delete one object if nobody refers to it: "deleted", "busy" or "referenced"."""
+    with store.session(tenant) as session:
+        key = {"tenant": tenant.id, "sha256": sha256}
+        if session.execute(QUERIES.try_object, key).fetchone() != (True,):
+            return "busy"
+        # A second statement, so that its snapshot is younger than the lock: it sees every row whose writer had it.
+        if session.execute(QUERIES.unreferenced, {"sha256s": [sha256]}).fetchone() is None:
+            return "referenced"
+        bucket.delete(tenant.id, sha256)
+        return "deleted"
+
+
+@dataclass(frozen=True)
+class Hold:
+    """While it is in force, no object of `tenant` (None: of any tenant) is collected."""
+
+    id: UUID
+    tenant: str | None
+    reason: str
+    created_by: str
+    until: datetime | None
+    created_at: datetime
+
+
+def hold(store: Store, tenant: Tenant | None, *, reason: str, created_by: str, until: datetime | None = None) -> UUID:
+    """Keep all objects of a tenant (None: of every tenant) until then, or until it is released; the hold's id.
+
+    Returns when every deletion that did not know of the hold is over.
+    """
+    facts = {
+        "tenant": tenant.id if tenant else None,
+        "reason": reason,
+        "created_by": created_by,
+        "until": until,
+    }
+    with store.operator() as control, control.transaction():
+        control.execute(QUERIES.take_holds)
+        row = control.execute(QUERIES.hold, facts).fetchone()
+    assert row is not None
+    return UUID(str(row[0]))
+
+
+def release(store: Store, hold_id: UUID) -> None:
+    """End a hold; `UnknownHold` if there is none of that id."""
+    with store.operator() as control:
+        if control.execute(QUERIES.release, {"hold": hold_id}).rowcount == 0:
+            raise UnknownHold(str(hold_id))
+
+
+def list_holds(store: Store) -> list[Hold]:
+    """The holds in force, oldest first."""
+    with store.operator() as control:
+        return [Hold(*row) for row in control.execute(QUERIES.list_holds).fetchall()]
+
+
+@contextmanager
+def held(store: Store, tenant: Tenant, reason: str) -> Iterator[None]:
+    """Nothing of the tenant is collected inside the block. A killed command's hold ends by itself after a week."""
+    hold_id = hold(store, tenant, reason=reason, created_by="kos", until=datetime.now(UTC) + LONGEST_USE)
+    try:
+        yield
+    finally:
+        release(store, hold_id)
+
+
+@dataclass(frozen=True)
+class DanglingReference:
+    """A document whose object is not there, or is not as long as the document says (`found` bytes)."""
+
+    document: UUID
+    sha256: str
+    bytes: int
+    found: int | None
+
+
+def missing_objects(store: Store, tenant: Tenant) -> list[DanglingReference]:
+    """The tenant's documents whose object is missing or has another length.
+
+    Raises:
+        StoreNotConfigured, StoreUnavailable
+    """
+    bucket = bucket_of(store, "kos doctor")
+    # Rows first: an object is there before its row is, so none can be missing from the later listing by timing alone.
+    with store.session(tenant, read_only=True) as session:
+        references = session.execute(QUERIES.references).fetchall()
+    sizes = {stored.sha256: stored.bytes for page in bucket.pages(tenant.id) for stored in page}
+    suspects = [
+        DanglingReference(document, sha256, length, sizes.get(sha256))
+        for sha256, length, document in references
+        if sizes.get(sha256) != length
+    ]
+    if not suspects:
+        return []
+    # Documents that were deleted meanwhile, and their objects collected, refer to nothing any more.
+    with store.session(tenant, read_only=True) as session:
+        return [suspect for suspect in suspects if _still_refers(session, suspect)]
+
+
+def _still_refers(session: Session, suspect: DanglingReference) -> bool:
+    facts = {"id": suspect.document, "sha256": suspect.sha256}
+    return session.execute(QUERIES.still_refers, facts).fetchone() == (True,)

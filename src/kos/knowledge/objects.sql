@@ -1,0 +1,56 @@
+-- Queries about objects in object storage. Tenants' tables are those of the entered tenant.
+
+-- name: share_object
+-- Held until the transaction ends: the collector leaves this object alone.
+select pg_advisory_xact_lock_shared(kos.object_key(%(tenant)s, %(sha256)s));
+
+-- name: try_object
+-- The collector's side. False where somebody is about to refer to the object.
+select pg_try_advisory_xact_lock(kos.object_key(%(tenant)s, %(sha256)s));
+
+-- name: unreferenced
+-- Those of the named objects that no document refers to, deleted documents included.
+select named.sha256
+  from unnest(%(sha256s)s::text[]) as named (sha256)
+ where not exists (select from documents d where d.content_sha256 = named.sha256);
+
+-- name: references
+-- What documents refer to, deleted ones included.
+select content_sha256, byte_length, id from documents order by content_sha256, id;
+
+-- name: still_refers
+-- Does the document still refer to that object?
+select exists (select from documents where id = %(id)s and content_sha256 = %(sha256)s);
+
+-- name: share_holds
+-- Held while objects are deleted: a hold that is being made waits for that.
+select pg_advisory_xact_lock_shared(kos.holds_key());
+
+-- name: take_holds
+-- Waits for deletions that are under way and do not know of the hold that follows.
+select pg_advisory_xact_lock(kos.holds_key());
+
+-- name: hold
+-- Nothing of this tenant (null: of any tenant) is collected.
+insert into kos.object_holds (tenant_id, reason, created_by, until)
+values (%(tenant)s, %(reason)s, %(created_by)s, %(until)s)
+returning hold_id;
+
+-- name: release
+-- End a hold.
+delete from kos.object_holds where hold_id = %(hold)s;
+
+-- name: is_held
+-- Is a hold in force for this tenant?
+select exists (
+  select from kos.object_holds
+   where (tenant_id is null or tenant_id = %(tenant)s) and (until is null or until > clock_timestamp())
+);
+
+-- name: list_holds
+-- Holds in force, oldest first.
+select h.hold_id, t.name, h.reason, h.created_by, h.until, h.created_at
+  from kos.object_holds h
+  left join kos.tenants t using (tenant_id)
+ where h.until is null or h.until > clock_timestamp()
+ order by h.created_at, h.hold_id;

@@ -1,0 +1,15 @@
+-- Loading rows of a sample. Row security forbids COPY into a tenant's table, so rows come through a temporary one.
+
+-- name: make_incoming
+-- Gone with the transaction, so it is safe behind a transaction pooler.
+create temporary table incoming on commit drop as select {columns} from {table} with no data;
+
+-- name: copy_incoming
+-- The fast way in.
+copy pg_temp.incoming from stdin;
+
+-- name: take_incoming
+-- Rows that are there already stay as they are, also where somebody has changed them.
+insert into {table} (tenant_id, {columns})
+select (select kos.current_tenant_id()), {columns} from pg_temp.incoming
+on conflict do nothing;
