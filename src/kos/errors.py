@@ -8,7 +8,7 @@ Every error has named fields, a sentence that states the fact, and the command t
     ├── StackError             StackBusy, StackNotRunning, PortInUse, ServerNotInstalled, ServerDidNotStart,
     │                          ServerDidNotStop, DiskFull, StateDamaged, ExternalStore, NoAccount,
     │                          FolderRefused, StackOfAnother, UnknownStore
-    ├── StoreError             StoreUnavailable, StoreNotConfigured, ObjectMissing, ObjectDamaged
+    ├── StoreError             StoreUnavailable, StoreNotConfigured, ObjectMissing, ObjectDamaged, UnknownHold
     ├── SchemaError            DatabaseNotInstalled, DatabaseBehind, LibraryTooOld, InstallRefused, LockNotGranted,
     │                          SchemaFileChanged
     ├── TenancyError           UnknownTenant, TenantExists, TenantUnfinished, InvalidTenantName, UnknownTier,
@@ -269,6 +269,14 @@ class ObjectDamaged(StoreError):
     found: str
     fact = "the object {sha256} of tenant {tenant} has other content now (its digest is {found})"
     mend = "kos doctor"
+
+
+@dataclass(eq=False)
+class UnknownHold(StoreError):
+    hold: str
+    fact = "there is no hold {hold!r}"
+    mend = "kos objects holds"
+    exit_code = WRONG_USE
 
 
 # the schema
