@@ -80,8 +80,15 @@ def load(path: Path, environ: Mapping[str, str] | None = None) -> model.Topology
     Raises:
         ConfigInvalid: with every mistake of the file and of the overrides at once.
     """
-    environ = os.environ if environ is None else environ
-    document = _parse(path)
+    return understand(_parse(path), path, os.environ if environ is None else environ)
+
+
+def understand(document: dict[str, Any], path: Path, environ: Mapping[str, str]) -> model.Topology:
+    """The topology that `document` describes: what TOML made of the file at `path`. Overrides change it in place.
+
+    Raises:
+        ConfigInvalid: with every mistake at once.
+    """
     origins, mistakes = overlay(document, environ, FileKeys.model_fields)
     regions = document.get("regions")
     context = {"folder": path.parent, "regions": regions if isinstance(regions, dict) else {}}

@@ -27,7 +27,7 @@ class Secret:
     configuration names it; `file` is the file it is kept in, if it is kept in one.
     """
 
-    read: Callable[[], str] = field(repr=False)
+    read: Callable[[], str] = field(repr=False, compare=False)
     key: str = ""
     file: Path | None = None
 

@@ -21,6 +21,7 @@ from kos.topology.mistakes import Place
 
 PREFIX = "KOS_"
 BETWEEN = "__"
+SECRETS = ("password", "access_key", "secret_key")
 
 
 def overlay(
@@ -61,9 +62,9 @@ def _place(document: dict[str, Any], names: list[str], text: FromEnvironment) ->
     key = _key(node, names[-1])
     path.append(key)
     if isinstance(node, dict):
-        node[str(key)] = _value(text)
+        node[str(key)] = _value(text, key in SECRETS)
     elif isinstance(node, list) and isinstance(key, int) and key < len(node):
-        node[key] = _value(text)
+        node[key] = _value(text, secret=False)
     return tuple(path)
 
 
@@ -78,10 +79,11 @@ def _folded(name: str) -> str:
     return name.lower().replace("-", "_")
 
 
-def _value(text: FromEnvironment) -> Any:
-    if text.startswith(("{", "[")):
+def _value(text: FromEnvironment, secret: bool) -> Any:
+    """A password may look like JSON too: there only a table counts, which says where the password is."""
+    if text.startswith("{") or (text.startswith("[") and not secret):
         try:
             return json.loads(text)
         except ValueError:
-            return text  # a password may begin like this
+            return text
     return text

@@ -22,7 +22,9 @@ def from_environment(key: str, variable: str, environ: Mapping[str, str] | None 
 
     def read() -> str:
         value = (os.environ if environ is None else environ).get(variable)
-        return _checked(key, value, f"the environment variable {variable} is not set")
+        if value is None:
+            raise SecretUnavailable(key, f"the environment variable {variable} is not set")
+        return _checked(key, os.fsencode(value), f"the environment variable {variable}")
 
     return Secret(read, key)
 
@@ -32,13 +34,10 @@ def from_file(key: str, path: Path) -> Secret:
 
     def read() -> str:
         try:
-            value = path.read_text(encoding="utf-8")
+            content = path.read_bytes()
         except OSError as error:
             raise SecretUnavailable(key, f"{path}: {error.strerror}") from error
-        except UnicodeDecodeError:
-            # Without its cause: that carries the bytes of the file.
-            raise SecretUnavailable(key, f"{path} is not UTF-8 text") from None
-        return _checked(key, value, f"{path} is empty")
+        return _checked(key, content, str(path))
 
     return Secret(read, key, path)
 
@@ -47,19 +46,22 @@ def from_command(key: str, arguments: Sequence[str], seconds: float = COMMAND_SE
     """The secret that a command prints, without the newline at its end."""
 
     def read() -> str:
-        return _checked(key, _output(key, arguments, seconds), f"the command {arguments[0]} printed nothing")
+        return _checked(key, _output(key, arguments, seconds), f"what the command {arguments[0]} prints")
 
     return Secret(read, key)
 
 
-def _checked(key: str, value: str | None, otherwise: str) -> str:
-    value = (value or "").removesuffix("\n").removesuffix("\r")
+def _checked(key: str, content: bytes, source: str) -> str:
+    value = content.decode("utf-8", "replace").removesuffix("\n").removesuffix("\r")
+    if "\ufffd" in value:
+        # The decoder's own error would hold the bytes, and hang on to ours.
+        raise SecretUnavailable(key, f"{source} is not UTF-8 text")
     if not value:
-        raise SecretUnavailable(key, otherwise)
+        raise SecretUnavailable(key, f"{source} is empty")
     return value
 
 
-def _output(key: str, arguments: Sequence[str], seconds: float) -> str:
+def _output(key: str, arguments: Sequence[str], seconds: float) -> bytes:
     program = arguments[0]
     try:
         # A session of its own, so that the deadline ends what the command started as well.
@@ -72,15 +74,15 @@ def _output(key: str, arguments: Sequence[str], seconds: float) -> str:
         )
     except OSError as error:
         raise SecretUnavailable(key, f"the command {program} can't be started: {error.strerror}") from error
+    printed = None
     with process:
         try:
             printed, _ = process.communicate(timeout=seconds)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
-            raise SecretUnavailable(key, f"the command {program} took longer than {seconds:g} s") from None
+    if printed is None:
+        # Raised here, not in the except: subprocess' error holds the arguments and what was printed so far.
+        raise SecretUnavailable(key, f"the command {program} took longer than {seconds:g} s")
     if process.returncode:
         raise SecretUnavailable(key, f"the command {program} ended with {process.returncode}")
-    try:
-        return printed.decode("utf-8")
-    except UnicodeDecodeError:
-        raise SecretUnavailable(key, f"the command {program} printed no UTF-8 text") from None
+    return printed
