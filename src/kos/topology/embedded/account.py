@@ -49,9 +49,7 @@ class Account:
         """
         if not self.switched:
             return True
-        question = (
-            'for path; do test -r "$path" || exit 1; test ! -d "$path" || test -x "$path" || exit 1; done'
-        )
+        question = 'for path; do test -r "$path" || exit 1; test ! -d "$path" || test -x "$path" || exit 1; done'
         return self._asks(question, paths)
 
     def passes(self, folder: Path) -> bool:

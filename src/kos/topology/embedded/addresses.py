@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from kos.topology.embedded import layout, postgres
+from kos.topology.embedded import graph, layout, objects, postgres
 from kos.topology.embedded.ports import LOOPBACK
 from kos.topology.embedded.state import Marker
 from kos.topology.model import (
@@ -20,10 +20,6 @@ from kos.topology.model import (
     fixed,
 )
 
-BUCKET = "knowledge-os"
-GRAPH_USER = "root"
-GRAPH_DATABASE = "kos"
-REGION = "us-east-1"
 PLAIN = Tls(mode="disable")  # it never leaves the machine
 
 
@@ -59,8 +55,8 @@ def _shard(marker: Marker, secrets: Mapping[str, str], number: int) -> Shard:
 def _graph(marker: Marker, secrets: Mapping[str, str]) -> GraphServer | None:
     if "graph" not in marker.ports:
         return None
-    login = Login(GRAPH_USER, fixed(secrets["graph"]))
-    return GraphServer(f"bolt://{LOOPBACK}:{marker.ports['graph']}", login, GRAPH_DATABASE, PLAIN)
+    login = Login(graph.USER, fixed(secrets["graph"]))
+    return GraphServer(f"bolt://{LOOPBACK}:{marker.ports['graph']}", login, graph.DATABASE, PLAIN)
 
 
 def _cache(marker: Marker, secrets: Mapping[str, str]) -> CacheServer | None:
@@ -73,4 +69,4 @@ def _objects(marker: Marker, secrets: Mapping[str, str]) -> ObjectStore | None:
     if "objects" not in marker.ports:
         return None
     keys = (fixed(secrets["access_key"]), fixed(secrets["secret_key"]))
-    return ObjectStore(f"http://{LOOPBACK}:{marker.ports['objects']}", BUCKET, REGION, *keys, PLAIN)
+    return ObjectStore(f"http://{LOOPBACK}:{marker.ports['objects']}", objects.BUCKET, objects.REGION, *keys, PLAIN)

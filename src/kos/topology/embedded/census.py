@@ -44,9 +44,7 @@ class _Seen:
     by_environment: bool
 
 
-def take(
-    *, stack: str | None, folder: Path, homes: Iterable[Path], programs: Iterable[str]
-) -> dict[str, Crowd]:
+def take(*, stack: str | None, folder: Path, homes: Iterable[Path], programs: Iterable[str]) -> dict[str, Crowd]:
     """The processes of the stack by store.
 
     A process is the stack's if its environment says so: the stack's id, or the folder it was started for (an
@@ -55,9 +53,7 @@ def take(
     """
     names = frozenset(programs)
     data = frozenset(home / "data" for home in homes)
-    seen = [
-        found for process in psutil.process_iter() if (found := _look(process, stack, folder, data, names))
-    ]
+    seen = [found for process in psutil.process_iter() if (found := _look(process, stack, folder, data, names))]
     pids = {found.process.pid: found.store for found in seen}
     crowds: dict[str, Crowd] = {}
     for found in seen:
@@ -114,9 +110,7 @@ def stop(store: str, crowd: Crowd, ladder: Ladder) -> None:
     _climb(store, left, LAST_RESORT, wake=[])
 
 
-def _climb(
-    store: str, processes: list[psutil.Process], ladder: Ladder, *, wake: list[psutil.Process]
-) -> None:
+def _climb(store: str, processes: list[psutil.Process], ladder: Ladder, *, wake: list[psutil.Process]) -> None:
     total = 0.0
     for number, seconds in ladder:
         _signal(processes, number)

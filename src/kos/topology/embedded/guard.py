@@ -76,7 +76,5 @@ def _is_marked(shard: Shard, stack: str | None) -> bool:
 def _is_absent(error: psycopg.OperationalError, shard: Shard) -> bool:
     """Whether nothing listens there. A server that turns our own login away is not the stack's."""
     if isinstance(error, psycopg.errors.CannotConnectNow):
-        raise StoreUnavailable(
-            f"postgres ({shard.name})", shard.primary.address, "it is just starting"
-        ) from None
+        raise StoreUnavailable(f"postgres ({shard.name})", shard.primary.address, "it is just starting") from None
     return error.sqlstate is None and "refused" in str(error)

@@ -71,9 +71,7 @@ def reachable(programs: Programs, kind: str, home: Path, account: Account) -> Pr
 
 def outside_homes(kos: Path) -> list[Path]:
     """The homes outside that belong to `kos`; found without its marker, which may be damaged or gone."""
-    return [
-        note.parent for note in OUTSIDE.glob(f"*/{BELONGS}") if note.read_text(encoding="utf-8") == str(kos)
-    ]
+    return [note.parent for note in OUTSIDE.glob(f"*/{BELONGS}") if note.read_text(encoding="utf-8") == str(kos)]
 
 
 def delete(kos: Path) -> None:

@@ -7,10 +7,12 @@ from collections.abc import Collection, Iterable, Mapping
 from types import MappingProxyType
 
 from kos.errors import UnknownStore
-from kos.topology.embedded import ports, postgres
+from kos.topology.embedded import cache, graph, objects, ports, postgres
 from kos.topology.embedded.server import Server
 
-SERVERS: Mapping[str, Server] = MappingProxyType({"postgres": postgres})
+SERVERS: Mapping[str, Server] = MappingProxyType(
+    {"postgres": postgres, "graph": graph, "cache": cache, "objects": objects}
+)
 KINDS = tuple(SERVERS)
 
 

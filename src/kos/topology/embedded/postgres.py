@@ -19,7 +19,7 @@ from kos.errors import DatabaseNotInstalled
 from kos.sql import load
 from kos.topology.embedded.census import Ladder
 from kos.topology.embedded.ports import LOOPBACK
-from kos.topology.embedded.server import Launch, Site, clean_environment, did_not_start
+from kos.topology.embedded.server import Launch, NotReady, Site, clean_environment, did_not_start
 from kos.topology.embedded.state import sync_folder
 
 DATABASE = "knowledge_os"
@@ -32,7 +32,6 @@ OPERATOR = "kos_operator"
 # would leave backends that go on writing for a while.
 LADDER: Ladder = ((signal.SIGINT, 30.0), (signal.SIGQUIT, 20.0))
 START_SECONDS = 60.0
-NOT_READY: tuple[type[Exception], ...] = (psycopg.OperationalError,)
 
 _SQL = load(__package__, "postgres.sql")
 
@@ -128,10 +127,13 @@ def _forget_reused_pid(site: Site) -> None:
 
 def check(site: Site) -> None:
     """Ask whether the server of this very cluster answers."""
-    with connect(site, "postgres") as connection:
-        row = connection.execute(_SQL.data_directory).fetchone()
+    try:
+        with connect(site, "postgres") as connection:
+            row = connection.execute(_SQL.data_directory).fetchone()
+    except psycopg.OperationalError as error:
+        raise NotReady(str(error)) from error
     if row is None or Path(row[0]) != site.data:
-        raise psycopg.OperationalError("another server answers on this port")
+        raise NotReady("another server answers on this port")
 
 
 def furnish(site: Site) -> None:

@@ -19,6 +19,7 @@ from kos.topology.embedded.account import Account
 from kos.topology.embedded.wheels import Programs
 
 POLL_SECONDS = 0.05
+PORT_SECONDS = 3.0
 TAIL_LINES = 15
 NEARLY_FULL_MB = 32
 
@@ -84,16 +85,19 @@ class Server(Protocol):
 
     LADDER: census.Ladder
     START_SECONDS: float
-    NOT_READY: tuple[type[Exception], ...]
 
     def prepare(self, site: Site) -> Launch:
         """Make what the server needs on disk and say how it is run. Harmless to repeat."""
 
     def check(self, site: Site) -> None:
-        """Ask the server, through its own driver, whether it serves; raises one of NOT_READY if not."""
+        """Ask the server, through its own driver, whether it serves; raises NotReady if not."""
 
     def furnish(self, site: Site) -> None:
         """Make what clients expect to find in it. Harmless to repeat."""
+
+
+class NotReady(Exception):
+    """The server does not serve (yet); the text is what its driver said."""
 
 
 class Cancelled(Exception):
@@ -152,14 +156,25 @@ def await_ready(
         try:
             server.check(site)
             return
-        except server.NOT_READY:
+        except NotReady as answer:
             waited = time.monotonic() - began
-            if not alive and not all(map(ports.is_free, site.ports)):
+            if (not alive or waited > PORT_SECONDS) and _lost_port(site, process):
                 raise PortLost from None
             if not alive or waited > seconds:
-                raise did_not_start(site, waited) from None
+                raise did_not_start(site, waited) from answer
         if cancelled.wait(POLL_SECONDS):
             raise Cancelled
+
+
+def _lost_port(site: Site, process: psutil.Process) -> bool:
+    """Whether a port is taken, and not by the server. Some servers end then, ArcadeDB stays and does nothing."""
+    if all(map(ports.is_free, site.ports)):
+        return False
+    try:
+        own = {found.laddr.port for found in process.net_connections("tcp") if found.status == psutil.CONN_LISTEN}
+    except psutil.NoSuchProcess:
+        own = set()
+    return any(not ports.is_free(port) for port in site.ports if port not in own)
 
 
 def did_not_start(site: Site, seconds: float) -> DiskFull | ServerDidNotStart:

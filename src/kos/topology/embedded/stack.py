@@ -30,7 +30,7 @@ from kos.topology.embedded.start import Crowds, Started, bring_up
 from kos.topology.model import Topology
 
 if TYPE_CHECKING:  # the console needs rich and typer, which the library does without
-    from kos.console import Advance
+    from kos.progress import Advance
 
 FOLDER = ".kos"
 PATIENCE_SECONDS = 5.0
@@ -70,7 +70,7 @@ class Stack:
         """The stack of `start`, or of the nearest folder above that has one."""
         start = start.resolve()
         for folder in (start, *start.parents):
-            if (folder / FOLDER / state.MARKER).is_file():
+            if os.path.isfile(folder / FOLDER / state.MARKER):  # false where we may not look
                 return Stack(folder)
         return None
 
@@ -205,9 +205,7 @@ class Stack:
         marker = state.new_marker(self._kos)
         return replace(marker, home=home.choose(self._kos, marker.stack, as_whom))
 
-    def _marked(
-        self, marker: state.Marker, names: Sequence[str], shards: int, base: int | None
-    ) -> state.Marker:
+    def _marked(self, marker: state.Marker, names: Sequence[str], shards: int, base: int | None) -> state.Marker:
         """The marker with what is about to be started, stored before anything is."""
         assigned = layout.assign_ports(marker.ports, names, base=base if base is not None else marker.base)
         marked = replace(
@@ -284,9 +282,7 @@ class Stack:
         if marker:
             homes.add(marker.home)
         programs = (wheels.PROGRAM_NAMES[kind] for kind in layout.KINDS)
-        return census.take(
-            stack=marker.stack if marker else None, folder=self._kos, homes=homes, programs=programs
-        )
+        return census.take(stack=marker.stack if marker else None, folder=self._kos, homes=homes, programs=programs)
 
     def _marker(self) -> state.Marker:
         marker = state.read_marker(self._kos)

@@ -17,7 +17,7 @@ from kos.topology.embedded.layout import SERVERS
 from kos.topology.embedded.server import Cancelled, PortLost, Site, await_ready, spawn
 
 if TYPE_CHECKING:  # the console needs rich and typer, which the library does without
-    from kos.console import Advance
+    from kos.progress import Advance
 
 ADOPT_SECONDS = 15.0  # a server that was left in the middle of its start may still come up
 
@@ -52,9 +52,7 @@ def bring_up(
     waiting = list(sites)
     try:
         while waiting:
-            lost = _round(
-                waiting, look(), result, lambda: progress("starting servers", _done(result), len(sites))
-            )
+            lost = _round(waiting, look(), result, lambda: progress("starting servers", _done(result), len(sites)))
             waiting = [relocate(site) for site in lost]
     except BaseException as failure:
         _take_back([site for site in sites if site.store not in result.adopted], look(), failure)
@@ -73,8 +71,7 @@ def _round(sites: Sequence[Site], crowds: Crowds, result: Started, advance: Call
     lost: list[Site] = []
     with ThreadPoolExecutor(len(sites)) as pool:
         futures: dict[Future[float | None], Site] = {
-            pool.submit(_bring_up_one, site, crowds.get(site.store, census.Crowd()), cancelled): site
-            for site in sites
+            pool.submit(_bring_up_one, site, crowds.get(site.store, census.Crowd()), cancelled): site for site in sites
         }
         try:
             for future in as_completed(futures):

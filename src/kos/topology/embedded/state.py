@@ -98,9 +98,7 @@ def _read(path: Path) -> Marker | None:
         ports = {str(name): int(port) for name, port in body["ports"].items()}
         base = None if body["base"] is None else int(body["base"])
         folder, home = Path(body["folder"]), Path(body["home"])
-        return Marker(
-            str(body["stack"]), folder, str(body["created"]), home, int(body["shards"]), base, ports
-        )
+        return Marker(str(body["stack"]), folder, str(body["created"]), home, int(body["shards"]), base, ports)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise StateDamaged(path, f"{type(error).__name__}: {error}") from None
 

