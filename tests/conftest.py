@@ -7,4 +7,4 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-pytest_plugins = ["fix_stack", "fix_database"]
+pytest_plugins = ["fix_stack", "fix_database", "fix_own_postgres", "fix_tls", "fix_pgbouncer"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -32,7 +33,7 @@ def open(graph: GraphServer, *, connect_seconds: float = CONNECT_SECONDS) -> Dri
         uri,
         auth=AuthManagers.basic(credentials),
         connection_timeout=connect_seconds,
-        connection_acquisition_timeout=connect_seconds * 2,
+        connection_acquisition_timeout=connect_seconds,
         user_agent="kos",
         telemetry_disabled=True,
         **trust,
@@ -68,6 +69,26 @@ def probe(graph: GraphServer, seconds: int) -> Answer:
             with driver.session(database=graph.database) as session:
                 session.run("RETURN 1").consume()
     except (DriverError, Neo4jError, OSError) as error:
-        raise StoreUnavailable("the graph", graph.uri, one_line(error)) from error
-    name, _, version = agent.partition("/")
-    return Answer(kind=name.lower() or "bolt graph", version=version or "unknown")
+        raise StoreUnavailable("the graph", graph.uri, _reason(error)) from error
+    return _answer(agent)
+
+
+def _reason(error: BaseException) -> str:
+    """What went wrong: the driver tells a server's complaint with its codes, and hides why TLS failed in a cause."""
+    from neo4j.exceptions import Neo4jError
+
+    if isinstance(error, Neo4jError) and error.message:
+        return error.message
+    while error.__cause__:
+        error = error.__cause__
+    return one_line(error)
+
+
+def _answer(agent: str) -> Answer:
+    """`Neo4j/5.26.0`, or what stands in for it: `Neo4j/5.26.0 compatible (ArcadeDB 26.10.2)`."""
+    found = re.search(r"\((?P<kind>\w+) (?P<version>\S+)\)$", agent) or re.match(
+        r"(?P<kind>\w+)/(?P<version>\S+)", agent
+    )
+    if not found:
+        return Answer("bolt graph", agent or "unknown")
+    return Answer(found["kind"].lower(), found["version"])
