@@ -78,7 +78,9 @@ def test_identity_is_seen_inside_and_gone_after(runner: Sync, tenant: Tenant) ->
 
 def test_a_failed_block_leaves_nothing(runner: Sync, tenant: Tenant) -> None:
     with pytest.raises(psycopg.errors.NotNullViolation):
-        runner.run("acme", "insert into atoms (atom_type, name) values ('T', 'x')", "insert into atoms (name) values ('y')")
+        runner.run(
+            "acme", "insert into atoms (atom_type, name) values ('T', 'x')", "insert into atoms (name) values ('y')"
+        )
     assert runner.run("acme", "select count(*) from atoms") == [[(0,)]]
 
 
@@ -140,9 +142,14 @@ def test_a_real_syntax_error_is_the_callers(runner: Sync, tenant: Tenant) -> Non
 
 @pytest.mark.parametrize("isolation", ["read committed", "repeatable read", "serializable"])
 def test_isolation_and_read_only_are_of_the_transaction(runner: Sync, tenant: Tenant, isolation: str) -> None:
-    shown = runner.run("acme", "show transaction_isolation", "show transaction_read_only", isolation=isolation, read_only=True)
+    shown = runner.run(
+        "acme", "show transaction_isolation", "show transaction_read_only", isolation=isolation, read_only=True
+    )
     assert shown == [[(isolation,)], [("on",)]]
-    assert runner.run("acme", "show transaction_isolation", "show transaction_read_only") == [[("read committed",)], [("off",)]]
+    assert runner.run("acme", "show transaction_isolation", "show transaction_read_only") == [
+        [("read committed",)],
+        [("off",)],
+    ]
 
 
 def test_the_connection_is_entered(store: Store, tenant: Tenant) -> None:
@@ -171,7 +178,8 @@ def test_entering_costs_no_round_trip(store: Store, tenant: Tenant, tmp_path: Pa
         with store.tenant("acme") as session:
             session.execute("select 1")
             connection.pgconn.untrace()
-        sent = [line.split("\t")[3] for line in trace.read().splitlines() if line.split("\t")[1] == "F"]
+        trace.seek(0)
+        sent = [line.split("\t")[3].strip() for line in trace if line.split("\t")[1] == "F"]
     assert sent.count("Sync") == 1
     assert "Query" not in sent
     assert sent.count("Execute") == 3, "begin, entry, statement"
@@ -214,7 +222,10 @@ def test_no_tenant_no_rows(store: Store, tenant: Tenant) -> None:
 
 
 def test_the_server_ends_a_transaction_that_lasts_too_long(store: Store, tenant: Tenant) -> None:
-    with pytest.raises((psycopg.OperationalError, psycopg.errors.QueryCanceled)), store.tenant("acme", timeout=0.2) as session:
+    with (
+        pytest.raises((psycopg.OperationalError, psycopg.errors.QueryCanceled)),
+        store.tenant("acme", timeout=0.2) as session,
+    ):
         session.execute("select pg_sleep(30)")
 
 

@@ -23,7 +23,7 @@ from kos.topology.model import Login, Shard, Topology, fixed
 
 START_SECONDS = 30.0
 PASSWORD = "of the cache"
-KEYS = ("an access key of our own", "a secret key")
+KEYS = ("an-access-key-of-ours", "a-secret-key")
 
 
 def ask(topology: Topology) -> health.StoreHealth:
@@ -71,10 +71,8 @@ def postgres(own_postgres: MakePostgres, authority: Authority) -> Iterator[Topol
         ssl_cert_file=server.folder / "server.cert",
         ssl_key_file=server.folder / "server.key",
     )
-    server.write(
-        "data/pg_hba.conf",
-        "hostssl all ops all cert\nhostssl all all all scram-sha-256\nhost all postgres all scram-sha-256\n",
-    )
+    rules = "hostssl all ops all cert\nhostssl all all all scram-sha-256\nhost all postgres all scram-sha-256\n"
+    server.write("data/pg_hba.conf", rules)
     server.start()
     server.execute(f"create role web login password '{PASSWORD}'", "create role ops login")
     tls = model.Tls("verify-full", ca=authority.certificate)
@@ -180,7 +178,7 @@ def s3(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         *("--cert", str(pair.certificate), "--key", str(pair.key), "--config", str(folder / "none")),
     ]
     topology = Topology((), objects=store)
-    with running(command, topology, folder, RCLONE_AUTH_KEY=",".join(KEYS)):
+    with running(command, topology, folder, RCLONE_AUTH_KEY=f'"{",".join(KEYS)}"'):
         yield topology
 
 

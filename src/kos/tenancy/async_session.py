@@ -14,6 +14,7 @@ from psycopg.rows import TupleRow
 from kos import errors
 from kos.tenancy.entry import After, Entering, Entry, translate
 from kos.tenancy.tenant import QUERIES, Tenant
+from kos.tenancy.together import send_together
 
 if TYPE_CHECKING:
     from kos.tenancy.async_store import AsyncStore
@@ -129,22 +130,18 @@ class AsyncSession:
                 await self._store.renew(entering.tenant)
 
     async def _send(
-        self,
-        connection: Connection,
-        entering: Entering,
-        query: Query,
-        params: Params | None,
-        options: dict[str, Any],
+        self, connection: Connection, entering: Entering, query: Query, params: Params | None, options: dict[str, Any]
     ) -> Cursor:
-        await connection.set_isolation_level(self._entry.isolation_level)
-        await connection.set_read_only(self._entry.read_only)
-        parameters = self._entry.parameters(entering.tenant)
         if not entering.pipelined:
-            await connection.execute(QUERIES.enter, parameters)
+            await connection.execute(self._entry.begin)
+            await connection.execute(QUERIES.enter, self._entry.values(entering.tenant))
             return await connection.execute(query, params, **options)
-        async with connection.pipeline():
-            await connection.execute(QUERIES.enter, parameters)
-            return await connection.execute(query, params, **options)
+        cursor = connection.cursor(binary=options.pop("binary", False))
+        async with connection.lock:
+            await connection.wait(
+                send_together(connection, cursor, self._entry, entering.tenant, query, params, options)
+            )
+        return cursor
 
     async def _abandon(self, tenant: Tenant, connection: Connection) -> None:
         await _roll_back(connection)

@@ -78,8 +78,7 @@ class AsyncStore:
         place = placement.control_place(self.topology)
         connection = await self._take(place)
         try:
-            async with connection.transaction():
-                yield connection
+            yield connection
         finally:
             await (await self._pool(place)).putconn(connection)
 
@@ -160,6 +159,11 @@ class AsyncStore:
             raise refused(server.address, error) from error
         finally:
             await probe.close()
-        pool: Pool = AsyncConnectionPool(**placement.pool_options(server, shard.app, self._pool_size))
+        options = placement.pool_options(server, shard.app, self._pool_size)
+        pool: Pool = AsyncConnectionPool(**options, configure=None if server.pooler else _prepare)
         await pool.open()
         return pool
+
+
+async def _prepare(connection: Connection) -> None:
+    await connection.execute(QUERIES.prepare_enter)

@@ -18,7 +18,9 @@ Name = Annotated[str, typer.Argument(help="The tenant's name.")]
 def tenant_create(
     name: Name,
     tier: Annotated[str, typer.Option(help="row, schema or database")] = "row",
-    service_plan: Annotated[str, typer.Option(help="What the customer pays for, e.g. free or enterprise.")] = "standard",
+    service_plan: Annotated[
+        str, typer.Option(help="What the customer pays for, e.g. free or enterprise.")
+    ] = "standard",
     shard: Annotated[str | None, typer.Option(help="Where; else the first shard.")] = None,
     dry_run: DryRun = False,
     json: Json = False,
@@ -34,7 +36,9 @@ def tenant_create(
     emit(
         tenant,
         as_json=json,
-        human=lambda: say(f"{tenant.name} is ready: tier {tenant.tier}, {tenant.database}.{tenant.schema}, id {tenant.id}"),
+        human=lambda: say(
+            f"{tenant.name} is ready: tier {tenant.tier}, {tenant.database}.{tenant.schema}, id {tenant.id}"
+        ),
     )
 
 

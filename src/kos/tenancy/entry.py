@@ -7,7 +7,7 @@ import ipaddress
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal, LiteralString
 from uuid import UUID
 
 import psycopg
@@ -16,13 +16,12 @@ from kos import errors
 from kos.tenancy.tenant import Tenant
 
 Isolation = Literal["read committed", "repeatable read", "serializable"]
-_ISOLATION = {
-    "read committed": psycopg.IsolationLevel.READ_COMMITTED,
-    "repeatable read": psycopg.IsolationLevel.REPEATABLE_READ,
-    "serializable": psycopg.IsolationLevel.SERIALIZABLE,
-}
+_ISOLATION = ("read committed", "repeatable read", "serializable")
 
 ATTEMPTS = 4
+
+# Several commands in one string are a syntax error of the extended protocol; a prepared entry is lost by DISCARD ALL.
+_APART = (psycopg.errors.SyntaxError, psycopg.errors.InvalidSqlStatementName)
 
 
 @dataclass(frozen=True)
@@ -51,21 +50,22 @@ class Entry:
             raise ValueError(f"timeout is in seconds, and more than 0, not {self.timeout!r}")
 
     @property
-    def isolation_level(self) -> psycopg.IsolationLevel:
-        return _ISOLATION[self.isolation]
+    def begin(self) -> LiteralString:
+        """The statement that begins the transaction."""
+        return f"begin isolation level {self.isolation}{' read only' if self.read_only else ''}"
 
-    def parameters(self, tenant: Tenant) -> dict[str, Any]:
-        """The parameters of the query `enter`."""
-        return {
-            "tenant": str(tenant.id),
-            "epoch": tenant.epoch,
-            "persona": self.persona,
-            "user": _text(self.user),
-            "request": _text(self.request),
-            "address": self.address,
-            "agent": self.agent,
-            "timeout_ms": max(1, round(self.timeout * 1000)),
-        }
+    def values(self, tenant: Tenant) -> tuple[str | None, ...]:
+        """What `kos.enter` is given, in its order."""
+        return (
+            str(tenant.id),
+            str(tenant.epoch),
+            self.persona,
+            _text(self.user),
+            _text(self.request),
+            self.address,
+            self.agent,
+            str(max(1, round(self.timeout * 1000))),
+        )
 
 
 def _text(value: object) -> str | None:
@@ -77,7 +77,7 @@ class After(enum.Enum):
 
     LOOK_UP_AGAIN = "the placement is stale: look it up, then enter there"
     RECONNECT = "the pooled connection was dead: take another"
-    SEND_APART = "several commands in one string: enter first, then send them the simple way"
+    SEND_APART = "what can't travel in one message: begin, enter, then send the statement by itself"
 
 
 class Entering:
@@ -101,7 +101,7 @@ class Entering:
                 return After.LOOK_UP_AGAIN, (self._attempt - 1) * (0.05 + 0.05 * self._jitter())
             if broken:
                 return After.RECONNECT, 0.0
-            if self.pipelined and isinstance(error, psycopg.errors.SyntaxError):
+            if self.pipelined and isinstance(error, _APART):
                 self.pipelined = False
                 return After.SEND_APART, 0.0
         raise translate(error, self.tenant) from error

@@ -23,16 +23,16 @@ from kos.tenancy.tenant import QUERIES, Tenant
 
 @dataclass(frozen=True)
 class Holder:
-    """A session inside a tenant. `inside` is in seconds; the application and state may be hidden from the operator."""
+    """A session inside a tenant. What the server hides from the operator is None."""
 
     pid: int
+    transaction: str
     role: str | None
     application: str | None
     state: str | None
-    inside: float | None
 
     def __str__(self) -> str:
-        return f"pid {self.pid} ({self.role}, {self.state or 'state hidden'}, {self.inside or 0:.1f} s)"
+        return f"pid {self.pid} ({self.role or 'role hidden'}, {self.state or 'state hidden'})"
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,27 @@ class Closed:
 
 
 def holders(connection: Connection, tenant: Tenant) -> list[Holder]:
-    """The sessions inside a tenant, longest first."""
+    """The sessions inside a tenant."""
     return [Holder(*row) for row in connection.execute(QUERIES.fence_holders, {"id": tenant.id}).fetchall()]
+
+
+class _Watch:
+    """Who has been inside for how long, by looking again and again."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._seen: dict[tuple[int, str], float] = {}
+        self.first = self.looked = 0.0
+
+    def look(self, inside: list[Holder]) -> None:
+        self.looked = now = self._clock()
+        self.first = self.first or now
+        self._seen = {
+            (each.pid, each.transaction): self._seen.get((each.pid, each.transaction), now) for each in inside
+        }
+
+    def seconds(self, holder: Holder) -> float:
+        return self.looked - self._seen[holder.pid, holder.transaction]
 
 
 def raise_epoch(
@@ -82,20 +101,25 @@ def raise_epoch(
     """
     patience = patience or Patience()
     tenant = find_tenant(store, name)
-    begun, attempts, pause, ended = clock(), 0, 0.0, 0
+    attempts, pause, ended = 0, 0.0, 0
+    watch = _Watch(clock)
     with store.operator(placement.place_of(tenant)) as operator:
+        begun = clock()
         while True:
-            waited = clock() - begun
             inside = holders(operator, tenant)
-            if not any((holder.inside or 0.0) > patience.old for holder in inside):
+            watch.look(inside)
+            waited = watch.looked - begun
+            old = [holder for holder in inside if watch.seconds(holder) > patience.old]
+            # Who was there at the first look may have been there for hours: nobody is queued behind before that is known.
+            if not inside or (not old and watch.looked - watch.first > patience.old):
                 attempts += 1
                 started = clock()
                 epoch = _try_once(operator, tenant, patience.attempt)
                 pause += clock() - started
                 if epoch is not None:
                     break
-            elif patience.end_after is not None and waited > patience.end_after:
-                ended += _end(operator, inside, patience.old)
+            if patience.end_after is not None:
+                ended += sum(_end(operator, holder) for holder in old if watch.seconds(holder) > patience.end_after)
             if waited > patience.limit:
                 named = ", ".join(map(str, inside)) or "sessions that come and go"
                 raise errors.TenantBusy(tenant.name, attempts, waited, named)
@@ -117,10 +141,6 @@ def _try_once(operator: Connection, tenant: Tenant, seconds: float) -> int | Non
     return int(row[0])
 
 
-def _end(operator: Connection, inside: list[Holder], old: float) -> int:
-    ended = 0
-    for holder in inside:
-        if (holder.inside or 0.0) > old:
-            row = operator.execute(QUERIES.end_session, {"pid": holder.pid}).fetchone()
-            ended += bool(row and row[0])
-    return ended
+def _end(operator: Connection, holder: Holder) -> bool:
+    row = operator.execute(QUERIES.end_session, {"pid": holder.pid}).fetchone()
+    return bool(row and row[0])

@@ -61,4 +61,4 @@ def pool_options(server: PostgresServer, login: Login, size: int) -> dict[str, A
 
 
 def _parameters(server: PostgresServer, login: Login) -> Callable[[], dict[str, Any]]:
-    return lambda: postgres.conninfo(server, login) | postgres.driver_options(server)
+    return lambda: {**postgres.conninfo(server, login), **postgres.driver_options(server), "autocommit": True}

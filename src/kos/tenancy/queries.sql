@@ -2,8 +2,16 @@
 
 -- name: enter
 -- The whole entry in one statement: a function with a pinned search_path can't set it for its caller.
-select pg_catalog.set_config('search_path', kos.enter(
-  %(tenant)s, %(epoch)s, %(persona)s, %(user)s, %(request)s, %(address)s, %(agent)s, %(timeout_ms)s), true);
+select pg_catalog.set_config('search_path', kos.enter(%s, %s, %s, %s, %s, %s, %s, %s), true);
+
+-- name: enter_positional
+-- The same as the server's protocol wants it.
+select pg_catalog.set_config('search_path', kos.enter($1, $2, $3, $4, $5, $6, $7, $8), true);
+
+-- name: prepare_enter
+-- Once per pooled connection, where there is no pooler between.
+prepare kos_enter (text, bigint, text, text, text, inet, text, integer) as
+select pg_catalog.set_config('search_path', kos.enter($1, $2, $3, $4, $5, $6, $7, $8), true);
 
 -- name: nothing
 -- Travels with an entry that has no statement of its own.
@@ -133,8 +141,8 @@ select c.relname
 select count(*) from {table};
 
 -- name: fence_holders
--- Who is inside a tenant, longest first.
-select pid, role_name, application, state, extract(epoch from inside)::float8 from kos.fence_holders(%(id)s);
+-- Who is inside a tenant.
+select pid, transaction, role_name, application, state from kos.fence_holders(%(id)s);
 
 -- name: advance_epoch
 -- Raise the epoch, with the fence closed.

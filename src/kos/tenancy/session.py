@@ -16,6 +16,7 @@ from psycopg.rows import TupleRow
 from kos import errors
 from kos.tenancy.entry import After, Entering, Entry, translate
 from kos.tenancy.tenant import QUERIES, Tenant
+from kos.tenancy.together import send_together
 
 if TYPE_CHECKING:
     from kos.tenancy.store import Store
@@ -129,22 +130,16 @@ class Session:
                 self._store.renew(entering.tenant)
 
     def _send(
-        self,
-        connection: Connection,
-        entering: Entering,
-        query: Query,
-        params: Params | None,
-        options: dict[str, Any],
+        self, connection: Connection, entering: Entering, query: Query, params: Params | None, options: dict[str, Any]
     ) -> Cursor:
-        connection.set_isolation_level(self._entry.isolation_level)
-        connection.set_read_only(self._entry.read_only)
-        parameters = self._entry.parameters(entering.tenant)
         if not entering.pipelined:
-            connection.execute(QUERIES.enter, parameters)
+            connection.execute(self._entry.begin)
+            connection.execute(QUERIES.enter, self._entry.values(entering.tenant))
             return connection.execute(query, params, **options)
-        with connection.pipeline():
-            connection.execute(QUERIES.enter, parameters)
-            return connection.execute(query, params, **options)
+        cursor = connection.cursor(binary=options.pop("binary", False))
+        with connection.lock:
+            connection.wait(send_together(connection, cursor, self._entry, entering.tenant, query, params, options))
+        return cursor
 
     def _abandon(self, tenant: Tenant, connection: Connection) -> None:
         _roll_back(connection)

@@ -80,8 +80,7 @@ class Store:
         place = placement.control_place(self.topology)
         connection = self._take(place)
         try:
-            with connection.transaction():
-                yield connection
+            yield connection
         finally:
             (self._pool(place)).putconn(connection)
 
@@ -162,6 +161,11 @@ class Store:
             raise refused(server.address, error) from error
         finally:
             probe.close()
-        pool: Pool = ConnectionPool(**placement.pool_options(server, shard.app, self._pool_size))
+        options = placement.pool_options(server, shard.app, self._pool_size)
+        pool: Pool = ConnectionPool(**options, configure=None if server.pooler else _prepare)
         pool.open()
         return pool
+
+
+def _prepare(connection: Connection) -> None:
+    connection.execute(QUERIES.prepare_enter)

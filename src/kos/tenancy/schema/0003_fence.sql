@@ -22,14 +22,17 @@ return pg_catalog.hashtextextended(tenant_id::text, 1263489024);
 
 -- Waits for a closed fence, then gives the tenant's row, or raises.
 --   KS002 unknown here   KS003 another epoch, or served elsewhere now (retry after looking the placement up again)
+-- Assignments instead of PERFORM, here and below: plpgsql evaluates them without a query of their own.
 -- The lock and the check are two statements on purpose: a statement's snapshot is taken before it waits, so a check in
 -- the locking statement would still see the epoch from before the cutover.
+-- Called by enter() and guard() only, under the search path that they pin.
 create function kos.pass_fence(tenant uuid, wanted_epoch bigint) returns kos.fence
-language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+language plpgsql volatile as $$
 declare
   here kos.fence;
+  locked text;
 begin
-  perform pg_advisory_xact_lock_shared(kos.fence_key(tenant));
+  locked := pg_advisory_xact_lock_shared(kos.fence_key(tenant));
   if current_setting('transaction_isolation') in ('read committed', 'read uncommitted')
      or current_setting('transaction_read_only')::boolean then
     select * into here from kos.fence f where f.tenant_id = tenant;
@@ -50,23 +53,30 @@ begin
 end $$;
 
 -- No session may hold a fence for ever: a client that is frozen inside a transaction is ended by the server.
--- A limit that the role has already, if tighter, stays.
+-- A limit that the role has already, if tighter, stays. Called by enter() only.
 create function kos.limit_transaction(milliseconds integer) returns void
-language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+language plpgsql volatile as $$
 declare
   setting text;
   settings text[] := case when current_setting('server_version_num')::integer >= 170000
     then array['transaction_timeout']
     else array['statement_timeout', 'idle_in_transaction_session_timeout'] end;
   present interval;
+  noted text;
 begin
   foreach setting in array settings loop
     present := current_setting(setting)::interval;
     if present = '0' or present > milliseconds * interval '1 ms' then
-      perform set_config(setting, milliseconds::text, true);
+      noted := set_config(setting, milliseconds::text, true);
     end if;
   end loop;
 end $$;
+
+-- Setting costs more than looking, and most of an identity is not said most of the time. Inlined by the planner.
+create function kos.note(setting text, value text) returns text
+language sql volatile
+return case when coalesce(pg_catalog.current_setting(setting, true), '') <> coalesce(value, '')
+            then pg_catalog.set_config(setting, coalesce(value, ''), true) end;
 
 -- Enter a tenant for the rest of this transaction. The contract for every language:
 --
@@ -90,6 +100,7 @@ language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 declare
   id uuid;
   here kos.fence;
+  noted text;
   entered text := nullif(current_setting('kos.tenant_id', true), '');
 begin
   if tenant is null or tenant = '' then
@@ -108,14 +119,14 @@ begin
       using errcode = 'KS004', hint = 'one transaction per tenant: commit, then enter the other';
   end if;
   here := kos.pass_fence(id, epoch);
-  perform set_config('kos.tenant_id', id::text, true),
-          set_config('kos.epoch', here.epoch::text, true),
-          set_config('kos.persona', coalesce(persona, ''), true),
-          set_config('kos.user_id', coalesce(user_id, ''), true),
-          set_config('kos.request_id', coalesce(request_id, ''), true),
-          set_config('kos.address', coalesce(host(address), ''), true),
-          set_config('kos.agent', coalesce(agent, ''), true);
-  perform kos.limit_transaction(timeout_ms);
+  noted := set_config('kos.tenant_id', id::text, true);
+  noted := set_config('kos.epoch', here.epoch::text, true);
+  noted := kos.note('kos.persona', persona);
+  noted := kos.note('kos.user_id', user_id);
+  noted := kos.note('kos.request_id', request_id);
+  noted := kos.note('kos.address', host(address));
+  noted := kos.note('kos.agent', agent);
+  noted := kos.limit_transaction(timeout_ms);
   return here.search_path;
 end $$;
 grant execute on function kos.enter(text, bigint, text, text, text, inet, text, integer) to kos_app, kos_operator, kos_auditor;
@@ -141,11 +152,12 @@ begin
   return null;
 end $$;
 
--- Who is inside a tenant now: the sessions that hold its fence, longest first.
+-- Who is inside a tenant now: the sessions that hold its fence. How long each has been there is hidden from roles
+-- without pg_read_all_stats; its transaction's id is not, so whoever looks twice can tell.
 create function kos.fence_holders(tenant uuid)
-returns table (pid integer, role_name text, application text, state text, inside interval)
+returns table (pid integer, transaction text, role_name text, application text, state text)
 language sql stable security definer set search_path = pg_catalog, pg_temp as $$
-  select l.pid, a.usename::text, a.application_name, a.state, clock_timestamp() - a.xact_start
+  select l.pid, l.virtualtransaction, a.usename::text, a.application_name, a.state
     from pg_locks l
     left join pg_stat_activity a using (pid)
    where l.locktype = 'advisory'
@@ -154,7 +166,7 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
      and (l.classid::bigint << 32 | l.objid::bigint) = kos.fence_key(tenant)
      and l.objsubid = 1
      and l.pid <> pg_backend_pid()
-   order by a.xact_start nulls first
+   order by l.pid
 $$;
 
 -- Close the fence for the rest of this transaction (waits; the caller sets lock_timeout) and raise the epoch.

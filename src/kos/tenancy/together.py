@@ -1,0 +1,72 @@
+"""Begin, entry and first statement as one message to the server, answered by one message.
+
+psycopg's own pipeline sends every command apart, as soon as the socket takes it, and asks the server for a
+synchronisation after BEGIN; on a fast network that costs more than the round trip it saves. Here the commands are
+collected in libpq's buffer and sent at once. This rests on a few of psycopg's private generators (as its `Pipeline`
+does), all of them named in this file; `docs/decisions/0003-one-message.md` says what was measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+import psycopg
+from psycopg.abc import Params, PQGen
+from psycopg.abc import QueryNoTemplate as Query
+
+from kos.tenancy.entry import Entry
+from kos.tenancy.tenant import QUERIES, Tenant
+
+PREPARED = b"kos_enter"
+_TEXT = QUERIES.enter_positional.as_bytes()
+
+
+class _Together(psycopg.Pipeline):
+    """A pipeline that sends nothing before its end. Its base class is the synchronous one, but nothing that is used
+    here waits by itself."""
+
+    def _communicate_gen(self) -> PQGen[None]:
+        while self.command_queue:
+            self.command_queue.popleft()()
+        return
+        yield  # makes this a generator, as psycopg expects
+
+
+def send_together(
+    connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any],
+    cursor: psycopg.Cursor[Any] | psycopg.AsyncCursor[Any],
+    entry: Entry,
+    tenant: Tenant,
+    query: Query,
+    params: Params | None,
+    options: dict[str, Any],
+) -> Generator[Any, Any, None]:
+    """For `connection.wait`, on a connection in autocommit mode: afterwards it is inside a transaction, the tenant is
+    entered, and `cursor` has the result of `query`.
+
+    Raises:
+        psycopg.Error: the first of the three that failed; then the connection has a transaction to be rolled back.
+    """
+    pgconn = connection.pgconn
+    encoding = connection.info.encoding
+    values = [None if value is None else value.encode(encoding) for value in entry.values(tenant)]
+    pipeline = _Together(connection)  # type: ignore[arg-type]
+    pgconn.enter_pipeline_mode()
+    connection._pipeline = pipeline
+    try:
+        pgconn.send_query_params(entry.begin.encode(), None)
+        pipeline.result_queue.append(None)
+        if connection.prepare_threshold is None:  # behind a pooler
+            pgconn.send_query_params(_TEXT, values)
+        else:
+            pgconn.send_query_prepared(PREPARED, values)
+        pipeline.result_queue.append(None)
+        yield from cursor._execute_gen(query, params, **options)
+        pgconn.pipeline_sync()
+        pipeline.result_queue.append(None)
+        yield from pipeline._fetch_gen(flush=False)
+    finally:
+        connection._pipeline = None
+        if pgconn.status != psycopg.pq.ConnStatus.BAD:
+            pgconn.exit_pipeline_mode()
