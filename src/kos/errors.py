@@ -17,7 +17,8 @@ Every error has named fields, a sentence that states the fact, and the command t
     │                          TruncateRefused, OutcomeUnknown
     ├── DatasetError           UnknownDataset, DatasetMissing, DatasetDamaged
     ├── ExportError            ExportTargetExists, ExportMissing, ExportDamaged
-    └── WorkloadError          LedgerMissing, LedgerDamaged, WorkloadMismatch
+    └── WorkloadError          LedgerMissing, LedgerExists, LedgerBusy, LedgerDamaged, LedgerUnwritable,
+                               WorkloadMismatch
 """
 
 from __future__ import annotations
@@ -541,6 +542,30 @@ class LedgerMissing(WorkloadError):
     fact = "there is no ledger at {path}"
     mend = "kos workload run"
     exit_code = WRONG_USE
+
+
+@dataclass(eq=False)
+class LedgerExists(WorkloadError):
+    path: Path
+    fact = "{path} exists already, and a ledger is never written twice"
+    mend = "kos workload run   (names its ledger itself)"
+    exit_code = WRONG_USE
+
+
+@dataclass(eq=False)
+class LedgerBusy(WorkloadError):
+    path: Path
+    fact = "the run of the ledger {path} goes on"
+    mend = "wait for it, then: kos workload verify {path}"
+    exit_code = REFUSED
+
+
+@dataclass(eq=False)
+class LedgerUnwritable(WorkloadError):
+    path: Path
+    reason: str
+    fact = "the ledger {path} can't be written: {reason}"
+    mend = "free some room there, or let this account write; then: kos workload run"
 
 
 @dataclass(eq=False)

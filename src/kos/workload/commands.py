@@ -1,0 +1,101 @@
+"""`kos workload run | verify`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from kos import console, errors, topology
+from kos import workload as load
+from kos.console import Json, emit, say, table
+from kos.tenancy import Store
+from kos.topology.embedded import require_embedded
+from kos.topology.model import Topology
+from kos.workload.display import shown
+
+
+def workload_run(
+    tenants: Annotated[int, typer.Option(min=1, max=50, help="Tenants of the load's own.")] = load.DEFAULT.tenants,
+    seconds: Annotated[float, typer.Option(min=0.1, help="How long it runs.")] = load.SECONDS,
+    clients: Annotated[int, typer.Option(min=1, max=64, help="Clients at work at once.")] = load.DEFAULT.clients,
+    seed: Annotated[int | None, typer.Option(help="What the clients' choices follow from; else a new one.")] = None,
+    ledger: Annotated[Path | None, typer.Option(help="Where to write the ledger; else under .kos/workload.")] = None,
+    json: Json = False,
+) -> None:
+    """Run a live load, then account for every acknowledged write. Ctrl-C ends it early."""
+    found = _embedded("workload run")
+    shape = load.Shape(tenants, clients, seed)
+    with (
+        Store(found, pool_size=clients) as store,
+        shown(console.err, of_seconds=seconds, quiet=json) as watch,
+    ):
+        result = load.run(store, ledger, shape, seconds=seconds, watch=watch)
+
+    def human() -> None:
+        speed = result.speed
+        lines = [
+            ("load", f"{result.clients} clients on {len(result.tenants)} tenants for {speed.seconds:.1f} s"),
+            ("speed", f"{speed.tps:,.0f} writing transactions/s; p50 {speed.p50_ms:.1f} ms, p99 {speed.p99_ms:.1f} ms"),
+            ("longest stall", f"{speed.longest_stall_ms / 1000:.2f} s without any acknowledgement"),
+            ("reads", f"{result.reads:,}"),
+        ]
+        _print(result.verdict, lines)
+
+    facts = {"tenants": result.tenants, "clients": result.clients, "reads": result.reads}
+    value = _as_object(result.verdict) | facts | asdict(result.speed)
+    emit(value, as_json=json, human=human)
+    _refuse_mismatch(result.verdict)
+
+
+def workload_verify(
+    ledger: Annotated[Path | None, typer.Argument(help="A run's ledger; else the newest of this stack.")] = None,
+    json: Json = False,
+) -> None:
+    """Hold a ledger against the databases, also that of a run that was killed."""
+    found = _embedded("workload verify")
+    path = ledger or load.newest(load.folder_of(found.folder or Path.cwd()))
+    with Store(found) as store:
+        verdict = load.verify(store, path)
+    emit(_as_object(verdict), as_json=json, human=lambda: _print(verdict, []))
+    _refuse_mismatch(verdict)
+
+
+def _embedded(command: str) -> Topology:
+    found = topology.find()
+    require_embedded(found, command)
+    return found
+
+
+def _as_object(verdict: load.Verdict) -> dict[str, Any]:
+    return asdict(verdict)
+
+
+def _print(verdict: load.Verdict, lines: list[tuple[str, str]]) -> None:
+    accounted = f"{verdict.acknowledged:,} of {verdict.attempted:,} attempted"
+    if verdict.failed:
+        accounted += f"; {verdict.failed:,} failed, {verdict.ambiguous:,} of these ambiguous"
+    counts = [("lost", verdict.lost), ("doubled", verdict.doubled), ("foreign", verdict.foreign)]
+    table(
+        ("", ""),
+        [
+            *lines,
+            ("acknowledged", accounted),
+            *((name, f"{count:,}") for name, count in counts),
+            ("ledger", verdict.ledger),
+        ],
+    )
+    if verdict.findings:
+        say("")
+        rows = [(each.kind, each.tenant, each.subject, each.detail) for each in verdict.findings]
+        table(("what", "tenant", "of", "found"), rows)
+
+
+def _refuse_mismatch(verdict: load.Verdict) -> None:
+    if not verdict.holds:
+        raise errors.WorkloadMismatch(verdict.lost, verdict.doubled, verdict.foreign, verdict.ledger)
+
+
+COMMANDS = {"workload run": workload_run, "workload verify": workload_verify}
