@@ -13,7 +13,7 @@ import typer
 from kos import console, errors
 from kos.console import DryRun, Json, Yes, emit, say, table
 from kos.knowledge import objects
-from kos.knowledge.samples import Loaded, LoadPlan, list_datasets, load_sample, plan_load
+from kos.knowledge.samples import Loaded, LoadPlan, list_datasets, plan_load, run_load
 from kos.tenancy import Store, Tenant, find_tenant, list_tenants
 from kos.tenancy import open as open_store
 
@@ -40,10 +40,10 @@ def sample_load(
     dry_run: DryRun = False,
     json: Json = False,
 ) -> None:
-    """Load real data into a tenant. What is there already stays; a load that was killed is finished by running it again."""
+    """Load real data into a tenant; what is there already stays. Run it again after a kill: it goes on."""
     with open_store() as store, console.progress(quiet=json) as progress:
         plan = plan_load(store, dataset, tenant)
-        loaded = None if dry_run else load_sample(store, dataset, tenant, progress)
+        loaded = None if dry_run else run_load(store, plan, progress)
     if loaded is None:
         emit(_planned(plan), as_json=json, human=lambda: _show_plan(plan))
     else:

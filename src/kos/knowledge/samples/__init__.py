@@ -8,6 +8,6 @@ tenant.
 """
 
 from kos.knowledge.samples.dataset import Dataset
-from kos.knowledge.samples.load import Loaded, LoadPlan, list_datasets, load_sample, plan_load
+from kos.knowledge.samples.load import Loaded, LoadPlan, list_datasets, load_sample, plan_load, run_load
 
-__all__ = ["Dataset", "LoadPlan", "Loaded", "list_datasets", "load_sample", "plan_load"]
+__all__ = ["Dataset", "LoadPlan", "Loaded", "list_datasets", "load_sample", "plan_load", "run_load"]

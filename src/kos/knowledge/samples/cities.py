@@ -76,7 +76,8 @@ def _content(places: Places) -> Content:
     small = [*_entities(places), *_country_facts(places)]
     edges = list(dict.fromkeys(_country_edges(places)))
     densities = [country for country in places.countries.values() if country["areakm2"] and country["population"]]
-    cities = list(places.cities.values())
+    cities = sorted(places.cities.values(), key=_city_id)
+    populations = sorted(places.cities.values(), key=_population_id)
     for city in cities:
         _city_parent(city, places)
 
@@ -84,14 +85,17 @@ def _content(places: Places) -> Content:
         yield from small
         for city in cities:
             yield _entity("city", str(city["geonameid"]), city["name"], _city_metadata(city))
-        for city in cities:
+        for city in populations:
             yield _number("city", str(city["geonameid"]), "population", city["population"])
 
     def relations() -> Iterator[Row]:
         for edge in edges:
             yield _edge(*edge)
         for city in cities:
-            yield from _city_edges(city, places)
+            yield _edge("located_in", _city_id(city), _city_parent(city, places))
+            yield _edge("in_time_zone", _city_id(city), _entity_id("time zone", city["timezone"]))
+        for city in populations:
+            yield _edge("describes", _population_id(city), _city_id(city))
 
     return Content(
         (
@@ -149,12 +153,12 @@ def _city_parent(city: Place, places: Places) -> str:
     return _entity_id("country", country)
 
 
-def _city_edges(city: Place, places: Places) -> Iterator[Row]:
-    key = str(city["geonameid"])
-    place = _entity_id("city", key)
-    yield _edge("located_in", place, _city_parent(city, places))
-    yield _edge("in_time_zone", place, _entity_id("time zone", city["timezone"]))
-    yield _edge("describes", _fact_id("city", key, "population"), place)
+def _city_id(city: Place) -> str:
+    return _entity_id("city", str(city["geonameid"]))
+
+
+def _population_id(city: Place) -> str:
+    return _fact_id("city", str(city["geonameid"]), "population")
 
 
 # continents, countries, states, and what they share

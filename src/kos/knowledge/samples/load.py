@@ -15,6 +15,7 @@ from hashlib import sha256
 from itertools import islice
 from pathlib import Path
 
+import psycopg
 from psycopg.sql import SQL, Identifier
 
 from kos import sql
@@ -79,26 +80,28 @@ def plan_load(store: Store, dataset: str, tenant: str, *, site: Path | None = No
 
 
 def load_sample(
-    store: Store,
-    dataset: str,
-    tenant: str,
-    progress: Advance = silent,
-    *,
-    site: Path | None = None,
-    batch: int = BATCH,
+    store: Store, dataset: str, tenant: str, progress: Advance = silent, *, site: Path | None = None
 ) -> Loaded:
     """Load a dataset into a tenant. Raises what `plan_load` raises; then nothing was written."""
-    plan = plan_load(store, dataset, tenant, site=site)
+    return run_load(store, plan_load(store, dataset, tenant, site=site), progress)
+
+
+def run_load(store: Store, plan: LoadPlan, progress: Advance = silent, *, batch: int = BATCH) -> Loaded:
+    """Load what was planned, `batch` rows per transaction.
+
+    Raises:
+        StoreUnavailable, PlacementMoved: what was loaded until then stays, and loading again goes on from there.
+    """
     started = time.monotonic()
     uploads = [_upload(content) for content in plan.content.objects]
     with ExitStack() as stack:
         new_objects = 0
         if uploads:
-            stack.enter_context(held(store, plan.tenant, f"loading the sample {dataset}"))
+            stack.enter_context(held(store, plan.tenant, f"loading the sample {plan.dataset.name}"))
             new_objects = put_objects(store, plan.tenant, uploads, progress)
         new_rows = _load_tables(store, plan, batch, progress)
     return Loaded(
-        dataset=dataset,
+        dataset=plan.dataset.name,
         tenant=plan.tenant.name,
         rows=new_rows,
         rows_already_there={rows.table: rows.count - new_rows[rows.table] for rows in plan.content.tables},
@@ -142,4 +145,8 @@ def _load_batch(store: Store, tenant: Tenant, rows: Rows, batch: Sequence[Row]) 
         with session.connection.cursor().copy(QUERIES.copy_incoming) as copy:
             for row in batch:
                 copy.write_row(row)
-        return session.execute(QUERIES.take_incoming.format(**names)).rowcount
+        try:
+            with session.connection.transaction():
+                return session.connection.execute(QUERIES.insert_all.format(**names)).rowcount
+        except psycopg.errors.UniqueViolation:
+            return session.execute(QUERIES.insert_new.format(**names)).rowcount
