@@ -66,7 +66,9 @@ def connect(
     try:
         return psycopg.connect(autocommit=autocommit, **parameters)
     except psycopg.Error as error:
-        raise unavailable(server, error) from error
+        refused = unavailable(server, error)
+    # Raised here, not in the except: psycopg's error holds what it connected with, password included.
+    raise refused
 
 
 async def connect_async(
@@ -83,7 +85,8 @@ async def connect_async(
     try:
         return await psycopg.AsyncConnection.connect(autocommit=autocommit, **parameters)
     except psycopg.Error as error:
-        raise unavailable(server, error) from error
+        refused = unavailable(server, error)
+    raise refused  # as in `connect`
 
 
 def unavailable(server: PostgresServer, error: psycopg.Error) -> StoreUnavailable:
