@@ -16,7 +16,8 @@ Every error has named fields, a sentence that states the fact, and the command t
     │                          PlacementMoved (retryable), TenantBusy (retryable), SessionClosed,
     │                          TruncateRefused, OutcomeUnknown
     ├── DatasetError           UnknownDataset, DatasetMissing, DatasetDamaged
-    ├── ExportError            ExportTargetExists, ExportMissing, ExportDamaged
+    ├── ExportError            ExportTargetExists, ExportTargetRefused, ExportRunning, ExportMissing, ExportDamaged,
+    │                          ExportUnsupported, ImportRunning
     └── WorkloadError          LedgerMissing, LedgerExists, LedgerBusy, LedgerDamaged, LedgerUnwritable,
                                WorkloadMismatch
 """
@@ -517,6 +518,21 @@ class ExportTargetExists(ExportError):
 
 
 @dataclass(eq=False)
+class ExportTargetRefused(ExportError):
+    path: Path
+    reason: str
+    fact = "an export can't be written to {path}: {reason}"
+    mend = "kos tenant export NAME OTHER-DIR"
+
+
+@dataclass(eq=False)
+class ExportRunning(ExportError):
+    path: Path
+    fact = "another command is exporting to {path} now"
+    mend = "wait for it, or: kos tenant export NAME OTHER-DIR"
+
+
+@dataclass(eq=False)
 class ExportMissing(ExportError):
     path: Path
     fact = "{path} is no export of a tenant: it has no manifest.json"
@@ -530,6 +546,22 @@ class ExportDamaged(ExportError):
     reason: str
     fact = "the export {path} is damaged: {reason}"
     mend = "export the tenant again"
+
+
+@dataclass(eq=False)
+class ExportUnsupported(ExportError):
+    path: Path
+    reason: str
+    fact = "this version of kos can't import {path}: {reason}"
+    mend = "pip install --upgrade kos"
+    exit_code = REFUSED
+
+
+@dataclass(eq=False)
+class ImportRunning(ExportError):
+    tenant: str
+    fact = "another command is importing the tenant {tenant!r} now"
+    mend = "wait for it, then: kos tenant show {tenant}"
 
 
 class WorkloadError(KosError):
