@@ -1,0 +1,91 @@
+"""What a connection is opened with."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from kos.errors import StoreUnavailable
+from kos.topology import Login, PostgresServer, Secret, Tls, objects
+from kos.topology import postgres as opening
+from kos.topology.embedded import Stack, ports
+from kos.topology.model import ObjectStore, fixed
+
+REMOTE = PostgresServer("main", "db1.example.com", 5432, "kos", Tls())
+APP = Login("kos_app", fixed("a password"))
+
+
+def test_a_server_elsewhere_is_verified(tmp_path: Path) -> None:
+    tls = Tls(ca=tmp_path / "ca.pem", certificate=tmp_path / "client.pem", key=tmp_path / "client.key")
+    given = opening.conninfo(replace(REMOTE, tls=tls), APP)
+    assert given["sslmode"] == "verify-full"
+    assert given["sslrootcert"] == str(tmp_path / "ca.pem")
+    assert given["sslcert"] == str(tmp_path / "client.pem")
+    assert given["sslkey"] == str(tmp_path / "client.key")
+    assert given["gssencmode"] == "disable", "libpq would take Kerberos instead of TLS"
+    psycopg.conninfo.make_conninfo(**given)
+
+
+def test_the_authorities_of_the_system_are_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    named = tmp_path / "bundle.pem"
+    named.touch()
+    monkeypatch.setenv("SSL_CERT_FILE", str(named))
+    assert opening.conninfo(REMOTE, APP)["sslrootcert"] == str(named)
+    monkeypatch.delenv("SSL_CERT_FILE")
+    found = opening.conninfo(REMOTE, APP)["sslrootcert"]
+    assert found == "system" or Path(found).is_file()
+
+
+def test_a_secret_is_read_for_every_connection() -> None:
+    tokens: Iterator[str] = iter(["first", "second"])
+    login = Login("kos_app", Secret(lambda: next(tokens)))
+    assert [opening.conninfo(REMOTE, login)["password"] for _ in range(2)] == ["first", "second"]
+
+
+def test_nothing_is_prepared_behind_a_pooler(postgres: Stack) -> None:
+    control = postgres.topology().control
+    assert control.installer
+    for pooler in (False, True):
+        server = replace(control.primary, pooler=pooler)
+        with opening.connect(server, control.installer) as connection:
+            assert (connection.prepare_threshold is None) == pooler
+            assert connection.autocommit
+            row = connection.execute("select current_setting('application_name')").fetchone()
+            assert row == ("kos",)
+
+
+def test_the_environment_does_not_weaken_tls(postgres: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    control = postgres.topology().control
+    assert control.installer
+    monkeypatch.setenv("PGSSLMODE", "disable")
+    with pytest.raises(StoreUnavailable, match="does not support SSL"):
+        opening.connect(replace(control.primary, tls=Tls()), control.installer)
+
+
+def test_the_asynchronous_twin(postgres: Stack) -> None:
+    control = postgres.topology().control
+    assert control.installer
+
+    async def work() -> object:
+        assert control.installer
+        async with await opening.connect_async(control.primary, control.installer) as connection:
+            return await (await connection.execute("select current_user")).fetchone()
+
+    assert asyncio.run(work()) == (control.installer.user,)
+    nowhere = replace(control.primary, port=ports.choose(()))
+    with pytest.raises(StoreUnavailable) as caught:
+        asyncio.run(opening.connect_async(nowhere, control.installer))
+    assert caught.value.__cause__ is None
+
+
+def test_object_storage_without_an_endpoint_is_aws() -> None:
+    store = ObjectStore(None, "bucket", "eu-west-1", fixed("access"), fixed("secret"))
+    assert store.address == "https://s3.eu-west-1.amazonaws.com/bucket"
+    client = objects.open(store)
+    assert client.meta.endpoint_url == "https://s3.eu-west-1.amazonaws.com"
+    client.close()
