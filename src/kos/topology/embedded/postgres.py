@@ -119,6 +119,8 @@ def _forget_reused_pid(site: Site) -> None:
     try:
         process = psutil.Process(int(path.read_text(encoding="ascii").split("\n", 1)[0]))
         is_server = process.name() == "postgres" and Path(process.cwd()) == site.data
+    except psutil.ZombieProcess:
+        is_server = False  # it was killed, and PostgreSQL would believe it alive until its parent takes note
     except (FileNotFoundError, ValueError, psutil.NoSuchProcess):
         return
     if not is_server:
