@@ -5,6 +5,7 @@ A `commands.py` has a table `COMMANDS` from the words of a command ("tenant crea
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable
 from importlib import import_module
@@ -67,6 +68,8 @@ def run(arguments: list[str]) -> int:
     """Run one command; returns its exit code."""
     from kos.console import report
 
+    # Without any handler Python prints warnings. What the pool warns of comes back as a typed error, or was mended.
+    logging.getLogger("psycopg.pool").addHandler(logging.NullHandler())
     try:
         result = typer.main.get_command(build()).main(args=arguments, prog_name="kos", standalone_mode=False)
     except KosError as error:

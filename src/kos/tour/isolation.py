@@ -83,7 +83,11 @@ def _try(store: Store, owner: Tenant, attempt: Attempt) -> Answer:
         expected = bool(rows)
     else:
         expected = rows == attempt.rows
-    return Answer(attempt.who, shown.as_string(None), rows, sqlstate, expected)
+    return Answer(attempt.who, _without_comments(shown), rows, sqlstate, expected)
+
+
+def _without_comments(statement: Composed) -> str:
+    return "\n".join(line for line in statement.as_string(None).splitlines() if not line.startswith("--"))
 
 
 def _answer(store: Store, who: str, statement: Composed) -> tuple[int | None, str | None]:

@@ -126,10 +126,13 @@ def reach_across(tour: Tour) -> Fact:
     lines = [f"{answer.who:<10}  {answer.statement:<{width}}  {answer}" for answer in answers]
     codes = dict.fromkeys(answer.sqlstate for answer in answers if answer.sqlstate)
     lines.append(" · ".join(f"{code} {WALL.get(code, '?')}" for code in codes))
-    reached = sum(not answer.expected for answer in answers)
+    outside = [answer for answer in answers if answer.who != owner.name]
+    wrong = sum(not answer.expected for answer in answers)
     return Fact(
-        f"{len(answers) - 1} attempts from outside atlas; {reached} came back otherwise than they must",
-        holds=reached == 0,
+        f"{len(outside)} attempts from outside atlas: no row was read, changed or planted"
+        if not wrong
+        else f"{wrong} of {len(answers)} statements came back otherwise than they must",
+        holds=not wrong,
         lines=tuple(lines),
         figures={"attempts": answers},
     )
