@@ -6,7 +6,9 @@ The process table is the truth; there is no pid file that could be stale.
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +19,9 @@ from kos.errors import ServerDidNotStop
 STACK = "KOS_STACK"
 STORE = "KOS_STORE"
 FOLDER = "KOS_STACK_FOLDER"
+
+POLL_SECONDS = 0.01
+ORPHAN_SECONDS = 2.0
 
 Ladder = tuple[tuple[signal.Signals, float], ...]
 """How a server is stopped: signals, each with the seconds it is given."""
@@ -90,11 +95,35 @@ def _look(
 
 
 def is_alive(process: psutil.Process) -> bool:
-    """Whether the process runs (one that ended and waits for its parent doesn't)."""
+    """Whether the process runs.
+
+    One that ended and waits for its parent does not; one of which some threads still end does: it has its ports.
+    """
     try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+        ended = process.status() == psutil.STATUS_ZOMBIE and process.num_threads() <= 1
+        return process.is_running() and not ended
     except psutil.NoSuchProcess:
         return False
+
+
+def wait_gone(processes: Iterable[psutil.Process], seconds: float) -> list[psutil.Process]:
+    """Wait until the processes ended; returns those that did not.
+
+    psutil's own wait would also wait for the parent of each to take note, which may be another living program.
+    """
+    left = list(processes)
+    deadline = time.monotonic() + seconds
+    while (left := [process for process in left if not _is_gone(process)]) and time.monotonic() < deadline:
+        time.sleep(POLL_SECONDS)
+    return left
+
+
+def _is_gone(process: psutil.Process) -> bool:
+    if is_alive(process):
+        return False
+    with suppress(psutil.TimeoutExpired):  # take note ourselves, in case we are the parent
+        process.wait(0)
+    return True
 
 
 def stop(store: str, crowd: Crowd, ladder: Ladder) -> None:
@@ -106,7 +135,7 @@ def stop(store: str, crowd: Crowd, ladder: Ladder) -> None:
     if crowd.main:
         _climb(store, [crowd.main], ladder, wake=crowd.others)
     # Children end by themselves when their server is gone; what is left has lost its server for good.
-    _, left = psutil.wait_procs(crowd.others, timeout=2.0)
+    left = wait_gone(crowd.others, ORPHAN_SECONDS)
     _climb(store, left, LAST_RESORT, wake=[])
 
 
@@ -115,7 +144,7 @@ def _climb(store: str, processes: list[psutil.Process], ladder: Ladder, *, wake:
     for number, seconds in ladder:
         _signal(processes, number)
         _signal([*processes, *wake], signal.SIGCONT)  # a frozen process would never read its signal
-        _, processes = psutil.wait_procs(processes, timeout=seconds)
+        processes = wait_gone(processes, seconds)
         total += seconds
         if not processes:
             return

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import random
 import socket
+import time
 from collections.abc import Collection
 from pathlib import Path
 
 LOOPBACK = "127.0.0.1"
+POLL_SECONDS = 0.02
 LOWEST = 15_000
 _USUAL_FIRST_EPHEMERAL = 32_768
 
@@ -21,6 +23,16 @@ def is_free(port: int) -> bool:
         except OSError:
             return False
         return True
+
+
+def become_free(wanted: Collection[int], patience: float = 1.0) -> bool:
+    """Whether these ports are free, or become free soon: a server that just crashed may still be letting go."""
+    deadline = time.monotonic() + patience
+    while not all(map(is_free, wanted)):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(POLL_SECONDS)
+    return True
 
 
 def choose(taken: Collection[int], dice: random.Random | None = None) -> int:

@@ -168,13 +168,17 @@ def await_ready(
 
 def _lost_port(site: Site, process: psutil.Process) -> bool:
     """Whether a port is taken, and not by the server. Some servers end then, ArcadeDB stays and does nothing."""
-    if all(map(ports.is_free, site.ports)):
-        return False
+    if not census.is_alive(process):
+        return not ports.become_free(site.ports)
+    # In this order: between two looks the server may take a port, or end and let go of it.
+    taken = [port for port in site.ports if not ports.is_free(port)]
     try:
-        own = {found.laddr.port for found in process.net_connections("tcp") if found.status == psutil.CONN_LISTEN}
+        found = process.net_connections("tcp")
+        own = {connection.laddr.port for connection in found if connection.status == psutil.CONN_LISTEN}
+        lost = any(port not in own and not ports.is_free(port) for port in taken)
+        return lost and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
-        own = set()
-    return any(not ports.is_free(port) for port in site.ports if port not in own)
+        return False
 
 
 def did_not_start(site: Site, seconds: float) -> DiskFull | ServerDidNotStart:

@@ -145,8 +145,7 @@ class Stack:
         process = self.processes().get(store)
         if process is None:
             raise StackNotRunning(self.folder)
-        process.kill()
-        psutil.wait_procs([process], timeout=10.0)
+        census.stop(store, census.Crowd(process), census.LAST_RESORT)
 
     def processes(self) -> dict[str, psutil.Process]:
         """The running servers by store, as the process table has them at this moment."""

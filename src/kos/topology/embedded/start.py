@@ -103,7 +103,7 @@ def _bring_up_one(site: Site, crowd: census.Crowd, cancelled: threading.Event) -
         server.furnish(site)
         return None
     census.stop(site.store, crowd, server.LADDER)
-    if not all(map(ports.is_free, site.ports)):
+    if not ports.become_free(site.ports):
         raise PortLost
     if cancelled.is_set():
         raise Cancelled
