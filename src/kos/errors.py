@@ -24,6 +24,7 @@ Every error has named fields, a sentence that states the fact, and the command t
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -46,7 +47,7 @@ class KosError(Exception):
     @property
     def fields(self) -> dict[str, Any]:
         """The error's named fields."""
-        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
 
     @property
     def next_command(self) -> str:
