@@ -42,7 +42,7 @@ def _addresses(topology: Topology) -> list[tuple[str, object]]:
     found: list[tuple[str, object]] = []
     for shard in topology.shards:
         found += [
-            (f"postgres ({server.name})", (server.host, server.port, server.database))
+            (f"postgres ({server.name})", (server.host, server.port))  # its marker vouches for the database
             for server in (shard.primary, *shard.replicas)
         ]
     if topology.graph:

@@ -1,0 +1,71 @@
+"""Running embedded stacks, each shared by all tests and all xdist workers of a run.
+
+The first to ask starts one; the run's controlling process stops them all, after the last worker, whatever failed.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import psutil
+import pytest
+
+from kos.topology.embedded import Stack
+
+FOLDER = "KOS_TEST_STACKS"
+PREFIX = "kos-tests-"
+PATIENCE_SECONDS = 120.0
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the run's folder; workers find it in the environment that they inherit."""
+    if hasattr(config, "workerinput"):
+        return
+    _clear_killed_runs()
+    folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
+    folder.chmod(0o711)  # the account of the servers may pass
+    os.environ[FOLDER] = str(folder)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Stop what the run started. The controller comes here when its workers are gone."""
+    if hasattr(config, "workerinput") or FOLDER not in os.environ:
+        return
+    _clear(Path(os.environ.pop(FOLDER)))
+
+
+def _clear_killed_runs() -> None:
+    """Stop what runs left that were killed themselves."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        run = int(folder.name.removeprefix(PREFIX).split("-", 1)[0])
+        if folder.stat().st_uid == os.geteuid() and not psutil.pid_exists(run):
+            _clear(folder)
+
+
+def _clear(folder: Path) -> None:
+    for each in folder.iterdir():
+        Stack(each, patience=PATIENCE_SECONDS).down(purge=True)
+    shutil.rmtree(folder)
+
+
+def _shared(name: str, *stores: str) -> Stack:
+    folder = Path(os.environ[FOLDER]) / name
+    folder.mkdir(mode=0o711, exist_ok=True)
+    stack = Stack(folder, patience=PATIENCE_SECONDS)
+    stack.up(stores=stores)  # harmless where another worker was first
+    return stack
+
+
+@pytest.fixture(scope="session")
+def stack() -> Stack:
+    """A full running stack. Shared: leave its servers running, and its databases as they were."""
+    return _shared("full", "postgres", "graph", "cache", "objects")
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Stack:
+    """A running stack of one PostgreSQL. Shared: make databases of your own in it."""
+    return _shared("postgres", "postgres")
