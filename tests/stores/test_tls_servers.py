@@ -12,6 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import pkcs12
 
 from fix_own_postgres import MakePostgres
 from fix_tls import Authority, Pair
@@ -23,6 +27,8 @@ from kos.topology.model import Login, Shard, Topology, fixed
 
 START_SECONDS = 30.0
 PASSWORD = "of the cache"
+pytestmark = pytest.mark.xdist_group("tls servers")  # they are started once, not in every worker
+
 KEYS = ("an-access-key-of-ours", "a-secret-key")
 
 
@@ -34,12 +40,12 @@ def ask(topology: Topology) -> health.StoreHealth:
 @contextmanager
 def running(command: list[str], topology: Topology, folder: Path, **environ: str) -> Iterator[None]:
     """A server, from its first healthy answer on."""
-    with (folder / "log").open("ab") as log:
+    with (folder / "server.log").open("ab") as log:
         process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, env={**os.environ, **environ})
     try:
         deadline = time.monotonic() + START_SECONDS
         while not (found := ask(topology)).healthy:
-            assert process.poll() is None, (folder / "log").read_text()
+            assert process.poll() is None, (folder / "server.log").read_text()
             assert time.monotonic() < deadline, found.detail
             time.sleep(0.05)
         yield
@@ -198,3 +204,72 @@ def test_object_storage(s3: Topology, stranger: Authority) -> None:
     assert "127.0.0.1" in reasons["another name"]
     assert reasons["another key"] == "it refuses these keys"
     assert reasons["another bucket"] == "there is no bucket nothing"
+
+
+# the graph
+
+
+@pytest.fixture(scope="module")
+def arcade(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Topology]:
+    """ArcadeDB, whose Bolt takes TLS only."""
+    folder = tmp_path_factory.mktemp("arcade")
+    port, http = ports.choose(()), ports.choose(())
+    settings = {
+        "server.rootPassword": PASSWORD.replace(" ", "-"),
+        "server.rootPath": folder,
+        "server.plugins": "Bolt:com.arcadedb.bolt.BoltProtocolPlugin",
+        "server.defaultDatabases": "kos[root]",
+        "server.httpIncomingHost": "127.0.0.1",
+        "server.httpIncomingPort": http,
+        "bolt.host": "127.0.0.1",
+        "bolt.port": port,
+        "bolt.ssl": "REQUIRED",
+        **java_stores(authority, authority.issue("localhost"), folder),
+    }
+    java = programs("graph")
+    command = [str(java.path), "-Xmx512m", "-cp", f"{java.root}/jars/*", "com.arcadedb.server.ArcadeDBServer"]
+    options = " ".join(f"-Darcadedb.{name}={value}" for name, value in settings.items())
+    login = Login("root", fixed(str(settings["server.rootPassword"])))
+    tls = model.Tls(ca=authority.certificate)
+    topology = Topology((), graph=model.GraphServer(f"bolt+s://localhost:{port}", login, "kos", tls))
+    with running(command, topology, folder, JDK_JAVA_OPTIONS=options):
+        yield topology
+
+
+def java_stores(authority: Authority, pair: Pair, folder: Path) -> dict[str, object]:
+    """A certificate as Java wants it, and the settings that name it."""
+    password = serialization.BestAvailableEncryption(b"of-the-stores")
+    key = serialization.load_pem_private_key(pair.key.read_bytes(), None)
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    certificate, ca = (
+        x509.load_pem_x509_certificate(path.read_bytes()) for path in (pair.certificate, authority.certificate)
+    )
+    store = pkcs12.serialize_key_and_certificates(b"server", key, certificate, [ca], password)
+    trust = pkcs12.serialize_java_truststore([pkcs12.PKCS12Certificate(ca, b"ca")], password)
+    (folder / "key.p12").write_bytes(store)
+    (folder / "trust.p12").write_bytes(trust)
+    return {
+        "ssl.keyStore": folder / "key.p12",
+        "ssl.keyStorePassword": "of-the-stores",
+        "ssl.trustStore": folder / "trust.p12",
+        "ssl.trustStorePassword": "of-the-stores",
+    }
+
+
+@pytest.mark.long
+def test_the_graph(arcade: Topology, stranger: Authority) -> None:
+    assert arcade.graph
+    found = ask(arcade)
+    assert found.healthy, found.detail
+    routed = replace(arcade.graph, uri=arcade.graph.uri.replace("bolt+s", "neo4j+s"))
+    assert ask(Topology((), graph=routed)).healthy
+    wrong = {
+        "another authority": replace(arcade.graph, tls=model.Tls(ca=stranger.certificate)),
+        "the system's authorities": replace(arcade.graph, tls=model.Tls()),
+        "another name": replace(arcade.graph, uri=arcade.graph.uri.replace("localhost", "127.0.0.1")),
+        "no TLS": replace(arcade.graph, uri=arcade.graph.uri.replace("bolt+s", "bolt")),
+    }
+    reasons = refusals({name: Topology((), graph=store) for name, store in wrong.items()})
+    assert "certificate verify failed" in reasons["another authority"]
+    assert "certificate verify failed" in reasons["the system's authorities"]
+    assert "not valid for '127.0.0.1'" in reasons["another name"]
