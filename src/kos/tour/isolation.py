@@ -15,13 +15,13 @@ from kos.tenancy import Store, Tenant
 
 QUERIES = sql.load("kos.tour")
 
-WALL = {
+REFUSALS = {
     "42501": "row security",
-    "KS001": "no tenant entered",
-    "KS003": "another epoch",
+    "KS001": "in no tenant",
+    "KS003": "an old epoch",
     "KS004": "in another tenant already",
 }
-"""What each refusal of the database means."""
+"""What the database means by each."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Answer:
 
     def __str__(self) -> str:
         if self.sqlstate is not None:
-            return f"refused, {self.sqlstate}"
+            return f"refused {self.sqlstate}"
         return f"{self.rows:,} rows"
 
 

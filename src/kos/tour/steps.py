@@ -15,8 +15,8 @@ from kos.tenancy import TIERS, Tenant, Tier, create_tenant, list_tenants, rows_p
 from kos.topology import health
 from kos.topology.embedded import Started, postgres_tool
 from kos.topology.embedded.state import write_whole
-from kos.tour.isolation import WALL, reach_for
-from kos.tour.tour import Fact, Step, Tour
+from kos.tour.isolation import REFUSALS, reach_for
+from kos.tour.tour import Fact, Step, Tour, aligned
 from kos.workload import Load, running
 
 TENANTS: dict[str, Tier] = {"atlas": "row", "foundry": "schema", "vault": "database"}
@@ -30,17 +30,17 @@ WATCH_SECONDS = 0.1
 def come_up(tour: Tour) -> Fact:
     started = tour.stack.up(progress=tour.progress)
     stores = health.check(tour.stack.topology())
-    lines = []
+    rows = []
     for store in stores:
         seconds = started.started.get(store.name)
         took = "ran already" if seconds is None else f"{seconds:.1f} s"
-        version = store.version if store.healthy else f"unhealthy: {store.detail}"
-        lines.append(f"{store.name:<10}  {store.kind:<11}  {version:<20}  {store.address:<42}  {took:>11}")
+        what = f"{store.kind} {store.version}" if store.healthy else f"{store.kind}: {store.detail}"
+        rows.append((store.name, what, store.address, took))
     healthy = sum(store.healthy for store in stores)
     return Fact(
         f"{healthy} of {len(stores)} stores answer through their own drivers, after {started.seconds:.1f} s",
         holds=healthy == len(stores),
-        lines=tuple(lines),
+        lines=aligned(rows, right=[3]),
         figures={"stores": stores, "started": started.started, "adopted": started.adopted},
     )
 
@@ -55,14 +55,13 @@ def settle_tenants(tour: Tour) -> Fact:
         f"{len(tenants)} tenants in {len({tenant.tier for tenant in tenants})} tiers, with the same tables, "
         f"ready in {seconds:.1f} s",
         holds={tenant.tier for tenant in tenants} == set(TIERS),
-        lines=tuple(f"{each.name:<10}  {each.tier:<11}  {each.database}.{each.schema}" for each in tenants),
+        lines=aligned([(each.name, each.tier, f"{each.database}.{each.schema}") for each in tenants]),
         figures={"tenants": tenants},
     )
 
 
 def load_samples(tour: Tour) -> Fact:
     loads = [load_sample(tour.store, dataset, tenant, tour.progress) for dataset, tenant in SAMPLES]
-    lines = tuple(_loaded_line(loaded) for loaded in loads)
     fresh = [loaded for loaded in loads if sum(loaded.rows.values())]
     new, seconds = sum(_new(loaded) for loaded in fresh), sum(loaded.seconds for loaded in fresh)
     there = sum(_there(loaded) for loaded in loads)
@@ -70,7 +69,7 @@ def load_samples(tour: Tour) -> Fact:
     return Fact(
         f"{speed}{there:,} rows of real data are in their tenants",
         holds=all(_is_there(tour, loaded) for loaded in loads),
-        lines=lines,
+        lines=aligned([_loaded_row(loaded) for loaded in loads]),
         figures={"loaded": loads, "rows": there, "rows_per_second": new / seconds if fresh else None},
     )
 
@@ -122,10 +121,9 @@ def settle_ledger(tour: Tour) -> Fact:
 def reach_across(tour: Tour) -> Fact:
     owner = tour.store.find("atlas")
     answers = reach_for(tour.store, owner, neighbour=_load(tour).ledger.run.tenants[0], elsewhere="foundry")
-    width = max(len(answer.statement) for answer in answers)
-    lines = [f"{answer.who:<10}  {answer.statement:<{width}}  {answer}" for answer in answers]
+    lines = aligned([(answer.who, answer.statement, answer) for answer in answers])
     codes = dict.fromkeys(answer.sqlstate for answer in answers if answer.sqlstate)
-    lines.append(" · ".join(f"{code} {WALL.get(code, '?')}" for code in codes))
+    meanings = " · ".join(f"{code} {REFUSALS.get(code, 'something else')}" for code in codes)
     outside = [answer for answer in answers if answer.who != owner.name]
     wrong = sum(not answer.expected for answer in answers)
     return Fact(
@@ -133,7 +131,7 @@ def reach_across(tour: Tour) -> Fact:
         if not wrong
         else f"{wrong} of {len(answers)} statements came back otherwise than they must",
         holds=not wrong,
-        lines=tuple(lines),
+        lines=(*lines, meanings),
         figures={"attempts": answers},
     )
 
@@ -190,11 +188,11 @@ def _is_there(tour: Tour, loaded: Loaded) -> bool:
     return all(found[table] >= new + loaded.rows_already_there[table] for table, new in loaded.rows.items())
 
 
-def _loaded_line(loaded: Loaded) -> str:
+def _loaded_row(loaded: Loaded) -> tuple[str, str, str]:
     new = _new(loaded)
     what = f"{new:,} rows in {loaded.seconds:.1f} s" if new else f"{_there(loaded):,} rows were there already"
     objects = loaded.objects + loaded.objects_already_there
-    return f"{loaded.tenant:<10}  {loaded.dataset:<11}  {what}" + (f", {objects:,} objects" if objects else "")
+    return loaded.tenant, loaded.dataset, what + (f", {objects:,} objects" if objects else "")
 
 
 def _start_again(tour: Tour, load: Load) -> Started:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -78,6 +78,19 @@ class Told:
     title: str
     seconds: float
     fact: Fact
+
+
+def aligned(rows: Sequence[Sequence[object]], *, right: Sequence[int] = ()) -> tuple[str, ...]:
+    """Rows as lines with columns that stand under each other; those numbered in `right` stand to the right."""
+    texts = [[str(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
+    return tuple(
+        "  ".join(
+            cell.rjust(width) if number in right else cell.ljust(width)
+            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in texts
+    )
 
 
 def take(tour: Tour, number: int, step: Step) -> Told:

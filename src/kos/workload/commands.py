@@ -10,7 +10,7 @@ import typer
 
 from kos import console, errors, topology
 from kos import workload as load
-from kos.console import Json, emit, say, table
+from kos.console import Json, emit, say
 from kos.tenancy import Store
 from kos.topology.embedded import require_embedded
 from kos.topology.model import Topology
@@ -78,19 +78,11 @@ def _print(verdict: load.Verdict, lines: list[tuple[str, str]]) -> None:
     if verdict.failed:
         accounted += f"; {verdict.failed:,} failed, {verdict.ambiguous:,} of these ambiguous"
     counts = [("lost", verdict.lost), ("doubled", verdict.doubled), ("foreign", verdict.foreign)]
-    table(
-        ("", ""),
-        [
-            *lines,
-            ("acknowledged", accounted),
-            *((name, f"{count:,}") for name, count in counts),
-            ("ledger", verdict.ledger),
-        ],
-    )
-    if verdict.findings:
-        say("")
-        rows = [(each.kind, each.tenant, each.subject, each.detail) for each in verdict.findings]
-        table(("what", "tenant", "of", "found"), rows)
+    numbers = [(name, f"{count:,}") for name, count in counts]
+    for name, value in [*lines, ("acknowledged", accounted), *numbers, ("ledger", str(verdict.ledger))]:
+        say(f"{name:<14}  {value}")
+    for each in verdict.findings:
+        say(f"  {each.kind} in {each.tenant}: {each.subject}: {each.detail}")
 
 
 def _refuse_mismatch(verdict: load.Verdict) -> None:

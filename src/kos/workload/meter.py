@@ -133,8 +133,10 @@ def _at(ordered: list[float], share: float) -> float:
 def line(reading: Reading, of_seconds: float | None = None) -> str:
     """One reading, in one line of a terminal."""
     total = "" if of_seconds is None else f" of {of_seconds:.0f}"
-    silence = f"   nothing for {reading.quiet:.1f} s" if reading.quiet >= QUIET_SECONDS else ""
+    stall = f"longest stall {reading.longest_stall:.2f} s"
+    if reading.quiet >= QUIET_SECONDS:
+        stall = f"nothing for {reading.quiet:.1f} s"
     return (
-        f"{reading.seconds:5.1f}{total} s   {reading.tps:6,.0f} tps   {reading.acknowledged:9,} acknowledged"
-        f"   {reading.failed:,} failed   longest stall {reading.longest_stall:.2f} s{silence}"
+        f"{reading.seconds:5.1f}{total} s  {reading.tps:6,.0f} tps  {reading.acknowledged:9,} acknowledged"
+        f"  {reading.failed:,} failed  {stall}"
     )
