@@ -5,6 +5,13 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import pytest
+
 sys.path.insert(0, str(Path(__file__).parent))
 
 pytest_plugins = ["fix_stack", "fix_database", "fix_own_postgres", "fix_tls", "fix_pgbouncer"]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Options of this suite."""
+    parser.addoption("--write-schema", action="store_true", help="write docs/reference/schema.sql anew")

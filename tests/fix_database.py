@@ -55,11 +55,16 @@ def _clone(stack: Stack) -> Topology:
     return here
 
 
+def as_superuser(stack: Stack, database: str) -> psycopg.Connection[tuple[object, ...]]:
+    """For what kos itself never does: planting faults, and marking a clone as the embedded stack's."""
+    secrets = json.loads((stack.folder / ".kos" / "secrets.json").read_text())
+    server = replace(stack.topology().control.primary, database=database)
+    return opening.connect(server, Login("postgres", fixed(secrets["postgres"])))
+
+
 def _mark(stack: Stack, topology: Topology, database: str) -> None:
     """A clone lacks the settings of its template: say again that it belongs to an embedded stack (a superuser may)."""
-    secrets = json.loads((stack.folder / ".kos" / "secrets.json").read_text())
-    superuser = Login("postgres", fixed(secrets["postgres"]))
-    with opening.connect(topology.control.primary, superuser) as connection:
+    with as_superuser(stack, database) as connection:
         connection.execute(SQL("alter database {} set kos.stack = {}").format(Identifier(database), topology.stack))
 
 
@@ -83,8 +88,23 @@ def template(postgres: Stack, tmp_path_factory: pytest.TempPathFactory) -> Stack
 
 
 @pytest.fixture
+def superuser(template: Stack, database: Topology) -> Iterator[psycopg.Connection[tuple[object, ...]]]:
+    """A superuser in this test's database."""
+    with as_superuser(template, database.control.primary.database) as connection:
+        yield connection
+
+
+@pytest.fixture
 def database(template: Stack) -> Iterator[Topology]:
     """A topology of PostgreSQL alone, on a database of this test's own."""
+    topology = _clone(template)
+    yield topology
+    _drop(topology)
+
+
+@pytest.fixture(scope="module")
+def module_database(template: Stack) -> Iterator[Topology]:
+    """A database that the tests of one module share, where making one for each would cost more than they do."""
     topology = _clone(template)
     yield topology
     _drop(topology)

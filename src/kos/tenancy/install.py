@@ -44,7 +44,9 @@ def install(topology: Topology, *, dry_run: bool = False, progress: Advance = si
         for number, database in enumerate(_databases(topology, shard), start=1):
             server = replace(shard.primary, database=database)
             with _explained(server, login), postgres.connect(server, login) as connection:
-                changes += _roles(connection, shard, dry_run=dry_run)
+                with connection.transaction():
+                    connection.execute(QUERIES.lock_upgrade)  # two at once would fail on the same catalog rows
+                    changes += _roles(connection, shard, dry_run=dry_run)
                 changes += _files(connection, shard, dry_run=dry_run)
             progress(f"upgrade {shard.name}", number, None)
     if not dry_run:

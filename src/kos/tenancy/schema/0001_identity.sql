@@ -7,7 +7,8 @@
 create schema kos;
 revoke all on schema kos from public;
 grant usage on schema kos to kos_app, kos_operator, kos_auditor;
-alter default privileges in schema kos revoke execute on functions from public;
+-- For all that kos_owner makes in this database: a default of one schema could only add to what PUBLIC has.
+alter default privileges revoke execute on functions from public;
 
 -- One row per applied file, per schema: 'kos' itself, and each schema that holds tenants' tables.
 create table kos.schema_versions (

@@ -1,0 +1,221 @@
+"""One tenant can't see, change or learn of another's rows; and the checks that say whether that holds find what breaks it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+from uuid import UUID
+
+import psycopg
+import pytest
+
+from kos.tenancy import Store, Tenant, create_tenant
+from kos.tenancy.checks import FILES, row_security
+
+ATOM = "insert into atoms (atom_type, name) values ('T', %s) returning id"
+
+
+@pytest.fixture
+def two(store: Store) -> tuple[Tenant, Tenant]:
+    return create_tenant(store, "acme"), create_tenant(store, "other")
+
+
+def add(store: Store, tenant: Tenant, name: str = "mine") -> UUID:
+    with store.tenant(tenant.name) as session:
+        row = session.execute(ATOM, (name,)).fetchone()
+    assert row is not None
+    return row[0]
+
+
+@pytest.mark.parametrize(
+    "attempt",
+    [
+        "select id from atoms where id = %(id)s",
+        "select id from atoms where tenant_id = %(other)s",
+        "update atoms set name = 'stolen' where id = %(id)s returning id",
+        "delete from atoms where id = %(id)s returning id",
+        "with found as (select * from atoms) select id from found where tenant_id = %(other)s",
+    ],
+)
+def test_anothers_rows_are_not_there(store: Store, two: tuple[Tenant, Tenant], attempt: str) -> None:
+    _, other = two
+    atom = add(store, other)
+    with store.tenant("acme") as session:
+        assert session.execute(attempt, {"id": atom, "other": other.id}).fetchall() == []
+    with store.tenant("other") as session:
+        assert session.execute("select name from atoms").fetchall() == [("mine",)]
+
+
+@pytest.mark.parametrize(
+    "attempt",
+    [
+        "insert into atoms (tenant_id, atom_type, name) values (%(other)s, 'T', 'planted')",
+        "update atoms set tenant_id = %(other)s",
+    ],
+)
+def test_rows_cant_be_put_into_another_tenant(store: Store, two: tuple[Tenant, Tenant], attempt: str) -> None:
+    acme, other = two
+    add(store, acme)
+    with pytest.raises(psycopg.errors.InsufficientPrivilege), store.tenant("acme") as session:
+        session.execute(attempt, {"other": other.id})
+
+
+def test_a_reference_into_another_tenant_is_refused(store: Store, two: tuple[Tenant, Tenant]) -> None:
+    """Foreign keys bypass row security: without tenant_id in them this would succeed, and tell that the row exists."""
+    acme, other = two
+    mine, theirs = add(store, acme), add(store, other)
+    with pytest.raises(psycopg.errors.ForeignKeyViolation), store.tenant("acme") as session:
+        session.execute(
+            "insert into relations (relation_type, from_atom_id, to_atom_id) values ('knows', %s, %s)", (mine, theirs)
+        )
+
+
+def test_a_unique_name_tells_nothing_of_other_tenants(store: Store, two: tuple[Tenant, Tenant]) -> None:
+    for tenant in two:
+        with store.tenant(tenant.name) as session:
+            session.execute("insert into molecules (name) values ('same name')")
+
+
+@pytest.mark.parametrize(
+    "attempt",
+    [
+        "select * from kos.fence",
+        "update kos.fence set epoch = 1",
+        "select kos.advance_epoch(kos.current_tenant_id())",
+        "select * from kos.fence_holders(kos.current_tenant_id())",
+        "select kos.pass_fence(kos.current_tenant_id(), 1)",
+        "update kos.tenants set name = 'x'",
+        "alter table atoms disable row level security",
+        "drop policy tenant_isolation on atoms",
+        "alter table atoms disable trigger kos_guard",
+        "truncate atoms cascade",
+        "set role kos_owner",
+        "set role kos_operator",
+        "set session_replication_role = replica",
+        "insert into knowledge_events (position, event_type, event_data, aggregate_id, occurred_at) "
+        "values (1, 'x', '{}', kos.uuid_v7(), now())",
+        "create table knowledge.planted ()",
+        "create function kos.planted() returns int language sql return 1",
+    ],
+)
+def test_the_application_may_not(store: Store, two: tuple[Tenant, Tenant], attempt: str) -> None:
+    with pytest.raises(psycopg.errors.InsufficientPrivilege), store.tenant("acme") as session:
+        session.execute(attempt)
+
+
+def test_row_security_can_be_switched_off_by_nobody_without_an_error(store: Store, two: tuple[Tenant, Tenant]) -> None:
+    with pytest.raises(psycopg.errors.InsufficientPrivilege), store.tenant("acme") as session:
+        session.execute("set local row_security = off")
+        session.execute("select * from atoms")
+
+
+def test_the_owner_of_the_tables_sees_nothing(store: Store, two: tuple[Tenant, Tenant]) -> None:
+    add(store, two[0])
+    with store.operator() as operator, operator.transaction():
+        operator.execute("set local role kos_owner")
+        assert operator.execute("select count(*) from knowledge.atoms").fetchone() == (0,)
+
+
+def test_temporary_tables_dont_shadow_those_of_the_tenant(store: Store, two: tuple[Tenant, Tenant]) -> None:
+    add(store, two[0])
+    with store.tenant("acme") as session:
+        session.execute("create temporary table atoms (id int) on commit drop")
+        assert session.execute("select name from atoms").fetchall() == [("mine",)]
+
+
+@pytest.mark.parametrize(
+    ("persona", "seen"),
+    [
+        (None, {"plain", "implemented", "mapped"}),
+        ("domain_expert", {"plain", "implemented", "mapped"}),
+        ("developer", {"implemented"}),
+        ("product_owner", {"mapped"}),
+        ("stranger", set()),
+    ],
+)
+def test_personas_narrow_what_is_seen(
+    store: Store, two: tuple[Tenant, Tenant], persona: str | None, seen: set[str]
+) -> None:
+    acme, other = two
+    add(store, acme, "plain")
+    add(store, other, "elsewhere")
+    implemented, mapped = add(store, acme, "implemented"), add(store, acme, "mapped")
+    with store.tenant("acme") as session:
+        session.execute("insert into implementations (atom_id, system, location) values (%s, 's', 'l')", (implemented,))
+        session.execute("insert into capability_mappings (atom_id, capability) values (%s, 'c')", (mapped,))
+    with store.tenant("acme", persona=persona) as session:
+        assert {name for (name,) in session.execute("select name from atoms").fetchall()} == seen
+
+
+# the checks
+
+
+def faults(connection: psycopg.Connection[Any]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for finding in row_security(connection):
+        if finding.severity == "error":
+            found.setdefault(finding.check, []).append(finding.subject.split(": ")[1])
+    return found
+
+
+def test_the_shipped_schema_passes_every_check(store: Store) -> None:
+    for tier in ("row", "schema"):
+        create_tenant(store, f"of-{tier}", tier)
+    with store.operator() as operator:
+        findings = list(row_security(operator))
+    assert {finding.check for finding in findings} == {name[5:].removesuffix(".sql") for name in FILES}
+    assert [finding for finding in findings if finding.severity != "ok"] == []
+
+
+PLANTED = [
+    ("row_security", "alter table knowledge.atoms disable row level security", "knowledge.atoms"),
+    ("row_security", "alter table knowledge.molecules no force row level security", "knowledge.molecules"),
+    ("tenant_policy", "drop policy tenant_isolation on knowledge.relations", "knowledge.relations"),
+    ("tenant_policy", "alter policy tenant_isolation on knowledge.atoms using (true)", "knowledge.atoms"),
+    ("guard", "alter table knowledge.documents disable trigger kos_guard", "knowledge.documents"),
+    ("tenant_in_keys", "create unique index planted on knowledge.documents (title)", "knowledge.documents"),
+    (
+        "tenant_in_keys",
+        "alter table knowledge.atoms add column by uuid, add unique (tenant_id, id, by); "
+        "create unique index planted on knowledge.atoms (id); "
+        "alter table knowledge.annotations add constraint planted foreign key (atom_id) references knowledge.atoms (id)",
+        "knowledge.annotations",
+    ),
+    ("views", "create view knowledge.planted as select * from knowledge.atoms", "knowledge.planted"),
+    (
+        "views",
+        "create materialized view knowledge.planted as select 1 as one from knowledge.atoms with no data; "
+        "grant select on knowledge.planted to kos_app",
+        "knowledge.planted",
+    ),
+    (
+        "definer_functions",
+        "create function public.planted() returns int language sql security definer return 1",
+        "public.planted()",
+    ),
+    ("roles", "alter role kos_auditor bypassrls", "kos_auditor"),
+    (
+        "placements_behind",
+        "delete from kos.schema_versions where schema_name = 'tenant_of_schema' and version > 1",
+        "tenant_of_schema",
+    ),
+]
+
+
+@pytest.fixture
+def restored(superuser: psycopg.Connection[Any]) -> Iterator[psycopg.Connection[Any]]:
+    yield superuser
+    superuser.execute("alter role kos_auditor nobypassrls")
+
+
+@pytest.mark.xdist_group("roles")
+@pytest.mark.parametrize(
+    ("check", "fault", "subject"), PLANTED, ids=[f"{check}-{number}" for number, (check, *_) in enumerate(PLANTED)]
+)
+def test_each_check_finds_a_planted_fault(
+    store: Store, restored: psycopg.Connection[Any], check: str, fault: str, subject: str
+) -> None:
+    create_tenant(store, "of-schema", "schema")
+    restored.execute(fault)
+    with store.operator() as operator:
+        assert subject in faults(operator).get(check, [])
