@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from threading import Lock
@@ -79,7 +79,7 @@ class Bucket:
                 if _is_missing(error):
                     raise ObjectMissing(tenant.name, sha256) from error
                 raise
-            with answer["Body"] as body:
+            with closing(answer["Body"]) as body:
                 for piece in body.iter_chunks(_PIECE):
                     digest.update(piece)
                     yield held

@@ -93,6 +93,17 @@ def put_objects(store: Store, tenant: Tenant, uploads: Sequence[Upload], progres
     return new
 
 
+def remove_objects(store: Store, tenant: Tenant) -> int:
+    """Delete all objects of a tenant that is going away; how many. Its documents must be gone or go with it."""
+    bucket = bucket_of(store, "removing a tenant")
+    removed = 0
+    for page in bucket.pages(tenant.id):
+        for stored in page:
+            bucket.delete(tenant.id, stored.sha256)
+        removed += len(page)
+    return removed
+
+
 def _put_if_absent(bucket: Bucket, tenant: UUID, sha256: str, content: bytes) -> None:
     # A size that differs is what a server left that lost power while it wrote.
     if bucket.size(tenant, sha256) != len(content):
