@@ -1,8 +1,13 @@
 -- Queries of kos.tenancy.schema_files and kos.tenancy.install.
 
 -- name: is_installed
--- Has this database a kos schema?
-select to_regclass('kos.schema_versions') is not null;
+-- Has this database a kos schema? Not by to_regclass: after waiting for an advisory lock that may answer from a
+-- stale cache (tried: two installs at once), while reading the catalog takes its lock and looks anew.
+select exists (
+  select from pg_catalog.pg_class c
+    join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+   where n.nspname = 'kos' and c.relname = 'schema_versions'
+);
 
 -- name: applied_files
 -- What a schema has had, with the content it had then.
