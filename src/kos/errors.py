@@ -14,7 +14,7 @@ Every error has named fields, a sentence that states the fact, and the command t
     ├── TenancyError           UnknownTenant, TenantExists, TenantUnfinished, InvalidTenantName, UnknownTier,
     │                          TierNotAllowed, UnknownShard, NoTenantEntered, AnotherTenantEntered,
     │                          PlacementMoved (retryable), TenantBusy (retryable), SessionClosed,
-    │                          TruncateRefused, OutcomeUnknown
+    │                          TruncateRefused, TransactionFailed, OutcomeUnknown
     ├── DatasetError           UnknownDataset, DatasetMissing, DatasetDamaged
     ├── ExportError            ExportTargetExists, ExportTargetRefused, ExportRunning, ExportMissing, ExportDamaged,
     │                          ExportUnsupported, ImportRunning
@@ -464,6 +464,13 @@ class TruncateRefused(TenancyError):
     fact = "{detail}"
     mend = "delete from … removes the rows of the entered tenant"
     exit_code = REFUSED
+
+
+@dataclass(eq=False)
+class TransactionFailed(TenancyError):
+    tenant: str
+    fact = "nothing was committed in {tenant!r}: a statement failed, and its error did not leave the block"
+    mend = "let it leave the block, or set a savepoint: with session.connection.transaction(): …"
 
 
 @dataclass(eq=False)

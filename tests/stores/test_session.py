@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import psycopg
 import pytest
 
 from kos import errors
-from kos.tenancy import AsyncStore, Store, Tenant, create_tenant, fence
+from kos.tenancy import AsyncStore, Session, Store, Tenant, create_tenant, fence
 from kos.tenancy.placement import place_of
 
 INSERT = "insert into atoms (atom_type, name) values ('T', %s)"
@@ -82,6 +83,29 @@ def test_a_failed_block_leaves_nothing(runner: Sync, tenant: Tenant) -> None:
             "acme", "insert into atoms (atom_type, name) values ('T', 'x')", "insert into atoms (name) values ('y')"
         )
     assert runner.run("acme", "select count(*) from atoms") == [[(0,)]]
+
+
+def keep_an_error(session: Session) -> None:
+    session.execute(INSERT, ("x",))
+    with suppress(psycopg.errors.DivisionByZero):
+        session.execute("select 1/0")
+
+
+def keep_an_error_in_a_savepoint(session: Session) -> None:
+    session.execute(INSERT, ("x",))
+    with suppress(psycopg.errors.DivisionByZero), session.connection.transaction():
+        session.execute("select 1/0")
+
+
+def test_a_kept_error_is_not_taken_for_a_commit(store: Store, tenant: Tenant) -> None:
+    """PostgreSQL answers the COMMIT of a failed transaction with ROLLBACK, and no error."""
+    with pytest.raises(errors.TransactionFailed), store.tenant("acme") as session:
+        keep_an_error(session)
+    with store.tenant("acme") as session:
+        assert session.execute("select count(*) from atoms").fetchone() == (0,)
+        keep_an_error_in_a_savepoint(session)
+    with store.tenant("acme") as session:
+        assert session.execute("select count(*) from atoms").fetchone() == (1,)
 
 
 def test_an_unknown_tenant_is_told_at_once(runner: Sync, tenant: Tenant) -> None:
