@@ -10,8 +10,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from kos.errors import StoreUnavailable
-from kos.topology import Login, PostgresServer, Secret, Tls, objects
+from kos.errors import NotConfigured, StackNotRunning, StoreUnavailable
+from kos.topology import Login, PostgresServer, Secret, Tls, find, find_embedded, objects
 from kos.topology import postgres as opening
 from kos.topology.embedded import Stack, ports
 from kos.topology.model import ObjectStore, fixed
@@ -89,3 +89,36 @@ def test_object_storage_without_an_endpoint_is_aws() -> None:
     client = objects.open(store)
     assert client.meta.endpoint_url == "https://s3.eu-west-1.amazonaws.com"
     client.close()
+
+
+def test_a_running_stack_is_found_from_within_its_folder(postgres: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    inside = postgres.folder / "one" / "two"
+    inside.mkdir(parents=True, exist_ok=True)
+    monkeypatch.delenv("KOS_CONFIG", raising=False)
+    assert find(inside).stack == postgres.id
+    monkeypatch.setenv("KOS_CONFIG", "embedded")
+    assert find(inside).stack == postgres.id
+    assert find_embedded(inside).stack == postgres.id
+
+
+def test_a_kos_toml_comes_before_a_stack(postgres: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    inside = postgres.folder / "configured"
+    inside.mkdir(exist_ok=True)
+    logins = 'app = { user = "kos_app" }\noperator = { user = "kos_operator" }\n'
+    (inside / "kos.toml").write_text(f'[shards.main]\nhost = "127.0.0.1"\ndatabase = "kos"\n{logins}')
+    monkeypatch.delenv("KOS_CONFIG", raising=False)
+    assert find(inside).stack is None
+    monkeypatch.setenv("KOS_CONFIG", "embedded")
+    assert find(inside).stack == postgres.id
+
+
+def test_a_stack_that_is_down_is_not_started(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stack = Stack(place)
+    stack.up(stores=("postgres",))
+    stack.down()
+    monkeypatch.delenv("KOS_CONFIG", raising=False)
+    with pytest.raises(NotConfigured):
+        find(place)
+    with pytest.raises(StackNotRunning):
+        find_embedded(place)
+    assert not stack.is_running()
