@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 import psycopg
 from psycopg.abc import Params
 from psycopg.abc import QueryNoTemplate as Query
+from psycopg.pq import TransactionStatus
 from psycopg.rows import TupleRow
 
 from kos import errors
@@ -98,6 +99,10 @@ class Session:
         if failed:
             _roll_back(connection)
             return
+        if connection.info.transaction_status is TransactionStatus.INERROR:
+            # PostgreSQL would answer this COMMIT with ROLLBACK, and no error: writes would be lost in silence.
+            _roll_back(connection)
+            raise errors.TransactionFailed(self._name)
         try:
             connection.commit()
         except psycopg.Error as error:
