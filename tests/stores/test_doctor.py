@@ -199,7 +199,7 @@ def test_versions(own: OwnPostgres, major: int, severity: str | None) -> None:
     text = question.query.as_string().replace("current_setting('server_version_num')", f"'{major}0000'")
     assert f"'{major}0000'" in text
     with own.connect() as connection:
-        rows = connection.execute(text).fetchall()  # type: ignore[call-overload]
+        rows = connection.execute(text).fetchall()
     assert [row[1] for row in rows] == ([severity] if severity else [])
 
 

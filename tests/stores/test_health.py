@@ -6,11 +6,12 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from fix_own_postgres import MakePostgres, OwnPostgres
@@ -132,15 +133,16 @@ def test_no_error_of_a_store_holds_a_secret(moved: Moved, store: str) -> None:
     """Planted as every secret there is; then everything that hangs on to the error is searched."""
     topology = moved(lambda: ports.choose(()))
     login = Login("default", fixed(PLANTED))
-    assert topology.graph
-    assert topology.cache
-    assert topology.objects
+    bolt, redis, s3 = topology.graph, topology.cache, topology.objects
+    assert bolt
+    assert redis
+    assert s3
     keys = {"access_key": fixed(PLANTED), "secret_key": fixed(PLANTED)}
     probes: dict[str, Callable[[], object]] = {
         "postgres": lambda: postgres.connect(topology.control.primary, login),
-        "graph": lambda: graph.probe(replace(topology.graph, login=login), 2),  # type: ignore[type-var]
-        "cache": lambda: cache.probe(replace(topology.cache, login=login), 2),  # type: ignore[type-var]
-        "objects": lambda: objects.probe(replace(topology.objects, **keys), 2),  # type: ignore[type-var]
+        "graph": lambda: graph.probe(replace(bolt, login=login), 2),
+        "cache": lambda: cache.probe(replace(redis, login=login), 2),
+        "objects": lambda: objects.probe(replace(s3, **keys), 2),
     }
     with pytest.raises(StoreUnavailable) as caught:
         probes[store]()
@@ -246,7 +248,7 @@ def test_a_socket(own: OwnPostgres, shard: Shard) -> None:
 
 
 @pytest.fixture(scope="module")
-def replica(own: OwnPostgres, own_postgres: MakePostgres) -> Iterator[OwnPostgres]:
+def replica(own: OwnPostgres, own_postgres: MakePostgres) -> OwnPostgres:
     """A streaming replica of `own`."""
     with own.data.joinpath("pg_hba.conf").open("a") as rules:
         rules.write("host replication postgres 127.0.0.1/32 scram-sha-256\n")
@@ -284,7 +286,7 @@ def test_a_replica_says_how_far_behind_it_is(own: OwnPostgres, replica: OwnPostg
     assert behind in {"1 s behind", "2 s behind", "3 s behind"}
 
 
-def await_table(connection: postgres.psycopg.Connection[object], name: str) -> None:
+def await_table(connection: psycopg.Connection[object], name: str) -> None:
     deadline = time.monotonic() + 10
     while connection.execute("select to_regclass(%s)", (name,)).fetchone() == (None,):
         assert time.monotonic() < deadline

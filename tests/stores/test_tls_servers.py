@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import pkcs12
 
 from fix_own_postgres import MakePostgres
 from fix_tls import Authority, Pair
+from kos.errors import StoreUnavailable
 from kos.topology import health, model
 from kos.topology import postgres as opening
 from kos.topology.embedded import ports
@@ -65,7 +66,7 @@ def refusals(topologies: Mapping[str, Topology]) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def postgres(own_postgres: MakePostgres, authority: Authority) -> Iterator[Topology]:
+def postgres(own_postgres: MakePostgres, authority: Authority) -> Topology:
     """PostgreSQL with TLS for localhost; the role `ops` logs in with a certificate, `web` with a password."""
     server = own_postgres("debian")
     pair = authority.issue("localhost")
@@ -114,7 +115,7 @@ def test_postgres(postgres: Topology, stranger: Authority) -> None:
 def test_postgres_with_a_client_certificate(postgres: Topology, authority: Authority) -> None:
     mine, other = authority.issue("ops"), authority.issue("somebody")
     assert who(postgres, mine) == "ops"
-    with pytest.raises(opening.StoreUnavailable, match="certificate authentication failed"):
+    with pytest.raises(StoreUnavailable, match="certificate authentication failed"):
         who(postgres, other)
 
 

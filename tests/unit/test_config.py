@@ -9,64 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from config_texts import ALONE, WHOLE, load, mistakes
 from hypothesis import given
 from hypothesis import strategies as st
 
 from kos.errors import ConfigInvalid, NotConfigured, StackNotRunning
 from kos.topology import config, model
-
-WHOLE = """
-[regions.us-east-1]
-[regions.eu-west-1]
-
-[shards.main]
-host = "db1.example.com"
-port = 5433
-database = "knowledge_os"
-region = "us-east-1"
-sslrootcert = "ca.pem"
-app = { user = "kos_app", password = { env = "APP_PASSWORD" } }
-operator = { user = "kos_operator", password = { file = "operator.secret" } }
-installer = { user = "admin", password = { command = ["print-token", "--for", "admin"] } }
-
-[[shards.main.replicas]]
-name = "reader"
-host = "db2.example.com"
-region = "eu-west-1"
-pooler = true
-
-[shards.big-one]
-host = "10.1.2.3"
-database = "knowledge_os"
-insecure = true
-sslmode = "require"
-app = { user = "kos_app" }
-operator = { user = "kos_operator" }
-
-[graph]
-uri = "neo4j+s://graph.example.com"
-user = "neo4j"
-password = { env = "GRAPH_PASSWORD" }
-
-[cache]
-host = "cache.example.com"
-password = { env = "CACHE_PASSWORD" }
-ca = "ca.pem"
-
-[objects]
-endpoint = "https://s3.example.com"
-bucket = "knowledge-os"
-access_key = { env = "ACCESS_KEY" }
-secret_key = { env = "SECRET_KEY" }
-"""
-
-ALONE = """
-[shards.main]
-host = "127.0.0.1"
-database = "knowledge_os"
-app = { user = "kos_app" }
-operator = { user = "kos_operator" }
-"""
 
 
 @pytest.fixture(scope="module")
@@ -74,18 +22,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("config")
     (folder / "ca.pem").write_text("a certificate")
     return folder
-
-
-def load(folder: Path, text: str, **environ: str) -> model.Topology:
-    return config.understand(tomllib.loads(text), folder / "kos.toml", environ)
-
-
-def mistakes(folder: Path, text: str, **environ: str) -> dict[str, str]:
-    with pytest.raises(ConfigInvalid) as caught:
-        load(folder, text, **environ)
-    assert caught.value.__cause__ is None
-    assert caught.value.__context__ is None
-    return {mistake.key: f"{mistake.problem}; {mistake.mend}" for mistake in caught.value.mistakes}
 
 
 # what it means
@@ -280,86 +216,6 @@ def test_a_folder_is_no_file(tmp_path: Path) -> None:
 def test_a_byte_order_mark_is_no_mistake(tmp_path: Path) -> None:
     (tmp_path / "kos.toml").write_text(ALONE, encoding="utf-8-sig")
     assert config.load(tmp_path / "kos.toml", {}).control.name == "main"
-
-
-# overrides
-
-
-@pytest.mark.parametrize(
-    ("variable", "value", "read"),
-    [
-        ("KOS_SHARDS__MAIN__PORT", "6000", lambda t: t.shards[0].primary.port),
-        ("kos_shards__main__port", "5433", lambda t: t.shards[0].primary.port),
-        ("KOS_SHARDS__BIG_ONE__DATABASE", "other", lambda t: t.shards[1].primary.database),
-        ("KOS_SHARDS__MAIN__REPLICAS__0__HOST", "db3", lambda t: t.shards[0].replicas[0].host),
-        ("KOS_SHARDS__MAIN__INSTALLER__USER", "root", lambda t: t.shards[0].installer.user),
-        ("KOS_OBJECTS__BUCKET", "other", lambda t: t.objects.bucket),
-    ],
-)
-def test_a_variable_overrides_its_key(folder: Path, variable: str, value: str, read: Any) -> None:
-    assert str(read(load(folder, WHOLE, **{variable.upper(): value}))) == value
-
-
-def test_a_secret_may_be_a_variable_itself(folder: Path) -> None:
-    for text in ("plain", "{begins like JSON", "[1]"):
-        topology = load(folder, WHOLE, KOS_SHARDS__MAIN__APP__PASSWORD=text)
-        password = topology.control.app.password
-        assert password is not None
-        assert password.read() == text
-
-
-def test_a_variable_may_name_where_a_secret_is(folder: Path) -> None:
-    environ = {"KOS_SHARDS__MAIN__APP__PASSWORD": '{"env": "ELSEWHERE"}', "ELSEWHERE": "found"}
-    password = load(folder, WHOLE, **environ).control.app.password
-    assert password is not None
-    assert password.read() == "found"
-
-
-def test_a_variable_can_bring_a_store(folder: Path) -> None:
-    topology = load(folder, ALONE, KOS_CACHE__HOST="localhost")
-    assert topology.cache is not None
-    assert topology.cache.address == "localhost:6379/0"
-
-
-def test_a_mistake_in_a_variable_names_it(folder: Path) -> None:
-    found = mistakes(folder, ALONE, KOS_SHARDS__MAIN__PORT="many", KOS_SHARD__MAIN__PORT="1")
-    assert "(set by KOS_SHARDS__MAIN__PORT)" in found["shards.main.port"]
-    assert "did you mean KOS_SHARDS__MAIN__PORT?" in found["KOS_SHARD__MAIN__PORT"]
-
-
-def test_variables_of_others_are_left_alone(folder: Path) -> None:
-    load(folder, ALONE, KOS_CONFIG="x", KOS_APP_PASSWORD="x", KOS_LOG__LEVEL="debug", OTHER__THING="x")
-
-
-LEAVES: dict[tuple[str | int, ...], str] = {
-    ("shards", "main", "host"): "elsewhere.example.com",
-    ("shards", "main", "port"): "7000",
-    ("shards", "main", "pooler"): "true",
-    ("shards", "main", "region"): "eu-west-1",
-    ("shards", "main", "sslmode"): "verify-full",
-    ("shards", "main", "app", "user"): "web",
-    ("shards", "main", "replicas", 0, "name"): "second",
-    ("shards", "main", "replicas", 0, "port"): "7001",
-    ("shards", "big-one", "insecure"): "true",
-    ("graph", "database"): "other",
-    ("cache", "database"): "3",
-    ("objects", "region"): "eu-west-1",
-}
-
-
-@given(st.sets(st.sampled_from(sorted(LEAVES, key=str)), min_size=1))
-def test_overriding_a_key_is_the_same_as_writing_it(folder: Path, places: set[tuple[str | int, ...]]) -> None:
-    written = tomllib.loads(WHOLE)
-    environ = {}
-    for place in places:
-        node: Any = written
-        for part in place[:-1]:
-            node = node[part]
-        node[place[-1]] = LEAVES[place]
-        environ["KOS_" + "__".join(str(part).upper().replace("-", "_") for part in place)] = LEAVES[place]
-    assert config.understand(tomllib.loads(WHOLE), folder / "kos.toml", environ) == config.understand(
-        written, folder / "kos.toml", {}
-    )
 
 
 # laws

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -125,57 +126,67 @@ def _parse(path: Path) -> dict[str, Any]:
 
 
 def _topology(keys: FileKeys, folder: Path, environ: Mapping[str, str]) -> model.Topology:
-    def secret(reference: ReferenceKeys | None, key: str) -> model.Secret | None:
-        if reference is None:
-            return None
-        if reference.env:
-            return secrets.from_environment(key, reference.env, environ)
-        if reference.file:
-            return secrets.from_file(key, reference.file)
-        return secrets.from_command(key, reference.command or [])
-
-    def login(keys: LoginKeys, key: str) -> model.Login:
-        return model.Login(keys.user, secret(keys.password, f"{key}.password"))
-
-    def shard(number: int, name: str, keys: ShardKeys) -> model.Shard:
-        table = f"shards.{name}"
-        return model.Shard(
-            number=number,
-            name=name,
-            primary=_server(name, keys, keys),
-            replicas=tuple(_server(replica.name, replica, keys) for replica in keys.replicas),
-            app=login(keys.app, f"{table}.app"),
-            operator=login(keys.operator, f"{table}.operator"),
-            installer=login(keys.installer, f"{table}.installer") if keys.installer else None,
-        )
-
-    def graph(keys: GraphKeys) -> model.GraphServer:
-        who = model.Login(keys.user, secret(keys.password, "graph.password"))
-        return model.GraphServer(keys.uri, who, keys.database, model.Tls(ca=keys.ca))
-
-    def cache(keys: CacheKeys) -> model.CacheServer:
-        password = secret(keys.password, "cache.password")
-        who = model.Login(keys.user or "default", password) if keys.user or password else None
-        tls = model.Tls(ca=keys.ca, certificate=keys.certificate, key=keys.key) if keys.protected else None
-        return model.CacheServer(keys.host, keys.port, who, tls, keys.database)
-
-    def objects(keys: ObjectsKeys) -> model.ObjectStore:
-        return model.ObjectStore(
-            endpoint=keys.endpoint,
-            bucket=keys.bucket,
-            region=keys.region,
-            access_key=secret(keys.access_key, "objects.access_key"),
-            secret_key=secret(keys.secret_key, "objects.secret_key"),
-            tls=model.Tls(ca=keys.ca),
-        )
-
+    secret = partial(_secret, environ)
     return model.Topology(
-        shards=tuple(shard(number, name, each) for number, (name, each) in enumerate(keys.shards.items(), 1)),
-        graph=graph(keys.graph) if keys.graph else None,
-        cache=cache(keys.cache) if keys.cache else None,
-        objects=objects(keys.objects) if keys.objects else None,
+        shards=tuple(_shard(number, *named, secret) for number, named in enumerate(keys.shards.items(), 1)),
+        graph=_graph(keys.graph, secret) if keys.graph else None,
+        cache=_cache(keys.cache, secret) if keys.cache else None,
+        objects=_objects(keys.objects, secret) if keys.objects else None,
         regions=tuple(keys.regions),
         folder=folder,
+    )
+
+
+ReadSecret = Callable[[ReferenceKeys | None, str], model.Secret | None]
+
+
+def _secret(environ: Mapping[str, str], reference: ReferenceKeys | None, key: str) -> model.Secret | None:
+    if reference is None:
+        return None
+    if reference.env:
+        return secrets.from_environment(key, reference.env, environ)
+    if reference.file:
+        return secrets.from_file(key, reference.file)
+    return secrets.from_command(key, reference.command or [])
+
+
+def _login(keys: LoginKeys, key: str, secret: ReadSecret) -> model.Login:
+    return model.Login(keys.user, secret(keys.password, f"{key}.password"))
+
+
+def _graph(keys: GraphKeys, secret: ReadSecret) -> model.GraphServer:
+    login = model.Login(keys.user, secret(keys.password, "graph.password"))
+    return model.GraphServer(keys.uri, login, keys.database, model.Tls(ca=keys.ca))
+
+
+def _cache(keys: CacheKeys, secret: ReadSecret) -> model.CacheServer:
+    password = secret(keys.password, "cache.password")
+    login = model.Login(keys.user or "default", password) if keys.user or password else None
+    tls = model.Tls(ca=keys.ca, certificate=keys.certificate, key=keys.key) if keys.protected else None
+    return model.CacheServer(keys.host, keys.port, login, tls, keys.database)
+
+
+def _objects(keys: ObjectsKeys, secret: ReadSecret) -> model.ObjectStore:
+    return model.ObjectStore(
+        endpoint=keys.endpoint,
+        bucket=keys.bucket,
+        region=keys.region,
+        access_key=secret(keys.access_key, "objects.access_key"),
+        secret_key=secret(keys.secret_key, "objects.secret_key"),
+        tls=model.Tls(ca=keys.ca),
+    )
+
+
+def _shard(number: int, name: str, keys: ShardKeys, secret: ReadSecret) -> model.Shard:
+    table = f"shards.{name}"
+    return model.Shard(
+        number=number,
+        name=name,
+        primary=_server(name, keys, keys),
+        replicas=tuple(_server(replica.name, replica, keys) for replica in keys.replicas),
+        app=_login(keys.app, f"{table}.app", secret),
+        operator=_login(keys.operator, f"{table}.operator", secret),
+        installer=_login(keys.installer, f"{table}.installer", secret) if keys.installer else None,
     )
 
 
