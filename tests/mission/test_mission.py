@@ -1,0 +1,107 @@
+"""What the mission names, by its sections, as far as it exists. Where a fragment of the mission is wrong as written,
+the test shows what it is for."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import psycopg
+import pytest
+
+from kos.tenancy import Store, Tenant, create_tenant
+
+
+def columns(store: Store, table: str, schema: str = "knowledge") -> dict[str, str]:
+    """A relation's columns with their types."""
+    with store.operator() as operator:
+        rows = operator.execute(
+            "select attname, format_type(atttypid, atttypmod) from pg_attribute "
+            "where attrelid = to_regclass(%s) and attnum > 0 and not attisdropped",
+            (f"{schema}.{table}",),
+        ).fetchall()
+    return dict(rows)
+
+
+def test_performance_4_tenant_shards_and_route_to_shard(store: Store) -> None:
+    tenant = create_tenant(store, "acme", "database")
+    named = {"tenant_id", "shard_id", "database_host", "database_name"}
+    assert columns(store, "tenant_shards", "kos").keys() == named
+    with store.control() as connection:
+        row = connection.execute("select kos.route_to_shard(%s)", (tenant.id,)).fetchone()
+    assert row is not None
+    parts = psycopg.conninfo.conninfo_to_dict(row[0])
+    assert (parts["host"], parts["dbname"]) == (store.topology.control.primary.host, tenant.database)
+
+
+def test_performance_4_a_tenant_that_is_not_known_is_an_error_and_not_an_empty_connection_string(store: Store) -> None:
+    with store.control() as connection, pytest.raises(psycopg.DatabaseError) as caught:
+        connection.execute("select kos.route_to_shard(kos.uuid_v7())")
+    assert caught.value.sqlstate == "KS002"
+
+
+def test_security_1_sensitive_atoms_has_the_columns_of_the_mission(store: Store) -> None:
+    found = columns(store, "sensitive_atoms")
+    named = {
+        "id": "uuid",
+        "tenant_id": "uuid",
+        "encrypted_value": "bytea",
+        "encryption_key_id": "character varying(100)",
+        "searchable_hash": "character(64)",
+        "range_prefix": "character varying(10)",
+    }
+    assert {name: found[name] for name in named} == named
+
+
+@pytest.fixture
+def knowledge(store: Store, tenant: Tenant) -> dict[str, UUID]:
+    """Three atoms of a tenant: one is implemented, one serves a capability, one is only known; and one of another."""
+    create_tenant(store, "other")
+    ids: dict[str, UUID] = {}
+    for owner, names in (("acme", ("known", "implemented", "mapped")), ("other", ("elsewhere",))):
+        with store.tenant(owner) as session:
+            for name in names:
+                row = session.execute(
+                    "insert into atoms (atom_type, name) values ('T', %s) returning id", (name,)
+                ).fetchone()
+                assert row is not None
+                ids[name] = row[0]
+    with store.tenant("acme") as session:
+        session.execute(
+            "insert into implementations (atom_id, system, location) values (%s, 's', 'l')", (ids["implemented"],)
+        )
+        session.execute("insert into capability_mappings (atom_id, capability) values (%s, 'c')", (ids["mapped"],))
+    return ids
+
+
+def test_security_2_tenant_isolation(store: Store, knowledge: dict[str, UUID]) -> None:
+    with store.tenant("acme") as session:
+        found = session.execute("select id from atoms where tenant_id <> kos.current_tenant_id()").fetchall()
+        assert found == []
+        assert session.execute("select id from atoms where id = %s", (knowledge["elsewhere"],)).fetchall() == []
+
+
+@pytest.mark.parametrize(
+    ("persona", "seen"),
+    [
+        ("domain_expert", {"known", "implemented", "mapped"}),
+        ("developer", {"implemented"}),
+        ("product_owner", {"mapped"}),
+    ],
+)
+def test_security_2_persona_access(store: Store, knowledge: dict[str, UUID], persona: str, seen: set[str]) -> None:
+    """As written, the persona policy would widen the tenant policy (permissive policies are joined by OR): a domain
+    expert would see every tenant. Here the tenant policy is restrictive, and personas narrow within it."""
+    with store.tenant("acme", persona=persona) as session:
+        assert session.execute("select kos.current_persona()").fetchone() == (persona,)
+        assert {name for (name,) in session.execute("select name from atoms").fetchall()} == seen
+
+
+def test_security_3_current_user_id(store: Store, tenant: Tenant) -> None:
+    with store.tenant("acme", user=UUID("01900000-0000-7000-8000-00000000000a")) as session:
+        assert session.execute("select kos.current_user_id()").fetchone() == ("01900000-0000-7000-8000-00000000000a",)
+
+
+def test_point_in_time_knowledge_events_has_the_columns_of_the_mission(store: Store) -> None:
+    found = columns(store, "knowledge_events")
+    assert {"event_type", "event_data", "aggregate_id", "occurred_at"} <= found.keys()
+    assert "position" in found, "the mission orders by time, which loses late commits: positions order the log"
