@@ -28,6 +28,7 @@ lint: $(READY) ## ruff, mypy and the import rules
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python tools/make_sync.py --check
 
 test: lint ## everything a laptop can, under ten minutes
 	$(BIN)/pytest -n 2 --dist loadgroup -m "not long"

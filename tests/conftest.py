@@ -9,7 +9,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-pytest_plugins = ["fix_stack", "fix_database", "fix_own_postgres", "fix_tls", "fix_pgbouncer"]
+pytest_plugins = ["fix_stack", "fix_database", "fix_own_postgres", "fix_tls", "fix_pgbouncer", "fix_samples"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

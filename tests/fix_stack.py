@@ -8,12 +8,15 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
+import psycopg
 import pytest
 
 from kos.topology.embedded import Stack
+from kos.topology.model import Login, Topology
 
 FOLDER = "KOS_TEST_STACKS"
 PREFIX = "kos-tests-"
@@ -69,3 +72,51 @@ def stack() -> Stack:
 def postgres() -> Stack:
     """A running stack of one PostgreSQL. Shared: make databases of your own in it."""
     return _shared("postgres", "postgres")
+
+
+@pytest.fixture
+def place(request: pytest.FixtureRequest) -> Iterator[Path]:
+    """An empty folder that the servers' account can reach; whatever runs there is stopped afterwards."""
+    name = "".join(letter if letter.isalnum() else "-" for letter in request.node.name)
+    folder = Path(os.environ[FOLDER]) / name
+    folder.mkdir(mode=0o711)
+    yield folder
+    Stack(folder, patience=PATIENCE_SECONDS).down(purge=True)
+    shutil.rmtree(folder)
+
+
+def left_in(folder: Path) -> list[psutil.Process]:
+    """Every living process with a trace of `folder`: looked for in another way than the stack itself looks."""
+    return [process for process in psutil.process_iter() if str(folder) in _traces(process)]
+
+
+def _traces(process: psutil.Process) -> str:
+    try:
+        if process.pid == os.getpid() or process.status() == psutil.STATUS_ZOMBIE:
+            return ""
+        return " ".join([process.cwd(), *process.cmdline(), *process.environ().values()])
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return ""
+
+
+def pids(stack: Stack) -> dict[str, int]:
+    """The number of each server's process."""
+    return {store: process.pid for store, process in stack.processes().items()}
+
+
+def connect(
+    topology: Topology, *, login: Login | None = None, shard: int = 0, database: str | None = None
+) -> psycopg.Connection[tuple[object, ...]]:
+    """A session with a shard, in autocommit; as the installer unless told otherwise."""
+    server = topology.shards[shard].primary
+    login = login or topology.shards[shard].installer
+    assert login
+    assert login.password
+    return psycopg.connect(
+        host=server.host,
+        port=server.port,
+        dbname=database or server.database,
+        user=login.user,
+        password=login.password.read(),
+        autocommit=True,
+    )

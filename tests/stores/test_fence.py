@@ -26,7 +26,10 @@ from kos.topology import postgres as opening
 
 CLIENT = Path(__file__).with_name("fence_client.py")
 ISOLATIONS = ("read committed", "repeatable read", "serializable")
-WRITE = "insert into {schema}.atoms (atom_type, name, number_value) values ('T', 'x', current_setting('kos.epoch')::numeric)"
+WRITE = (
+    "insert into {schema}.atoms (atom_type, name, number_value) "
+    "values ('T', 'x', current_setting('kos.epoch')::numeric)"
+)
 
 
 class Client:
@@ -172,7 +175,7 @@ def _raise(store: Store, tenant: Tenant) -> dict[int, int]:
 def test_who_waited_during_a_cutover_is_refused(
     store: Store, tenant: Tenant, clients: list[Client], isolation: str, entry: str
 ) -> None:
-    """The dangerous moment: the session asks for the lock while the cutover holds it, and goes on with an old snapshot."""
+    """The dangerous moment: a session asks for the lock while the cutover has it, then goes on with an old snapshot."""
     client = clients[0]
     with store.operator() as operator:
         with operator.transaction():

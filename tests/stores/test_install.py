@@ -10,9 +10,9 @@ from typing import Any
 
 import psycopg
 import pytest
-from fix_database import as_installer
 from psycopg.sql import SQL, Identifier
 
+from fix_database import as_installer
 from kos import errors
 from kos.tenancy import Store, create_tenant, install, schema_files
 from kos.tenancy.schema_files import SchemaFile, Source

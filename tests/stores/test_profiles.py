@@ -1,4 +1,4 @@
-"""The oldest server that is supported, and the least that an administrator may be: CREATEROLE, and the database's owner.
+"""The oldest server that is supported, and the least that an administrator may be: CREATEROLE, and the owner.
 
 As on a managed service: no superuser takes part after the database was made.
 """
@@ -25,7 +25,7 @@ ATOM = "insert into atoms (atom_type, name) values ('T', %s)"
 
 
 @pytest.fixture(scope="module", params=["debian", "wheel"])
-def managed(request: pytest.FixtureRequest, own_postgres: MakePostgres) -> Iterator[Topology]:
+def managed(request: pytest.FixtureRequest, own_postgres: MakePostgres) -> Topology:
     """A server whose administrator has CREATEROLE and owns the database `product`, installed by that administrator."""
     server = own_postgres(request.param)
     server.start()
@@ -41,7 +41,7 @@ def managed(request: pytest.FixtureRequest, own_postgres: MakePostgres) -> Itera
     with opening.connect(primary, administrator) as connection:
         for role in ("kos_app", "kos_operator"):
             connection.execute(f"alter role {role} login password '{PASSWORD}'")
-    yield topology
+    return topology
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""One tenant can't see, change or learn of another's rows; and the checks that say whether that holds find what breaks it."""
+"""One tenant can't see, change or learn of another's rows; and the checks find what would break that."""
 
 from __future__ import annotations
 
@@ -178,7 +178,8 @@ PLANTED = [
         "tenant_in_keys",
         "alter table knowledge.atoms add column by uuid, add unique (tenant_id, id, by); "
         "create unique index planted on knowledge.atoms (id); "
-        "alter table knowledge.annotations add constraint planted foreign key (atom_id) references knowledge.atoms (id)",
+        "alter table knowledge.annotations add constraint planted "
+        "foreign key (atom_id) references knowledge.atoms (id)",
         "knowledge.annotations",
     ),
     ("views", "create view knowledge.planted as select * from knowledge.atoms", "knowledge.planted"),

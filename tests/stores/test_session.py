@@ -15,6 +15,7 @@ import pytest
 from kos import errors
 from kos.tenancy import AsyncStore, Session, Store, Tenant, create_tenant, fence
 from kos.tenancy.placement import place_of
+from kos.topology.model import Topology
 
 INSERT = "insert into atoms (atom_type, name) values ('T', %s)"
 
@@ -278,3 +279,23 @@ def test_the_operator_has_every_tenant(store: Store, tenant: Tenant) -> None:
         session.execute(INSERT, ("x",))
     with store.operator(place_of(tenant)) as operator:
         assert operator.execute("select count(*) from knowledge.atoms").fetchone() == (1,)
+
+
+def test_a_statement_meets_tables_of_two_shapes_during_an_upgrade(database: Topology) -> None:
+    """One pooled connection, so that what was prepared in one tenant's schema is used in the other's."""
+    with Store(database, pool_size=1) as store:
+        for name in ("old", "new"):
+            create_tenant(store, name, "schema")
+
+        def widths() -> set[int]:
+            seen = set()
+            for _ in range(8):
+                for name in ("old", "new"):
+                    with store.tenant(name) as session:
+                        seen.add(len(session.execute("select * from atoms").description or ()))
+            return seen
+
+        (width,) = widths()
+        with store.operator() as operator:
+            operator.execute("alter table tenant_new.atoms add column extra integer")
+        assert widths() == {width, width + 1}

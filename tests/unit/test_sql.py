@@ -44,5 +44,5 @@ def test_an_unknown_name_lists_the_known_ones(write) -> None:  # type: ignore[no
     "text", ["select 1;\n-- name: one\nselect 1", "-- name: one\nselect 1\n-- name: one\nselect 2"]
 )
 def test_a_wrong_file_is_refused(write, text: str) -> None:  # type: ignore[no-untyped-def]
-    with pytest.raises(ValueError, match="queries.sql"):
+    with pytest.raises(ValueError, match=r"queries\.sql"):
         write(text)

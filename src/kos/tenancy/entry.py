@@ -20,8 +20,14 @@ _ISOLATION = ("read committed", "repeatable read", "serializable")
 
 ATTEMPTS = 4
 
-# Several commands in one string are a syntax error of the extended protocol; a prepared entry is lost by DISCARD ALL.
-_APART = (psycopg.errors.SyntaxError, psycopg.errors.InvalidSqlStatementName)
+# Several commands in one string are a syntax error of the extended protocol; a prepared entry is lost by DISCARD ALL;
+# a statement prepared in one tenant's schema can't run in another that an upgrade has already given other columns
+# (psycopg has dropped it by then).
+_APART = (
+    psycopg.errors.SyntaxError,
+    psycopg.errors.InvalidSqlStatementName,
+    psycopg.errors.FeatureNotSupported,
+)
 
 
 @dataclass(frozen=True)

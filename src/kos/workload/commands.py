@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -44,8 +44,8 @@ def workload_run(
         ]
         _print(result.verdict, lines)
 
-    facts = {"tenants": result.tenants, "clients": result.clients, "reads": result.reads}
-    value = _as_object(result.verdict) | facts | asdict(result.speed)
+    described = asdict(result)
+    value = {**described.pop("verdict"), **described.pop("speed"), **described}
     emit(value, as_json=json, human=human)
     _refuse_mismatch(result.verdict)
 
@@ -59,7 +59,7 @@ def workload_verify(
     path = ledger or load.newest(load.folder_of(found.folder or Path.cwd()))
     with Store(found) as store:
         verdict = load.verify(store, path)
-    emit(_as_object(verdict), as_json=json, human=lambda: _print(verdict, []))
+    emit(verdict, as_json=json, human=lambda: _print(verdict, []))
     _refuse_mismatch(verdict)
 
 
@@ -67,10 +67,6 @@ def _embedded(command: str) -> Topology:
     found = topology.find()
     require_embedded(found, command)
     return found
-
-
-def _as_object(verdict: load.Verdict) -> dict[str, Any]:
-    return asdict(verdict)
 
 
 def _print(verdict: load.Verdict, lines: list[tuple[str, str]]) -> None:

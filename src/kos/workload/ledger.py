@@ -92,11 +92,11 @@ class Ledger:
         self.path = path
         self.run = run
         self._lock = threading.Lock()
+        if os.path.lexists(path):
+            raise LedgerExists(path)
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
-        except FileExistsError as error:
-            raise LedgerExists(path) from error
         except OSError as error:
             raise LedgerUnwritable(path, str(error)) from error
         # Who verifies meanwhile would miss what is under way. The system lifts the lock if we die.

@@ -102,16 +102,17 @@ def _packages(site: Path | None) -> dict[str, Package]:
     """The installed packages by key, in the order of their keys; of two with the same key Python takes the first."""
     found: dict[str, Package] = {}
     for distribution in distributions(site):
+        recorded = any(str(path).endswith(".dist-info/METADATA") for path in distribution.files or ())
+        if recorded:
+            read_file(NAME, distribution, ".dist-info/METADATA")
         # A folder that pip left behind has no metadata, and so no name: it is no package.
-        if distribution.read_text("METADATA") or distribution.read_text("PKG-INFO"):
+        if recorded or distribution.read_text("METADATA") or distribution.read_text("PKG-INFO"):
             package = _package(distribution)
             found.setdefault(package.key, package)
     return dict(sorted(found.items()))
 
 
 def _package(distribution: Distribution) -> Package:
-    if any(str(path).endswith(".dist-info/METADATA") for path in distribution.files or ()):
-        read_file(NAME, distribution, ".dist-info/METADATA")
     headers = cast(Message, distribution.metadata)
     name, version = headers.get("Name"), headers.get("Version")
     if not name or not version:

@@ -26,13 +26,18 @@ PLAIN = Tls(mode="disable")  # it never leaves the machine
 def describe(marker: Marker, secrets: Mapping[str, str], folder: Path) -> Topology:
     """The topology of the stack in `folder`, running or not."""
     return Topology(
-        shards=tuple(_shard(marker, secrets, number) for number in range(1, marker.shards + 1)),
+        shards=_shards(marker, secrets),
         graph=_graph(marker, secrets),
         cache=_cache(marker, secrets),
         objects=_objects(marker, secrets),
         stack=marker.stack,
         folder=folder,
     )
+
+
+def _shards(marker: Marker, secrets: Mapping[str, str]) -> tuple[Shard, ...]:
+    numbers = range(1, marker.shards + 1)
+    return tuple(_shard(marker, secrets, number) for number in numbers if layout.shard_store(number) in marker.ports)
 
 
 def _shard(marker: Marker, secrets: Mapping[str, str], number: int) -> Shard:

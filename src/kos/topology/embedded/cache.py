@@ -6,7 +6,7 @@ import signal
 
 from kos.topology.embedded.census import Ladder
 from kos.topology.embedded.ports import LOOPBACK
-from kos.topology.embedded.server import Launch, NotReady, Site
+from kos.topology.embedded.server import CHECK_SECONDS, Launch, NotReady, Site
 
 LADDER: Ladder = ((signal.SIGTERM, 10.0), (signal.SIGKILL, 10.0))
 START_SECONDS = 30.0
@@ -49,8 +49,9 @@ def check(site: Site) -> None:
             host=LOOPBACK,
             port=site.port,
             password=site.secrets["cache"],
-            socket_connect_timeout=5.0,
-            socket_timeout=5.0,
+            socket_connect_timeout=CHECK_SECONDS,
+            socket_timeout=CHECK_SECONDS,
+            retry=None,
         ) as client:
             client.ping()
     except redis.RedisError as error:

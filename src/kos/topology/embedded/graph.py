@@ -6,7 +6,7 @@ import signal
 
 from kos.topology.embedded.census import Ladder
 from kos.topology.embedded.ports import LOOPBACK
-from kos.topology.embedded.server import Launch, NotReady, Site
+from kos.topology.embedded.server import CHECK_SECONDS, Launch, NotReady, Site
 
 DATABASE = "kos"
 USER = "root"
@@ -67,7 +67,12 @@ def check(site: Site) -> None:
     address = f"bolt://{LOOPBACK}:{site.port}"
     try:
         with (
-            GraphDatabase.driver(address, auth=(USER, site.secrets["graph"]), connection_timeout=5.0) as driver,
+            GraphDatabase.driver(
+                address,
+                auth=(USER, site.secrets["graph"]),
+                connection_timeout=CHECK_SECONDS,
+                connection_acquisition_timeout=CHECK_SECONDS,
+            ) as driver,
             driver.session(database=DATABASE) as session,
         ):
             session.run("return 1").consume()

@@ -6,7 +6,7 @@ import signal
 
 from kos.topology.embedded.census import Ladder
 from kos.topology.embedded.ports import LOOPBACK
-from kos.topology.embedded.server import Launch, NotReady, Site
+from kos.topology.embedded.server import CHECK_SECONDS, Launch, NotReady, Site
 
 BUCKET = "knowledge-os"
 REGION = "us-east-1"
@@ -40,7 +40,12 @@ def check(site: Site) -> None:
     from botocore.exceptions import BotoCoreError, ClientError
 
     # A proxy from the user's environment must not be asked for a server on loopback.
-    config = Config(connect_timeout=5, read_timeout=5, retries={"total_max_attempts": 1}, proxies={})
+    config = Config(
+        connect_timeout=CHECK_SECONDS,
+        read_timeout=CHECK_SECONDS,
+        retries={"total_max_attempts": 1},
+        proxies={},
+    )
     # A session of our own: boto3's default one is shared, and is not safe among threads.
     client = boto3.session.Session().client(
         "s3",

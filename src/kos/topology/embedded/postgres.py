@@ -19,7 +19,7 @@ from kos.errors import DatabaseNotInstalled
 from kos.sql import load
 from kos.topology.embedded.census import Ladder
 from kos.topology.embedded.ports import LOOPBACK
-from kos.topology.embedded.server import Launch, NotReady, Site, clean_environment, did_not_start
+from kos.topology.embedded.server import CHECK_SECONDS, Launch, NotReady, Site, clean_environment, did_not_start
 from kos.topology.embedded.state import sync_folder
 
 DATABASE = "knowledge_os"
@@ -183,7 +183,7 @@ def connect(site: Site, database: str, *, user: str = SUPERUSER) -> Iterator[psy
         password=site.secrets[user],
         sslmode="disable",
         gssencmode="disable",
-        connect_timeout=5,
+        connect_timeout=int(CHECK_SECONDS),
         application_name="kos up",
         autocommit=True,
     ) as connection:

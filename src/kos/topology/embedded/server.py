@@ -20,7 +20,9 @@ from kos.topology.embedded.wheels import Programs
 
 POLL_SECONDS = 0.05
 PORT_SECONDS = 3.0
+CHECK_SECONDS = 3.0  # what a driver is given for one answer
 TAIL_LINES = 15
+LOG_BYTES = 16 * 2**20
 NEARLY_FULL_MB = 32
 
 
@@ -123,6 +125,8 @@ def clean_environment(site: Site) -> dict[str, str]:
 
 def spawn(site: Site, launch: Launch) -> psutil.Process:
     """Start a server that outlives us, in a session of its own: Ctrl-C in our terminal must not reach it."""
+    if site.log.exists() and site.log.stat().st_size > LOG_BYTES:
+        site.log.rename(site.log.with_suffix(".log.1"))
     with site.log.open("ab") as log:
         child = subprocess.Popen(
             launch.arguments,
@@ -150,35 +154,43 @@ def await_ready(
         Cancelled: `cancelled` was set meanwhile.
     """
     began = time.monotonic()
-    while True:
-        # Look first, ask then: a server that ended after the question may have answered it.
-        alive = census.is_alive(process)
-        try:
-            server.check(site)
-            return
-        except NotReady as answer:
-            waited = time.monotonic() - began
-            if (not alive or waited > PORT_SECONDS) and _lost_port(site, process):
-                raise PortLost from None
-            if not alive or waited > seconds:
-                raise did_not_start(site, waited) from answer
+    answer: NotReady | None = None
+    while census.is_alive(process):
+        # Only a port that this very process has is asked: a stranger there must not get our passwords.
+        if site.port in listening(process):
+            try:
+                server.check(site)
+                return
+            except NotReady as error:
+                answer = error
+        waited = time.monotonic() - began
+        if waited > PORT_SECONDS and _lost_port(site, process):
+            raise PortLost
+        if waited > seconds:
+            raise did_not_start(site, waited) from answer
         if cancelled.wait(POLL_SECONDS):
             raise Cancelled
+    if not ports.become_free(site.ports):
+        raise PortLost
+    raise did_not_start(site, time.monotonic() - began) from answer
 
 
 def _lost_port(site: Site, process: psutil.Process) -> bool:
-    """Whether a port is taken, and not by the server. Some servers end then, ArcadeDB stays and does nothing."""
-    if not census.is_alive(process):
-        return not ports.become_free(site.ports)
+    """Whether another program has a port of this living server. Some servers end then; ArcadeDB stays."""
     # In this order: between two looks the server may take a port, or end and let go of it.
     taken = [port for port in site.ports if not ports.is_free(port)]
+    own = listening(process)
+    lost = any(port not in own and not ports.is_free(port) for port in taken)
+    return lost and census.is_alive(process)
+
+
+def listening(process: psutil.Process) -> set[int]:
+    """The ports that a server listens on."""
     try:
         found = process.net_connections("tcp")
-        own = {connection.laddr.port for connection in found if connection.status == psutil.CONN_LISTEN}
-        lost = any(port not in own and not ports.is_free(port) for port in taken)
-        return lost and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
-        return False
+        return set()
+    return {connection.laddr.port for connection in found if connection.status == psutil.CONN_LISTEN}
 
 
 def did_not_start(site: Site, seconds: float) -> DiskFull | ServerDidNotStart:

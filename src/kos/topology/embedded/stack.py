@@ -103,6 +103,7 @@ class Stack:
         Raises:
             StackNotRunning: there is no stack; otherwise as `up`.
         """
+        self._marker()
         with self._changing():
             marker = self._marker()
             self._check_name(marker, store)
@@ -219,7 +220,7 @@ class Stack:
                 self._check_ports(marked, name)
         new = [layout.kind_of(name) for name in names if not (marked.home / "data" / name).exists()]
         home.check_space(marked.home, new, self._free_mb)
-        state.ensure_secrets(self._kos)
+        state.ensure_secrets(self._kos, has_data=any((marked.home / "data").glob("*/*")))
         state.write_marker(marked)
         return marked
 

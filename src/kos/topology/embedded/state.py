@@ -134,11 +134,18 @@ def read_secrets(folder: Path) -> dict[str, str]:
         raise StateDamaged(path, f"{error} is missing") from None
 
 
-def ensure_secrets(folder: Path) -> None:
-    """Generate the stack's passwords, unless it has them."""
-    if not (folder / SECRETS).exists():
+def ensure_secrets(folder: Path, *, has_data: bool) -> None:
+    """Generate the stack's passwords, unless it has them.
+
+    Raises:
+        StateDamaged: it has data, and their passwords are gone.
+    """
+    path = folder / SECRETS
+    if not path.exists():
+        if has_data:
+            raise StateDamaged(path, "it is missing, and the data can't be opened without it")
         passwords = {name: secrets.token_urlsafe(24) for name in _SECRET_NAMES}
-        write_whole(folder / SECRETS, json.dumps(passwords, indent=2) + "\n")
+        write_whole(path, json.dumps(passwords, indent=2) + "\n")
 
 
 def write_whole(path: Path, text: str) -> None:

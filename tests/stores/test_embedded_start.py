@@ -1,0 +1,110 @@
+"""What may stand in the way of a start: each gives one clear error, and leaves nothing half done."""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from fix_stack import left_in, pids
+from kos.errors import DiskFull, FolderRefused, PortInUse, ServerDidNotStart
+from kos.topology.embedded import Stack, ports, start
+
+# what stands in the way of a start
+
+
+def test_a_server_that_will_not_start_says_why_and_leaves_nothing(place: Path) -> None:
+    stack = Stack(place)
+    stack.up(stores=["postgres"])
+    stack.down()
+    settings = place / ".kos" / "data" / "postgres" / "postgresql.conf"
+    right = settings.read_text()
+    settings.write_text(right + "\nshared_buffers = 'a lot'\n")
+    with pytest.raises(ServerDidNotStart, match="shared_buffers") as failure:
+        stack.up(stores=["postgres", "cache"])
+    assert failure.value.store == "postgres"
+    assert failure.value.log == stack.log("postgres")
+    assert left_in(place) == [], "what the same call had started is stopped again"
+    settings.write_text(right)
+    stack.up(stores=["postgres", "cache"])
+    assert set(pids(stack)) == {"postgres", "cache"}
+
+
+def test_a_full_disk_is_noticed_before_anything_is_made(place: Path) -> None:
+    with pytest.raises(DiskFull) as failure:
+        Stack(place, free_mb=lambda _: 100).up()
+    assert failure.value.free_mb == 100
+    assert failure.value.needed_mb >= 300
+    assert list(place.iterdir()) == []
+
+
+def test_a_folder_that_can_not_be_written(tmp_path: Path) -> None:
+    with pytest.raises(FolderRefused):
+        Stack(tmp_path / "missing").up()
+
+
+def test_a_port_that_the_user_asked_for_is_in_use(place: Path) -> None:
+    base = free_run(5)
+    with taken(base + 3), pytest.raises(PortInUse) as failure:
+        Stack(place).up(port=base)
+    assert (failure.value.store, failure.value.port) == ("cache", base + 3)
+    assert left_in(place) == []
+    Stack(place).up(port=base, stores=["postgres", "cache"])
+    assert Stack(place).topology().control.primary.port == base
+
+
+def test_another_port_can_be_asked_for_later(place: Path) -> None:
+    stack = Stack(place)
+    stack.up(stores=["cache"])
+    base = free_run(5)
+    assert set(stack.up(stores=["cache"], port=base).started) == {"cache"}
+    cache = stack.topology().cache
+    assert cache
+    assert cache.port == base + 3
+    assert len(left_in(place)) == 1
+
+
+def test_a_remembered_port_that_is_taken_is_replaced(place: Path) -> None:
+    stack = Stack(place)
+    stack.up(stores=["cache"])
+    cache = stack.topology().cache
+    assert cache
+    stack.down()
+    with taken(cache.port):
+        stack.up(stores=["cache"])
+        assert stack.topology().cache != cache
+        assert set(pids(stack)) == {"cache"}
+
+
+@pytest.mark.parametrize("store", ["postgres", "cache", "objects", pytest.param("graph", marks=pytest.mark.long)])
+def test_a_port_lost_during_the_start_is_replaced(place: Path, store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    stack = Stack(place)
+    stack.up(stores=[store])
+    lost = remembered_ports(place)[store]
+    stack.down()
+    # The look before the start finds the port free: another program takes it just then.
+    monkeypatch.setattr(start, "ports", SimpleNamespace(become_free=lambda _: True))
+    with taken(lost):
+        stack.up(stores=[store])
+        assert set(pids(stack)) == {store}
+    assert remembered_ports(place)[store] != lost
+
+
+def remembered_ports(folder: Path) -> dict[str, int]:
+    body: dict[str, dict[str, int]] = json.loads((folder / ".kos" / "stack.json").read_text())
+    return body["ports"]
+
+
+def taken(port: int) -> socket.socket:
+    """Another program that listens on `port`."""
+    return socket.create_server((ports.LOOPBACK, port))
+
+
+def free_run(length: int) -> int:
+    while True:
+        base = ports.choose(())
+        if all(ports.is_free(base + offset) for offset in range(length)):
+            return base
