@@ -11,10 +11,9 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
-import click
 import typer
 
-from kos.errors import DONE, FAILED, WRONG_USE, KosError
+from kos.errors import DONE, FAILED, KosError
 
 CAPABILITIES = ("kos", "kos.tenancy", "kos.knowledge", "kos.workload", "kos.tour")
 
@@ -71,13 +70,10 @@ def run(arguments: list[str]) -> int:
     # Without any handler Python prints warnings. What the pool warns of comes back as a typed error, or was mended.
     logging.getLogger("psycopg.pool").addHandler(logging.NullHandler())
     try:
-        result = typer.main.get_command(build()).main(args=arguments, prog_name="kos", standalone_mode=False)
+        typer.main.get_command(build()).main(args=arguments, prog_name="kos")
     except KosError as error:
         report(error, as_json="--json" in arguments)
         return error.exit_code
-    except click.ClickException as error:
-        error.show()
-        return WRONG_USE
-    except (click.Abort, KeyboardInterrupt):
-        return FAILED
-    return result if isinstance(result, int) else DONE
+    except SystemExit as end:  # typer's own way to say that it is done, was misused, or was interrupted
+        return end.code if isinstance(end.code, int) else FAILED
+    return DONE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +11,7 @@ import typer
 from kos import console, errors, topology
 from kos.console import DryRun, Json, emit, say, table
 from kos.tenancy import install
-from kos.tenancy.checks import CHECKS
+from kos.tenancy.checks import CHECKS, tenant_databases
 from kos.topology import doctor as examination
 from kos.topology import health
 from kos.topology.embedded import Stack
@@ -29,7 +30,9 @@ def up(
         emit(
             {"folder": stack.folder, "running": running, "changes": []},
             as_json=json,
-            human=lambda: say(f"would start what is not running in {stack.folder}; running: {', '.join(running) or '-'}"),
+            human=lambda: say(
+                f"would start what is not running in {stack.folder}; running: {', '.join(running) or '-'}"
+            ),
         )
         return
     with console.progress(quiet=json) as progress:
@@ -112,13 +115,19 @@ def status(json: Json = False) -> None:
 
 def doctor(json: Json = False) -> None:
     """What is wrong and how to mend it, and what this server allows kos to do."""
-    report = examination.examine(topology.find(), extra=CHECKS)
+    here = topology.find()
+    report = examination.examine(here, extra=CHECKS)
+    report = replace(report, findings=(*report.findings, *tenant_databases(here)))
+    problems = [item for item in report.findings if item.severity != "ok"]
 
     def human() -> None:
-        table(
-            ("check", "subject", "severity", "found", "mend"),
-            [(item.check, item.subject, item.severity, item.found, item.mend) for item in report.findings],
-        )
+        say(f"{len(report.findings)} checks, {len(problems)} with something to say")
+        if problems:
+            say("")
+            table(
+                ("", "check", "subject", "found", "mend"),
+                [(item.severity, item.check, item.subject, item.found, item.mend) for item in problems],
+            )
         say("")
         table(
             ("this server allows", "on", "", "why"),
@@ -126,7 +135,7 @@ def doctor(json: Json = False) -> None:
         )
 
     emit(report, as_json=json, human=human)
-    if any(item.severity == "error" for item in report.findings):
+    if not report.healthy:
         raise typer.Exit(errors.REFUSED)
 
 

@@ -13,8 +13,13 @@ import psycopg
 from psycopg.rows import tuple_row
 
 from kos import sql
+from kos.errors import KosError
+from kos.tenancy.install import places_of
+from kos.tenancy.placement import server_at
 from kos.tenancy.schema_files import QUERIES
+from kos.topology import postgres
 from kos.topology.doctor import Finding
+from kos.topology.model import Topology
 
 _FOLDER = files("kos.tenancy").joinpath("checks")
 FILES = tuple(sorted(item.name for item in _FOLDER.iterdir() if item.name.endswith(".sql")))
@@ -43,3 +48,15 @@ def findings(cursor: psycopg.Cursor[tuple[Any, ...]], filename: str) -> Iterator
 
 
 CHECKS = (row_security,)
+
+
+def tenant_databases(topology: Topology) -> Iterator[Finding]:
+    """The same checks on the databases of database-tier tenants. Nothing where kos is not installed yet."""
+    for shard in topology.shards:
+        try:
+            for place in places_of(topology, shard):
+                if place.database != shard.primary.database:
+                    with postgres.connect(server_at(topology, place), shard.operator) as connection:
+                        yield from row_security(connection)
+        except KosError as error:
+            yield Finding("tenant_databases", shard.name, "error", str(error), error.next_command)

@@ -110,7 +110,7 @@ def raise_epoch(
             watch.look(inside)
             waited = watch.looked - begun
             old = [holder for holder in inside if watch.seconds(holder) > patience.old]
-            # Who was there at the first look may have been there for hours: nobody is queued behind before that is known.
+            # Who was there at the first look may have been there for hours: wait until that is known.
             if not inside or (not old and watch.looked - watch.first > patience.old):
                 attempts += 1
                 started = clock()

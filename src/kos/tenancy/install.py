@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import psycopg
 from psycopg.rows import TupleRow
@@ -13,6 +13,7 @@ from psycopg.sql import Identifier
 from kos import errors
 from kos.progress import Advance, silent
 from kos.tenancy import schema_files
+from kos.tenancy.placement import Place, server_at
 from kos.tenancy.schema_files import QUERIES
 from kos.tenancy.tenant import QUERIES as TENANT_QUERIES
 from kos.topology import postgres
@@ -41,8 +42,8 @@ def install(topology: Topology, *, dry_run: bool = False, progress: Advance = si
     changes: list[Change] = []
     for shard in topology.shards:
         login = shard.installer or shard.operator
-        for number, database in enumerate(_databases(topology, shard), start=1):
-            server = replace(shard.primary, database=database)
+        for number, place in enumerate(places_of(topology, shard), start=1):
+            server = server_at(topology, place)
             with _explained(server, login), postgres.connect(server, login) as connection:
                 with connection.transaction():
                     connection.execute(QUERIES.lock_upgrade)  # two at once would fail on the same catalog rows
@@ -111,15 +112,16 @@ def _signal_grant(connection: Connection, shard: Shard, *, dry_run: bool) -> lis
     return [Change(shard.name, connection.info.dbname, "", "grant pg_signal_backend to kos_operator")]
 
 
-def _databases(topology: Topology, shard: Shard) -> list[str]:
-    """The shard's own database first, then those of its database-tier tenants."""
+def places_of(topology: Topology, shard: Shard) -> list[Place]:
+    """The databases of a shard: its own first, then those of its database-tier tenants."""
     control = topology.control
     login = control.installer or control.operator
     with _explained(control.primary, login), postgres.connect(control.primary, login) as connection:
         if connection.execute(QUERIES.is_installed).fetchone() != (True,):
-            return [shard.primary.database]
+            return [Place(shard.name, shard.primary.database)]
         found = connection.execute(TENANT_QUERIES.databases_of_shard, {"shard_id": shard.number}).fetchall()
-    return [shard.primary.database, *(name for (name,) in found if name != shard.primary.database)]
+    others = [name for (name,) in found if name != shard.primary.database]
+    return [Place(shard.name, name) for name in (shard.primary.database, *others)]
 
 
 def _register(topology: Topology) -> None:
