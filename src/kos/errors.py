@@ -15,7 +15,7 @@ Every error has named fields, a sentence that states the fact, and the command t
     │                          TierNotAllowed, UnknownShard, NoTenantEntered, AnotherTenantEntered,
     │                          PlacementMoved (retryable), TenantBusy (retryable), SessionClosed,
     │                          TruncateRefused, TransactionFailed, OutcomeUnknown
-    ├── DatasetError           UnknownDataset, DatasetMissing, DatasetDamaged
+    ├── DatasetError           UnknownDataset, DatasetMissing, DatasetDamaged, DatasetConflict
     ├── ExportError            ExportTargetExists, ExportTargetRefused, ExportRunning, ExportMissing, ExportDamaged,
     │                          ExportUnsupported, ImportRunning
     └── WorkloadError          LedgerMissing, LedgerExists, LedgerBusy, LedgerDamaged, LedgerUnwritable,
@@ -511,6 +511,16 @@ class DatasetDamaged(DatasetError):
     reason: str
     fact = "the dataset {dataset!r} is damaged: {reason}"
     mend = "reinstall its package, then run the same command again"
+
+
+@dataclass(eq=False)
+class DatasetConflict(DatasetError):
+    dataset: str
+    tenant: str
+    detail: str
+    fact = "the tenant {tenant!r} has rows of its own in the place of rows of the dataset {dataset!r}: {detail}"
+    mend = "kos tenant create NAME, then: kos sample load {dataset} --tenant NAME"
+    exit_code = REFUSED
 
 
 class ExportError(KosError):

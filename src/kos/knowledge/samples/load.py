@@ -19,14 +19,14 @@ import psycopg
 from psycopg.sql import SQL, Identifier
 
 from kos import sql
-from kos.errors import UnknownDataset
+from kos.errors import DatasetConflict, UnknownDataset
 from kos.knowledge.bucket import bucket_of
 from kos.knowledge.objects import Upload, held, put_objects
 from kos.knowledge.samples.cities import CITIES
 from kos.knowledge.samples.dataset import Content, Dataset, Row, Rows
 from kos.knowledge.samples.packages import PACKAGES
 from kos.progress import Advance, silent
-from kos.tenancy import Store, Tenant
+from kos.tenancy import Session, Store, Tenant
 
 QUERIES = sql.load("kos.knowledge.samples")
 DATASETS = (CITIES, PACKAGES)
@@ -90,6 +90,7 @@ def run_load(store: Store, plan: LoadPlan, progress: Advance = silent, *, batch:
     """Load what was planned, `batch` rows per transaction.
 
     Raises:
+        DatasetConflict: the tenant has other rows with names that must be unique.
         StoreUnavailable, PlacementMoved: what was loaded until then stays, and loading again goes on from there.
     """
     started = time.monotonic()
@@ -123,7 +124,7 @@ def _load_tables(store: Store, plan: LoadPlan, batch: int, progress: Advance) ->
     for rows in plan.content.tables:
         new[rows.table] = 0
         for some in _batches(rows.read(), batch):
-            new[rows.table] += _load_batch(store, plan.tenant, rows, some)
+            new[rows.table] += _load_batch(store, plan, rows, some)
             done += len(some)
             progress(what, done, plan.content.rows)
     return new
@@ -134,19 +135,28 @@ def _batches(rows: Iterator[Row], size: int) -> Iterator[list[Row]]:
         yield some
 
 
-def _load_batch(store: Store, tenant: Tenant, rows: Rows, batch: Sequence[Row]) -> int:
+def _load_batch(store: Store, plan: LoadPlan, rows: Rows, batch: Sequence[Row]) -> int:
     """Insert one batch; how many of its rows are new."""
+    try:
+        with store.session(plan.tenant, timeout=_TIMEOUT, agent="kos sample load") as session:
+            return _insert(session, rows, batch)
+    except psycopg.errors.ForeignKeyViolation as error:
+        # A row was left out because another one has its name, and now this batch refers to it.
+        detail = error.diag.message_primary or str(error)
+        raise DatasetConflict(plan.dataset.name, plan.tenant.name, detail) from error
+
+
+def _insert(session: Session, rows: Rows, batch: Sequence[Row]) -> int:
     names = {
         "table": Identifier(rows.table),
         "columns": SQL(", ").join(map(Identifier, rows.columns)),
     }
-    with store.session(tenant, timeout=_TIMEOUT, agent="kos sample load") as session:
-        session.execute(QUERIES.make_incoming.format(**names))
-        with session.connection.cursor().copy(QUERIES.copy_incoming) as copy:
-            for row in batch:
-                copy.write_row(row)
-        try:
-            with session.connection.transaction():
-                return session.connection.execute(QUERIES.insert_all.format(**names)).rowcount
-        except psycopg.errors.UniqueViolation:
-            return session.execute(QUERIES.insert_new.format(**names)).rowcount
+    session.execute(QUERIES.make_incoming.format(**names))
+    with session.connection.cursor().copy(QUERIES.copy_incoming) as copy:
+        for row in batch:
+            copy.write_row(row)
+    try:
+        with session.connection.transaction():
+            return session.connection.execute(QUERIES.insert_all.format(**names)).rowcount
+    except psycopg.errors.UniqueViolation:
+        return session.execute(QUERIES.insert_new.format(**names)).rowcount

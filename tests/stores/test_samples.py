@@ -1,0 +1,271 @@
+"""Loading samples into real tenants: idempotent, restartable, and nothing written when something is wrong."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from psycopg.sql import SQL, Identifier
+
+from fix_samples import Site, child_environment
+from kos.errors import (
+    DatasetConflict,
+    DatasetDamaged,
+    StoreNotConfigured,
+    TenantUnfinished,
+    UnknownDataset,
+    UnknownTenant,
+)
+from kos.knowledge import TENANT_TABLES
+from kos.knowledge.objects import get_object, list_holds, missing_objects
+from kos.knowledge.samples import load_sample, plan_load, run_load
+from kos.tenancy import Place, Store, Tenant, create_tenant, rows_per_table
+
+CLI = [sys.executable, "-c", "from kos.cli import main; main()"]
+
+
+def rows_of(store: Store, tenant: Tenant) -> dict[str, list[Any]]:
+    """Every row of a tenant but for its tenant_id, as text, sorted."""
+    rows = {}
+    with store.session(tenant) as session:
+        for table in TENANT_TABLES:
+            query = SQL("select (to_jsonb(t) - 'tenant_id')::text as line from {} t order by line")
+            rows[table] = session.execute(query.format(Identifier(table))).fetchall()
+    return rows
+
+
+def rows_in(store: Store) -> int:
+    """Rows of all tenants of the row tier, committed or not visible to any session of the application."""
+    with store.operator() as operator:
+        [(count,)] = operator.execute("select count(*) from knowledge.atoms").fetchall()
+        return int(count)
+
+
+@pytest.mark.parametrize("tier", ["row", "schema", "database"])
+def test_loading_twice_changes_nothing(store: Store, site: Site, tier: str) -> None:
+    tenant = create_tenant(store, "acme", tier)
+    first = load_sample(store, "cities", "acme", site=site.folder)
+    rows = rows_of(store, tenant)
+    second = load_sample(store, "cities", "acme", site=site.folder)
+    assert rows_of(store, tenant) == rows
+    assert {table: len(lines) for table, lines in rows.items() if lines} == first.rows
+    assert set(first.rows_already_there.values()) == set(second.rows.values()) == {0}
+    assert second.rows_already_there == first.rows
+
+
+def test_rows_that_somebody_changed_stay_changed(store: Store, site: Site, tenant: Tenant) -> None:
+    load_sample(store, "cities", "acme", site=site.folder)
+    with store.tenant("acme") as acme:
+        acme.execute("update atoms set number_value = 1, deleted_at = now() where name = 'population'")
+        acme.execute("delete from relations where relation_type = 'in_time_zone'")
+    changed = rows_of(store, tenant)["atoms"]
+    again = load_sample(store, "cities", "acme", site=site.folder)
+    assert rows_of(store, tenant)["atoms"] == changed
+    assert again.rows["atoms"] == 0
+    assert again.rows["relations"] > 60
+
+
+def test_a_row_with_a_name_that_must_be_unique_is_in_the_way(store: Store, site: Site, tenant: Tenant) -> None:
+    with store.tenant("acme") as acme:
+        acme.execute("insert into molecules (name) values ('population density of Andorra')")
+    with pytest.raises(DatasetConflict, match="molecule_atoms") as caught:
+        load_sample(store, "cities", "acme", site=site.folder)
+    assert (caught.value.dataset, caught.value.tenant) == ("cities", "acme")
+
+
+def test_two_tenants_get_the_same_rows_each_its_own(store: Store, site: Site) -> None:
+    tenants = [create_tenant(store, name) for name in ("one", "two")]
+    for tenant in tenants:
+        load_sample(store, "cities", tenant.name, site=site.folder)
+    assert rows_of(store, tenants[0]) == rows_of(store, tenants[1])
+
+
+def test_progress_ends_where_it_said(store: Store, site: Site, tenant: Tenant) -> None:
+    heard: list[tuple[str, int, int | None]] = []
+    plan = plan_load(store, "cities", "acme", site=site.folder)
+    run_load(store, plan, lambda *word: heard.append(word), batch=100)
+    assert {what for what, _, _ in heard} == {"rows of cities"}
+    assert [done for _, done, _ in heard] == sorted({done for _, done, _ in heard})
+    assert heard[-1][1:] == (plan.content.rows, plan.content.rows)
+
+
+def test_documents_come_with_their_objects(full_store: Store, site: Site) -> None:
+    tenant = create_tenant(full_store, "acme")
+    loaded = load_sample(full_store, "packages", "acme", site=site.folder)
+    assert (loaded.objects, loaded.objects_already_there) == (2, 0)
+    with full_store.tenant("acme") as acme:
+        documents = acme.execute("select id, content_sha256 from documents").fetchall()
+        for document, sha256 in documents:
+            text = get_object(acme, sha256).decode()
+            quotes = acme.execute(
+                "select start_offset, end_offset, quote from annotations where document_id = %s", (document,)
+            ).fetchall()
+            assert quotes
+            assert all(text[start:end] == quote for start, end, quote in quotes)
+    assert missing_objects(full_store, tenant) == []
+    again = load_sample(full_store, "packages", "acme", site=site.folder)
+    assert (again.objects, again.objects_already_there) == (0, 2)
+    assert set(again.rows.values()) == {0}
+    assert list_holds(full_store) == []
+
+
+# killed
+
+
+LOADER = """
+import os, signal, sys
+from pathlib import Path
+import kos
+from kos.knowledge.samples import plan_load, run_load
+
+def progress(what, done, total):
+    if done >= int(sys.argv[2]):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+with kos.open() as store:
+    run_load(store, plan_load(store, "cities", "acme", site=Path(sys.argv[1])), progress, batch=50)
+"""
+
+
+@pytest.mark.parametrize("after", [1, 130, 250, 450])
+def test_a_load_that_was_killed_is_finished_by_loading_again(
+    store: Store, site: Site, tmp_path: Path, after: int
+) -> None:
+    killed, whole = (create_tenant(store, name) for name in ("acme", "whole"))
+    environment = child_environment(store.topology, tmp_path)
+    command = [sys.executable, "-c", LOADER, str(site.folder), str(after)]
+    child = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert child.returncode == -signal.SIGKILL, child.stderr
+    there = sum(rows_per_table(store, killed).values())
+    load_sample(store, "cities", "whole", site=site.folder)
+    assert after <= there < sum(rows_per_table(store, whole).values())
+    again = load_sample(store, "cities", "acme", site=site.folder)
+    assert rows_of(store, killed) == rows_of(store, whole)
+    assert sum(again.rows_already_there.values()) == there
+
+
+def test_a_load_that_was_killed_inside_a_batch_leaves_nothing_of_it(
+    store: Store, site: Site, tenant: Tenant, tmp_path: Path
+) -> None:
+    never = 10**9
+    command = [sys.executable, "-c", LOADER, str(site.folder), str(never)]
+    with store.tenant("acme") as blocker:
+        blocker.execute("lock table molecule_atoms in exclusive mode")
+        child = subprocess.Popen(command, env=child_environment(store.topology, tmp_path), stderr=subprocess.PIPE)
+        try:
+            wait_for_a_lock_on(store, tenant, "molecule_atoms", child)
+        finally:
+            child.kill()
+            child.communicate()
+    there = rows_per_table(store, tenant)
+    whole = {rows.table: rows.count for rows in plan_load(store, "cities", "acme", site=site.folder).content.tables}
+    assert {table: count for table, count in there.items() if count} == {
+        table: whole[table] for table in ("atoms", "molecules")
+    }
+    assert sum(load_sample(store, "cities", "acme", site=site.folder).rows_already_there.values()) == sum(
+        there.values()
+    )
+
+
+def wait_for_a_lock_on(store: Store, tenant: Tenant, table: str, child: subprocess.Popen[bytes]) -> None:
+    """Until somebody waits for a lock on the table; fails when the child ends or after a minute."""
+    deadline = time.monotonic() + 60
+    with store.operator(Place(tenant.shard, tenant.database)) as operator:
+        query = "select from pg_locks where relation = to_regclass(%s) and not granted"
+        name = f"{tenant.schema}.{table}"
+        while operator.execute(query, (name,)).fetchone() is None:
+            assert child.poll() is None, child.stderr.read().decode() if child.stderr else ""
+            assert time.monotonic() < deadline, f"nobody came to {table}"
+            time.sleep(0.02)
+
+
+# refused, with nothing written
+
+
+def test_what_is_not_there_is_refused(store: Store, site: Site, tenant: Tenant) -> None:
+    with pytest.raises(UnknownDataset, match="cities, packages"):
+        load_sample(store, "towns", "acme")
+    with pytest.raises(UnknownTenant):
+        load_sample(store, "cities", "nobody")
+    with pytest.raises(StoreNotConfigured) as caught:
+        load_sample(store, "packages", "acme", site=site.folder)
+    assert (caught.value.store, caught.value.wanted_by) == ("objects", "the dataset packages")
+    create_tenant(store, "half", state="importing")
+    with pytest.raises(TenantUnfinished):
+        load_sample(store, "cities", "half", site=site.folder)
+
+
+@pytest.mark.parametrize("name", ["countries.json", "cities5000.json"])
+def test_a_damaged_dataset_writes_nothing(store: Store, site: Site, tenant: Tenant, name: str) -> None:
+    path = site.data / name
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(DatasetDamaged):
+        load_sample(store, "cities", "acme", site=site.folder)
+    assert rows_in(store) == 0
+
+
+# the command line
+
+
+def run(store: Store, folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    environment = child_environment(store.topology, folder)
+    return subprocess.run([*CLI, *words], env=environment, capture_output=True, text=True, check=False)
+
+
+def test_the_command_lists_and_loads(full_store: Store, tmp_path: Path) -> None:
+    create_tenant(full_store, "acme")
+    listed = json.loads(run(full_store, tmp_path, "sample", "list", "--json").stdout)
+    assert {each["name"] for each in listed} == {"cities", "packages"}
+    words = ("sample", "load", "packages", "--tenant", "acme", "--json")
+    planned = json.loads(run(full_store, tmp_path, *words, "--dry-run").stdout)
+    assert set(rows_per_table(full_store, full_store.find("acme")).values()) == {0}
+    loaded = json.loads(run(full_store, tmp_path, *words).stdout)
+    assert {key: loaded[key] for key in ("dataset", "tenant", "rows", "objects")} == planned
+    counted = rows_per_table(full_store, full_store.find("acme"))
+    assert planned["rows"] == {table: count for table, count in counted.items() if count}
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        (("sample", "load", "towns", "--tenant", "acme"), "UnknownDataset"),
+        (("sample", "load", "cities", "--tenant", "nobody"), "UnknownTenant"),
+        (("sample", "load", "packages", "--tenant", "acme"), "StoreNotConfigured"),
+    ],
+)
+def test_wrong_use_is_said_with_the_next_command(
+    store: Store, tenant: Tenant, tmp_path: Path, words: tuple[str, ...], error: str
+) -> None:
+    done = run(store, tmp_path, *words, "--json")
+    assert (done.returncode, done.stdout) == (2, "")
+    told = json.loads(done.stderr)["error"]
+    assert told["type"] == error
+    assert told["next"]
+
+
+# all of it
+
+
+@pytest.mark.long
+def test_all_cities_load(store: Store, tenant: Tenant) -> None:
+    content = plan_load(store, "cities", "acme").content
+    loaded = load_sample(store, "cities", "acme")
+    assert sum(loaded.rows.values()) == content.rows > 300_000
+    with store.tenant("acme") as acme:
+        query = """
+            select city.name
+              from relations capital
+              join atoms city on city.id = capital.from_atom_id
+              join atoms country on country.id = capital.to_atom_id
+             where capital.relation_type = 'capital_of' and country.name = any(%s)
+             order by city.name
+        """
+        found = acme.execute(query, (["Brazil", "Iceland", "Japan", "Togo"],)).fetchall()
+    assert found == [("Brasília",), ("Lomé",), ("Reykjavík",), ("Tokyo",)]
+    assert sum(load_sample(store, "cities", "acme").rows.values()) == 0
