@@ -1,4 +1,4 @@
-"""A client in a process of its own, so that it can be frozen with SIGSTOP. Commands come by line, answers go by line."""
+"""A client in a process of its own, so that it can be frozen with SIGSTOP. Commands and answers go by line."""
 
 from __future__ import annotations
 

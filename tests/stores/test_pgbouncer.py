@@ -116,7 +116,27 @@ def test_prepared_statements_of_the_session_are_lost(pooled: Topology) -> None:
             second.execute("select 2")
 
 
+def test_temporary_tables_and_held_cursors_leak(pooled: Topology, pair: Pair) -> None:
+    """What no entry can help against: these belong to the server's connection, rows and all."""
+    with Store(pooled) as store, client(pooled) as other:
+        with store.tenant("acme") as session:
+            session.execute("create temporary table kept as select name from atoms")
+            session.execute("declare held cursor with hold for select name from atoms")
+        with store.tenant("beta") as session:
+            assert session.execute("select name from kept").fetchall() == [("acme",)]
+        assert one(other, "fetch held") == "acme"
+
+
 # what kos does
+
+
+def test_a_temporary_table_does_not_stand_in_for_a_tenants(pooled: Topology, pair: Pair) -> None:
+    """kos.enter() returns a search path that ends in pg_temp, which would come first if it were not named."""
+    with Store(pooled) as store, client(pooled) as other:
+        other.execute("create temporary table atoms as select 'forged' as name, 1 as version")
+        for tenant in pair:
+            with store.tenant(tenant.name) as session:
+                assert session.execute("select name from atoms").fetchall() == [(tenant.name,)]
 
 
 def hunt(transaction: Callable[[str], tuple[int, list[str]]], pair: Pair) -> tuple[set[int], int]:
@@ -203,6 +223,23 @@ def test_no_transaction_sees_another_tenant_async(pooled: Topology, pair: Pair) 
     assert not any(foreign for _, foreign in seen)
     with client(pooled) as other:
         assert one(other, LEFT_BEHIND) == NOTHING
+
+
+def test_tenants_with_a_database_of_their_own(pooled: Topology, store: Store) -> None:
+    """PgBouncer pools each database apart."""
+    for name, tier in (("acme", "row"), ("beta", "database")):
+        create_tenant(store, name, tier)
+    with Store(pooled) as behind:
+        servers = set()
+        for _ in range(2):
+            for name in ("acme", "beta"):
+                with behind.tenant(name) as session:
+                    session.execute(INSERT, (name,))
+                    servers.add((name, pid(session.connection)))
+        assert len(servers) == 2
+        for name in ("acme", "beta"):
+            with behind.tenant(name) as session:
+                assert session.execute("select distinct name from atoms").fetchall() == [(name,)]
 
 
 def test_the_limit_on_a_transaction_ends_with_it(pooled: Topology, pair: Pair) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from recipes import EXAMPLES, UNPREPARED, Alchemy, AsyncAlchemy, AsyncpgAlchemy, Django, Recipe, url
+from recipes import EXAMPLES, UNPREPARED, Alchemy, AsyncAlchemy, AsyncpgAlchemy, Django, Recipe, sqlalchemy_sync, url
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from fix_pgbouncer import behind_pgbouncer
@@ -174,6 +174,19 @@ def test_prepared_statements_survive_an_upgrade_between_schemas(store: Store, em
             recipe.close()
 
 
+def test_a_sqlalchemy_session_enters_again_after_its_commit(store: Store, empty: None) -> None:
+    recipe = Alchemy(store.topology)
+    with sqlalchemy_sync.tenant_session(recipe.engine, "acme") as session:
+        session.execute(sa.text(insert("first")))
+        session.commit()
+        recipe.inside("beta", insert("between"))
+        with session.begin_nested():
+            session.execute(sa.text(insert("second")))
+        session.commit()
+        assert session.scalars(sa.text(NAMES)).all() == ["first", "second"]
+    recipe.close()
+
+
 async def _prepare_beside_others(topology: Topology, driver: str, options: dict[str, Any]) -> None:
     """Statements of one engine by several clients at once, on more server connections than one."""
     engine = create_async_engine(url(topology.control, driver), connect_args=options, pool_size=6)
@@ -214,6 +227,21 @@ def test_django_refuses_what_would_outlive_its_block(store: Store) -> None:
     finally:
         recipe.connection.set_autocommit(True)
         recipe.close()
+
+
+def test_django_enters_within_the_transaction_of_a_request(store: Store, empty: None) -> None:
+    """What a view does under ATOMIC_REQUESTS, where tenant() is refused."""
+    from django.db import transaction
+
+    from django_recipe.tenancy import enter
+
+    recipe = Django(store.topology)
+    with transaction.atomic():
+        enter("acme")
+        recipe.outside(insert("request"))
+    assert recipe.outside(LEFT_BEHIND) == NOTHING
+    assert recipe.inside("acme", NAMES) == [[("request",)]]
+    recipe.close()
 
 
 def test_django_runs_nothing_again_that_was_committed(store: Store, empty: None) -> None:

@@ -43,6 +43,8 @@ def _escaped(site: Site) -> str:
 def check(site: Site) -> None:
     """Ask it for an answer."""
     import redis
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
 
     try:
         with redis.Redis(
@@ -51,7 +53,7 @@ def check(site: Site) -> None:
             password=site.secrets["cache"],
             socket_connect_timeout=CHECK_SECONDS,
             socket_timeout=CHECK_SECONDS,
-            retry=None,
+            retry=Retry(NoBackoff(), 0),
         ) as client:
             client.ping()
     except redis.RedisError as error:

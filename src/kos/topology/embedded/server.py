@@ -181,7 +181,11 @@ def _lost_port(site: Site, process: psutil.Process) -> bool:
     taken = [port for port in site.ports if not ports.is_free(port)]
     own = listening(process)
     lost = any(port not in own and not ports.is_free(port) for port in taken)
-    return lost and census.is_alive(process)
+    try:
+        # One that is just ending has its ports still, and can't show them any more.
+        return lost and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def listening(process: psutil.Process) -> set[int]:

@@ -1,0 +1,243 @@
+"""The tour: its facts are measured, and one that does not hold is told."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fix_stack import FOLDER
+from kos import cli, tour
+from kos.errors import StackNotRunning
+from kos.tenancy import Store, create_tenant
+from kos.topology.embedded import Stack
+from kos.tour import Fact, Step, Tour, commands, steps
+from kos.tour.isolation import reach_for
+from kos.tour.tour import aligned
+from kos.workload import Shape, running
+
+CLI = [sys.executable, "-c", "from kos.cli import main; main()"]
+TITLES = [step.title for step in tour.STEPS]
+
+
+@pytest.fixture(scope="module")
+def own_stack() -> Iterator[Stack]:
+    """A folder of these tests' own, where nothing runs yet: the tour starts it, and kills in it."""
+    folder = Path(os.environ[FOLDER]) / f"tour-{os.getpid()}"
+    folder.mkdir(mode=0o711)
+    stack = Stack(folder)
+    yield stack
+    stack.down(purge=True)
+
+
+def kos(stack: Stack, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*CLI, *arguments], cwd=stack.folder, capture_output=True, text=True, timeout=280, check=False
+    )
+
+
+# the whole of it, twice
+
+
+@pytest.fixture(scope="module")
+def first(own_stack: Stack) -> subprocess.CompletedProcess[str]:
+    """A tour for people, into a pipe, from nothing."""
+    return kos(own_stack, "tour")
+
+
+@pytest.fixture(scope="module")
+def rows_before(own_stack: Stack, first: object) -> dict[str, int]:
+    return rows(own_stack)
+
+
+@pytest.fixture(scope="module")
+def second(own_stack: Stack, rows_before: object) -> dict[str, Any]:
+    """Another one, for programs."""
+    done = kos(own_stack, "tour", "--json")
+    assert done.returncode == 0, done.stderr
+    value: dict[str, Any] = json.loads(done.stdout)
+    return value
+
+
+def rows(stack: Stack) -> dict[str, int]:
+    """Rows of the tour's tenants; those of the load grow with each tour."""
+    listed = json.loads(kos(stack, "tenant", "list", "--json").stdout)
+    return {each["name"]: sum(each["rows"].values()) for each in listed if each["name"] in steps.TENANTS}
+
+
+@pytest.mark.xdist_group("tour")
+def test_the_tour_begins_from_nothing_and_reads_well_in_a_pipe(first: subprocess.CompletedProcess[str]) -> None:
+    assert first.returncode == 0, first.stdout + first.stderr
+    assert first.stderr == ""
+    assert "\x1b" not in first.stdout
+    assert re.findall(r"^ (\d)  (.+)$", first.stdout, re.MULTILINE) == [(str(n), t) for n, t in enumerate(TITLES, 1)]
+    assert [line for line in first.stdout.splitlines() if len(line) > 100 and "PATH" not in line] == []
+    assert len(re.findall(r"^    ✓ .*\d", first.stdout, re.MULTILINE)) == len(TITLES)
+    assert "✗" not in first.stdout
+    assert "ran already" not in first.stdout
+    assert re.search(r"✓ [\d,]+ new rows at [\d,]+ rows/s", first.stdout)
+    assert re.search(r"✓ [\d,]+ acknowledged writes: lost 0, doubled 0, foreign 0", first.stdout)
+
+
+@pytest.mark.xdist_group("tour")
+def test_the_tour_again_is_harmless(own_stack: Stack, rows_before: dict[str, int], second: dict[str, Any]) -> None:
+    assert set(rows_before) == set(steps.TENANTS)
+    assert min(rows_before.values()) > 1_000
+    assert rows(own_stack) == rows_before
+
+
+@pytest.mark.xdist_group("tour")
+def test_the_tour_is_one_object_for_programs(second: dict[str, Any]) -> None:
+    assert set(second) == {"steps", "ok"}
+    assert second["ok"] is True
+    assert [(step["number"], step["title"]) for step in second["steps"]] == list(enumerate(TITLES, 1))
+    assert all(step["ok"] and step["fact"] and step["seconds"] >= 0 for step in second["steps"])
+    figures = [step["figures"] for step in second["steps"]]
+    assert {store["name"] for store in figures[0]["stores"]} == {"postgres", "graph", "cache", "objects"}
+    assert figures[4]["longest_stall_seconds"] > 0
+    assert [figures[5]["verdict"][kind] for kind in ("lost", "doubled", "foreign")] == [0, 0, 0]
+    assert all(attempt["expected"] for attempt in figures[6]["attempts"])
+
+
+@pytest.mark.xdist_group("tour")
+def test_the_tour_leaves_the_stack_up_and_tells_no_secret(
+    own_stack: Stack, first: subprocess.CompletedProcess[str], second: dict[str, Any]
+) -> None:
+    assert set(own_stack.processes()) == {"postgres", "graph", "cache", "objects"}
+    passwords = own_stack.folder / ".kos" / "pgpass"
+    assert passwords.stat().st_mode & 0o777 == 0o600
+    for login in (own_stack.topology().control.app, own_stack.topology().control.operator):
+        assert login.password is not None
+        assert login.password.read() not in first.stdout + json.dumps(second)
+        assert login.password.read() in passwords.read_text()
+
+
+# facts that do not hold
+
+
+def broken(_: Tour) -> Fact:
+    return Fact("2 of 4 stores answer", holds=False, lines=("graph  down",))
+
+
+def sound(_: Tour) -> Fact:
+    return Fact("all is well", figures={"answer": 42})
+
+
+def refused(under_way: Tour) -> Fact:
+    raise StackNotRunning(under_way.stack.folder)
+
+
+@pytest.fixture
+def with_steps(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("KOS_CONFIG", raising=False)
+
+    def use(*chosen: Any) -> None:
+        monkeypatch.setattr(commands, "STEPS", tuple(Step(each.__name__, each) for each in chosen))
+
+    return use
+
+
+def test_a_fact_that_does_not_hold_fails_the_command(with_steps: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    with_steps(sound, broken, sound)
+    assert cli.run(["tour", "--json"]) == 1
+    value = json.loads(capsys.readouterr().out)
+    assert [step["ok"] for step in value["steps"]] == [True, False, True]
+    assert value["ok"] is False
+    assert value["steps"][0]["figures"] == {"answer": 42}
+
+
+def test_a_fact_that_does_not_hold_is_marked(with_steps: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    with_steps(broken, sound)
+    assert cli.run(["tour"]) == 1
+    told = capsys.readouterr().out.splitlines()
+    assert told[:3] == [" 1  broken", "    graph  down", "    ✗ 2 of 4 stores answer"]
+    assert "    ✓ all is well" in told
+
+
+def test_a_step_that_can_not_be_taken_ends_the_tour(with_steps: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    with_steps(sound, refused, sound)
+    assert cli.run(["tour"]) == StackNotRunning.exit_code
+    told = capsys.readouterr()
+    assert "next:  kos up" in told.err
+    assert " 3 " not in told.out
+
+
+def test_lost_writes_do_not_hold(store: Store, template: Stack, tmp_path: Path) -> None:
+    with Tour(template, _store=store) as under_way:
+        load = under_way.enter(running(store, tmp_path / "run.ledger", Shape(clients=2)))
+        under_way.load = load
+        load.go_on(0.5)
+        load.stop()
+        with store.operator() as operator, operator.transaction():
+            operator.execute("select set_config('search_path', kos.enter('workload-1'), true)")
+            operator.execute("delete from relations where id = (select id from relations limit 1)")
+        fact = steps.settle_ledger(under_way)
+    assert not fact.holds
+    assert "lost 1" in fact.text
+
+
+# the walls between tenants
+
+
+@pytest.fixture
+def three(store: Store) -> Store:
+    """A tenant with rows, a neighbour in the same table, and one in a schema of its own."""
+    for name, tier in (("atlas", "row"), ("workload-1", "row"), ("foundry", "schema")):
+        create_tenant(store, name, tier)
+    with store.tenant("atlas") as atlas:
+        atlas.execute("insert into atoms (atom_type, name) values ('EntityAtom', 'Aachen'), ('EntityAtom', 'Aalen')")
+    return store
+
+
+def test_no_tenant_reaches_another(three: Store) -> None:
+    answers = reach_for(three, three.find("atlas"), "workload-1", "foundry")
+    assert [(answer.who, str(answer)) for answer in answers] == [
+        ("atlas", "2 rows"),
+        ("workload-1", "0 rows"),
+        ("workload-1", "0 rows"),
+        ("workload-1", "refused 42501"),
+        ("workload-1", "refused KS004"),
+        ("foundry", "0 rows"),
+        ("nobody", "refused KS001"),
+        ("nobody", "refused KS003"),
+    ]
+    assert all(answer.expected for answer in answers)
+
+
+@pytest.mark.parametrize(
+    ("hole", "through"),
+    [
+        ("drop policy tenant_isolation on knowledge.atoms", [1, 2, 3, 5, 6]),
+        ("alter policy tenant_isolation on knowledge.atoms using (true) with check (false)", [1, 2, 5, 6]),
+        ("alter table knowledge.atoms disable row level security", [1, 2, 3, 5, 6]),
+    ],
+)
+def test_a_hole_in_the_wall_is_told(three: Store, hole: str, through: list[int]) -> None:
+    with three.operator() as operator:
+        operator.execute("set role kos_owner")
+        operator.execute(hole)
+    answers = reach_for(three, three.find("atlas"), "workload-1", "foundry")
+    assert [number for number, answer in enumerate(answers) if not answer.expected] == through
+
+
+def test_the_attempts_change_nothing(three: Store) -> None:
+    with three.operator() as operator:
+        operator.execute("set role kos_owner")
+        operator.execute("drop policy tenant_isolation on knowledge.atoms")
+        reach_for(three, three.find("atlas"), "workload-1", "foundry")
+        operator.execute("reset role")
+        found = operator.execute("select count(*), count(value) from knowledge.atoms").fetchone()
+    assert found == (2, 0)
+
+
+def test_columns_stand_under_each_other() -> None:
+    assert aligned([("a", "bb", 3), ("aaaa", "b", 10)], right=[2]) == ("a     bb   3", "aaaa  b   10")
+    assert aligned([]) == ()
