@@ -13,7 +13,6 @@ import pytest
 from fix_own_postgres import MakePostgres, OwnPostgres
 from kos.topology import doctor, model, secrets
 from kos.topology import postgres as opening
-from kos.topology.embedded import Stack
 from kos.topology.model import Login, Shard, Topology, fixed
 
 pytestmark = pytest.mark.xdist_group("doctor")  # the servers are made once, not in every worker
@@ -95,8 +94,8 @@ def test_before_kos_upgrade_it_says_so(topology: Topology) -> None:
     assert report.healthy, "nothing is wrong: it is only not done yet"
 
 
-def test_the_embedded_stack_is_well_and_allows_everything(postgres: Stack) -> None:
-    report = doctor.examine(replace(postgres.topology(), graph=None, cache=None, objects=None))
+def test_the_embedded_stack_is_well_and_allows_everything(database: model.Topology) -> None:
+    report = doctor.examine(database)
     assert [each for each in faults(report) if each.check != "roles"] == []
     settings = ("commit_times", "logical_decoding", "incremental_backup", "page_checksums", "vectors", "install")
     allowed = {each.name for each in report.capabilities if each.allowed}

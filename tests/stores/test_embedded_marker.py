@@ -54,11 +54,11 @@ def test_a_damaged_marker_does_not_keep_the_servers_running(place: Path) -> None
 
 def test_lost_passwords_are_noticed_before_a_start(place: Path) -> None:
     stack = Stack(place)
-    stack.up(stores=["cache"])
+    stack.up(stores=["postgres"])
     stack.down()
     (place / ".kos" / "secrets.json").unlink()
     with pytest.raises(StateDamaged, match="it is missing"):
-        stack.up(stores=["cache"])
+        stack.up(stores=["postgres"])
 
 
 def test_a_damaged_secrets_file_is_named_without_its_text(place: Path) -> None:
