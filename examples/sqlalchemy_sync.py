@@ -14,6 +14,7 @@ import random
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
+from uuid import UUID
 
 from sqlalchemy import Connection, Engine, FetchedValue, Numeric, event, text
 from sqlalchemy.exc import DBAPIError, NotSupportedError
@@ -106,7 +107,7 @@ class Atom(Base):
 
     __tablename__ = "atoms"
 
-    id: Mapped[str] = mapped_column(primary_key=True, server_default=FetchedValue())
+    id: Mapped[UUID] = mapped_column(primary_key=True, server_default=FetchedValue())
     atom_type: Mapped[str]
     name: Mapped[str]
     number_value: Mapped[float | None] = mapped_column(Numeric(asdecimal=False))

@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from recipes import EXAMPLES, UNPREPARED, Alchemy, AsyncAlchemy, AsyncpgAlchemy, Django, Recipe, sqlalchemy_sync, url
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from fix_pgbouncer import behind_pgbouncer
 from kos.tenancy import Store, create_tenant, fence
 from kos.topology.model import Topology
+from recipes import EXAMPLES, UNPREPARED, Alchemy, AsyncAlchemy, AsyncpgAlchemy, Django, Recipe, sqlalchemy_sync, url
 
 TIERS = {"acme": "row", "gamma": "schema", "beta": "row", "delta": "schema"}
 PID = "select pg_backend_pid()"
@@ -197,10 +197,10 @@ async def _prepare_beside_others(topology: Topology, driver: str, options: dict[
                 for query in ("select 1", f"select {number}", "select pg_sleep(0.001)"):
                     await connection.execute(sa.text(query))
 
-    try:
-        await asyncio.gather(*map(work, range(6)))
-    finally:
-        await engine.dispose()
+    ended = await asyncio.gather(*map(work, range(6)), return_exceptions=True)
+    await engine.dispose()
+    for error in filter(None, ended):
+        raise error
 
 
 @pytest.mark.parametrize(("driver", "prepared"), [("psycopg", {"prepare_threshold": 0}), ("asyncpg", {})])

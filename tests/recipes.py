@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 
 from kos.topology.model import Shard, Topology
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
+EXAMPLES = Path(__file__).parents[1] / "examples"
 sys.path.insert(0, str(EXAMPLES))
 
 import sqlalchemy_async  # noqa: E402
@@ -45,7 +45,7 @@ class Recipe(Protocol):
         """What the recipe refuses: a tenant without a transaction."""
 
     def model(self, tenant: str, name: str) -> tuple[Any, list[str]]:
-        """Write an atom through the mapped class: its id, and all names that the class then finds."""
+        """Write an atom through the mapped class, and change it: its id, and all names that the class then finds."""
 
     def sqlstate(self, error: Exception) -> str | None: ...
 
@@ -100,9 +100,10 @@ class Alchemy:
 
     def model(self, tenant: str, name: str) -> tuple[Any, list[str]]:
         with sqlalchemy_sync.tenant_session(self.engine, tenant) as session, session.begin():
-            atom = sqlalchemy_sync.Atom(atom_type="T", name=name, number_value=1.5)
+            atom = sqlalchemy_sync.Atom(atom_type="T", name="new", number_value=1.5)
             session.add(atom)
             session.flush()
+            atom.name = name
             return atom.id, list(session.scalars(sa.select(sqlalchemy_sync.Atom.name)))
 
     def sqlstate(self, error: Exception) -> str | None:
@@ -163,9 +164,10 @@ class AsyncAlchemy(Alchemy):
     def model(self, tenant: str, name: str) -> tuple[Any, list[str]]:
         async def work() -> tuple[Any, list[str]]:
             async with self.session(tenant) as session, session.begin():
-                atom = sqlalchemy_sync.Atom(atom_type="T", name=name, number_value=1.5)
+                atom = sqlalchemy_sync.Atom(atom_type="T", name="new", number_value=1.5)
                 session.add(atom)
                 await session.flush()
+                atom.name = name
                 return atom.id, list(await session.scalars(sa.select(sqlalchemy_sync.Atom.name)))
 
         return self.loop.run(work())
@@ -242,7 +244,9 @@ class Django:
         from django_recipe.models import Atom
 
         with tenancy.tenant(tenant):
-            atom = Atom.objects.create(atom_type="T", name=name, number_value="1.5")
+            atom = Atom.objects.create(atom_type="T", name="new", number_value="1.5")
+            atom.name = name
+            atom.save()
             return atom.pk, [found.name for found in Atom.objects.iterator()]
 
     def sqlstate(self, error: Exception) -> str | None:
