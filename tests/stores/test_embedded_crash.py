@@ -95,6 +95,8 @@ def starting(folder: Path, stores: Sequence[str]) -> subprocess.Popen[bytes]:
 def wait_for(moment: Callable[[Path], object], kos: Path, child: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + 60
     while not moment(kos):
+        if child.poll() == 0:
+            return  # it was done before the moment could be seen: a kill that comes too late
         assert child.poll() is None, child.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.002)
