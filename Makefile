@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help run stop test test-long lint bench lock clean
+.PHONY: help run stop test test-long lint lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -35,9 +35,6 @@ test: lint ## everything a laptop can, under ten minutes
 
 test-long: $(READY) ## full sweeps, PostgreSQL 15, no superuser
 	$(BIN)/pytest -m long
-
-bench: $(READY) ## every speed claim beside its control; writes docs/benchmarks.md
-	$(BIN)/python benchmarks/run.py
 
 lock: $(READY) ## resolve the dependencies again
 	$(BIN)/pip install --quiet uv
