@@ -68,10 +68,13 @@ def _mark(stack: Stack, topology: Topology, database: str) -> None:
         connection.execute(SQL("alter database {} set kos.stack = {}").format(Identifier(database), topology.stack))
 
 
-def _drop(topology: Topology) -> None:
-    """The test's database, and those of its database-tier tenants, which begin with its name."""
+def _drop(stack: Stack, topology: Topology) -> None:
+    """The test's database, and those of its database-tier tenants, which begin with its name.
+
+    As superuser: a superuser's session that is still closing could be ended by no one else.
+    """
     name = topology.control.primary.database
-    with as_installer(topology, "knowledge_os") as connection:
+    with as_superuser(stack, "knowledge_os") as connection:
         found = connection.execute("select datname from pg_database where starts_with(datname, %s)", (name,)).fetchall()
         for (database,) in found:
             connection.execute(SQL("drop database {} with (force)").format(Identifier(str(database))))
@@ -99,7 +102,7 @@ def database(template: Stack) -> Iterator[Topology]:
     """A topology of PostgreSQL alone, on a database of this test's own."""
     topology = _clone(template)
     yield topology
-    _drop(topology)
+    _drop(template, topology)
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +110,7 @@ def module_database(template: Stack) -> Iterator[Topology]:
     """A database that the tests of one module share, where making one for each would cost more than they do."""
     topology = _clone(template)
     yield topology
-    _drop(topology)
+    _drop(template, topology)
 
 
 @pytest.fixture
@@ -133,4 +136,4 @@ def full_store(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     topology = _clone(stack)
     with Store(topology) as store:
         yield store
-    _drop(topology)
+    _drop(stack, topology)
