@@ -134,7 +134,8 @@ def doctor(json: Json = False) -> None:
             [(item.name, item.subject, "yes" if item.allowed else "no", item.reason) for item in report.capabilities],
         )
 
-    emit(report, as_json=json, human=human)
+    value = {"healthy": report.healthy, "findings": report.findings, "capabilities": report.capabilities}
+    emit(value, as_json=json, human=human)
     if not report.healthy:
         raise typer.Exit(errors.REFUSED)
 

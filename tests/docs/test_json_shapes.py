@@ -1,0 +1,203 @@
+"""What docs/reference/cli.md shows as a command's JSON is what the command prints, by keys and types.
+
+The commands run on a real stack; those that read or change data, on tenants that are theirs.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kos import errors
+from kos.cli import commands, run
+from kos.tenancy import Store, create_tenant, find_tenant, list_tenants, remove_tenant
+from kos.topology.embedded import Stack
+from kos.tour import commands as tour
+
+# All of them work in the one database of the shared stack: one worker, one after the other.
+pytestmark = pytest.mark.xdist_group("the shared stack's own database")
+
+PAGE = (Path(__file__).parents[2] / "docs/reference/cli.md").read_text(encoding="utf-8")
+SECTIONS = {part.splitlines()[0]: part for part in re.split(r"^## ", PAGE, flags=re.MULTILINE)[1:]}
+MORE = "…"
+SAMPLE = ("sample", "load", "packages", "--tenant", "documented")
+
+
+def examples(section: str) -> list[Any]:
+    """The JSON of a section: what the command prints and, if that differs, what `--dry-run` prints."""
+    return [json.loads(text) for text in re.findall(r"^```json\n(.*?)^```", section, re.DOTALL | re.MULTILINE)]
+
+
+def differences(shown: Any, printed: Any, where: str = "") -> Iterator[str]:
+    """Where `printed` is not what the example `shown` promises."""
+    if shown is None:
+        return
+    if isinstance(shown, dict) and isinstance(printed, dict):
+        if MORE not in shown:
+            yield from (f"{where}.{key} is not printed" for key in shown.keys() - printed.keys())
+            yield from (f"{where}.{key} is not documented" for key in printed.keys() - shown.keys())
+        for key, value in printed.items():
+            yield from differences(shown.get(key, shown.get(MORE)), value, f"{where}.{key}")
+    elif isinstance(shown, list) and isinstance(printed, list):
+        for value in printed:
+            yield from differences(shown[0] if shown else None, value, f"{where}[]")
+    elif not same_type(shown, printed):
+        yield f"{where} is {printed!r}, not like {shown!r}"
+
+
+def same_type(shown: Any, printed: Any) -> bool:
+    numbers = (int, float)
+    if isinstance(shown, bool) or isinstance(printed, bool):
+        return isinstance(shown, bool) and isinstance(printed, bool)
+    if isinstance(shown, float):
+        return isinstance(printed, numbers)
+    return type(shown) is type(printed)
+
+
+class Cli:
+    """The command line in a folder with a stack."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self._capsys = capsys
+
+    def __call__(self, *arguments: str) -> Any:
+        self._capsys.readouterr()
+        code = run([*arguments, "--json"])
+        printed = self._capsys.readouterr()
+        assert code == errors.DONE, printed.err
+        assert len(printed.out.splitlines()) == 1, "one JSON value on one line"
+        return json.loads(printed.out)
+
+
+@pytest.fixture
+def cli(stack: Stack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
+    monkeypatch.chdir(stack.folder)
+    monkeypatch.delenv("KOS_CONFIG", raising=False)
+    return Cli(capsys)
+
+
+@pytest.fixture
+def documented(stack: Stack, cli: Cli) -> Iterator[Store]:
+    """The stack with the schema, and a tenant; whatever these tests make is removed."""
+    cli("up")
+    with Store(stack.topology()) as store:
+        before = {tenant.name for tenant in list_tenants(store)}
+        create_tenant(store, "documented")
+        yield store
+        for tenant in list_tenants(store):
+            if tenant.name not in before:
+                remove_tenant(store, tenant.name)
+
+
+def agrees(words: str, printed: Any, number: int = 0) -> None:
+    found = list(differences(examples(SECTIONS[f"kos {words}"])[number], printed))
+    assert found == []
+
+
+def test_every_command_shows_its_json() -> None:
+    assert [words for words in commands() if not examples(SECTIONS[f"kos {words}"])] == []
+
+
+def test_an_error(documented: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["tenant", "show", "nobody", "--json"]) == errors.WRONG_USE
+    assert json.loads(capsys.readouterr().err) == examples(SECTIONS["JSON"])[0]
+
+
+def test_up_status_doctor_upgrade(documented: Store, cli: Cli) -> None:
+    started = cli("up")
+    assert started["adopted"]
+    agrees("up", started)
+    agrees("up", cli("up", "--dry-run"), 1)
+    agrees("status", cli("status"))
+    report = cli("doctor")
+    assert report["findings"]
+    assert report["capabilities"]
+    agrees("doctor", report)
+    agrees("upgrade", cli("upgrade"))
+    agrees("upgrade", cli("upgrade", "--dry-run"))
+    agrees("down", cli("down", "--dry-run"), 1)
+
+
+def test_up_and_down_of_a_stack_that_starts_and_stops(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One server is enough to see what is said of each."""
+    monkeypatch.chdir(place)
+    started = Stack(place).up(stores=("postgres",))
+    assert list(differences(examples(SECTIONS["kos up"])[0]["started"], started.started)) == []
+    printed = Cli(capsys)("down")
+    assert [stopped["store"] for stopped in printed["stopped"]] == ["postgres"]
+    agrees("down", printed)
+
+
+def test_tenants(documented: Store, cli: Cli) -> None:
+    agrees("tenant create", cli("tenant", "create", "made-here", "--dry-run"), 1)
+    agrees("tenant create", cli("tenant", "create", "made-here", "--tier", "schema", "--service-plan", "free"))
+    agrees("tenant show", cli("tenant", "show", "made-here"))
+    listed = cli("tenant", "list")
+    assert {"documented", "made-here"} <= {tenant["name"] for tenant in listed}
+    agrees("tenant list", listed)
+
+
+def test_samples_exports_and_imports(documented: Store, cli: Cli, tmp_path: Path) -> None:
+    agrees("sample list", cli("sample", "list"))
+    agrees("sample load", cli(*SAMPLE, "--dry-run"), 1)
+    agrees("sample load", cli(*SAMPLE))
+    folder = str(tmp_path / "export")
+    agrees("tenant export", cli("tenant", "export", "documented", folder, "--dry-run"), 1)
+    agrees("tenant export", cli("tenant", "export", "documented", folder))
+    again = ("tenant", "import", folder, "--name", "again")
+    agrees("tenant import", cli(*again, "--dry-run"), 1)
+    agrees("tenant import", cli(*again))
+    assert find_tenant(documented, "again").state == "active"
+
+
+def test_objects(documented: Store, cli: Cli) -> None:
+    agrees("objects collect", cli("objects", "collect", "--dry-run"))
+    agrees("objects collect", cli("objects", "collect", "--tenant", "documented", "--yes"))
+    hold = ("objects", "hold", "--tenant", "documented", "--reason", "a test")
+    assert cli(*hold, "--dry-run")["id"] is None
+    made = cli(*hold, "--until", "2100-01-31")
+    agrees("objects hold", made)
+    holds = cli("objects", "holds")
+    assert made["id"] in {each["id"] for each in holds}
+    agrees("objects holds", holds)
+    planned = cli("objects", "release", made["id"], "--dry-run")
+    released = cli("objects", "release", made["id"])
+    assert (planned["released"], released["released"]) == (False, True)
+    agrees("objects release", released)
+
+
+def test_the_workload(documented: Store, cli: Cli, tmp_path: Path) -> None:
+    ledger = str(tmp_path / "run.ledger")
+    shape = ("--tenants", "1", "--clients", "2", "--seconds", "0.5")
+    agrees("workload run", cli("workload", "run", *shape, "--ledger", ledger))
+    agrees("workload verify", cli("workload", "verify", ledger))
+
+
+def test_the_tour(documented: Store, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its first step; `tests/stores/test_tour.py` takes the whole of it."""
+    monkeypatch.setattr(tour, "STEPS", tour.STEPS[:1])
+    agrees("tour", cli("tour"))
+
+
+@pytest.mark.parametrize(
+    ("shown", "printed"),
+    [
+        ({"a": 1}, {}),
+        ({"a": 1}, {"a": 1, "b": 2}),
+        ({"a": 1}, {"a": "1"}),
+        ({"a": True}, {"a": 1}),
+        ({"a": "x"}, {"a": None}),
+        ({"a": 1, "…": 0}, {"a": 1, "b": "x"}),
+        ([{"a": 1}], [{"a": 1}, {"a": "x"}]),
+        ({"a": 1}, [1]),
+    ],
+)
+def test_a_difference_is_seen(shown: Any, printed: Any) -> None:
+    assert list(differences(shown, printed))
