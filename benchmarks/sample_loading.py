@@ -43,9 +43,9 @@ def run(bench: Bench) -> Report:
     for arm, taken in times.items():
         report.figures.append((arm, f"{1 / sorted(taken)[len(taken) // 2]:,.0f} rows/s"))
     report.notes.append(
-        f"{content.rows:,} rows of {len(content.tables)} tables with all their indexes and foreign keys, made by the same generator in"
-        f" both arms. COPY is the superuser's, in one transaction, into tables without row security and guard; the"
-        f" control inserts {min(CONTROL_ROWS, content.tables[0].count):,} of them in one tenant session."
+        f"{content.rows:,} rows of {len(content.tables)} tables with all their indexes and foreign keys, made by the"
+        " same generator in both arms. COPY is the superuser's, in one transaction, into tables without row security"
+        f" and guard; the control inserts {min(CONTROL_ROWS, content.tables[0].count):,} rows in one tenant session."
     )
     return report
 
