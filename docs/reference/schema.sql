@@ -1869,15 +1869,18 @@ CREATE POLICY operator_access ON knowledge.sensitive_atoms TO kos_operator USING
 --
 
 CREATE POLICY persona_access ON knowledge.atoms TO kos_app USING (
-CASE COALESCE(( SELECT kos.current_persona() AS current_persona), 'domain_expert'::text)
-    WHEN 'domain_expert'::text THEN true
-    WHEN 'developer'::text THEN (EXISTS ( SELECT
-       FROM knowledge.implementations i
-      WHERE ((i.tenant_id = atoms.tenant_id) AND (i.atom_id = atoms.id))))
-    WHEN 'product_owner'::text THEN (EXISTS ( SELECT
-       FROM knowledge.capability_mappings m
-      WHERE ((m.tenant_id = atoms.tenant_id) AND (m.atom_id = atoms.id))))
-    ELSE false
+CASE
+    WHEN ( SELECT (COALESCE(kos.current_persona(), 'domain_expert'::text) = 'domain_expert'::text)) THEN true
+    ELSE
+    CASE ( SELECT kos.current_persona() AS current_persona)
+        WHEN 'developer'::text THEN (EXISTS ( SELECT
+           FROM knowledge.implementations i
+          WHERE ((i.tenant_id = atoms.tenant_id) AND (i.atom_id = atoms.id))))
+        WHEN 'product_owner'::text THEN (EXISTS ( SELECT
+           FROM knowledge.capability_mappings m
+          WHERE ((m.tenant_id = atoms.tenant_id) AND (m.atom_id = atoms.id))))
+        ELSE false
+    END
 END);
 
 

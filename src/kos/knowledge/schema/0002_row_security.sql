@@ -14,15 +14,17 @@ create policy auditor_access on knowledge_events as permissive for select to kos
 
 -- Personas narrow what the application may see within its tenant. Permissive policies, beside the restrictive one:
 -- they can never reach another tenant. No persona means the application itself.
--- One scalar subselect and a CASE: what a persona does not need is never evaluated.
+-- Scalar subselects and a CASE: what a persona does not need is never evaluated, and for the application all that is
+-- left for each row is a boolean that was computed once.
 create policy persona_access on atoms as permissive for all to kos_app using (
-  case coalesce((select kos.current_persona()), 'domain_expert')
-    when 'domain_expert' then true
-    when 'developer' then exists (
-      select from implementations i where i.tenant_id = atoms.tenant_id and i.atom_id = atoms.id)
-    when 'product_owner' then exists (
-      select from capability_mappings m where m.tenant_id = atoms.tenant_id and m.atom_id = atoms.id)
-    else false
+  case when (select coalesce(kos.current_persona(), 'domain_expert') = 'domain_expert') then true
+    else case (select kos.current_persona())
+      when 'developer' then exists (
+        select from implementations i where i.tenant_id = atoms.tenant_id and i.atom_id = atoms.id)
+      when 'product_owner' then exists (
+        select from capability_mappings m where m.tenant_id = atoms.tenant_id and m.atom_id = atoms.id)
+      else false
+    end
   end
 );
 
