@@ -55,11 +55,11 @@ class AsyncStore:
         Raises (when the block is entered):
             UnknownTenant, TenantUnfinished, StoreUnavailable, DatabaseNotInstalled, DatabaseBehind, LibraryTooOld
         """
-        return AsyncSession(self, name, Entry(**entry))
+        return AsyncSession(self, name, Entry.of(**entry))
 
     def session(self, tenant: Tenant, **entry: Any) -> AsyncSession:
         """A session in a tenant that was found already, finished or not."""
-        return AsyncSession(self, tenant.name, Entry(**entry), tenant)
+        return AsyncSession(self, tenant.name, Entry.of(**entry), tenant)
 
     async def find(self, name: str, *, again: bool = False) -> Tenant:
         """A tenant that can be entered, by name or id; from memory unless `again`."""

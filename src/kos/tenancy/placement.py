@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 from kos import errors
 from kos.tenancy.tenant import Tenant
@@ -15,8 +15,7 @@ POOL_SIZE = 10
 POOL_WAIT = 15.0  # seconds that a session waits for a connection
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(NamedTuple):
     """One database of one shard, as sessions and operations reach it."""
 
     shard: str

@@ -57,11 +57,11 @@ class Store:
         Raises (when the block is entered):
             UnknownTenant, TenantUnfinished, StoreUnavailable, DatabaseNotInstalled, DatabaseBehind, LibraryTooOld
         """
-        return Session(self, name, Entry(**entry))
+        return Session(self, name, Entry.of(**entry))
 
     def session(self, tenant: Tenant, **entry: Any) -> Session:
         """A session in a tenant that was found already, finished or not."""
-        return Session(self, tenant.name, Entry(**entry), tenant)
+        return Session(self, tenant.name, Entry.of(**entry), tenant)
 
     def find(self, name: str, *, again: bool = False) -> Tenant:
         """A tenant that can be entered, by name or id; from memory unless `again`."""

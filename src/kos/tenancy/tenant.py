@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Any, Literal
 from uuid import UUID
 
@@ -40,6 +41,11 @@ class Tenant:
     def from_row(cls, row: tuple[Any, ...]) -> Tenant:
         """From a row of `find_tenant` or `list_tenants`."""
         return cls(*row)
+
+    @cached_property
+    def key(self) -> tuple[str, str]:
+        """Id and epoch as `kos.enter` is given them."""
+        return str(self.id), str(self.epoch)
 
 
 def check_name(name: str) -> str:
