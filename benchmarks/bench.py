@@ -16,6 +16,7 @@ from uuid import UUID
 import psutil
 import psycopg
 
+from kos.knowledge import TENANT_TABLES
 from kos.tenancy import Store, create_tenant, install
 from kos.topology import postgres
 from kos.topology.embedded import Stack
@@ -125,7 +126,11 @@ def running(rounds: int, *, quick: bool) -> Iterator[Bench]:
 
 
 def fill_atoms(bench: Bench, rows: int) -> list[UUID]:
-    """Atoms for every tenant, half of them of the type 'Range'; the ids of some of the first tenant's."""
+    """So many atoms for every tenant, half of them of the type 'Range', and nothing else in the row tier.
+
+    Returns the ids of some of the first tenant's.
+    """
+    empty_tables(bench, "knowledge", TENANT_TABLES)
     with Store(bench.topology) as store:
         for name in (TENANT, *OTHERS):
             with store.tenant(name, timeout=600) as session:

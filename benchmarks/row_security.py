@@ -99,6 +99,7 @@ def _add(
 ) -> None:
     arms = {arm: _reader(connection, query, values) for arm, query in queries.items()}
     assert len({frozenset(arm(0)) for arm in arms.values()}) == 1, "the arms must read the same rows"
+    assert bar is not RANGE_BAR or arms[WRITTEN](0)[0][0] == RANGE_ROWS
     times = measure(arms, rounds=bench.rounds, calls=calls)
     server = _server_times(connection, queries, values, bench.rounds)
     for arm in (SHIPPED, ALONE):
