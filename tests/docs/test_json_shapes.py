@@ -5,6 +5,7 @@ The commands run on a real stack; those that read or change data, on tenants tha
 
 from __future__ import annotations
 
+import fcntl
 import json
 import re
 from collections.abc import Iterator
@@ -18,9 +19,6 @@ from kos.cli import commands, run
 from kos.tenancy import Store, create_tenant, find_tenant, list_tenants, remove_tenant
 from kos.topology.embedded import Stack
 from kos.tour import commands as tour
-
-# All of them work in the one database of the shared stack: one worker, one after the other.
-pytestmark = pytest.mark.xdist_group("the shared stack's own database")
 
 PAGE = (Path(__file__).parents[2] / "docs/reference/cli.md").read_text(encoding="utf-8")
 SECTIONS = {part.splitlines()[0]: part for part in re.split(r"^## ", PAGE, flags=re.MULTILINE)[1:]}
@@ -82,7 +80,15 @@ def cli(stack: Stack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
 
 
 @pytest.fixture
-def documented(stack: Stack, cli: Cli) -> Iterator[Store]:
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """These tests share the stack's own database: one at a time, whichever worker has it."""
+    with (tmp_path_factory.getbasetemp().parent / "own-database.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@pytest.fixture
+def documented(alone: None, stack: Stack, cli: Cli) -> Iterator[Store]:
     """The stack with the schema, and a tenant; whatever these tests make is removed."""
     cli("up")
     with Store(stack.topology()) as store:
