@@ -9,7 +9,15 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-pytest_plugins = ["fix_stack", "fix_database", "fix_own_postgres", "fix_tls", "fix_pgbouncer", "fix_samples"]
+pytest_plugins = [
+    "fix_stack",
+    "fix_database",
+    "fix_own_postgres",
+    "fix_tls",
+    "fix_pgbouncer",
+    "fix_samples",
+    "fix_exports",
+]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -9,7 +9,7 @@ import typer
 
 from kos import console
 from kos.console import DryRun, Json, emit, say, table
-from kos.knowledge.exchange import export_tenant, plan_export, plan_import, run_import
+from kos.knowledge.exchange import ExportPlan, export_tenant, plan_export, plan_import, run_import
 from kos.tenancy import open as open_store
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The export's folder.")]
@@ -23,30 +23,13 @@ def tenant_export(
 ) -> None:
     """Write a tenant's whole data to a new folder: a file of JSON lines per table, and its objects."""
     with open_store() as store, console.progress(quiet=json) as progress:
-        plan = plan_export(store, name, folder)
-        exported = None if dry_run else export_tenant(store, name, folder, progress)
-    if exported is None:
-        emit(
-            {
-                "tenant": plan.tenant,
-                "path": plan.path,
-                "rows": plan.rows,
-                "objects": plan.objects,
-                "bytes_of_objects": plan.bytes_of_objects,
-            },
-            as_json=json,
-            human=lambda: _show(plan.rows, f"would write {_amount(plan.rows, plan.objects)} to {plan.path}"),
-        )
-        return
-    emit(
-        exported,
-        as_json=json,
-        human=lambda: _show(
-            exported.rows,
-            f"{_amount(exported.rows, exported.objects)} of {exported.tenant} are in {exported.path} "
-            f"({exported.bytes:,} bytes, {exported.seconds:.1f} s)",
-        ),
-    )
+        done = plan_export(store, name, folder) if dry_run else export_tenant(store, name, folder, progress)
+    amount = f"{_amount(done.rows, done.objects)} of {done.tenant}"
+    if isinstance(done, ExportPlan):
+        summary = f"would write {amount} to {done.path}"
+    else:
+        summary = f"{amount} are in {done.path} ({done.bytes:,} bytes, {done.seconds:.1f} s)"
+    emit(done, as_json=json, human=lambda: _show(done.rows, summary))
 
 
 def tenant_import(
