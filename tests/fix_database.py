@@ -126,14 +126,29 @@ def tenant(store: Store) -> Tenant:
     return create_tenant(store, "acme")
 
 
-@pytest.fixture
-def full_store(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    """A store on the full shared stack (graph, cache and objects too), with a database of this test's own."""
+@pytest.fixture(scope="session")
+def full_template(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Stack:
+    """The full shared stack (graph, cache and objects too), with a template database."""
     shared = tmp_path_factory.getbasetemp().parent
     with (shared / "full-template.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         _make_template(stack)
-    topology = _clone(stack)
+    return stack
+
+
+@pytest.fixture
+def full_store(full_template: Stack) -> Iterator[Store]:
+    """A store on the full shared stack, with a database of this test's own."""
+    topology = _clone(full_template)
     with Store(topology) as store:
         yield store
-    _drop(stack, topology)
+    _drop(full_template, topology)
+
+
+@pytest.fixture(scope="module")
+def module_full_store(full_template: Stack) -> Iterator[Store]:
+    """A store on the full shared stack that the tests of one module share."""
+    topology = _clone(full_template)
+    with Store(topology) as store:
+        yield store
+    _drop(full_template, topology)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -29,6 +30,22 @@ def exported(full_store: Store, filled: Tenant, tmp_path: Path) -> Path:
     """The folder of an export of that tenant."""
     export_tenant(full_store, filled.name, tmp_path / "export")
     return tmp_path / "export"
+
+
+@pytest.fixture(scope="module")
+def module_export(module_full_store: Store, small_site: Site, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of an export that the tests of one module share; see `export_copy`."""
+    folder = tmp_path_factory.mktemp("export") / "export"
+    tenant = create_tenant(module_full_store, "origin", service_plan="enterprise")
+    fill(module_full_store, tenant, small_site)
+    export_tenant(module_full_store, "origin", folder)
+    return folder
+
+
+@pytest.fixture
+def export_copy(module_export: Path, tmp_path: Path) -> Path:
+    """A copy of an export, to damage."""
+    return Path(shutil.copytree(module_export, tmp_path / "export"))
 
 
 def fill(store: Store, tenant: Tenant, site: Site) -> None:

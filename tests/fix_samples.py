@@ -46,7 +46,8 @@ class Site:
 
 
 @pytest.fixture(scope="session")
-def _site(tmp_path_factory: pytest.TempPathFactory) -> Site:
+def small_site(tmp_path_factory: pytest.TempPathFactory) -> Site:
+    """The site that all tests share; see `site`."""
     site = Site(tmp_path_factory.mktemp("sample") / "site")
     _write_places(site)
     _write_packages(site.folder)
@@ -55,9 +56,9 @@ def _site(tmp_path_factory: pytest.TempPathFactory) -> Site:
 
 
 @pytest.fixture
-def site(tmp_path: Path, _site: Site) -> Site:
+def site(tmp_path: Path, small_site: Site) -> Site:
     """Some hundred rows of real places, and packages with documents that state facts."""
-    shutil.copytree(_site.folder, tmp_path / "site")
+    shutil.copytree(small_site.folder, tmp_path / "site")
     return Site(tmp_path / "site")
 
 
