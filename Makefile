@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help run stop test test-long lint lock clean
+.PHONY: help run stop test test-long lint bench lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -31,10 +31,13 @@ lint: $(READY) ## ruff, mypy and the import rules
 	$(BIN)/python tools/make_sync.py --check
 
 test: lint ## everything a laptop can, under ten minutes
-	$(BIN)/pytest -n 2 --dist loadgroup -m "not long"
+	$(BIN)/pytest -n 2 --dist loadfile -m "not long"
 
 test-long: $(READY) ## full sweeps, PostgreSQL 15, no superuser
 	$(BIN)/pytest -m long
+
+bench: $(READY) ## every speed claim beside its control; writes docs/benchmarks.md
+	$(BIN)/python benchmarks/run.py
 
 lock: $(READY) ## resolve the dependencies again
 	$(BIN)/pip install --quiet uv

@@ -12,9 +12,9 @@ from kos import console, errors, topology
 from kos.console import DryRun, Json, emit, say, table
 from kos.tenancy import install
 from kos.tenancy.checks import CHECKS, tenant_databases
+from kos.topology import config, health
 from kos.topology import doctor as examination
-from kos.topology import health
-from kos.topology.embedded import Stack
+from kos.topology.embedded import Stack, require_embedded
 
 
 def up(
@@ -24,6 +24,7 @@ def up(
     json: Json = False,
 ) -> None:
     """Start the embedded stack of this folder (`.kos/`), or find it running."""
+    _refuse_external("up")
     stack = _stack_here()
     if dry_run:
         running = sorted(stack.processes())
@@ -74,6 +75,7 @@ def down(
     json: Json = False,
 ) -> None:
     """Stop the embedded stack of this folder; no process is left."""
+    _refuse_external("down")
     stack = Stack.find(Path.cwd()) or _stack_here()
     if dry_run:
         running = sorted(stack.processes())
@@ -153,6 +155,13 @@ def upgrade(dry_run: DryRun = False, json: Json = False) -> None:
             say("everything is at this library's version")
 
     emit({"dry_run": dry_run, "changes": changes}, as_json=json, human=human)
+
+
+def _refuse_external(command: str) -> None:
+    """Do no harm: where a file names servers of somebody's own, this folder is not one to start or delete data in."""
+    named = config.configured()
+    if named is not None:
+        require_embedded(named, command)
 
 
 def _stack_here() -> Stack:

@@ -41,18 +41,30 @@ def find(start: Path | None = None) -> model.Topology:
         StackNotRunning: KOS_CONFIG says `embedded`, and no embedded stack runs.
     """
     start = (start or Path.cwd()).absolute()
+    if os.environ.get(VARIABLE) == EMBEDDED:
+        return find_embedded(start)
+    topology = configured(start) or _running_stack(start)
+    if topology is None:
+        raise NotConfigured(str(start))
+    return topology
+
+
+def configured(start: Path | None = None) -> model.Topology | None:
+    """The topology of the file in force, None where no file is: neither named by KOS_CONFIG nor found.
+
+    Raises:
+        ConfigInvalid: the file has mistakes.
+    """
+    start = (start or Path.cwd()).absolute()
     named = os.environ.get(VARIABLE)
     if named == EMBEDDED:
-        return find_embedded(start)
+        return None
     if named:
         return load(Path(named).expanduser().absolute())
     for folder in (start, *start.parents):
         if os.path.lexists(folder / FILE):
             return load(folder / FILE)
-    topology = _running_stack(start)
-    if topology is None:
-        raise NotConfigured(str(start))
-    return topology
+    return None
 
 
 def find_embedded(start: Path | None = None) -> model.Topology:

@@ -1,0 +1,44 @@
+"""`kos up` and `kos down` refuse where a file names servers of somebody's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fix_own_postgres import MakePostgres
+from kos import cli, errors
+
+
+@pytest.mark.parametrize("found", ["in the folder", "by KOS_CONFIG"])
+@pytest.mark.parametrize("command", [["up"], ["down"], ["down", "--purge", "--yes"], ["up", "--dry-run"]])
+def test_servers_of_ones_own_are_left_alone(
+    own_postgres: MakePostgres,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    command: list[str],
+    found: str,
+) -> None:
+    production = own_postgres("wheel")
+    production.start()
+    folder = tmp_path / "work"
+    folder.mkdir()
+    file = (folder if found == "in the folder" else tmp_path) / "kos.toml"
+    file.write_text(
+        f"""[shards.main]
+host = "127.0.0.1"
+port = {production.server.port}
+database = "postgres"
+app = {{ user = "web" }}
+operator = {{ user = "ops" }}
+"""
+    )
+    monkeypatch.chdir(folder)
+    monkeypatch.delenv("KOS_CONFIG", raising=False)
+    if found == "by KOS_CONFIG":
+        monkeypatch.setenv("KOS_CONFIG", str(file))
+    assert cli.run(command) == errors.REFUSED
+    assert "acts only on an embedded stack" in capfd.readouterr().err
+    assert not (folder / ".kos").exists()
+    production.connect().close()
