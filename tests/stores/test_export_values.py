@@ -165,16 +165,8 @@ def test_no_json_column_may_be_null(tenants: tuple[Store, Tenant, Tenant]) -> No
 
 
 def test_rows_are_ordered_by_bytes_whatever_the_collation(tenants: tuple[Store, Tenant, Tenant]) -> None:
+    """The embedded server has no collation but C, so what is asked is looked at rather than what comes."""
     store, source, _ = tenants
-    roles = ["b", "B", "a", "Ä", "ä", "_", "Z", "é"]
     with store.session(source) as session:
-        session.execute("delete from molecule_atoms")
-        [(molecule,)] = session.execute("insert into molecules (name) values ('m') returning id").fetchall()
-        [(atom,)] = session.execute("insert into atoms (atom_type, name) values ('T', 'x') returning id").fetchall()
-        for role in roles:
-            insert_role = "insert into molecule_atoms (molecule_id, atom_id, role) values (%s, %s, %s)"
-            session.execute(insert_role, (molecule, atom, role))
-    found = [json.loads(line)["role"] for line in lines_of(store, source, "molecule_atoms").splitlines()]
-    assert found == sorted(roles, key=str.encode)
-    with store.session(source) as session:
-        session.execute("delete from molecule_atoms")
+        query = describe(session, "molecule_atoms").query.as_string()
+    assert 'order by "molecule_id", "atom_id", "role" collate "C")' in query

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from psycopg import sql
-from psycopg.sql import SQL, Composable, Identifier
+from psycopg.sql import SQL, Composable, Composed, Identifier
 
 from kos.sql import load, statement
 from kos.tenancy import Session
@@ -27,14 +26,18 @@ class Table:
         """The same table with fewer columns, in that order."""
         return Table(self.name, tuple(columns), self.json_columns, self.key)
 
-    def read(self, session: Session) -> Iterator[bytes]:
-        """All rows of the entered tenant, in the order of their primary key: a line each, in pieces."""
+    @property
+    def query(self) -> Composed:
+        """What reads the rows."""
         # Text is ordered by bytes: collations differ between servers, and the files must not.
         key = [SQL('{} collate "C"' if text else "{}").format(Identifier(name)) for name, text in self.key]
-        query = QUERIES.copy_rows_out.format(
+        return QUERIES.copy_rows_out.format(
             table=Identifier(self.name), columns=_list(self.columns), key=SQL(", ").join(key)
         )
-        with session.connection.cursor().copy(query) as copy:
+
+    def read(self, session: Session) -> Iterator[bytes]:
+        """All rows of the entered tenant, in the order of their primary key: a line each, in pieces."""
+        with session.connection.cursor().copy(self.query) as copy:
             for piece in copy:
                 yield bytes(piece)
 
@@ -86,5 +89,5 @@ def pin(session: Session) -> None:
     session.execute(QUERIES.pin_settings)
 
 
-def _list(columns: Iterable[str]) -> sql.Composed:
+def _list(columns: Iterable[str]) -> Composed:
     return SQL(", ").join(map(Identifier, columns))
