@@ -199,8 +199,14 @@ def start(store: Store, tmp_path: Path) -> Iterator[Callable[..., subprocess.Pop
 Start = Callable[..., subprocess.Popen[bytes]]
 
 
-def kill(child: subprocess.Popen[bytes]) -> None:
-    assert child.poll() is None, child.communicate()
+def kill_once(stopped: Callable[[], bool], child: subprocess.Popen[bytes]) -> None:
+    """Kill the command where it was stopped."""
+
+    def there() -> bool:
+        assert child.poll() is None, child.communicate()
+        return stopped()
+
+    until(there)
     child.kill()
     assert child.wait() == -signal.SIGKILL
 
@@ -209,9 +215,8 @@ def test_an_export_that_was_killed_is_no_export(store: Store, filled: Tenant, tm
     target = tmp_path / "export"
     with blocked(store, filled, "sensitive_atoms", "access exclusive") as waits:
         child = start("tenant", "export", "acme", str(target))
-        until(waits)
+        kill_once(waits, child)
         (tmp_path / "export.partial" / "left.jsonl").touch()
-        kill(child)
     assert not target.exists()
     again = export_tenant(store, "acme", target)
     assert not (tmp_path / "export.partial").exists()
@@ -250,8 +255,7 @@ def test_an_import_that_was_killed_is_finished_by_the_same_command(
         insert = "insert into sensitive_atoms (id, encrypted_value, encryption_key_id) values (%s, '', '')"
         session.execute(insert, (last,))
         child = start(*words)
-        until(lambda: watcher.execute(WAITS_FOR_A_ROW).fetchone() is not None)
-        kill(child)
+        kill_once(lambda: watcher.execute(WAITS_FOR_A_ROW).fetchone() is not None, child)
         session.connection.rollback()
     assert find_tenant(store, "copy").state == "importing"
     with pytest.raises(TenantUnfinished):

@@ -31,9 +31,10 @@ class Table:
         """What reads the rows."""
         # Text is ordered by bytes: collations differ between servers, and the files must not.
         key = [SQL('{} collate "C"' if text else "{}").format(Identifier(name)) for name, text in self.key]
-        return QUERIES.copy_rows_out.format(
+        asked: Composed = QUERIES.copy_rows_out.format(
             table=Identifier(self.name), columns=_list(self.columns), key=SQL(", ").join(key)
         )
+        return asked
 
     def read(self, session: Session) -> Iterator[bytes]:
         """All rows of the entered tenant, in the order of their primary key: a line each, in pieces."""
