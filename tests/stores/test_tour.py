@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -174,11 +175,16 @@ def test_lost_writes_do_not_hold(store: Store, template: Stack, tmp_path: Path) 
     with Tour(template, _store=store) as under_way:
         load = under_way.enter(running(store, tmp_path / "run.ledger", Shape(clients=2)))
         under_way.load = load
-        load.go_on(0.5)
-        load.stop()
-        with store.operator() as operator, operator.transaction():
-            operator.execute("select set_config('search_path', kos.enter('workload-1'), true)")
-            operator.execute("delete from relations where id = (select id from relations limit 1)")
+        deadline = time.monotonic() + 60
+        with store.operator() as operator:
+            while operator.execute("select exists (select from knowledge.relations)").fetchone() != (True,):
+                assert time.monotonic() < deadline
+                load.go_on(0.2)
+            load.stop()
+            with operator.transaction():
+                operator.execute("select set_config('search_path', kos.enter('workload-1'), true)")
+                lost = operator.execute("delete from relations where id = (select id from relations limit 1)")
+        assert lost.rowcount == 1, "the fault is planted"
         fact = steps.settle_ledger(under_way)
     assert not fact.holds
     assert "lost 1" in fact.text
