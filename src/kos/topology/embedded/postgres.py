@@ -32,6 +32,9 @@ OPERATOR = "kos_operator"
 # would leave backends that go on writing for a while.
 LADDER: Ladder = ((signal.SIGINT, 30.0), (signal.SIGQUIT, 20.0))
 START_SECONDS = 60.0
+DETACH_SECONDS = 10.0
+POLL_SECONDS = 0.01
+SHARED_MEMORY = Path("/proc/sysvipc/shm")
 
 _SQL = load(__package__, "postgres.sql")
 
@@ -71,6 +74,7 @@ def prepare(site: Site) -> Launch:
         _make_cluster(site)
     site.write(site.data / "kos.conf", _SETTINGS.format(port=site.port))
     _forget_reused_pid(site)
+    await_detached(site.data)
     return Launch((str(site.programs.path), "-D", str(site.data)), {})
 
 
@@ -125,6 +129,25 @@ def _forget_reused_pid(site: Site) -> None:
         return
     if not is_server:
         path.unlink()
+
+
+def await_detached(data: Path, seconds: float = DETACH_SECONDS) -> None:
+    """Wait until no process of a server that crashed holds on to the cluster's shared memory.
+
+    PostgreSQL would refuse to start beside it. A process that is just ending has no program and no folder any
+    more, so the census can't see it, while it still lets go of its memory.
+    """
+    key = data.stat().st_ino & 0xFFFFFFFF  # as PostgreSQL chooses it
+    deadline = time.monotonic() + seconds
+    while _is_attached(key) and time.monotonic() < deadline:
+        time.sleep(POLL_SECONDS)
+
+
+def _is_attached(key: int) -> bool:
+    if not SHARED_MEMORY.exists():
+        return False
+    rows = (line.split() for line in SHARED_MEMORY.read_text(encoding="ascii").splitlines()[1:])
+    return any(int(row[0]) & 0xFFFFFFFF == key and int(row[6]) > 0 for row in rows)
 
 
 def check(site: Site) -> None:
