@@ -62,9 +62,13 @@ class Account:
         return bool(answer.returncode == 0)
 
 
-def owner_of(path: Path) -> Account:
-    """The account that owns `path`: servers go on running as the account that their data belong to."""
+def owner_of(path: Path) -> Account | None:
+    """The account that owns `path`, if it can run servers: they go on as the one that their data belong to."""
+    if not path.exists():
+        return None
     found = path.stat()
+    if found.st_uid == 0:  # made, and not given away yet: a first start was killed just then
+        return None
     return Account(name_of(found.st_uid), found.st_uid, found.st_gid, switched=found.st_uid != os.geteuid())
 
 

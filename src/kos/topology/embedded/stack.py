@@ -198,8 +198,7 @@ class Stack:
     # the parts of `up`
 
     def _account(self, marker: state.Marker | None) -> account.Account:
-        data = marker.home / "data" if marker else None
-        return account.owner_of(data) if data and data.exists() else account.choose()
+        return (account.owner_of(marker.home / "data") if marker else None) or account.choose()
 
     def _new_marker(self, as_whom: account.Account) -> state.Marker:
         marker = state.new_marker(self._kos)
