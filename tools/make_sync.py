@@ -17,7 +17,7 @@ TWINS = {"async_session.py": "session.py", "async_store.py": "store.py"}
 REPLACEMENTS = (
     (r"^( *)# sync: (.*)$", r"\1\2"),
     (r"from asyncio import Lock$", "from threading import Lock"),
-    (r"from asyncio import sleep$", "from time import sleep"),
+    (r"from asyncio import Lock, sleep$", "from threading import Lock\nfrom time import sleep"),
     (r"\basync (def|with|for)\b", r"\1"),
     (r"\bawait ", ""),
     (r"\basynccontextmanager\b", "contextmanager"),

@@ -295,7 +295,9 @@ declare
 begin
   foreach setting in array settings loop
     present := current_setting(setting)::interval;
-    if present = '0' or present > milliseconds * interval '1 ms' then
+    if milliseconds > 0 and (present = '0' or present > milliseconds * interval '1 ms') then
+      -- A timer that runs is not set anew by a shorter limit (tried on PostgreSQL 18): end it first.
+      noted := set_config(setting, '0', true);
       noted := set_config(setting, milliseconds::text, true);
     end if;
   end loop;
@@ -558,7 +560,7 @@ CREATE TABLE kos.tenants (
     state text DEFAULT 'creating'::text NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT tenants_name_check CHECK (((name ~ '^[a-z][a-z0-9]*(-[a-z0-9]+)*$'::text) AND (length(name) <= 40))),
-    CONSTRAINT tenants_state_check CHECK ((state = ANY (ARRAY['creating'::text, 'importing'::text, 'active'::text])))
+    CONSTRAINT tenants_state_check CHECK ((state = ANY (ARRAY['creating'::text, 'importing'::text, 'removing'::text, 'active'::text])))
 );
 
 

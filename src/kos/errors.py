@@ -12,7 +12,7 @@ Every error has named fields, a sentence that states the fact, and the command t
     ├── SchemaError            DatabaseNotInstalled, DatabaseBehind, LibraryTooOld, InstallRefused, LockNotGranted,
     │                          SchemaFileChanged
     ├── TenancyError           UnknownTenant, TenantExists, TenantUnfinished, InvalidTenantName, UnknownTier,
-    │                          TierNotAllowed, UnknownShard, NoTenantEntered, AnotherTenantEntered,
+    │                          TierNotAllowed, PlaceTaken, UnknownShard, NoTenantEntered, AnotherTenantEntered,
     │                          PlacementMoved (retryable), TenantBusy (retryable), SessionClosed,
     │                          TruncateRefused, TransactionFailed, OutcomeUnknown
     ├── DatasetError           UnknownDataset, DatasetMissing, DatasetDamaged, DatasetConflict
@@ -402,6 +402,16 @@ class TierNotAllowed(TenancyError):
     reason: str
     fact = "{database} can't hold tenants of the tier {tier}: {reason}"
     mend = "kos doctor"
+    exit_code = REFUSED
+
+
+@dataclass(eq=False)
+class PlaceTaken(TenancyError):
+    tenant: str
+    kind: str
+    name: str
+    fact = "the {kind} {name} exists already and is not one of the tenant {tenant!r}; nothing of it was touched"
+    mend = "rename or remove that {kind}, or: kos tenant create OTHER-NAME"
     exit_code = REFUSED
 
 

@@ -236,6 +236,31 @@ def test_the_guard_refuses_what_no_session_may_do(store: Store, tenant: Tenant) 
     assert caught.value.sqlstate == "KS005"
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "insert into knowledge.atoms (atom_type, name) values ('T', 'y')",
+        "update knowledge.atoms set name = 'y'",
+        "delete from knowledge.atoms",
+        "merge into knowledge.atoms a using (values ('x')) v (name) on a.name = v.name when matched then delete",
+        "with gone as (delete from knowledge.atoms returning 1) select count(*) from gone",
+    ],
+)
+def test_every_kind_of_write_passes_the_fence(store: Store, tenant: Tenant, statement: str) -> None:
+    """By settings made by hand, with an epoch that is over: the guard alone stands in the way."""
+    with store.tenant("acme") as session:
+        session.execute("insert into atoms (atom_type, name) values ('T', 'x')")
+    fence.raise_epoch(store, "acme")
+    with store.control() as connection, pytest.raises(psycopg.DatabaseError) as caught, connection.transaction():
+        connection.execute(
+            "select set_config('kos.tenant_id', %s, true), set_config('kos.epoch', '1', true)", (str(tenant.id),)
+        )
+        connection.execute(statement)
+    assert caught.value.sqlstate == "KS003"
+    with store.tenant("acme") as session:
+        assert session.execute("select name from atoms").fetchall() == [("x",)]
+
+
 def test_one_transaction_one_tenant(store: Store, tenant: Tenant) -> None:
     create_tenant(store, "other")
     with pytest.raises(errors.AnotherTenantEntered), store.tenant("acme") as session:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from asyncio import sleep
+from asyncio import Lock, sleep
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -38,6 +38,7 @@ class AsyncSession:
         self._tenant = tenant
         self._open = False
         self._connection: Connection | None = None
+        self._first = Lock()  # of several tasks that begin at once, one takes the connection
 
     @property
     def store(self) -> AsyncStore:
@@ -55,7 +56,9 @@ class AsyncSession:
     async def connection(self) -> Connection:
         """The connection, with the tenant entered: for cursors, COPY, pipelines and savepoints."""
         if self._connection is None:
-            await self._enter_with(QUERIES.nothing, None, {})
+            async with self._first:
+                if self._connection is None:
+                    await self._enter_with(QUERIES.nothing, None, {})
         assert self._connection is not None
         return self._connection
 
@@ -67,7 +70,9 @@ class AsyncSession:
             psycopg.Error: what the statement itself raised.
         """
         if self._connection is None:
-            return await self._enter_with(query, params, options)
+            async with self._first:
+                if self._connection is None:
+                    return await self._enter_with(query, params, options)
         try:
             return await self._connection.execute(query, params, **options)
         except psycopg.Error as error:
@@ -143,9 +148,7 @@ class AsyncSession:
             return await connection.execute(query, params, **options)
         cursor = connection.cursor(binary=options.pop("binary", False))
         async with connection.lock:
-            await connection.wait(
-                send_together(connection, cursor, self._entry, entering.tenant, query, params, options)
-            )
+            await connection.wait(send_together(connection, cursor, self._entry, entering, query, params, options))
         return cursor
 
     async def _abandon(self, tenant: Tenant, connection: Connection) -> None:

@@ -7,10 +7,12 @@ state becomes 'active' last: so a command that was killed is finished by running
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
 from uuid import UUID
 
 import psycopg
-from psycopg.sql import Identifier
+from psycopg.sql import SQL, Identifier, Literal
 
 from kos import errors
 from kos.tenancy import placement, schema_files
@@ -60,24 +62,30 @@ def create_tenant(
         TenantExists: an active tenant has the name.
         TierNotAllowed: the server does not let the operator make what the tier needs; the name is free again.
     """
-    plan = plan_tenant(store, name, tier, shard)
-    chosen = placement.shard_named(store.topology, plan.shard)
-    claim = {
-        **dataclasses.asdict(plan),
-        "service_plan": service_plan,
-        "state": "creating",
-        "shard_id": chosen.number,
-    }
-    tenant, claimed = _claim(store, claim, state)
-    try:
-        _build(store, tenant, chosen)
-    except psycopg.errors.InsufficientPrivilege as error:
-        if claimed:
-            remove_tenant(store, tenant.name)
-        reason = error.diag.message_primary or str(error)
-        raise errors.TierNotAllowed(tenant.tier, chosen.primary.address, reason) from error
-    with store.operator() as control:
-        control.execute(QUERIES.set_state, {"id": tenant.id, "state": state})
+    with _alone(store, name):
+        plan = plan_tenant(store, name, tier, shard)
+        claim = {
+            **dataclasses.asdict(plan),
+            "service_plan": service_plan,
+            "state": "creating",
+            "shard_id": placement.shard_named(store.topology, plan.shard).number,
+        }
+        tenant, claimed = _claim(store, claim, state)
+        # A claim that was taken over has its own shard, whatever this command says.
+        home = placement.shard_named(store.topology, tenant.shard)
+        try:
+            _build(store, tenant, home)
+        except psycopg.errors.InsufficientPrivilege as error:
+            if claimed:
+                _remove(store, tenant)
+            reason = error.diag.message_primary or str(error)
+            raise errors.TierNotAllowed(tenant.tier, home.primary.address, reason) from error
+        except errors.PlaceTaken:
+            if claimed:
+                _forget(store, tenant)
+            raise
+        with store.operator() as control:
+            control.execute(QUERIES.set_state, {"id": tenant.id, "state": state})
     return dataclasses.replace(tenant, state=state)
 
 
@@ -119,25 +127,48 @@ def remove_tenant(store: Store, name: str) -> None:
 
     Whoever is inside leaves first, and nobody enters any more.
     """
-    tenant = find_tenant(store, name)
+    with _alone(store, name):
+        _remove(store, find_tenant(store, name))
+
+
+@contextmanager
+def _alone(store: Store, name: str) -> Iterator[None]:
+    """No other command makes or removes a tenant of this name meanwhile. Not to be nested: each waits alone."""
+    with store.operator() as control, control.transaction():
+        control.execute(QUERIES.lock_name, {"name": name})
+        yield
+
+
+def _remove(store: Store, tenant: Tenant) -> None:
     with store.operator() as control:
-        control.execute(QUERIES.set_state, {"id": tenant.id, "state": "creating"})
-    shard = placement.shard_named(store.topology, tenant.shard)
-    home = Place(tenant.shard, shard.primary.database)
-    if tenant.tier == "database":
-        store.forget(placement.place_of(tenant))
-        with store.operator(home) as operator:
-            operator.execute(QUERIES.drop_database.format(database=Identifier(tenant.database)))
-    else:
-        with store.operator(home) as operator:
-            _empty(operator, tenant)
+        control.execute(QUERIES.set_state, {"id": tenant.id, "state": "removing"})
+    _take_down(store, tenant)
+    _forget(store, tenant)
+
+
+def _forget(store: Store, tenant: Tenant) -> None:
     with store.operator() as control:
         control.execute(QUERIES.forget_tenant, {"id": tenant.id})
 
 
+def _take_down(store: Store, tenant: Tenant) -> None:
+    """What the tenant has in its shard, and nothing that does not carry its mark."""
+    shard = placement.shard_named(store.topology, tenant.shard)
+    with store.operator(Place(tenant.shard, shard.primary.database)) as operator:
+        if tenant.tier != "database":
+            _empty(operator, tenant)
+        elif _mark(operator, QUERIES.mark_of_database, tenant.database) == (_mark_of(tenant),):
+            store.forget(placement.place_of(tenant))
+            operator.execute(QUERIES.drop_database.format(database=Identifier(tenant.database)))
+
+
 def _claim(store: Store, claim: dict[str, object], state: str) -> tuple[Tenant, bool]:
-    """The tenant's row, and whether it is new. A row that a killed command of the same kind left is taken over."""
+    """The tenant's row, and whether it is new. A row that a killed creation left is taken over; what a killed removal
+    left is removed first."""
     with store.operator() as control:
+        row = control.execute(QUERIES.find_tenant, {"tenant": claim["name"]}).fetchone()
+        if row is not None and Tenant.from_row(row).state == "removing":
+            _remove(store, Tenant.from_row(row))
         new = control.execute(QUERIES.claim_tenant, claim).fetchone()
         row = control.execute(QUERIES.find_tenant, {"tenant": claim["name"]}).fetchone()
     assert row is not None
@@ -150,17 +181,15 @@ def _claim(store: Store, claim: dict[str, object], state: str) -> tuple[Tenant, 
 
 
 def _build(store: Store, tenant: Tenant, shard: Shard) -> None:
-    home = Place(shard.name, shard.primary.database)
     if tenant.tier == "database":
-        with store.operator(home) as operator:
-            if operator.execute(QUERIES.database_exists, {"database": tenant.database}).fetchone() != (True,):
-                operator.execute(QUERIES.create_database.format(database=Identifier(tenant.database)))
+        _make_database(store, tenant, shard)
     with store.operator(placement.place_of(tenant)) as operator:
         if tenant.tier == "database":
             operator.execute(QUERIES.close_database.format(database=Identifier(tenant.database)))
             operator.execute(schema_files.QUERIES.grant_connect.format(database=Identifier(tenant.database)))
             install_database(operator)
         elif tenant.tier == "schema":
+            _make_schema(operator, tenant)
             for step in list(schema_files.pending(operator, tenant.schema)):
                 schema_files.apply(operator, step)
         facts = {
@@ -173,14 +202,57 @@ def _build(store: Store, tenant: Tenant, shard: Shard) -> None:
         operator.execute(QUERIES.open_fence, facts)
 
 
+def _mark_of(tenant: Tenant) -> str:
+    """What the comment on a tenant's own schema or database says."""
+    return f"kos tenant {tenant.id}"
+
+
+def _mark(operator: Connection, query: SQL, name: str) -> tuple[str | None] | None:
+    return operator.execute(query, {"name": name}).fetchone()
+
+
+def _make_database(store: Store, tenant: Tenant, shard: Shard) -> None:
+    """The tenant's database with its mark. Refuses one that exists, unless it is the tenant's or nobody's: empty."""
+    name = Identifier(tenant.database)
+    with store.operator(Place(shard.name, shard.primary.database)) as operator:
+        found = _mark(operator, QUERIES.mark_of_database, tenant.database)
+        if found == (_mark_of(tenant),):
+            return
+        if found is None:
+            operator.execute(QUERIES.create_database.format(database=name))
+        elif found != (None,) or not _is_empty(store, tenant):
+            raise errors.PlaceTaken(tenant.name, "database", tenant.database)
+        operator.execute(QUERIES.mark_database.format(name=name, mark=Literal(_mark_of(tenant))))
+
+
+def _is_empty(store: Store, tenant: Tenant) -> bool:
+    try:
+        with store.operator(placement.place_of(tenant)) as inside:
+            return inside.execute(QUERIES.is_empty_database).fetchone() == (True,)
+    except errors.StoreUnavailable:
+        return False  # not even ours to look into
+
+
+def _make_schema(operator: Connection, tenant: Tenant) -> None:
+    """The tenant's schema with its mark, in one transaction. Refuses one that exists and is not the tenant's."""
+    name = Identifier(tenant.schema)
+    with operator.transaction():
+        found = _mark(operator, QUERIES.mark_of_schema, tenant.schema)
+        if found is None:
+            operator.execute(QUERIES.create_marked_schema.format(name=name))
+            operator.execute(QUERIES.mark_schema.format(name=name, mark=Literal(_mark_of(tenant))))
+        elif found != (_mark_of(tenant),):
+            raise errors.PlaceTaken(tenant.name, "schema", tenant.schema)
+
+
 def _empty(operator: Connection, tenant: Tenant) -> None:
     with operator.transaction():
         operator.execute(QUERIES.lock_fence, {"id": tenant.id})
-        if tenant.tier == "schema":
+        if tenant.tier != "schema":
+            _delete_rows(operator, tenant.id, tenant.schema)
+        elif _mark(operator, QUERIES.mark_of_schema, tenant.schema) == (_mark_of(tenant),):
             operator.execute(QUERIES.drop_schema.format(schema=Identifier(tenant.schema)))
             operator.execute(QUERIES.forget_schema, {"schema": tenant.schema})
-        else:
-            _delete_rows(operator, tenant.id, tenant.schema)
         operator.execute(QUERIES.forget_fence, {"id": tenant.id})
 
 

@@ -19,6 +19,7 @@ Isolation = Literal["read committed", "repeatable read", "serializable"]
 _ISOLATION = ("read committed", "repeatable read", "serializable")
 
 ATTEMPTS = 4
+_LONGEST = 2_147_483  # what PostgreSQL takes, which counts milliseconds in 32 bits
 
 # Several commands in one string are a syntax error of the extended protocol; a prepared entry is lost by DISCARD ALL;
 # a statement prepared in one tenant's schema can't run in another that an upgrade has already given other columns
@@ -52,8 +53,11 @@ class Entry:
             ipaddress.ip_address(self.address)
         if self.isolation not in _ISOLATION:
             raise ValueError(f"isolation is one of {', '.join(_ISOLATION)}, not {self.isolation!r}")
-        if self.timeout <= 0:
-            raise ValueError(f"timeout is in seconds, and more than 0, not {self.timeout!r}")
+        if not 0 < self.timeout <= _LONGEST:
+            raise ValueError(f"timeout is in seconds, more than 0 and at most {_LONGEST:,}, not {self.timeout!r}")
+        for said in (self.persona, self.user, self.request, self.agent):
+            if said is not None and "\0" in str(said):  # the protocol would cut it there: another identity
+                raise ValueError("an identity can't have a NUL character")
 
     @property
     def begin(self) -> LiteralString:
@@ -102,6 +106,8 @@ class Entering:
     def __init__(self, tenant: Tenant, *, jitter: Callable[[], float] = random.random) -> None:
         self.tenant = tenant
         self.pipelined = True
+        self.answered = False  # whether the server has begun to answer: then the connection was alive
+        self._reconnected = False
         self._attempt = 0
         self._jitter = jitter
 
@@ -112,7 +118,10 @@ class Entering:
             if error.sqlstate in {"KS002", "KS003"}:
                 # The directory follows the fence within moments of a cutover; the first look needs no wait.
                 return After.LOOK_UP_AGAIN, (self._attempt - 1) * (0.05 + 0.05 * self._jitter())
-            if broken:
+            # Once, and only what went with its own BEGIN to a connection that never answered. Anything else may have
+            # ended the connection itself, or have committed: it is not run again.
+            if broken and self.pipelined and not self.answered and not self._reconnected:
+                self._reconnected = True
                 return After.RECONNECT, 0.0
             if self.pipelined and isinstance(error, _APART):
                 self.pipelined = False

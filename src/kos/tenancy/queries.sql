@@ -57,6 +57,41 @@ insert into kos.fence (tenant_id, name, tier, schema_name, epoch)
 values (%(id)s, %(name)s, %(tier)s, %(schema)s, %(epoch)s)
 on conflict (tenant_id) do nothing;
 
+-- name: lock_name
+-- One command at a time makes or removes the tenant of a name; for this transaction, so that any pooler will do.
+select pg_advisory_xact_lock(hashtextextended('kos tenant ' || %(name)s, 1263489026));
+
+-- name: mark_database
+-- Whose it is. Only what carries a tenant's mark is ever dropped with the tenant.
+comment on database {name} is {mark};
+
+-- name: mark_schema
+-- Whose it is, as above.
+comment on schema {name} is {mark};
+
+-- name: create_marked_schema
+-- In one transaction with its mark.
+create schema {name} authorization kos_owner;
+
+-- name: mark_of_database
+-- No row where there is no such database; null where it has no mark.
+select shobj_description(oid, 'pg_database') from pg_database where datname = %(name)s;
+
+-- name: mark_of_schema
+-- No row where there is no such schema; null where it has no mark.
+select obj_description(oid, 'pg_namespace') from pg_namespace where nspname = %(name)s;
+
+-- name: is_empty_database
+-- Nothing but what every database has: a creation that was killed before it could mark its database leaves that.
+select not exists (
+  select from pg_namespace
+   where nspname !~ '^pg_' and nspname not in ('information_schema', 'public')
+) and not exists (
+  select from pg_class c
+   where c.relnamespace = 'public'::regnamespace
+     and not exists (select from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'e')
+);
+
 -- name: set_state
 -- 'creating' and 'importing' are left by commands that were killed; 'active' is whole.
 update kos.tenants set state = %(state)s where tenant_id = %(id)s;
@@ -122,10 +157,6 @@ create database {database} owner kos_owner;
 -- name: drop_database
 -- All of a database-tier tenant; sessions in it are ended.
 drop database if exists {database} with (force);
-
--- name: database_exists
--- Was the database made already?
-select exists (select from pg_database where datname = %(database)s);
 
 -- name: tables_of_schema
 -- The tenants' tables of a schema, partitions not counted apart.

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from threading import Lock
 from time import sleep
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -40,6 +41,7 @@ class Session:
         self._tenant = tenant
         self._open = False
         self._connection: Connection | None = None
+        self._first = Lock()  # of several tasks that begin at once, one takes the connection
 
     @property
     def store(self) -> Store:
@@ -57,7 +59,9 @@ class Session:
     def connection(self) -> Connection:
         """The connection, with the tenant entered: for cursors, COPY, pipelines and savepoints."""
         if self._connection is None:
-            self._enter_with(QUERIES.nothing, None, {})
+            with self._first:
+                if self._connection is None:
+                    self._enter_with(QUERIES.nothing, None, {})
         assert self._connection is not None
         return self._connection
 
@@ -69,7 +73,9 @@ class Session:
             psycopg.Error: what the statement itself raised.
         """
         if self._connection is None:
-            return self._enter_with(query, params, options)
+            with self._first:
+                if self._connection is None:
+                    return self._enter_with(query, params, options)
         try:
             return self._connection.execute(query, params, **options)
         except psycopg.Error as error:
@@ -143,7 +149,7 @@ class Session:
             return connection.execute(query, params, **options)
         cursor = connection.cursor(binary=options.pop("binary", False))
         with connection.lock:
-            connection.wait(send_together(connection, cursor, self._entry, entering.tenant, query, params, options))
+            connection.wait(send_together(connection, cursor, self._entry, entering, query, params, options))
         return cursor
 
     def _abandon(self, tenant: Tenant, connection: Connection) -> None:

@@ -15,8 +15,8 @@ import psycopg
 from psycopg.abc import Params, PQGen
 from psycopg.abc import QueryNoTemplate as Query
 
-from kos.tenancy.entry import Entry
-from kos.tenancy.tenant import QUERIES, Tenant
+from kos.tenancy.entry import Entering, Entry
+from kos.tenancy.tenant import QUERIES
 
 PREPARED = b"kos_enter"
 _TEXT = QUERIES.enter_positional.as_bytes()
@@ -32,12 +32,19 @@ class _Together(psycopg.Pipeline):
         return
         yield  # makes this a generator, as psycopg expects
 
+    answered = False
+
+    def _process_results(self, queued: Any, results: list[Any]) -> None:
+        # A connection that died in the pool has its server's farewell waiting: an answer is one without an error.
+        super()._process_results(queued, results)
+        self.answered = True
+
 
 def send_together(
     connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any],
     cursor: psycopg.Cursor[Any] | psycopg.AsyncCursor[Any],
     entry: Entry,
-    tenant: Tenant,
+    entering: Entering,
     query: Query,
     params: Params | None,
     options: dict[str, Any],
@@ -50,7 +57,7 @@ def send_together(
     """
     pgconn = connection.pgconn
     encoding = connection.info.encoding
-    values = [None if value is None else value.encode(encoding) for value in entry.values(tenant)]
+    values = [None if value is None else value.encode(encoding) for value in entry.values(entering.tenant)]
     pipeline = _Together(connection)  # type: ignore[arg-type]
     pgconn.enter_pipeline_mode()
     connection._pipeline = pipeline
@@ -67,6 +74,7 @@ def send_together(
         pipeline.result_queue.append(None)
         yield from pipeline._fetch_gen(flush=False)
     finally:
+        entering.answered = pipeline.answered
         connection._pipeline = None
         if pgconn.status != psycopg.pq.ConnStatus.BAD:
             pgconn.exit_pipeline_mode()

@@ -16,8 +16,9 @@ create table kos.tenants (
   name         text not null unique
                check (name ~ '^[a-z][a-z0-9]*(-[a-z0-9]+)*$' and length(name) <= 40),
   service_plan text not null default 'standard',
-  -- A command that was killed leaves its tenant in 'creating' or 'importing'; the same command finishes it.
-  state        text not null default 'creating' check (state in ('creating', 'importing', 'active')),
+  -- A command that was killed leaves its tenant in one of the others; the same command finishes it. What is being
+  -- removed is never taken over: its rows are somebody's who has left.
+  state        text not null default 'creating' check (state in ('creating', 'importing', 'removing', 'active')),
   created_at   timestamptz not null default now()
 );
 

@@ -66,7 +66,9 @@ declare
 begin
   foreach setting in array settings loop
     present := current_setting(setting)::interval;
-    if present = '0' or present > milliseconds * interval '1 ms' then
+    if milliseconds > 0 and (present = '0' or present > milliseconds * interval '1 ms') then
+      -- A timer that runs is not set anew by a shorter limit (tried on PostgreSQL 18): end it first.
+      noted := set_config(setting, '0', true);
       noted := set_config(setting, milliseconds::text, true);
     end if;
   end loop;
