@@ -15,7 +15,7 @@ update knowledge.atoms set value = 'mine' where tenant_id = {owner};
 
 -- name: plant_row
 -- A row in the owner's name.
-insert into atoms (tenant_id, name) values ({owner}, '');
+insert into atoms (tenant_id, atom_type, name) select {owner}, '', '';
 
 -- name: enter_too
 -- A second tenant in one transaction.
