@@ -527,12 +527,25 @@ CREATE TABLE kos.shards (
     database_host text NOT NULL,
     database_port integer NOT NULL,
     database_name text NOT NULL,
-    CONSTRAINT shards_database_port_check CHECK (((database_port >= 1) AND (database_port <= 65535))),
-    CONSTRAINT shards_shard_id_check CHECK ((shard_id > 0))
+    CONSTRAINT shards_database_port_check CHECK (((database_port >= 1) AND (database_port <= 65535)))
 );
 
 
 ALTER TABLE kos.shards OWNER TO kos_owner;
+
+--
+-- Name: shards_shard_id_seq; Type: SEQUENCE; Schema: kos; Owner: kos_owner
+--
+
+ALTER TABLE kos.shards ALTER COLUMN shard_id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME kos.shards_shard_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
 
 --
 -- Name: tenant_shards; Type: VIEW; Schema: kos; Owner: kos_owner

@@ -10,11 +10,11 @@ Every error has named fields, a sentence that states the fact, and the command t
     │                          FolderRefused, StackOfAnother, UnknownStore
     ├── StoreError             StoreUnavailable, StoreNotConfigured, ObjectMissing, ObjectDamaged, UnknownHold
     ├── SchemaError            DatabaseNotInstalled, DatabaseBehind, LibraryTooOld, InstallRefused, LockNotGranted,
-    │                          SchemaFileChanged
+    │                          SchemaFileChanged, DirectoryElsewhere
     ├── TenancyError           UnknownTenant, TenantExists, TenantUnfinished, InvalidTenantName, UnknownTier,
-    │                          TierNotAllowed, PlaceTaken, UnknownShard, NoTenantEntered, AnotherTenantEntered,
-    │                          PlacementMoved (retryable), TenantBusy (retryable), SessionClosed,
-    │                          TruncateRefused, TransactionFailed, OutcomeUnknown
+    │                          TierNotAllowed, PlaceTaken, UnknownShard, UnregisteredShard, NoTenantEntered,
+    │                          AnotherTenantEntered, PlacementMoved (retryable), TenantBusy (retryable),
+    │                          SessionClosed, TruncateRefused, TransactionFailed, OutcomeUnknown
     ├── DatasetError           UnknownDataset, DatasetMissing, DatasetDamaged, DatasetConflict
     ├── ExportError            ExportTargetExists, ExportTargetRefused, ExportRunning, ExportMissing, ExportDamaged,
     │                          ExportUnsupported, ImportRunning
@@ -297,6 +297,13 @@ class DatabaseNotInstalled(SchemaError):
 
 
 @dataclass(eq=False)
+class DirectoryElsewhere(SchemaError):
+    database: str
+    fact = "{database} serves tenants, but has no directory: it is not the first shard of this installation"
+    mend = "put the shard that has the directory first in kos.toml"
+
+
+@dataclass(eq=False)
 class DatabaseBehind(SchemaError):
     database: str
     found: int
@@ -422,6 +429,13 @@ class UnknownShard(TenancyError):
     fact = "there is no shard {shard!r} (there are: {known})"
     mend = "kos status"
     exit_code = WRONG_USE
+
+
+@dataclass(eq=False)
+class UnregisteredShard(TenancyError):
+    shard: str
+    fact = "the directory does not know the shard {shard!r} yet"
+    mend = "kos upgrade"
 
 
 @dataclass(eq=False)

@@ -58,18 +58,13 @@ def create_tenant(
     """A new tenant, ready to be entered. `state` is what it is left in ('importing' while an import fills it).
 
     Raises:
-        InvalidTenantName, UnknownTier, UnknownShard: nothing was made.
+        InvalidTenantName, UnknownTier, UnknownShard, UnregisteredShard: nothing was made.
         TenantExists: an active tenant has the name.
         TierNotAllowed: the server does not let the operator make what the tier needs; the name is free again.
     """
     with _alone(store, name):
         plan = plan_tenant(store, name, tier, shard)
-        claim = {
-            **dataclasses.asdict(plan),
-            "service_plan": service_plan,
-            "state": "creating",
-            "shard_id": placement.shard_named(store.topology, plan.shard).number,
-        }
+        claim = {**dataclasses.asdict(plan), "service_plan": service_plan, "state": "creating"}
         tenant, claimed = _claim(store, claim, state)
         # A claim that was taken over has its own shard, whatever this command says.
         home = placement.shard_named(store.topology, tenant.shard)
@@ -171,7 +166,8 @@ def _claim(store: Store, claim: dict[str, object], state: str) -> tuple[Tenant, 
             _remove(store, Tenant.from_row(row))
         new = control.execute(QUERIES.claim_tenant, claim).fetchone()
         row = control.execute(QUERIES.find_tenant, {"tenant": claim["name"]}).fetchone()
-    assert row is not None
+    if row is None:
+        raise errors.UnregisteredShard(str(claim["shard"]))
     tenant = Tenant.from_row(row)
     if new is None and (tenant.state == "active" or tenant.tier != claim["tier"]):
         raise errors.TenantExists(tenant.name, tenant.tier)

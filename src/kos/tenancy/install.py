@@ -37,6 +37,7 @@ def install(topology: Topology, *, dry_run: bool = False, progress: Advance = si
 
     Raises:
         InstallRefused: the role may not do what is needed.
+        DirectoryElsewhere: the first shard of the configuration is not the one that has the directory.
         LockNotGranted, SchemaFileChanged, StoreUnavailable
     """
     changes: list[Change] = []
@@ -119,7 +120,7 @@ def places_of(topology: Topology, shard: Shard) -> list[Place]:
     with _explained(control.primary, login), postgres.connect(control.primary, login) as connection:
         if connection.execute(QUERIES.is_installed).fetchone() != (True,):
             return [Place(shard.name, shard.primary.database)]
-        found = connection.execute(TENANT_QUERIES.databases_of_shard, {"shard_id": shard.number}).fetchall()
+        found = connection.execute(TENANT_QUERIES.databases_of_shard, {"shard": shard.name}).fetchall()
     others = [name for (name,) in found if name != shard.primary.database]
     return [Place(shard.name, name) for name in (shard.primary.database, *others)]
 
@@ -128,10 +129,12 @@ def _register(topology: Topology) -> None:
     control = topology.control
     login = control.installer or control.operator
     with postgres.connect(control.primary, login) as connection, connection.transaction():
+        connection.execute(QUERIES.lock_upgrade)
         connection.execute(QUERIES.become_owner)
+        if connection.execute(TENANT_QUERIES.has_directory_elsewhere).fetchone() == (True,):
+            raise errors.DirectoryElsewhere(control.primary.address)
         for shard in topology.shards:
             facts = {
-                "shard_id": shard.number,
                 "name": shard.name,
                 "region": shard.primary.region,
                 "host": shard.primary.host,

@@ -43,12 +43,14 @@ select t.tenant_id, t.name, p.tier, t.service_plan, t.state, s.name, s.region, p
 -- Take the name, with its placement decided, before anything is made: a killed command finds its plan again.
 with tenant as (
   insert into kos.tenants (name, service_plan, state)
-  values (%(name)s, %(service_plan)s, %(state)s)
+  select %(name)s, %(service_plan)s, %(state)s from kos.shards where name = %(shard)s
   on conflict (name) do nothing
   returning tenant_id
 )
 insert into kos.placements (tenant_id, tier, shard_id, database_name, schema_name, epoch)
-select tenant_id, %(tier)s, %(shard_id)s, %(database)s, %(schema)s, 1 from tenant
+select tenant_id, %(tier)s, shard_id, %(database)s, %(schema)s, 1
+  from tenant, kos.shards
+ where kos.shards.name = %(shard)s
 returning tenant_id;
 
 -- name: open_fence
@@ -188,16 +190,28 @@ select pg_terminate_backend(%(pid)s);
 select set_config('lock_timeout', %(timeout)s, true);
 
 -- name: register_shard
--- The directory's knowledge of a shard follows the configuration.
-insert into kos.shards (shard_id, name, region, database_host, database_port, database_name)
-values (%(shard_id)s, %(name)s, %(region)s, %(host)s, %(port)s, %(database)s)
-on conflict (shard_id) do update
-  set name = excluded.name, region = excluded.region, database_host = excluded.database_host,
-      database_port = excluded.database_port, database_name = excluded.database_name;
+-- The directory's knowledge of a shard follows the configuration, by name: the order there may change.
+merge into kos.shards s
+using (select %(name)s::text as name, %(region)s::text as region, %(host)s::text as host, %(port)s::integer as port,
+              %(database)s::text as database) as told
+   on s.name = told.name
+ when matched then
+  update set region = told.region, database_host = told.host, database_port = told.port, database_name = told.database
+ when not matched then
+  insert (name, region, database_host, database_port, database_name)
+  values (told.name, told.region, told.host, told.port, told.database);
+
+-- name: has_directory_elsewhere
+-- Tenants are served here, and no shard is registered: another database has the directory.
+select exists (select from kos.fence) and not exists (select from kos.shards);
 
 -- name: databases_of_shard
 -- Where tenants of a shard live.
-select distinct database_name from kos.placements where shard_id = %(shard_id)s order by 1;
+select distinct p.database_name
+  from kos.placements p
+  join kos.shards s using (shard_id)
+ where s.name = %(shard)s
+ order by 1;
 
 -- name: placement_epoch
 -- The directory follows the fence, where they are in different databases.

@@ -84,7 +84,7 @@ class PostgresServer:
 class Shard:
     """A PostgreSQL primary with its replicas, and the roles to use there."""
 
-    number: int
+    number: int  # its place in the configuration; it says how the store is called, and nothing else
     name: str
     primary: PostgresServer
     replicas: tuple[PostgresServer, ...]

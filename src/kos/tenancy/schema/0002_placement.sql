@@ -3,8 +3,8 @@
 -- oldest library: 1
 
 create table kos.shards (
-  shard_id      integer primary key check (shard_id > 0),
-  name          text not null unique,
+  shard_id      integer generated always as identity primary key,
+  name          text not null unique,  -- as in kos.toml, where the order may change
   region        text,
   database_host text not null,
   database_port integer not null check (database_port between 1 and 65535),
