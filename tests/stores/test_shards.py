@@ -26,7 +26,7 @@ def three(database: Topology) -> Iterator[Topology]:
         with as_installer(database, "knowledge_os") as connection:
             connection.execute(SQL("create database {}").format(Identifier(primary.database)))
         shards.append(replace(first, number=number, name=name, primary=primary))
-    yield replace(database, shards=tuple(shards))
+    return replace(database, shards=tuple(shards))
 
 
 @pytest.fixture
