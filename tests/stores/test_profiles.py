@@ -1,4 +1,4 @@
-"""The oldest server that is supported, and the least that an administrator may be: CREATEROLE, and the owner.
+"""Every version that is supported, and the least that an administrator may be: CREATEROLE, and the owner.
 
 As on a managed service: no superuser takes part after the database was made.
 """
@@ -24,7 +24,7 @@ PASSWORD = "only for this test"
 ATOM = "insert into atoms (atom_type, name) values ('T', %s)"
 
 
-@pytest.fixture(scope="module", params=["debian", "wheel"])
+@pytest.fixture(scope="module", params=["debian", "16", "17", "wheel"])
 def managed(request: pytest.FixtureRequest, own_postgres: MakePostgres) -> Topology:
     """A server whose administrator has CREATEROLE and owns the database `product`, installed by that administrator."""
     server = own_postgres(request.param)
