@@ -6,17 +6,18 @@ policy is a function that is evaluated for every row.
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
-import psycopg
 from psycopg import sql
 
 from arms import Bar, Finding, Report, Times, cost, measure, median_of, microseconds
 from bench import COLUMNS, TENANT, Bench, fill_atoms
-from kos.tenancy import Store
+from kos.tenancy import Session, Store
 
 CLAIM = "row security"
 CONTROL = "policy with a function for every row"
@@ -60,18 +61,37 @@ def run(bench: Bench) -> Report:
         for table in TABLES.values():
             connection.execute(f"vacuum (analyze) {table}")
     report = Report(CLAIM)
-    with bench.placed(bench.placings[0]), Store(bench.topology) as store:
-        for what, bar, statement, calls in (
-            ("point read", POINT_BAR, (COLUMNS, "id = %s"), 100 if bench.quick else 400),
-            (f"range of {RANGE_ROWS} rows", RANGE_BAR, (_SUMS, "atom_type = %s"), 5 if bench.quick else 20),
-        ):
-            values: list[Any] = list(ids) if what == "point read" else ["Range"]
-            with store.tenant(TENANT, timeout=600) as session:
-                connection = session.connection
-                queries = {arm: _query(arm, *statement, session.tenant.id) for arm in TABLES}
-                _add(report, bench, connection, what, bar, queries, values, calls)
+    reads = (
+        Read("point read", POINT_BAR, COLUMNS, "id = %s", ids, 100 if bench.quick else 400),
+        Read(f"range of {RANGE_ROWS} rows", RANGE_BAR, _SUMS, "atom_type = %s", ["Range"], 5 if bench.quick else 20),
+    )
+    with Store(bench.topology) as store:
+        for placing, read in itertools.product(bench.placings, reads):
+            with bench.placed(placing), store.tenant(TENANT, timeout=600) as session:
+                _add(report, bench, session, replace(read, what=f"{read.what}, {placing.name}"))
     report.notes += _NOTES
     return report
+
+
+@dataclass(frozen=True)
+class Read:
+    """What is read in every arm: `columns` where `condition` holds for one of `values`."""
+
+    what: str
+    bar: Bar
+    columns: str
+    condition: str
+    values: Sequence[Any]
+    calls: int
+
+    def query(self, arm: str) -> str:
+        """Written by hand, the tenant is a parameter too: one prepared statement serves all tenants."""
+        written = "tenant_id = %s and " if arm == WRITTEN else ""
+        return f"select {self.columns} from {TABLES[arm]} where {written}{self.condition}"
+
+    def parameters(self, arm: str, tenant: UUID, call: int) -> tuple[Any, ...]:
+        value = self.values[call % len(self.values)]
+        return (tenant, value) if arm == WRITTEN else (value,)
 
 
 _NOTES = [
@@ -82,65 +102,56 @@ _NOTES = [
 ]
 
 
-def _query(arm: str, columns: str, condition: str, tenant: UUID) -> str:
-    written = f"tenant_id = '{tenant}' and " if arm == WRITTEN else ""
-    return f"select {columns} from {TABLES[arm]} where {written}{condition}"
-
-
-def _add(
-    report: Report,
-    bench: Bench,
-    connection: psycopg.Connection[Any],
-    what: str,
-    bar: Bar,
-    queries: dict[str, str],
-    values: list[Any],
-    calls: int,
-) -> None:
-    arms = {arm: _reader(connection, query, values) for arm, query in queries.items()}
+def _add(report: Report, bench: Bench, session: Session, read: Read) -> None:
+    arms = {arm: _reader(session, arm, read) for arm in TABLES}
     assert len({frozenset(arm(0)) for arm in arms.values()}) == 1, "the arms must read the same rows"
-    assert bar is not RANGE_BAR or arms[WRITTEN](0)[0][0] == RANGE_ROWS
-    times = measure(arms, rounds=bench.rounds, calls=calls)
-    server = _server_times(connection, queries, values, bench.rounds)
+    assert read.bar is not RANGE_BAR or arms[WRITTEN](0)[0][0] == RANGE_ROWS
+    times = measure(arms, rounds=bench.rounds, calls=read.calls)
+    server = _server_times(session, read, bench.rounds)
     for arm in (SHIPPED, ALONE):
-        report.findings.append(Finding(f"{arm} against {WRITTEN}, {what}", cost(times, arm, WRITTEN), bar))
-        report.findings.append(Finding(f"the same in server time: {arm}, {what}", cost(server, arm, WRITTEN)))
-    control_bar = CONTROL_BAR if bar is RANGE_BAR else None
+        report.findings.append(Finding(f"{arm} against {WRITTEN}, {read.what}", cost(times, arm, WRITTEN), read.bar))
+        report.findings.append(Finding(f"the same in server time: {arm}, {read.what}", cost(server, arm, WRITTEN)))
+    control_bar = CONTROL_BAR if read.bar is RANGE_BAR else None
     control = cost(times, CONTROL, WRITTEN)
-    report.findings.append(Finding(f"control: {CONTROL}, {what}", control, control_bar, is_control=True))
-    for arm in queries:
+    report.findings.append(Finding(f"control: {CONTROL}, {read.what}", control, control_bar, is_control=True))
+    for arm in TABLES:
         here, there = microseconds(median_of(times, arm)), microseconds(median_of(server, arm))
-        report.figures.append((f"{arm}, {what}", f"{here}, of it {there} in the server"))
+        report.figures.append((f"{arm}, {read.what}", f"{here}, of it {there} in the server"))
 
 
-def _reader(connection: psycopg.Connection[Any], query: str, values: list[Any]) -> Callable[[int], list[Any]]:
-    def read(call: int) -> list[Any]:
-        return connection.execute(query, (values[call % len(values)],), prepare=True).fetchall()
+def _reader(session: Session, arm: str, read: Read) -> Callable[[int], list[Any]]:
+    connection, tenant, query = session.connection, session.tenant.id, read.query(arm)
 
-    return read
+    def one(call: int) -> list[Any]:
+        return connection.execute(query, read.parameters(arm, tenant, call), prepare=True).fetchall()
+
+    return one
 
 
-def _server_times(
-    connection: psycopg.Connection[Any], queries: dict[str, str], values: list[Any], rounds: int
-) -> Times:
+def _server_times(session: Session, read: Read, rounds: int) -> Times:
     """Seconds of execution, planning not counted: prepared, with a plan that serves all values, as in the client's."""
+    connection = session.connection
     connection.execute("set local plan_cache_mode = force_generic_plan")
-    names = {arm: sql.Identifier(f"bench_{number}_{len(values)}") for number, arm in enumerate(queries)}
-    kind = "uuid" if isinstance(values[0], UUID) else "text"
-    for arm, query in queries.items():
-        prepare = sql.SQL("prepare {} ({}) as ").format(names[arm], sql.SQL(kind))
-        connection.execute(prepare + sql.SQL(query.replace("%s", "$1")))
+    explain = {}
+    for number, arm in enumerate(TABLES):
+        name = sql.Identifier(f"bench_{number}_{len(read.values)}")
+        query = read.query(arm).replace("%s", "$1", 1).replace("%s", "$2", 1)
+        connection.execute(sql.SQL("prepare {} as ").format(name) + sql.SQL(query))
+        values = sql.SQL(", ").join(map(sql.Literal, read.parameters(arm, session.tenant.id, 0)))
+        text = sql.SQL("explain (analyze, timing off, buffers off, format json) execute {}({})")
+        explain[arm] = text.format(name, values)
 
     def execution(arm: str) -> float:
-        explain = sql.SQL("explain (analyze, timing off, buffers off, format json) execute {}({})")
-        row = connection.execute(explain.format(names[arm], sql.Literal(values[0]))).fetchone()
+        row = connection.execute(explain[arm]).fetchone()
         assert row is not None
         found = row[0] if isinstance(row[0], list) else json.loads(row[0])
         return float(found[0]["Execution Time"]) / 1000
 
-    times: Times = {arm: [] for arm in queries}
+    times: Times = {arm: [] for arm in TABLES}
     for _ in range(rounds):
         for arm, taken in times.items():
             taken.append(min(execution(arm) for _ in range(5)))
     connection.execute("set local plan_cache_mode = auto")
+    for number in range(len(TABLES)):
+        connection.execute(sql.SQL("deallocate {}").format(sql.Identifier(f"bench_{number}_{len(read.values)}")))
     return times
