@@ -26,6 +26,58 @@ CREATE SCHEMA kos;
 ALTER SCHEMA kos OWNER TO kos_owner;
 
 --
+-- Name: admit(text, bigint, text, text, text, inet, text, integer); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.admit(tenant text, epoch bigint, persona text, user_id text, request_id text, address inet, agent text, timeout_ms integer) RETURNS text
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  id uuid;
+  here kos.fence;
+  noted text;
+  entered text := nullif(current_setting('kos.tenant_id', true), '');
+begin
+  if tenant is null or tenant = '' then
+    perform kos.no_tenant();
+  end if;
+  -- The form of a UUID, and hexadecimal digits only: cheaper than a regular expression.
+  if tenant like '________-____-____-____-____________'
+     and translate(tenant, '0123456789abcdefABCDEF', '') = '----' then
+    id := tenant::uuid;
+  else
+    select f.tenant_id into id from kos.fence f where f.name = tenant;
+    if id is null then
+      raise exception 'there is no tenant % in this database', tenant using errcode = 'KS002', hint = 'kos tenant list';
+    end if;
+  end if;
+  if entered <> id::text then
+    raise exception 'this transaction is in tenant % already', entered
+      using errcode = 'KS004', hint = 'one transaction per tenant: commit, then enter the other';
+  end if;
+  here := kos.pass_fence(id, epoch);
+  -- One expression, since plpgsql makes each one ready anew in every transaction. Most servers set no limit of their
+  -- own; comparing it with ours costs more than all the rest.
+  noted := concat(
+    set_config('kos.tenant_id', id::text, true),
+    set_config('kos.epoch', here.epoch::text, true),
+    set_config('kos.persona', coalesce(persona, ''), true),
+    set_config('kos.user_id', coalesce(user_id, ''), true),
+    set_config('kos.request_id', coalesce(request_id, ''), true),
+    set_config('kos.address', coalesce(host(address), ''), true),
+    set_config('kos.agent', coalesce(agent, ''), true),
+    case current_setting('transaction_timeout', true)
+      when '0' then set_config('transaction_timeout', timeout_ms::text, true)
+      else kos.limit_transaction(timeout_ms)
+    end);
+  return here.search_path;
+end $$;
+
+
+ALTER FUNCTION kos.admit(tenant text, epoch bigint, persona text, user_id text, request_id text, address inet, agent text, timeout_ms integer) OWNER TO kos_owner;
+
+--
 -- Name: advance_epoch(uuid); Type: FUNCTION; Schema: kos; Owner: kos_owner
 --
 
@@ -134,48 +186,18 @@ COMMENT ON FUNCTION kos.current_user_id() IS 'The user on whose behalf this tran
 --
 
 CREATE FUNCTION kos.enter(tenant text, epoch bigint DEFAULT NULL::bigint, persona text DEFAULT NULL::text, user_id text DEFAULT NULL::text, request_id text DEFAULT NULL::text, address inet DEFAULT NULL::inet, agent text DEFAULT NULL::text, timeout_ms integer DEFAULT 60000) RETURNS text
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO 'pg_catalog', 'pg_temp'
+    LANGUAGE plpgsql
     AS $$
 declare
-  id uuid;
-  here kos.fence;
+  path text := kos.admit(tenant, epoch, persona, user_id, request_id, address, agent, timeout_ms);
   noted text;
-  entered text := nullif(current_setting('kos.tenant_id', true), '');
 begin
-  if tenant is null or tenant = '' then
-    perform kos.no_tenant();
+  if persona <> '' then
+    noted := pg_catalog.set_config('role', 'kos_persona', true);
+  elsif current_user = 'kos_persona' then
+    noted := pg_catalog.set_config('role', 'none', true);
   end if;
-  -- The form of a UUID, and hexadecimal digits only: cheaper than a regular expression.
-  if tenant like '________-____-____-____-____________'
-     and translate(tenant, '0123456789abcdefABCDEF', '') = '----' then
-    id := tenant::uuid;
-  else
-    select f.tenant_id into id from kos.fence f where f.name = tenant;
-    if id is null then
-      raise exception 'there is no tenant % in this database', tenant using errcode = 'KS002', hint = 'kos tenant list';
-    end if;
-  end if;
-  if entered <> id::text then
-    raise exception 'this transaction is in tenant % already', entered
-      using errcode = 'KS004', hint = 'one transaction per tenant: commit, then enter the other';
-  end if;
-  here := kos.pass_fence(id, epoch);
-  -- One expression, since plpgsql makes each one ready anew in every transaction. Most servers set no limit of their
-  -- own; comparing it with ours costs more than all the rest.
-  noted := concat(
-    set_config('kos.tenant_id', id::text, true),
-    set_config('kos.epoch', here.epoch::text, true),
-    set_config('kos.persona', coalesce(persona, ''), true),
-    set_config('kos.user_id', coalesce(user_id, ''), true),
-    set_config('kos.request_id', coalesce(request_id, ''), true),
-    set_config('kos.address', coalesce(host(address), ''), true),
-    set_config('kos.agent', coalesce(agent, ''), true),
-    case current_setting('transaction_timeout', true)
-      when '0' then set_config('transaction_timeout', timeout_ms::text, true)
-      else kos.limit_transaction(timeout_ms)
-    end);
-  return here.search_path;
+  return path;
 end $$;
 
 
@@ -386,7 +408,7 @@ CREATE FUNCTION kos.protect(target regclass) RETURNS void
 begin
   execute format('alter table %s enable row level security', target);
   execute format('alter table %s force row level security', target);
-  execute format('create policy tenant_isolation on %s as restrictive for all to kos_app
+  execute format('create policy tenant_isolation on %s as restrictive for all to kos_app, kos_persona
                     using (tenant_id = (select kos.current_tenant_id()))', target);
   execute format('create policy operator_access on %s as permissive for all to kos_operator
                     using (true) with check (true)', target);
@@ -394,7 +416,7 @@ begin
                     for each statement execute function kos.guard()', target);
   execute format('create trigger kos_guard_truncate before truncate on %s
                     for each statement execute function kos.guard()', target);
-  execute format('grant select, insert, update, delete on %s to kos_app, kos_operator', target);
+  execute format('grant select, insert, update, delete on %s to kos_app, kos_persona, kos_operator', target);
 end $$;
 
 
@@ -687,8 +709,20 @@ ALTER TABLE ONLY kos.placements
 --
 
 GRANT USAGE ON SCHEMA kos TO kos_app;
+GRANT USAGE ON SCHEMA kos TO kos_persona;
 GRANT USAGE ON SCHEMA kos TO kos_operator;
 GRANT USAGE ON SCHEMA kos TO kos_auditor;
+
+
+--
+-- Name: FUNCTION admit(tenant text, epoch bigint, persona text, user_id text, request_id text, address inet, agent text, timeout_ms integer); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.admit(tenant text, epoch bigint, persona text, user_id text, request_id text, address inet, agent text, timeout_ms integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.admit(tenant text, epoch bigint, persona text, user_id text, request_id text, address inet, agent text, timeout_ms integer) TO kos_app;
+GRANT ALL ON FUNCTION kos.admit(tenant text, epoch bigint, persona text, user_id text, request_id text, address inet, agent text, timeout_ms integer) TO kos_persona;
+GRANT ALL ON FUNCTION kos.admit(tenant text, epoch bigint, persona text, user_id text, request_id text, address inet, agent text, timeout_ms integer) TO kos_operator;
+GRANT ALL ON FUNCTION kos.admit(tenant text, epoch bigint, persona text, user_id text, request_id text, address inet, agent text, timeout_ms integer) TO kos_auditor;
 
 
 --
@@ -715,6 +749,7 @@ GRANT ALL ON FUNCTION kos.conninfo_value(value text) TO kos_auditor;
 
 REVOKE ALL ON FUNCTION kos.current_persona() FROM PUBLIC;
 GRANT ALL ON FUNCTION kos.current_persona() TO kos_app;
+GRANT ALL ON FUNCTION kos.current_persona() TO kos_persona;
 GRANT ALL ON FUNCTION kos.current_persona() TO kos_operator;
 GRANT ALL ON FUNCTION kos.current_persona() TO kos_auditor;
 
@@ -725,6 +760,7 @@ GRANT ALL ON FUNCTION kos.current_persona() TO kos_auditor;
 
 REVOKE ALL ON FUNCTION kos.no_tenant() FROM PUBLIC;
 GRANT ALL ON FUNCTION kos.no_tenant() TO kos_app;
+GRANT ALL ON FUNCTION kos.no_tenant() TO kos_persona;
 GRANT ALL ON FUNCTION kos.no_tenant() TO kos_operator;
 GRANT ALL ON FUNCTION kos.no_tenant() TO kos_auditor;
 
@@ -735,6 +771,7 @@ GRANT ALL ON FUNCTION kos.no_tenant() TO kos_auditor;
 
 REVOKE ALL ON FUNCTION kos.current_tenant_id() FROM PUBLIC;
 GRANT ALL ON FUNCTION kos.current_tenant_id() TO kos_app;
+GRANT ALL ON FUNCTION kos.current_tenant_id() TO kos_persona;
 GRANT ALL ON FUNCTION kos.current_tenant_id() TO kos_operator;
 GRANT ALL ON FUNCTION kos.current_tenant_id() TO kos_auditor;
 
@@ -745,6 +782,7 @@ GRANT ALL ON FUNCTION kos.current_tenant_id() TO kos_auditor;
 
 REVOKE ALL ON FUNCTION kos.current_user_id() FROM PUBLIC;
 GRANT ALL ON FUNCTION kos.current_user_id() TO kos_app;
+GRANT ALL ON FUNCTION kos.current_user_id() TO kos_persona;
 GRANT ALL ON FUNCTION kos.current_user_id() TO kos_operator;
 GRANT ALL ON FUNCTION kos.current_user_id() TO kos_auditor;
 
@@ -755,6 +793,7 @@ GRANT ALL ON FUNCTION kos.current_user_id() TO kos_auditor;
 
 REVOKE ALL ON FUNCTION kos.enter(tenant text, epoch bigint, persona text, user_id text, request_id text, address inet, agent text, timeout_ms integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION kos.enter(tenant text, epoch bigint, persona text, user_id text, request_id text, address inet, agent text, timeout_ms integer) TO kos_app;
+GRANT ALL ON FUNCTION kos.enter(tenant text, epoch bigint, persona text, user_id text, request_id text, address inet, agent text, timeout_ms integer) TO kos_persona;
 GRANT ALL ON FUNCTION kos.enter(tenant text, epoch bigint, persona text, user_id text, request_id text, address inet, agent text, timeout_ms integer) TO kos_operator;
 GRANT ALL ON FUNCTION kos.enter(tenant text, epoch bigint, persona text, user_id text, request_id text, address inet, agent text, timeout_ms integer) TO kos_auditor;
 
@@ -787,6 +826,7 @@ REVOKE ALL ON FUNCTION kos.guard() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION kos.handshake(library integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION kos.handshake(library integer) TO kos_app;
+GRANT ALL ON FUNCTION kos.handshake(library integer) TO kos_persona;
 GRANT ALL ON FUNCTION kos.handshake(library integer) TO kos_operator;
 GRANT ALL ON FUNCTION kos.handshake(library integer) TO kos_auditor;
 
@@ -812,6 +852,7 @@ REVOKE ALL ON FUNCTION kos.limit_transaction(milliseconds integer) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION kos.object_key(tenant_id uuid, sha256 text) FROM PUBLIC;
 GRANT ALL ON FUNCTION kos.object_key(tenant_id uuid, sha256 text) TO kos_app;
+GRANT ALL ON FUNCTION kos.object_key(tenant_id uuid, sha256 text) TO kos_persona;
 GRANT ALL ON FUNCTION kos.object_key(tenant_id uuid, sha256 text) TO kos_operator;
 
 
@@ -861,6 +902,7 @@ GRANT ALL ON FUNCTION kos.tenant_tables() TO kos_auditor;
 
 REVOKE ALL ON FUNCTION kos.uuid_v7() FROM PUBLIC;
 GRANT ALL ON FUNCTION kos.uuid_v7() TO kos_app;
+GRANT ALL ON FUNCTION kos.uuid_v7() TO kos_persona;
 GRANT ALL ON FUNCTION kos.uuid_v7() TO kos_operator;
 
 
@@ -1681,70 +1723,77 @@ ALTER TABLE knowledge.annotations ENABLE ROW LEVEL SECURITY;
 -- Name: annotations application_access; Type: POLICY; Schema: knowledge; Owner: kos_owner
 --
 
-CREATE POLICY application_access ON knowledge.annotations TO kos_app USING (true);
+CREATE POLICY application_access ON knowledge.annotations TO kos_persona, kos_app USING (true);
+
+
+--
+-- Name: atoms application_access; Type: POLICY; Schema: knowledge; Owner: kos_owner
+--
+
+CREATE POLICY application_access ON knowledge.atoms TO kos_app USING (true);
 
 
 --
 -- Name: capability_mappings application_access; Type: POLICY; Schema: knowledge; Owner: kos_owner
 --
 
-CREATE POLICY application_access ON knowledge.capability_mappings TO kos_app USING (true);
+CREATE POLICY application_access ON knowledge.capability_mappings TO kos_persona, kos_app USING (true);
 
 
 --
 -- Name: documents application_access; Type: POLICY; Schema: knowledge; Owner: kos_owner
 --
 
-CREATE POLICY application_access ON knowledge.documents TO kos_app USING (true);
+CREATE POLICY application_access ON knowledge.documents TO kos_persona, kos_app USING (true);
 
 
 --
 -- Name: implementations application_access; Type: POLICY; Schema: knowledge; Owner: kos_owner
 --
 
-CREATE POLICY application_access ON knowledge.implementations TO kos_app USING (true);
+CREATE POLICY application_access ON knowledge.implementations TO kos_persona, kos_app USING (true);
 
 
 --
 -- Name: knowledge_events application_access; Type: POLICY; Schema: knowledge; Owner: kos_owner
 --
 
-CREATE POLICY application_access ON knowledge.knowledge_events TO kos_app USING (true);
+CREATE POLICY application_access ON knowledge.knowledge_events TO kos_persona, kos_app USING (true);
 
 
 --
 -- Name: knowledge_events_default application_access; Type: POLICY; Schema: knowledge; Owner: kos_owner
 --
 
-CREATE POLICY application_access ON knowledge.knowledge_events_default TO kos_app USING (true);
+CREATE POLICY application_access ON knowledge.knowledge_events_default TO kos_persona, kos_app USING (true);
 
 
 --
 -- Name: molecule_atoms application_access; Type: POLICY; Schema: knowledge; Owner: kos_owner
 --
 
-CREATE POLICY application_access ON knowledge.molecule_atoms TO kos_app USING (true);
+CREATE POLICY application_access ON knowledge.molecule_atoms TO kos_persona, kos_app USING (true);
 
 
 --
 -- Name: molecules application_access; Type: POLICY; Schema: knowledge; Owner: kos_owner
 --
 
-CREATE POLICY application_access ON knowledge.molecules TO kos_app USING (true);
+CREATE POLICY application_access ON knowledge.molecules TO kos_persona, kos_app USING (true);
 
 
 --
 -- Name: relations application_access; Type: POLICY; Schema: knowledge; Owner: kos_owner
 --
 
-CREATE POLICY application_access ON knowledge.relations TO kos_app USING (true);
+CREATE POLICY application_access ON knowledge.relations TO kos_persona, kos_app USING (true);
 
 
 --
 -- Name: sensitive_atoms application_access; Type: POLICY; Schema: knowledge; Owner: kos_owner
 --
 
-CREATE POLICY application_access ON knowledge.sensitive_atoms TO kos_app USING (true);
+CREATE POLICY application_access ON knowledge.sensitive_atoms TO kos_persona, kos_app USING (true);
 
 
 --
@@ -1883,19 +1932,16 @@ CREATE POLICY operator_access ON knowledge.sensitive_atoms TO kos_operator USING
 -- Name: atoms persona_access; Type: POLICY; Schema: knowledge; Owner: kos_owner
 --
 
-CREATE POLICY persona_access ON knowledge.atoms TO kos_app USING (
-CASE
-    WHEN ( SELECT (COALESCE(kos.current_persona(), 'domain_expert'::text) = 'domain_expert'::text)) THEN true
-    ELSE
-    CASE ( SELECT kos.current_persona() AS current_persona)
-        WHEN 'developer'::text THEN (EXISTS ( SELECT
-           FROM knowledge.implementations i
-          WHERE ((i.tenant_id = atoms.tenant_id) AND (i.atom_id = atoms.id))))
-        WHEN 'product_owner'::text THEN (EXISTS ( SELECT
-           FROM knowledge.capability_mappings m
-          WHERE ((m.tenant_id = atoms.tenant_id) AND (m.atom_id = atoms.id))))
-        ELSE false
-    END
+CREATE POLICY persona_access ON knowledge.atoms TO kos_persona USING (
+CASE ( SELECT kos.current_persona() AS current_persona)
+    WHEN 'domain_expert'::text THEN true
+    WHEN 'developer'::text THEN (EXISTS ( SELECT
+       FROM knowledge.implementations i
+      WHERE ((i.tenant_id = atoms.tenant_id) AND (i.atom_id = atoms.id))))
+    WHEN 'product_owner'::text THEN (EXISTS ( SELECT
+       FROM knowledge.capability_mappings m
+      WHERE ((m.tenant_id = atoms.tenant_id) AND (m.atom_id = atoms.id))))
+    ELSE false
 END);
 
 
@@ -1915,77 +1961,77 @@ ALTER TABLE knowledge.sensitive_atoms ENABLE ROW LEVEL SECURITY;
 -- Name: annotations tenant_isolation; Type: POLICY; Schema: knowledge; Owner: kos_owner
 --
 
-CREATE POLICY tenant_isolation ON knowledge.annotations AS RESTRICTIVE TO kos_app USING ((tenant_id = ( SELECT kos.current_tenant_id() AS current_tenant_id)));
+CREATE POLICY tenant_isolation ON knowledge.annotations AS RESTRICTIVE TO kos_persona, kos_app USING ((tenant_id = ( SELECT kos.current_tenant_id() AS current_tenant_id)));
 
 
 --
 -- Name: atoms tenant_isolation; Type: POLICY; Schema: knowledge; Owner: kos_owner
 --
 
-CREATE POLICY tenant_isolation ON knowledge.atoms AS RESTRICTIVE TO kos_app USING ((tenant_id = ( SELECT kos.current_tenant_id() AS current_tenant_id)));
+CREATE POLICY tenant_isolation ON knowledge.atoms AS RESTRICTIVE TO kos_persona, kos_app USING ((tenant_id = ( SELECT kos.current_tenant_id() AS current_tenant_id)));
 
 
 --
 -- Name: capability_mappings tenant_isolation; Type: POLICY; Schema: knowledge; Owner: kos_owner
 --
 
-CREATE POLICY tenant_isolation ON knowledge.capability_mappings AS RESTRICTIVE TO kos_app USING ((tenant_id = ( SELECT kos.current_tenant_id() AS current_tenant_id)));
+CREATE POLICY tenant_isolation ON knowledge.capability_mappings AS RESTRICTIVE TO kos_persona, kos_app USING ((tenant_id = ( SELECT kos.current_tenant_id() AS current_tenant_id)));
 
 
 --
 -- Name: documents tenant_isolation; Type: POLICY; Schema: knowledge; Owner: kos_owner
 --
 
-CREATE POLICY tenant_isolation ON knowledge.documents AS RESTRICTIVE TO kos_app USING ((tenant_id = ( SELECT kos.current_tenant_id() AS current_tenant_id)));
+CREATE POLICY tenant_isolation ON knowledge.documents AS RESTRICTIVE TO kos_persona, kos_app USING ((tenant_id = ( SELECT kos.current_tenant_id() AS current_tenant_id)));
 
 
 --
 -- Name: implementations tenant_isolation; Type: POLICY; Schema: knowledge; Owner: kos_owner
 --
 
-CREATE POLICY tenant_isolation ON knowledge.implementations AS RESTRICTIVE TO kos_app USING ((tenant_id = ( SELECT kos.current_tenant_id() AS current_tenant_id)));
+CREATE POLICY tenant_isolation ON knowledge.implementations AS RESTRICTIVE TO kos_persona, kos_app USING ((tenant_id = ( SELECT kos.current_tenant_id() AS current_tenant_id)));
 
 
 --
 -- Name: knowledge_events tenant_isolation; Type: POLICY; Schema: knowledge; Owner: kos_owner
 --
 
-CREATE POLICY tenant_isolation ON knowledge.knowledge_events AS RESTRICTIVE TO kos_app USING ((tenant_id = ( SELECT kos.current_tenant_id() AS current_tenant_id)));
+CREATE POLICY tenant_isolation ON knowledge.knowledge_events AS RESTRICTIVE TO kos_persona, kos_app USING ((tenant_id = ( SELECT kos.current_tenant_id() AS current_tenant_id)));
 
 
 --
 -- Name: knowledge_events_default tenant_isolation; Type: POLICY; Schema: knowledge; Owner: kos_owner
 --
 
-CREATE POLICY tenant_isolation ON knowledge.knowledge_events_default AS RESTRICTIVE TO kos_app USING ((tenant_id = ( SELECT kos.current_tenant_id() AS current_tenant_id)));
+CREATE POLICY tenant_isolation ON knowledge.knowledge_events_default AS RESTRICTIVE TO kos_persona, kos_app USING ((tenant_id = ( SELECT kos.current_tenant_id() AS current_tenant_id)));
 
 
 --
 -- Name: molecule_atoms tenant_isolation; Type: POLICY; Schema: knowledge; Owner: kos_owner
 --
 
-CREATE POLICY tenant_isolation ON knowledge.molecule_atoms AS RESTRICTIVE TO kos_app USING ((tenant_id = ( SELECT kos.current_tenant_id() AS current_tenant_id)));
+CREATE POLICY tenant_isolation ON knowledge.molecule_atoms AS RESTRICTIVE TO kos_persona, kos_app USING ((tenant_id = ( SELECT kos.current_tenant_id() AS current_tenant_id)));
 
 
 --
 -- Name: molecules tenant_isolation; Type: POLICY; Schema: knowledge; Owner: kos_owner
 --
 
-CREATE POLICY tenant_isolation ON knowledge.molecules AS RESTRICTIVE TO kos_app USING ((tenant_id = ( SELECT kos.current_tenant_id() AS current_tenant_id)));
+CREATE POLICY tenant_isolation ON knowledge.molecules AS RESTRICTIVE TO kos_persona, kos_app USING ((tenant_id = ( SELECT kos.current_tenant_id() AS current_tenant_id)));
 
 
 --
 -- Name: relations tenant_isolation; Type: POLICY; Schema: knowledge; Owner: kos_owner
 --
 
-CREATE POLICY tenant_isolation ON knowledge.relations AS RESTRICTIVE TO kos_app USING ((tenant_id = ( SELECT kos.current_tenant_id() AS current_tenant_id)));
+CREATE POLICY tenant_isolation ON knowledge.relations AS RESTRICTIVE TO kos_persona, kos_app USING ((tenant_id = ( SELECT kos.current_tenant_id() AS current_tenant_id)));
 
 
 --
 -- Name: sensitive_atoms tenant_isolation; Type: POLICY; Schema: knowledge; Owner: kos_owner
 --
 
-CREATE POLICY tenant_isolation ON knowledge.sensitive_atoms AS RESTRICTIVE TO kos_app USING ((tenant_id = ( SELECT kos.current_tenant_id() AS current_tenant_id)));
+CREATE POLICY tenant_isolation ON knowledge.sensitive_atoms AS RESTRICTIVE TO kos_persona, kos_app USING ((tenant_id = ( SELECT kos.current_tenant_id() AS current_tenant_id)));
 
 
 --
@@ -1993,6 +2039,7 @@ CREATE POLICY tenant_isolation ON knowledge.sensitive_atoms AS RESTRICTIVE TO ko
 --
 
 GRANT USAGE ON SCHEMA knowledge TO kos_app;
+GRANT USAGE ON SCHEMA knowledge TO kos_persona;
 GRANT USAGE ON SCHEMA knowledge TO kos_operator;
 GRANT USAGE ON SCHEMA knowledge TO kos_auditor;
 
@@ -2002,6 +2049,7 @@ GRANT USAGE ON SCHEMA knowledge TO kos_auditor;
 --
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE knowledge.annotations TO kos_app;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE knowledge.annotations TO kos_persona;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE knowledge.annotations TO kos_operator;
 
 
@@ -2010,6 +2058,7 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE knowledge.annotations TO kos_operator
 --
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE knowledge.atoms TO kos_app;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE knowledge.atoms TO kos_persona;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE knowledge.atoms TO kos_operator;
 
 
@@ -2018,6 +2067,7 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE knowledge.atoms TO kos_operator;
 --
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE knowledge.capability_mappings TO kos_app;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE knowledge.capability_mappings TO kos_persona;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE knowledge.capability_mappings TO kos_operator;
 
 
@@ -2026,6 +2076,7 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE knowledge.capability_mappings TO kos_
 --
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE knowledge.documents TO kos_app;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE knowledge.documents TO kos_persona;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE knowledge.documents TO kos_operator;
 
 
@@ -2034,6 +2085,7 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE knowledge.documents TO kos_operator;
 --
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE knowledge.implementations TO kos_app;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE knowledge.implementations TO kos_persona;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE knowledge.implementations TO kos_operator;
 
 
@@ -2042,6 +2094,7 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE knowledge.implementations TO kos_oper
 --
 
 GRANT SELECT ON TABLE knowledge.knowledge_events TO kos_app;
+GRANT SELECT ON TABLE knowledge.knowledge_events TO kos_persona;
 GRANT SELECT ON TABLE knowledge.knowledge_events TO kos_operator;
 GRANT SELECT ON TABLE knowledge.knowledge_events TO kos_auditor;
 
@@ -2051,6 +2104,7 @@ GRANT SELECT ON TABLE knowledge.knowledge_events TO kos_auditor;
 --
 
 GRANT SELECT ON TABLE knowledge.knowledge_events_default TO kos_app;
+GRANT SELECT ON TABLE knowledge.knowledge_events_default TO kos_persona;
 GRANT SELECT ON TABLE knowledge.knowledge_events_default TO kos_operator;
 
 
@@ -2059,6 +2113,7 @@ GRANT SELECT ON TABLE knowledge.knowledge_events_default TO kos_operator;
 --
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE knowledge.molecule_atoms TO kos_app;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE knowledge.molecule_atoms TO kos_persona;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE knowledge.molecule_atoms TO kos_operator;
 
 
@@ -2067,6 +2122,7 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE knowledge.molecule_atoms TO kos_opera
 --
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE knowledge.molecules TO kos_app;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE knowledge.molecules TO kos_persona;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE knowledge.molecules TO kos_operator;
 
 
@@ -2075,6 +2131,7 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE knowledge.molecules TO kos_operator;
 --
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE knowledge.relations TO kos_app;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE knowledge.relations TO kos_persona;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE knowledge.relations TO kos_operator;
 
 
@@ -2083,6 +2140,7 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE knowledge.relations TO kos_operator;
 --
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE knowledge.sensitive_atoms TO kos_app;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE knowledge.sensitive_atoms TO kos_persona;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE knowledge.sensitive_atoms TO kos_operator;
 
 

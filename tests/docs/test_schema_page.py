@@ -28,7 +28,7 @@ def test_every_table_has_its_row() -> None:
 
 
 def test_every_role_has_its_row() -> None:
-    assert rows("Roles") == set(re.findall(r"\b(kos_(?:owner|app|operator|auditor))\b", SNAPSHOT))
+    assert rows("Roles") == set(re.findall(r"\b(kos_(?:owner|app|persona|operator|auditor))\b", SNAPSHOT))
 
 
 def test_every_policy_is_named() -> None:

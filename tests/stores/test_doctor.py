@@ -17,7 +17,7 @@ from kos.topology.model import Login, Shard, Topology, fixed
 
 pytestmark = pytest.mark.xdist_group("doctor")  # the servers are made once, not in every worker
 
-GROUPS = ("kos_owner", "kos_app", "kos_operator", "kos_auditor")
+GROUPS = ("kos_owner", "kos_app", "kos_persona", "kos_operator", "kos_auditor")
 PASSWORD = "of a role"
 RESTART = "then restart the server"
 
@@ -46,6 +46,7 @@ def installed(own: OwnPostgres) -> Iterator[None]:
     own.execute(
         *(f"create role {group}" for group in GROUPS),
         "grant kos_app to web",
+        "grant kos_persona to kos_app",
         "grant kos_operator, kos_owner to ops",
         f"grant create on database {own.server.database} to kos_owner",
     )
@@ -116,6 +117,7 @@ ENCRYPTION = "password_encryption"
         ("read_only_server", READ_ONLY, "error", f"alter role ops set {READ_ONLY} = on"),
         ("role_members", "web", "error", "revoke kos_app from web"),
         ("role_members", "ops", "error", "revoke kos_operator from ops"),
+        ("role_members", "kos_app", "error", "revoke kos_persona from kos_app"),
         ("role_powers", "web", "error", "alter role web superuser"),
         ("role_powers", "web", "error", "alter role web bypassrls"),
         ("role_powers", "kos_owner", "error", "alter role kos_owner bypassrls"),

@@ -8,8 +8,9 @@ from uuid import UUID
 
 import psycopg
 import pytest
+from psycopg.sql import SQL, Identifier
 
-from kos.tenancy import Store, Tenant, create_tenant
+from kos.tenancy import Session, Store, Tenant, create_tenant
 from kos.tenancy.checks import FILES, row_security
 
 ATOM = "insert into atoms (atom_type, name) values ('T', %s) returning id"
@@ -145,6 +146,67 @@ def test_personas_narrow_what_is_seen(
         session.execute("insert into capability_mappings (atom_id, capability) values (%s, 'c')", (mapped,))
     with store.tenant("acme", persona=persona) as session:
         assert {name for (name,) in session.execute("select name from atoms").fetchall()} == seen
+
+
+def test_the_application_pays_nothing_for_personas(store: Store, two: tuple[Tenant, Tenant]) -> None:
+    with store.tenant("acme") as session:
+        plan = "\n".join(line for (line,) in session.execute("explain select name from atoms").fetchall())
+    assert "InitPlan 1" in plan
+    for other in ("SubPlan", "InitPlan 2", "Filter", "implementations"):
+        assert other not in plan
+
+
+def test_a_persona_lasts_as_long_as_its_transaction(store: Store, two: tuple[Tenant, Tenant]) -> None:
+    def roles(session: Session) -> object:
+        return session.execute("select current_user, session_user").fetchone()
+
+    add(store, two[0], "plain")
+    with store.tenant("acme", persona="developer") as session:
+        assert roles(session) == ("kos_persona", "kos_app")
+        connection = session.connection
+        session.execute("savepoint before")
+        session.execute("select kos.enter('acme')")
+        assert roles(session) == ("kos_app", "kos_app")
+        assert session.execute("select count(*) from atoms").fetchone() == (1,)
+        session.execute("rollback to savepoint before")
+        assert roles(session) == ("kos_persona", "kos_app")
+        assert session.execute("select count(*) from atoms").fetchone() == (0,)
+    with store.tenant("acme") as session:
+        assert session.connection is connection
+        assert roles(session) == ("kos_app", "kos_app")
+        assert session.execute("select count(*) from atoms").fetchone() == (1,)
+
+
+@pytest.mark.parametrize("persona", ["developer", "product_owner", "domain_expert", "stranger"])
+def test_no_persona_reaches_another_tenant(store: Store, two: tuple[Tenant, Tenant], persona: str) -> None:
+    _, other = two
+    implemented = add(store, other, "elsewhere")
+    with store.tenant(other.name) as session:
+        session.execute("insert into implementations (atom_id, system, location) values (%s, 's', 'l')", (implemented,))
+        session.execute("insert into capability_mappings (atom_id, capability) values (%s, 'c')", (implemented,))
+    with store.tenant("acme", persona=persona) as session:
+        for table in ("atoms", "implementations", "capability_mappings"):
+            assert session.execute(SQL("select count(*) from {}").format(Identifier(table))).fetchone() == (0,)
+    with pytest.raises(psycopg.errors.InsufficientPrivilege), store.tenant("acme", persona=persona) as session:
+        session.execute("insert into atoms (tenant_id, atom_type, name) values (%s, 't', 'planted')", (other.id,))
+
+
+def test_a_login_that_may_not_take_a_persona_on_is_refused(
+    store: Store, two: tuple[Tenant, Tenant], superuser: psycopg.Connection[Any]
+) -> None:
+    superuser.execute("create role kos_test_outsider")
+    try:
+        superuser.execute("grant usage on schema kos to kos_test_outsider")
+        superuser.execute("grant execute on all functions in schema kos to kos_test_outsider")
+        with superuser.transaction():
+            superuser.execute("set local session authorization kos_test_outsider")
+            superuser.execute("savepoint before")
+            with pytest.raises(psycopg.errors.InsufficientPrivilege, match='set role "kos_persona"'):
+                superuser.execute("select kos.enter('acme', persona => 'developer')")
+            superuser.execute("rollback to savepoint before")
+    finally:
+        superuser.execute("drop owned by kos_test_outsider")
+        superuser.execute("drop role kos_test_outsider")
 
 
 # the checks

@@ -86,11 +86,11 @@ def _roles(connection: Connection, shard: Shard, *, dry_run: bool) -> list[Chang
         return changes
     installer = connection.execute(QUERIES.who_am_i).fetchone()
     assert installer is not None
-    for member in (installer[0], "kos_operator"):
-        if connection.execute(QUERIES.is_granted, {"member": member, "role": "kos_owner"}).fetchone() != (True,):
-            changes.append(Change(shard.name, database, "", f"grant kos_owner to {member}"))
+    for role, member in (("kos_owner", installer[0]), ("kos_owner", "kos_operator"), ("kos_persona", "kos_app")):
+        if connection.execute(QUERIES.is_granted, {"member": member, "role": role}).fetchone() != (True,):
+            changes.append(Change(shard.name, database, "", f"grant {role} to {member}"))
             if not dry_run:
-                connection.execute(QUERIES.grant_role.format(role=Identifier("kos_owner"), member=Identifier(member)))
+                connection.execute(QUERIES.grant_role.format(role=Identifier(role), member=Identifier(member)))
     changes += _signal_grant(connection, shard, dry_run=dry_run)
     if connection.execute(QUERIES.has_database_grants).fetchone() != (True,):
         changes.append(Change(shard.name, database, "", "grant the roles of kos their rights on the database"))

@@ -40,7 +40,7 @@ create schema if not exists {schema};
 
 -- name: open_schema
 -- Row security says what is seen; this says only that the schema can be named.
-grant usage on schema {schema} to kos_app, kos_operator, kos_auditor;
+grant usage on schema {schema} to kos_app, kos_persona, kos_operator, kos_auditor;
 
 -- name: enter_schema
 -- The files of tenants' tables name no schema.
@@ -57,10 +57,10 @@ select distinct a.pid, a.usename, a.application_name, a.state
  limit 5;
 
 -- name: missing_roles
--- Which of the four roles this server lacks.
-select name from unnest(array['kos_owner', 'kos_app', 'kos_operator', 'kos_auditor']) as name
+-- Which of the five roles this server lacks.
+select name from unnest(array['kos_owner', 'kos_app', 'kos_persona', 'kos_operator', 'kos_auditor']) as name
  where not exists (select from pg_roles where rolname = name)
- order by array_position(array['kos_owner', 'kos_app', 'kos_operator', 'kos_auditor'], name);
+ order by array_position(array['kos_owner', 'kos_app', 'kos_persona', 'kos_operator', 'kos_auditor'], name);
 
 -- name: create_role
 -- Roles can't log in unless the administrator lets them, or grants them to roles that can.
@@ -75,7 +75,7 @@ select current_user;
 select pg_has_role(%(member)s, %(role)s, 'USAGE');
 
 -- name: grant_role
--- The operator, and whoever installs, act for the owner.
+-- The operator, and whoever installs, act for the owner; the application may become a persona.
 grant {role} to {member};
 
 -- name: may_end_sessions

@@ -75,23 +75,16 @@ begin
   return noted;
 end $$;
 
--- Enter a tenant for the rest of this transaction. The contract for every language:
---
---   begin;
---   select set_config('search_path', kos.enter('acme'), true);
---
--- `tenant` is a name or an id. `epoch` is what the caller believes; null believes this database. Returns the search
--- path of the tenant's tier, which the caller sets: a function with a pinned search_path can't set it for its caller.
--- Errors: KS001 no tenant named, KS002 unknown here, KS003 moved, KS004 this transaction is in another tenant.
-create function kos.enter(
+-- What kos.enter() does with its owner's rights: pass the fence, and say who is at work. Called by enter() only.
+create function kos.admit(
   tenant text,
-  epoch bigint default null,
-  persona text default null,
-  user_id text default null,
-  request_id text default null,
-  address inet default null,
-  agent text default null,
-  timeout_ms integer default 60000
+  epoch bigint,
+  persona text,
+  user_id text,
+  request_id text,
+  address inet,
+  agent text,
+  timeout_ms integer
 ) returns text
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -134,7 +127,43 @@ begin
     end);
   return here.search_path;
 end $$;
-grant execute on function kos.enter(text, bigint, text, text, text, inet, text, integer) to kos_app, kos_operator, kos_auditor;
+
+-- Enter a tenant for the rest of this transaction. The contract for every language:
+--
+--   begin;
+--   select set_config('search_path', kos.enter('acme'), true);
+--
+-- `tenant` is a name or an id. `epoch` is what the caller believes; null believes this database. Returns the search
+-- path of the tenant's tier, which the caller sets.
+-- Errors: KS001 no tenant named, KS002 unknown here, KS003 moved, KS004 this transaction is in another tenant.
+-- Who comes with a persona goes on as kos_persona: its policies narrow what is seen, and the application itself never
+-- pays for them. That is why this runs with its caller's rights: a role can't be taken on under another's.
+create function kos.enter(
+  tenant text,
+  epoch bigint default null,
+  persona text default null,
+  user_id text default null,
+  request_id text default null,
+  address inet default null,
+  agent text default null,
+  timeout_ms integer default 60000
+) returns text
+language plpgsql volatile as $$
+declare
+  path text := kos.admit(tenant, epoch, persona, user_id, request_id, address, agent, timeout_ms);
+  noted text;
+begin
+  if persona <> '' then
+    noted := pg_catalog.set_config('role', 'kos_persona', true);
+  elsif current_user = 'kos_persona' then
+    noted := pg_catalog.set_config('role', 'none', true);
+  end if;
+  return path;
+end $$;
+grant execute on function
+  kos.admit(text, bigint, text, text, text, inet, text, integer),
+  kos.enter(text, bigint, text, text, text, inet, text, integer)
+  to kos_app, kos_persona, kos_operator, kos_auditor;
 
 -- Nothing forces an application to call enter(), and settings can be set by hand: so every statement that writes to
 -- a tenant's table passes the fence again. The lock is held already after enter(), which makes this cheap.
@@ -199,7 +228,7 @@ language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 begin
   execute format('alter table %s enable row level security', target);
   execute format('alter table %s force row level security', target);
-  execute format('create policy tenant_isolation on %s as restrictive for all to kos_app
+  execute format('create policy tenant_isolation on %s as restrictive for all to kos_app, kos_persona
                     using (tenant_id = (select kos.current_tenant_id()))', target);
   execute format('create policy operator_access on %s as permissive for all to kos_operator
                     using (true) with check (true)', target);
@@ -207,7 +236,7 @@ begin
                     for each statement execute function kos.guard()', target);
   execute format('create trigger kos_guard_truncate before truncate on %s
                     for each statement execute function kos.guard()', target);
-  execute format('grant select, insert, update, delete on %s to kos_app, kos_operator', target);
+  execute format('grant select, insert, update, delete on %s to kos_app, kos_persona, kos_operator', target);
 end $$;
 
 -- The tables of tenants that kos keeps in this database, partitions too: in the schemas that it keeps at a version.

@@ -8,7 +8,7 @@
 create function kos.object_key(tenant_id uuid, sha256 text) returns bigint
 language sql immutable parallel safe
 return pg_catalog.hashtextextended(tenant_id::text || '/' || sha256, 1263489025);
-grant execute on function kos.object_key(uuid, text) to kos_app, kos_operator;
+grant execute on function kos.object_key(uuid, text) to kos_app, kos_persona, kos_operator;
 
 create table kos.object_holds (
   hold_id    uuid primary key default kos.uuid_v7(),

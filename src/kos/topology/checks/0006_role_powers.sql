@@ -7,7 +7,7 @@ select r.rolname::text as subject,
        case when r.rolsuper then format('alter role %%I nosuperuser', r.rolname)
             else format('alter role %%I nobypassrls', r.rolname) end as mend
   from pg_roles r
- where r.rolname in (%(app)s, %(operator)s, 'kos_owner', 'kos_app', 'kos_operator', 'kos_auditor')
+ where r.rolname in (%(app)s, %(operator)s, 'kos_owner', 'kos_app', 'kos_persona', 'kos_operator', 'kos_auditor')
    and (r.rolsuper or r.rolbypassrls)
 union all
 select member.rolname, 'error',
