@@ -8,7 +8,9 @@ Every error has named fields, a sentence that states the fact, and the command t
     ├── StackError             StackBusy, StackNotRunning, PortInUse, ServerNotInstalled, ServerDidNotStart,
     │                          ServerDidNotStop, DiskFull, StateDamaged, ExternalStore, NoAccount,
     │                          FolderRefused, StackOfAnother, UnknownStore
-    ├── StoreError             StoreUnavailable, StoreNotConfigured, ObjectMissing, ObjectDamaged, UnknownHold
+    ├── StoreError             StoreUnavailable, ConnectionLost, StoreBusy, StoreFull, StoreRefused,
+    │                          StoreNotConfigured, ObjectMissing, ObjectDamaged, UnknownHold
+    ├── FileError              FileRefused
     ├── SchemaError            DatabaseNotInstalled, DatabaseBehind, LibraryTooOld, InstallRefused, LockNotGranted,
     │                          SchemaFileChanged
     ├── TenancyError           UnknownTenant, TenantExists, TenantUnfinished, InvalidTenantName, UnknownTier,
@@ -249,6 +251,40 @@ class StoreUnavailable(StoreError):
 
 
 @dataclass(eq=False)
+class ConnectionLost(StoreError):
+    store: str
+    reason: str
+    fact = "the connection to {store} was lost: {reason}"
+    mend = "kos status, then run the same command again"
+    retryable = True
+
+
+@dataclass(eq=False)
+class StoreBusy(StoreError):
+    store: str
+    reason: str
+    fact = "{store} could not do it now: {reason}"
+    mend = "run the same command again"
+    retryable = True
+
+
+@dataclass(eq=False)
+class StoreFull(StoreError):
+    store: str
+    reason: str
+    fact = "{store} has no room left: {reason}"
+    mend = "free some room on its server, then run the same command again"
+
+
+@dataclass(eq=False)
+class StoreRefused(StoreError):
+    store: str
+    reason: str
+    fact = "{store} refused what was asked of it: {reason}"
+    mend = "kos doctor"
+
+
+@dataclass(eq=False)
 class StoreNotConfigured(StoreError):
     store: str
     wanted_by: str
@@ -280,6 +316,21 @@ class UnknownHold(StoreError):
     fact = "there is no hold {hold!r}"
     mend = "kos objects holds"
     exit_code = WRONG_USE
+
+
+# files
+
+
+class FileError(KosError):
+    """A file or folder can't be used."""
+
+
+@dataclass(eq=False)
+class FileRefused(FileError):
+    file: str
+    reason: str
+    fact = "{file} can't be used: {reason}"
+    mend = "mend that, then run the same command again"
 
 
 # the schema
@@ -373,7 +424,7 @@ class TenantUnfinished(TenancyError):
     tenant: str
     state: str
     fact = "the tenant {tenant!r} is not ready: a command that was {state} it did not finish"
-    mend = "run that command again"
+    mend = "run that command again, or take away what it left: kos tenant remove {tenant}"
 
 
 @dataclass(eq=False)
