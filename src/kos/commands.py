@@ -10,7 +10,7 @@ import typer
 
 from kos import console, errors, topology
 from kos.console import DryRun, Json, emit, say, table
-from kos.tenancy import install
+from kos.tenancy import Failure, install
 from kos.tenancy.checks import CHECKS, tenant_databases
 from kos.topology import config, health
 from kos.topology import doctor as examination
@@ -38,7 +38,7 @@ def up(
         return
     with console.progress(quiet=json) as progress:
         started = stack.up(shards=shards, port=port, progress=progress)
-        prepare(stack)
+        failures = prepare(stack)
     stores = health.check(stack.topology())
 
     def human() -> None:
@@ -58,14 +58,18 @@ def up(
         "adopted": started.adopted,
         "seconds": started.seconds,
         "stores": [_as_row(store) for store in stores],
+        "failed": _as_objects(failures),
     }
     emit(value, as_json=json, human=human)
+    console.fail_for(_broken(failures), as_json=json)
 
 
-def prepare(stack: Stack) -> None:
-    """Give the databases of a stack that is up their schema, and its roles their passwords."""
-    install(stack.topology())
+def prepare(stack: Stack) -> list[Failure]:
+    """Give the databases of a stack that is up their schema, and its roles their passwords; returns what failed."""
+    failures: list[Failure] = []
+    install(stack.topology(), failures=failures)
     stack.set_role_passwords()
+    return failures
 
 
 def down(
@@ -86,7 +90,7 @@ def down(
         )
         return
     if purge and not yes:
-        typer.confirm(f"Delete {stack.folder / '.kos'} with all its data?", abort=True, err=True)
+        console.confirm(f"delete {stack.folder / '.kos'} with all its data?")
     stopped = stack.down(purge=purge)
 
     def human() -> None:
@@ -145,16 +149,27 @@ def doctor(json: Json = False) -> None:
 def upgrade(dry_run: DryRun = False, json: Json = False) -> None:
     """Bring the databases to this library's version: roles, schema kos, and every tenant's schema."""
     with console.progress(quiet=json) as progress:
-        changes = install(topology.find(), dry_run=dry_run, progress=progress)
+        failures: list[Failure] = []
+        changes = install(topology.find(), dry_run=dry_run, progress=progress, failures=failures)
 
     def human() -> None:
         rows = [(change.shard, change.database, change.schema, change.what) for change in changes]
         if rows:
             table(("shard", "database", "schema", "to do" if dry_run else "done"), rows)
-        else:
+        elif not failures:
             say("everything is at this library's version")
 
-    emit({"dry_run": dry_run, "changes": changes}, as_json=json, human=human)
+    value = {"dry_run": dry_run, "changes": changes, "failed": _as_objects(failures)}
+    emit(value, as_json=json, human=human)
+    console.fail_for(_broken(failures), as_json=json)
+
+
+def _as_objects(failures: list[Failure]) -> list[dict[str, str]]:
+    return [{"shard": each.shard, "database": each.database, "error": str(each.error)} for each in failures]
+
+
+def _broken(failures: list[Failure]) -> list[tuple[str, errors.KosError]]:
+    return [(f"{each.shard}: {each.database}", each.error) for each in failures]
 
 
 def _refuse_external(command: str) -> None:

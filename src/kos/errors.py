@@ -11,12 +11,13 @@ Every error has named fields, a sentence that states the fact, and the command t
     ├── StoreError             StoreUnavailable, ConnectionLost, StoreBusy, StoreFull, StoreRefused,
     │                          StoreNotConfigured, ObjectMissing, ObjectDamaged, UnknownHold
     ├── FileError              FileRefused
+    ├── NotConfirmed
     ├── SchemaError            DatabaseNotInstalled, DatabaseBehind, LibraryTooOld, InstallRefused, LockNotGranted,
     │                          SchemaFileChanged
     ├── TenancyError           UnknownTenant, TenantExists, TenantUnfinished, InvalidTenantName, UnknownTier,
-    │                          TierNotAllowed, PlaceTaken, UnknownShard, NoTenantEntered, AnotherTenantEntered,
-    │                          PlacementMoved (retryable), TenantBusy (retryable), SessionClosed,
-    │                          TruncateRefused, TransactionFailed, OutcomeUnknown
+    │                          TierNotAllowed, PlaceTaken, TablesMissing, TenantHeld, UnknownShard, NoTenantEntered,
+    │                          AnotherTenantEntered, PlacementMoved (retryable), TenantBusy (retryable),
+    │                          SessionClosed, TruncateRefused, TransactionFailed, OutcomeUnknown
     ├── DatasetError           UnknownDataset, DatasetMissing, DatasetDamaged, DatasetConflict
     ├── ExportError            ExportTargetExists, ExportTargetRefused, ExportRunning, ExportMissing, ExportDamaged,
     │                          ExportUnsupported, ImportRunning
@@ -333,6 +334,13 @@ class FileRefused(FileError):
     mend = "mend that, then run the same command again"
 
 
+@dataclass(eq=False)
+class NotConfirmed(KosError):
+    question: str
+    fact = "nothing was done, because nobody said yes"
+    mend = "run the same command again and answer y, or add --yes"
+
+
 # the schema
 
 
@@ -463,6 +471,24 @@ class PlaceTaken(TenancyError):
     name: str
     fact = "the {kind} {name} exists already and is not one of the tenant {tenant!r}; nothing of it was touched"
     mend = "rename or remove that {kind}, or: kos tenant create OTHER-NAME"
+    exit_code = REFUSED
+
+
+@dataclass(eq=False)
+class TablesMissing(TenancyError):
+    tenant: str
+    schema: str
+    database: str
+    fact = "the tenant {tenant!r} has no tables: the schema {schema} of {database} is empty or gone"
+    mend = "restore it from a backup, or take away what is left: kos tenant remove {tenant}"
+
+
+@dataclass(eq=False)
+class TenantHeld(TenancyError):
+    tenant: str
+    reason: str
+    fact = "the objects of the tenant {tenant!r} are held, so it is not removed: {reason}"
+    mend = "kos objects holds, then: kos objects release HOLD"
     exit_code = REFUSED
 
 
