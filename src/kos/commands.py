@@ -14,7 +14,7 @@ from kos.tenancy import Failure, install
 from kos.tenancy.checks import CHECKS, tenant_databases
 from kos.topology import config, health
 from kos.topology import doctor as examination
-from kos.topology.embedded import Stack, require_embedded
+from kos.topology.embedded import Planned, Stack, StartPlan, require_embedded
 
 
 def up(
@@ -27,14 +27,9 @@ def up(
     _refuse_external("up")
     stack = _stack_here()
     if dry_run:
-        running = sorted(stack.processes())
-        emit(
-            {"folder": stack.folder, "running": running, "changes": []},
-            as_json=json,
-            human=lambda: say(
-                f"would start what is not running in {stack.folder}; running: {', '.join(running) or '-'}"
-            ),
-        )
+        planned = _plan_up(stack, shards, port)
+        value = {"folder": stack.folder, "adopted": planned.adopted, "changes": planned.changes}
+        emit(value, as_json=json, human=lambda: _show_plan(stack, planned))
         return
     with console.progress(quiet=json) as progress:
         started = stack.up(shards=shards, port=port, progress=progress)
@@ -62,6 +57,27 @@ def up(
     }
     emit(value, as_json=json, human=human)
     console.fail_for(_broken(failures), as_json=json)
+
+
+def _plan_up(stack: Stack, shards: int, port: int | None) -> StartPlan:
+    """What `up` would do to the servers, and to the databases of those that run."""
+    planned = stack.plan(shards=shards, port=port)
+    started = {change.store for change in planned.changes if change.store.startswith("postgres")}
+    if started:
+        planned.changes += [
+            Planned(store, "install or upgrade its schema, if it is behind") for store in sorted(started)
+        ]
+        return planned
+    for change in install(stack.topology(), dry_run=True, failures=[]):
+        schema = f" in schema {change.schema}" if change.schema else ""
+        planned.changes.append(Planned("postgres", f"{change.what}{schema} of {change.database}"))
+    return planned
+
+
+def _show_plan(stack: Stack, planned: StartPlan) -> None:
+    if planned.changes:
+        table(("store", "to do"), [(change.store, change.what) for change in planned.changes])
+    say(f"in {stack.folder}: {', '.join(planned.adopted) or 'nothing'} would be found running")
 
 
 def prepare(stack: Stack) -> list[Failure]:

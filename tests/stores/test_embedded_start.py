@@ -108,3 +108,49 @@ def free_run(length: int) -> int:
         base = ports.choose(())
         if all(ports.is_free(base + offset) for offset in range(length)):
             return base
+
+
+# what a start would do
+
+
+def test_a_plan_says_what_up_would_do_and_does_nothing(place: Path) -> None:
+    stack = Stack(place)
+    kinds = ["postgres", "graph", "cache", "objects"]
+    assert told(stack) == ([], [(kind, "make its data, and start it") for kind in kinds])
+    assert list(place.iterdir()) == []
+    stack.up(stores=["cache", "objects"])
+    stack.kill_store("objects")
+    before = files(place)
+    new = [(kind, "make its data, and start it") for kind in ("postgres", "graph")]
+    assert told(stack) == (["cache"], [*new, ("objects", "start it")])
+    assert files(place) == before
+    assert set(pids(stack)) == {"cache"}
+
+
+def test_a_plan_tells_of_a_server_that_does_not_serve(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(start, "ADOPT_SECONDS", 0.5)
+    stack = Stack(place)
+    stack.up(stores=["cache"])
+    frozen = stack.processes()["cache"]
+    frozen.suspend()
+    _, changes = told(stack)
+    assert ("cache", f"stop what does not serve (process {frozen.pid})") in changes
+    assert ("cache", "start it") in changes
+
+
+def test_a_plan_is_refused_as_a_start_is(place: Path) -> None:
+    base = free_run(5)
+    with taken(base + 3), pytest.raises(PortInUse):
+        Stack(place).plan(port=base)
+    with pytest.raises(DiskFull):
+        Stack(place, free_mb=lambda _: 100).plan()
+    assert list(place.iterdir()) == []
+
+
+def told(stack: Stack) -> tuple[list[str], list[tuple[str, str]]]:
+    planned = stack.plan()
+    return planned.adopted, [(each.store, each.what) for each in planned.changes]
+
+
+def files(folder: Path) -> dict[str, int]:
+    return {str(path): path.stat().st_mtime_ns for path in folder.rglob("*") if path.suffix in {".json", ".conf"}}
