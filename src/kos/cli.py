@@ -65,11 +65,14 @@ def main(arguments: list[str] | None = None) -> None:
 
 def run(arguments: list[str]) -> int:
     """Run one command; returns its exit code."""
+    from stamina.instrumentation import set_on_retry_hooks
+
     from kos.console import report
     from kos.translate import translated
 
     # Without any handler Python prints warnings. What the pool warns of comes back as a typed error, or was mended.
     logging.getLogger("psycopg.pool").addHandler(logging.NullHandler())
+    set_on_retry_hooks(())  # it would tell of each attempt, on standard output where structlog is installed
     try:
         typer.main.get_command(build()).main(args=arguments, prog_name="kos")
     except SystemExit as end:  # typer's own way to say that it is done, was misused, or was interrupted

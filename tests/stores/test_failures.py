@@ -12,7 +12,8 @@ import pytest
 import kos.commands
 from fix_samples import child_environment
 from kos import cli, errors
-from kos.tenancy import Store
+from kos.tenancy import Store, create_tenant, schema_files
+from kos.tenancy.schema_files import SchemaFile, Source
 from kos.topology.model import Topology
 
 Superuser = psycopg.Connection[tuple[object, ...]]
@@ -136,3 +137,23 @@ def test_our_sql_with_a_mistake_is_not_hidden(monkeypatch: pytest.MonkeyPatch, s
     planted(monkeypatch, status)
     with pytest.raises(psycopg.errors.SyntaxError):
         cli.run(["status"])
+
+
+def test_attempts_that_are_repeated_do_not_speak_into_the_result(
+    configured: Topology, store: Store, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Libraries that repeat attempts log each of them, some to standard output."""
+    files = schema_files.TENANT_TABLES.files
+    text = "-- oldest library: 1\nalter table atoms add column more text;"
+    source = Source("kos.knowledge")
+    source.__dict__["files"] = (*files, SchemaFile(len(files) + 1, "9999_more.sql", text))
+    create_tenant(store, "acme")
+    monkeypatch.setattr(schema_files, "TENANT_TABLES", source)
+    monkeypatch.setattr(schema_files, "LOCK_ATTEMPTS", 2)
+    with store.tenant("acme") as session:
+        session.execute("select * from atoms")
+        capfd.readouterr()
+        assert cli.run(["upgrade", "--json"]) == errors.FAILED
+    printed = capfd.readouterr()
+    assert printed.out == ""
+    assert json.loads(printed.err)["error"]["type"] == "LockNotGranted"
