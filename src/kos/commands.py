@@ -105,7 +105,7 @@ def down(
             human=lambda: say(f"would stop: {', '.join(running) or 'nothing'}{', and delete .kos' if purge else ''}"),
         )
         return
-    if purge and not yes:
+    if purge and not yes and (stack.folder / ".kos").exists():
         console.confirm(f"delete {stack.folder / '.kos'} with all its data?")
     stopped = stack.down(purge=purge)
 

@@ -56,6 +56,27 @@ def test_a_port_that_the_user_asked_for_is_in_use(place: Path) -> None:
     assert Stack(place).topology().control.primary.port == base
 
 
+def test_a_taken_port_that_is_asked_for_stops_nothing_that_runs(place: Path) -> None:
+    stack = Stack(place)
+    stack.up(stores=["postgres", "cache"])
+    before, base = pids(stack), free_run(5)
+    with taken(base + 3), pytest.raises(PortInUse) as failure:
+        stack.up(stores=["postgres", "cache"], port=base)
+    assert (failure.value.store, failure.value.port) == ("cache", base + 3)
+    assert pids(stack) == before
+
+
+def test_a_port_of_the_stacks_own_can_be_given_to_another_store(place: Path) -> None:
+    stack = Stack(place)
+    base = free_run(7)
+    stack.up(stores=["cache", "objects"], port=base)
+    stack.up(stores=["cache", "objects"], port=base + 1)  # the cache's new port was that of the objects
+    cache = stack.topology().cache
+    assert cache
+    assert cache.port == base + 4
+    assert set(pids(stack)) == {"cache", "objects"}
+
+
 def test_another_port_can_be_asked_for_later(place: Path) -> None:
     stack = Stack(place)
     stack.up(stores=["cache"])

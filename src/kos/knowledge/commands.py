@@ -107,6 +107,10 @@ def objects_hold(
 ) -> None:
     """Keep all objects of a tenant, or of all tenants, from being collected."""
     end = until.replace(tzinfo=UTC) if until else None
+    if not reason.strip():
+        raise typer.BadParameter("it is empty", param_hint="--reason")
+    if end and end <= datetime.now(UTC):
+        raise typer.BadParameter("it is in the past", param_hint="--until")
     with open_store() as store:
         found = find_tenant(store, tenant) if tenant else None
         made = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -231,17 +231,18 @@ class Stack:
             base=base if base is not None else marker.base,
             ports=assigned,
         )
+        # What runs is stopped to move it: not before it is certain that it can.
         running = self._census(marker)
-        for name in names:
-            if marked.base is not None and name not in running:
-                self._check_ports(marked, name)
+        own = {port for store in running for port in _ports_known(marker, store)}
+        for name in names if marked.base is not None else ():
+            self._check_ports(marked, name, own)
         new = [layout.kind_of(name) for name in names if not (marked.home / "data" / name).exists()]
         home.check_space(marked.home if marked.home.exists() else self.folder, new, self._free_mb)
         return marked
 
-    def _check_ports(self, marker: state.Marker, store: str) -> None:
+    def _check_ports(self, marker: state.Marker, store: str, own: Collection[int]) -> None:
         for name in layout.port_names(store):
-            if not ports.is_free(marker.ports[name]):
+            if marker.ports[name] not in own and not ports.is_free(marker.ports[name]):
                 raise PortInUse(store, marker.ports[name])
 
     def _start(
@@ -350,6 +351,11 @@ class Stack:
 
 def _ports(marker: state.Marker, store: str) -> tuple[int, ...]:
     return tuple(marker.ports[name] for name in layout.port_names(store))
+
+
+def _ports_known(marker: state.Marker, store: str) -> Iterator[int]:
+    """The ports that the marker has for a store, which may be one that it does not know."""
+    return (marker.ports[name] for name in layout.port_names(store) if name in marker.ports)
 
 
 def _stop(item: tuple[str, census.Crowd]) -> list[Stopped]:
