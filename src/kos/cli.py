@@ -13,7 +13,7 @@ from typing import Any
 
 import typer
 
-from kos.errors import DONE, FAILED
+from kos.errors import DONE, FAILED, INTERRUPTED, Interrupted
 
 CAPABILITIES = ("kos", "kos.tenancy", "kos.knowledge", "kos.workload", "kos.tour")
 
@@ -76,6 +76,8 @@ def run(arguments: list[str]) -> int:
     try:
         typer.main.get_command(build()).main(args=arguments, prog_name="kos")
     except SystemExit as end:  # typer's own way to say that it is done, was misused, or was interrupted
+        if end.code == INTERRUPTED:
+            report(Interrupted(), as_json="--json" in arguments)
         return end.code if isinstance(end.code, int) else FAILED
     except Exception as error:
         failure = translated(error)

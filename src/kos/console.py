@@ -82,8 +82,10 @@ def confirm(question: str) -> None:
     """Ask before what can't be undone; `NotConfirmed` for anything but yes, also where nobody can answer."""
     try:
         answer = typer.confirm(question, err=True)
-    except typer.Abort:  # the end of the input; Ctrl-C goes on as what it is
-        err.print()
+    except typer.Abort as abort:
+        if isinstance(abort.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
+        err.print()  # the end of the input
         answer = False
     if not answer:
         raise NotConfirmed(question)
@@ -96,7 +98,7 @@ def progress(*, quiet: bool = False) -> Iterator[Advance]:
         yield silent
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=err) as bars:
+    with Progress(*columns, console=err, transient=True) as bars:
         tasks: dict[str, Any] = {}
 
         def advance(what: str, done: int, total: int | None) -> None:

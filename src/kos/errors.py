@@ -1,7 +1,7 @@
 """What can go wrong, one type per fact.
 
 Every error has named fields, a sentence that states the fact, and the command to run next.
-`exit_code` is what the command line returns: 1 failed, 2 wrong use, 3 refused by a check.
+`exit_code` is what the command line returns: 1 failed, 2 wrong use, 3 refused by a check, 130 interrupted.
 
     KosError
     ├── ConfigError            NotConfigured, ConfigInvalid, SecretUnavailable
@@ -11,7 +11,7 @@ Every error has named fields, a sentence that states the fact, and the command t
     ├── StoreError             StoreUnavailable, ConnectionLost, StoreBusy, StoreFull, StoreRefused,
     │                          StoreNotConfigured, ObjectMissing, ObjectDamaged, UnknownHold
     ├── FileError              FileRefused
-    ├── NotConfirmed
+    ├── NotConfirmed, Interrupted
     ├── SchemaError            DatabaseNotInstalled, DatabaseBehind, LibraryTooOld, InstallRefused, LockNotGranted,
     │                          SchemaFileChanged
     ├── TenancyError           UnknownTenant, TenantExists, TenantUnfinished, InvalidTenantName, UnknownTier,
@@ -36,6 +36,7 @@ DONE = 0
 FAILED = 1
 WRONG_USE = 2
 REFUSED = 3
+INTERRUPTED = 130  # as shells have it
 
 
 @dataclass(eq=False)
@@ -339,6 +340,13 @@ class NotConfirmed(KosError):
     question: str
     fact = "nothing was done, because nobody said yes"
     mend = "run the same command again and answer y, or add --yes"
+
+
+@dataclass(eq=False)
+class Interrupted(KosError):
+    fact = "interrupted"
+    mend = "run the same command again: what was begun is finished or made anew"
+    exit_code = INTERRUPTED
 
 
 # the schema
