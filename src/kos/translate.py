@@ -7,6 +7,7 @@ kos itself: it goes on as it is, with its traceback.
 from __future__ import annotations
 
 import errno
+import os
 import sys
 
 import psycopg
@@ -34,7 +35,7 @@ def translated(error: Exception) -> KosError | None:
     if isinstance(error, psycopg.Error):
         return _of_postgres(error)
     if isinstance(error, OSError) and error.errno != errno.EPIPE:
-        return FileRefused(str(error.filename or "a file"), error.strerror or _one_line(error))
+        return FileRefused(_file_of(error), error.strerror or _one_line(error))
     for store, module, names in _DRIVERS:
         # Loaded by whoever uses it: what was not loaded has raised nothing.
         kinds = tuple(getattr(sys.modules[module], name) for name in names) if module in sys.modules else ()
@@ -59,6 +60,16 @@ def _of_postgres(error: psycopg.Error) -> KosError | None:
     if state in _BUSY:
         return StoreBusy(POSTGRESQL, reason)
     return StoreRefused(POSTGRESQL, f"{reason} ({state})")
+
+
+def _file_of(error: OSError) -> str:
+    if error.filename is not None:
+        return str(error.filename)
+    try:
+        os.getcwd()
+    except FileNotFoundError:  # somebody deleted it
+        return "the current folder"
+    return "a file"
 
 
 def _one_line(error: Exception) -> str:

@@ -78,6 +78,18 @@ def test_a_hold_that_would_hold_nothing(
     assert list_holds(configured) == []
 
 
+def test_a_folder_that_was_deleted_under_the_shell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("KOS_CONFIG", raising=False)
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    here.rmdir()
+    assert cli.run(["status"]) == errors.FAILED
+    assert "the current folder can't be used: No such file or directory" in capsys.readouterr().err
+
+
 def test_nothing_is_asked_where_nothing_is(
     place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

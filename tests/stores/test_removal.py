@@ -179,6 +179,8 @@ def test_a_broken_tenant_can_be_removed(store: Store, bucket: Bucket, capsys: py
 def test_without_object_storage(database: Topology) -> None:
     with Store(replace(database, objects=None)) as alone:
         create_tenant(alone, "gone")
-        removal.remove(alone, "gone")
+        told: list[str] = []
+        removal.remove(alone, "gone", lambda what, *_: told.append(what))
+        assert told == ["rows of gone"], "long work says what it is at"
         with pytest.raises(errors.UnknownTenant):
             find_tenant(alone, "gone")

@@ -60,6 +60,7 @@ def remove(store: Store, name: str, progress: Advance = silent) -> None:
         if store.topology.objects is not None:
             _remove_objects(store, tenant, progress)
 
+    progress(f"rows of {name}", 0, None)
     remove_tenant(store, name, permit=_refuse_held, clear=clear)
 
 
