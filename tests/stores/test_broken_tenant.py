@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import socket
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from fix_database import as_installer
 from fix_samples import child_environment
 from kos import cli, errors
 from kos.knowledge.objects import put_object
-from kos.tenancy import Store, create_tenant, find_tenant
+from kos.tenancy import Failure, Store, create_tenant, find_tenant, install, list_tenants, look_at
 
 ATOM = "insert into atoms (atom_type, name) values ('T', 'x')"
 BROKEN = ("no-database", "no-schema", "no-fence")
@@ -104,3 +106,31 @@ def test_the_others_are_collected(broken: Store, capsys: pytest.CaptureFixture[s
     assert cli.run(["objects", "collect", "--yes"]) == errors.DONE, "within its grace nothing is looked at"
     assert cli.run(["objects", "collect", "--yes", "--grace", "0"]) == errors.FAILED
     assert "error: no-schema: " in capsys.readouterr().err
+
+
+def test_a_shard_that_does_not_answer_hides_no_other(store: Store) -> None:
+    main = store.topology.control
+    dead = replace(main, number=2, name="dead", primary=replace(main.primary, port=closed_port()))
+    failures: list[Failure] = []
+    with Store(replace(store.topology, shards=(main, dead))) as both:
+        install(both.topology, failures=failures)
+        assert [(each.shard, type(each.error)) for each in failures] == [("dead", errors.StoreUnavailable)]
+        for name in ("there-1", "here", "there-2"):
+            create_tenant(both, name)
+        with both.operator() as operator:
+            operator.execute(
+                "update kos.placements set shard_id = 2 from kos.tenants t "
+                "where placements.tenant_id = t.tenant_id and t.name like 'there%'"
+            )
+        found = {seen.tenant.name: seen for seen in look_at(both, list_tenants(both))}
+        assert found["here"].rows is not None
+        assert isinstance(found["there-1"].error, errors.StoreUnavailable)
+        assert found["there-2"].error is found["there-1"].error, "the silence of a server is waited for once"
+        with pytest.raises(errors.StoreUnavailable):
+            install(both.topology)
+
+
+def closed_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
