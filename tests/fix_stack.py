@@ -99,6 +99,23 @@ def _traces(process: psutil.Process) -> str:
         return ""
 
 
+def arguments(process: psutil.Process) -> str:
+    """How a process was started, as others on the machine see it; nothing if it ended meanwhile."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        return ""
+
+
+def heard(process: psutil.Process) -> set[str]:
+    """The addresses that a process listens on; none if it ended meanwhile, as PostgreSQL's children do at any time."""
+    try:
+        connections = process.net_connections()
+    except psutil.NoSuchProcess:
+        return set()
+    return {each.laddr.ip for each in connections if each.status == psutil.CONN_LISTEN or not each.raddr}
+
+
 def pids(stack: Stack) -> dict[str, int]:
     """The number of each server's process."""
     return {store: process.pid for store, process in stack.processes().items()}

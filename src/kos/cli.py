@@ -13,7 +13,7 @@ from typing import Any
 
 import typer
 
-from kos.errors import DONE, FAILED, KosError
+from kos.errors import DONE, FAILED, INTERRUPTED, Interrupted
 
 CAPABILITIES = ("kos", "kos.tenancy", "kos.knowledge", "kos.workload", "kos.tour")
 
@@ -65,15 +65,24 @@ def main(arguments: list[str] | None = None) -> None:
 
 def run(arguments: list[str]) -> int:
     """Run one command; returns its exit code."""
+    from stamina.instrumentation import set_on_retry_hooks
+
     from kos.console import report
+    from kos.translate import translated
 
     # Without any handler Python prints warnings. What the pool warns of comes back as a typed error, or was mended.
     logging.getLogger("psycopg.pool").addHandler(logging.NullHandler())
+    set_on_retry_hooks(())  # it would tell of each attempt, on standard output where structlog is installed
     try:
         typer.main.get_command(build()).main(args=arguments, prog_name="kos")
-    except KosError as error:
-        report(error, as_json="--json" in arguments)
-        return error.exit_code
     except SystemExit as end:  # typer's own way to say that it is done, was misused, or was interrupted
+        if end.code == INTERRUPTED:
+            report(Interrupted(), as_json="--json" in arguments)
         return end.code if isinstance(end.code, int) else FAILED
+    except Exception as error:
+        failure = translated(error)
+        if failure is None:
+            raise  # a mistake of ours: whoever mends it needs the traceback
+        report(failure, as_json="--json" in arguments)
+        return failure.exit_code
     return DONE

@@ -10,11 +10,11 @@ import typer
 
 from kos import console, errors, topology
 from kos.console import DryRun, Json, emit, say, table
-from kos.tenancy import install
+from kos.tenancy import Failure, install
 from kos.tenancy.checks import CHECKS, tenant_databases
 from kos.topology import config, health
 from kos.topology import doctor as examination
-from kos.topology.embedded import Stack, require_embedded
+from kos.topology.embedded import Planned, Stack, StartPlan, require_embedded
 
 
 def up(
@@ -27,18 +27,13 @@ def up(
     _refuse_external("up")
     stack = _stack_here()
     if dry_run:
-        running = sorted(stack.processes())
-        emit(
-            {"folder": stack.folder, "running": running, "changes": []},
-            as_json=json,
-            human=lambda: say(
-                f"would start what is not running in {stack.folder}; running: {', '.join(running) or '-'}"
-            ),
-        )
+        planned = _plan_up(stack, shards, port)
+        value = {"folder": stack.folder, "adopted": planned.adopted, "changes": planned.changes}
+        emit(value, as_json=json, human=lambda: _show_plan(stack, planned))
         return
     with console.progress(quiet=json) as progress:
         started = stack.up(shards=shards, port=port, progress=progress)
-        prepare(stack)
+        failures = prepare(stack)
     stores = health.check(stack.topology())
 
     def human() -> None:
@@ -58,14 +53,39 @@ def up(
         "adopted": started.adopted,
         "seconds": started.seconds,
         "stores": [_as_row(store) for store in stores],
+        "failed": _as_objects(failures),
     }
     emit(value, as_json=json, human=human)
+    console.fail_for(_broken(failures), as_json=json)
 
 
-def prepare(stack: Stack) -> None:
-    """Give the databases of a stack that is up their schema, and its roles their passwords."""
-    install(stack.topology())
+def _plan_up(stack: Stack, shards: int, port: int | None) -> StartPlan:
+    """What `up` would do to the servers, and to the databases of those that run."""
+    planned = stack.plan(shards=shards, port=port)
+    started = {change.store for change in planned.changes if change.store.startswith("postgres")}
+    if started:
+        planned.changes += [
+            Planned(store, "install or upgrade its schema, if it is behind") for store in sorted(started)
+        ]
+        return planned
+    for change in install(stack.topology(), dry_run=True, failures=[]):
+        schema = f" in schema {change.schema}" if change.schema else ""
+        planned.changes.append(Planned("postgres", f"{change.what}{schema} of {change.database}"))
+    return planned
+
+
+def _show_plan(stack: Stack, planned: StartPlan) -> None:
+    if planned.changes:
+        table(("store", "to do"), [(change.store, change.what) for change in planned.changes])
+    say(f"in {stack.folder}: {', '.join(planned.adopted) or 'nothing'} would be found running")
+
+
+def prepare(stack: Stack) -> list[Failure]:
+    """Give the databases of a stack that is up their schema, and its roles their passwords; returns what failed."""
+    failures: list[Failure] = []
+    install(stack.topology(), failures=failures)
     stack.set_role_passwords()
+    return failures
 
 
 def down(
@@ -85,8 +105,8 @@ def down(
             human=lambda: say(f"would stop: {', '.join(running) or 'nothing'}{', and delete .kos' if purge else ''}"),
         )
         return
-    if purge and not yes:
-        typer.confirm(f"Delete {stack.folder / '.kos'} with all its data?", abort=True, err=True)
+    if purge and not yes and (stack.folder / ".kos").exists():
+        console.confirm(f"delete {stack.folder / '.kos'} with all its data?")
     stopped = stack.down(purge=purge)
 
     def human() -> None:
@@ -145,16 +165,27 @@ def doctor(json: Json = False) -> None:
 def upgrade(dry_run: DryRun = False, json: Json = False) -> None:
     """Bring the databases to this library's version: roles, schema kos, and every tenant's schema."""
     with console.progress(quiet=json) as progress:
-        changes = install(topology.find(), dry_run=dry_run, progress=progress)
+        failures: list[Failure] = []
+        changes = install(topology.find(), dry_run=dry_run, progress=progress, failures=failures)
 
     def human() -> None:
         rows = [(change.shard, change.database, change.schema, change.what) for change in changes]
         if rows:
             table(("shard", "database", "schema", "to do" if dry_run else "done"), rows)
-        else:
+        elif not failures:
             say("everything is at this library's version")
 
-    emit({"dry_run": dry_run, "changes": changes}, as_json=json, human=human)
+    value = {"dry_run": dry_run, "changes": changes, "failed": _as_objects(failures)}
+    emit(value, as_json=json, human=human)
+    console.fail_for(_broken(failures), as_json=json)
+
+
+def _as_objects(failures: list[Failure]) -> list[dict[str, str]]:
+    return [{"shard": each.shard, "database": each.database, "error": str(each.error)} for each in failures]
+
+
+def _broken(failures: list[Failure]) -> list[tuple[str, errors.KosError]]:
+    return [(f"{each.shard}: {each.database}", each.error) for each in failures]
 
 
 def _refuse_external(command: str) -> None:

@@ -21,11 +21,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from kos.errors import KosError
+from kos.errors import FAILED, KosError, NotConfirmed
 from kos.progress import Advance, silent
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+UNFOLDED = 4000  # columns; wider than any table
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON value.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and change nothing.")]
@@ -57,19 +59,36 @@ def plain(value: Any) -> Any:
     return value
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, numbers: Sequence[str] = ()) -> None:
+def table(
+    columns: Sequence[str], rows: Iterable[Sequence[Any]], *, numbers: Sequence[str] = (), where: Console = out
+) -> None:
     """Print a table; the columns named in `numbers` stand to the right."""
     grid = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         grid.add_column(column, justify="right" if column in numbers else "left", overflow="fold")
     for row in rows:
         grid.add_row(*("" if cell is None else str(cell) for cell in row))
-    out.print(grid)
+    if not where.is_terminal:  # into a pipe or a file nothing is folded: it is read line by line
+        where = Console(file=where.file, width=UNFOLDED)
+    where.print(grid)
 
 
 def say(text: str) -> None:
     """Print one line for people."""
     out.print(text, markup=False)
+
+
+def confirm(question: str) -> None:
+    """Ask before what can't be undone; `NotConfirmed` for anything but yes, also where nobody can answer."""
+    try:
+        answer = typer.confirm(question, err=True)
+    except typer.Abort as abort:
+        if isinstance(abort.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
+        err.print()  # the end of the input
+        answer = False
+    if not answer:
+        raise NotConfirmed(question)
 
 
 @contextmanager
@@ -79,7 +98,7 @@ def progress(*, quiet: bool = False) -> Iterator[Advance]:
         yield silent
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=err) as bars:
+    with Progress(*columns, console=err, transient=True) as bars:
         tasks: dict[str, Any] = {}
 
         def advance(what: str, done: int, total: int | None) -> None:
@@ -88,6 +107,15 @@ def progress(*, quiet: bool = False) -> Iterator[Advance]:
             bars.update(tasks[what], completed=done, total=total)
 
         yield advance
+
+
+def fail_for(broken: Sequence[tuple[str, KosError]], *, as_json: bool) -> None:
+    """Exit with 1 if some of many things could not be done; people are told which, and why. JSON has said it."""
+    for name, error in () if as_json else broken:
+        err.print(f"error: {name}: {error}", markup=False, style="red")
+        err.print(f"next:  {error.next_command}", markup=False)
+    if broken:
+        raise typer.Exit(FAILED)
 
 
 def report(error: KosError, *, as_json: bool) -> None:

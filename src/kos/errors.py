@@ -1,20 +1,24 @@
 """What can go wrong, one type per fact.
 
 Every error has named fields, a sentence that states the fact, and the command to run next.
-`exit_code` is what the command line returns: 1 failed, 2 wrong use, 3 refused by a check.
+`exit_code` is what the command line returns: 1 failed, 2 wrong use, 3 refused by a check, 130 interrupted.
 
     KosError
     ├── ConfigError            NotConfigured, ConfigInvalid, SecretUnavailable
     ├── StackError             StackBusy, StackNotRunning, PortInUse, ServerNotInstalled, ServerDidNotStart,
     │                          ServerDidNotStop, DiskFull, StateDamaged, ExternalStore, NoAccount,
     │                          FolderRefused, StackOfAnother, UnknownStore
-    ├── StoreError             StoreUnavailable, StoreNotConfigured, ObjectMissing, ObjectDamaged, UnknownHold
+    ├── StoreError             StoreUnavailable, ConnectionLost, StoreBusy, StoreFull, StoreRefused,
+    │                          StoreNotConfigured, ObjectMissing, ObjectDamaged, UnknownHold
+    ├── FileError              FileRefused
+    ├── NotConfirmed, Interrupted
     ├── SchemaError            DatabaseNotInstalled, DatabaseBehind, LibraryTooOld, InstallRefused, LockNotGranted,
     │                          SchemaFileChanged, DirectoryElsewhere
     ├── TenancyError           UnknownTenant, TenantExists, TenantUnfinished, InvalidTenantName, UnknownTier,
-    │                          TierNotAllowed, PlaceTaken, UnknownShard, UnregisteredShard, NoTenantEntered,
-    │                          AnotherTenantEntered, PlacementMoved (retryable), TenantBusy (retryable),
-    │                          SessionClosed, TruncateRefused, TransactionFailed, OutcomeUnknown
+    │                          TierNotAllowed, PlaceTaken, TablesMissing, TenantHeld, UnknownShard,
+    │                          UnregisteredShard, NoTenantEntered, AnotherTenantEntered,
+    │                          PlacementMoved (retryable), TenantBusy (retryable), SessionClosed, TruncateRefused,
+    │                          TransactionFailed, OutcomeUnknown
     ├── DatasetError           UnknownDataset, DatasetMissing, DatasetDamaged, DatasetConflict
     ├── ExportError            ExportTargetExists, ExportTargetRefused, ExportRunning, ExportMissing, ExportDamaged,
     │                          ExportUnsupported, ImportRunning
@@ -33,6 +37,7 @@ DONE = 0
 FAILED = 1
 WRONG_USE = 2
 REFUSED = 3
+INTERRUPTED = 130  # as shells have it
 
 
 @dataclass(eq=False)
@@ -249,6 +254,40 @@ class StoreUnavailable(StoreError):
 
 
 @dataclass(eq=False)
+class ConnectionLost(StoreError):
+    store: str
+    reason: str
+    fact = "the connection to {store} was lost: {reason}"
+    mend = "kos status, then run the same command again"
+    retryable = True
+
+
+@dataclass(eq=False)
+class StoreBusy(StoreError):
+    store: str
+    reason: str
+    fact = "{store} could not do it now: {reason}"
+    mend = "run the same command again"
+    retryable = True
+
+
+@dataclass(eq=False)
+class StoreFull(StoreError):
+    store: str
+    reason: str
+    fact = "{store} has no room left: {reason}"
+    mend = "free some room on its server, then run the same command again"
+
+
+@dataclass(eq=False)
+class StoreRefused(StoreError):
+    store: str
+    reason: str
+    fact = "{store} refused what was asked of it: {reason}"
+    mend = "kos doctor"
+
+
+@dataclass(eq=False)
 class StoreNotConfigured(StoreError):
     store: str
     wanted_by: str
@@ -280,6 +319,35 @@ class UnknownHold(StoreError):
     fact = "there is no hold {hold!r}"
     mend = "kos objects holds"
     exit_code = WRONG_USE
+
+
+# files
+
+
+class FileError(KosError):
+    """A file or folder can't be used."""
+
+
+@dataclass(eq=False)
+class FileRefused(FileError):
+    file: str
+    reason: str
+    fact = "{file} can't be used: {reason}"
+    mend = "mend that, then run the same command again"
+
+
+@dataclass(eq=False)
+class NotConfirmed(KosError):
+    question: str
+    fact = "nothing was done, because nobody said yes"
+    mend = "run the same command again and answer y, or add --yes"
+
+
+@dataclass(eq=False)
+class Interrupted(KosError):
+    fact = "interrupted"
+    mend = "run the same command again: what was begun is finished or made anew"
+    exit_code = INTERRUPTED
 
 
 # the schema
@@ -380,7 +448,7 @@ class TenantUnfinished(TenancyError):
     tenant: str
     state: str
     fact = "the tenant {tenant!r} is not ready: a command that was {state} it did not finish"
-    mend = "run that command again"
+    mend = "run that command again, or take away what it left: kos tenant remove {tenant}"
 
 
 @dataclass(eq=False)
@@ -419,6 +487,24 @@ class PlaceTaken(TenancyError):
     name: str
     fact = "the {kind} {name} exists already and is not one of the tenant {tenant!r}; nothing of it was touched"
     mend = "rename or remove that {kind}, or: kos tenant create OTHER-NAME"
+    exit_code = REFUSED
+
+
+@dataclass(eq=False)
+class TablesMissing(TenancyError):
+    tenant: str
+    schema: str
+    database: str
+    fact = "the tenant {tenant!r} has no tables: the schema {schema} of {database} is empty or gone"
+    mend = "restore it from a backup, or take away what is left: kos tenant remove {tenant}"
+
+
+@dataclass(eq=False)
+class TenantHeld(TenancyError):
+    tenant: str
+    reason: str
+    fact = "the objects of the tenant {tenant!r} are held, so it is not removed: {reason}"
+    mend = "kos objects holds, then: kos objects release HOLD"
     exit_code = REFUSED
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from kos.tenancy.checks import FILES
 from kos.topology import doctor
 
 PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "doctor.md").read_text(encoding="utf-8")
@@ -38,3 +39,9 @@ def test_every_other_check_has_its_row() -> None:
     assert names == {"reachable", "secret_readable", "secret_permissions", "tls", "login"}
     section = PAGE.split("## Checks of every store")[1].split("\n## ")[0]
     assert set(re.findall(r"^\| `(\w+)`", section, re.MULTILINE)) == names
+
+
+def test_every_check_of_tenants_tables_has_its_row() -> None:
+    section = PAGE.split("## Checks of tenants' tables")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| (\d+) \| `(\w+)` \|", section, re.MULTILINE)
+    assert [f"{int(number):04}_{name}.sql" for number, name in rows] == list(FILES)

@@ -10,7 +10,7 @@ from pathlib import Path
 from kos import errors
 
 PAGE = (Path(__file__).parents[2] / "docs/reference/errors.md").read_text(encoding="utf-8")
-ROW = re.compile(r"^\| `(\w+)`( \(retryable\))? \| (\d) \| .* \| ([^|]*) \|$", re.MULTILINE)
+ROW = re.compile(r"^\| `(\w+)`( \(retryable\))? \| (\d+) \| .* \| ([^|]*)\|$", re.MULTILINE)
 
 Facts = tuple[str, str, bool, int, tuple[str, ...]]
 

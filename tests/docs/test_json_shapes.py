@@ -148,6 +148,8 @@ def test_tenants(documented: Store, cli: Cli) -> None:
     listed = cli("tenant", "list")
     assert {"documented", "made-here"} <= {tenant["name"] for tenant in listed}
     agrees("tenant list", listed)
+    agrees("tenant remove", cli("tenant", "remove", "made-here", "--dry-run"))
+    agrees("tenant remove", cli("tenant", "remove", "made-here", "--yes"))
 
 
 def test_samples_exports_and_imports(documented: Store, cli: Cli, tmp_path: Path) -> None:
@@ -182,12 +184,15 @@ def test_objects(documented: Store, cli: Cli) -> None:
 def test_the_workload(documented: Store, cli: Cli, tmp_path: Path) -> None:
     ledger = str(tmp_path / "run.ledger")
     shape = ("--tenants", "1", "--clients", "2", "--seconds", "0.5")
+    agrees("workload run", cli("workload", "run", *shape, "--dry-run"), 1)
+    assert not Path(ledger).exists()
     agrees("workload run", cli("workload", "run", *shape, "--ledger", ledger))
     agrees("workload verify", cli("workload", "verify", ledger))
 
 
 def test_the_tour(documented: Store, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its first step; `tests/stores/test_tour.py` takes the whole of it."""
+    agrees("tour", cli("tour", "--dry-run"), 1)
     monkeypatch.setattr(tour, "STEPS", tour.STEPS[:1])
     agrees("tour", cli("tour"))
 

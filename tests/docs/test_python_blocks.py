@@ -11,7 +11,10 @@ from fix_samples import child_environment
 from kos.tenancy import Store, Tenant
 
 ROOT = Path(__file__).parents[2]
-PAGES = ["README.md", *(f"docs/how-to/{name}.md" for name in ("get-started", "create-tenants", "python"))]
+PAGES = [
+    "README.md",
+    *(f"docs/how-to/{name}.md" for name in ("get-started", "create-tenants", "python", "run-a-workload")),
+]
 IN_TRANSACTION = ["README.md", "docs/how-to/get-started.md"]
 
 

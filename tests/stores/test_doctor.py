@@ -90,7 +90,9 @@ def test_a_well_server_has_no_faults(topology: Topology, installed: None) -> Non
 def test_before_kos_upgrade_it_says_so(topology: Topology) -> None:
     report = doctor.examine(topology)
     found = faults(report)
-    assert [(each.check, each.severity, each.mend) for each in found] == [("roles", "warning", "kos upgrade")] * len(GROUPS)
+    assert [(each.check, each.severity, each.mend) for each in found] == [("roles", "warning", "kos upgrade")] * len(
+        GROUPS
+    )
     assert [each.subject for each in found] == [f"main: {group}" for group in GROUPS]
     assert report.healthy, "nothing is wrong: it is only not done yet"
 

@@ -56,6 +56,27 @@ def test_a_port_that_the_user_asked_for_is_in_use(place: Path) -> None:
     assert Stack(place).topology().control.primary.port == base
 
 
+def test_a_taken_port_that_is_asked_for_stops_nothing_that_runs(place: Path) -> None:
+    stack = Stack(place)
+    stack.up(stores=["postgres", "cache"])
+    before, base = pids(stack), free_run(5)
+    with taken(base + 3), pytest.raises(PortInUse) as failure:
+        stack.up(stores=["postgres", "cache"], port=base)
+    assert (failure.value.store, failure.value.port) == ("cache", base + 3)
+    assert pids(stack) == before
+
+
+def test_a_port_of_the_stacks_own_can_be_given_to_another_store(place: Path) -> None:
+    stack = Stack(place)
+    base = free_run(7)
+    stack.up(stores=["cache", "objects"], port=base)
+    stack.up(stores=["cache", "objects"], port=base + 1)  # the cache's new port was that of the objects
+    cache = stack.topology().cache
+    assert cache
+    assert cache.port == base + 4
+    assert set(pids(stack)) == {"cache", "objects"}
+
+
 def test_another_port_can_be_asked_for_later(place: Path) -> None:
     stack = Stack(place)
     stack.up(stores=["cache"])
@@ -108,3 +129,49 @@ def free_run(length: int) -> int:
         base = ports.choose(())
         if all(ports.is_free(base + offset) for offset in range(length)):
             return base
+
+
+# what a start would do
+
+
+def test_a_plan_says_what_up_would_do_and_does_nothing(place: Path) -> None:
+    stack = Stack(place)
+    kinds = ["postgres", "graph", "cache", "objects"]
+    assert told(stack) == ([], [(kind, "make its data, and start it") for kind in kinds])
+    assert list(place.iterdir()) == []
+    stack.up(stores=["cache", "objects"])
+    stack.kill_store("objects")
+    before = files(place)
+    new = [(kind, "make its data, and start it") for kind in ("postgres", "graph")]
+    assert told(stack) == (["cache"], [*new, ("objects", "start it")])
+    assert files(place) == before
+    assert set(pids(stack)) == {"cache"}
+
+
+def test_a_plan_tells_of_a_server_that_does_not_serve(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(start, "ADOPT_SECONDS", 0.5)
+    stack = Stack(place)
+    stack.up(stores=["cache"])
+    frozen = stack.processes()["cache"]
+    frozen.suspend()
+    _, changes = told(stack)
+    assert ("cache", f"stop what does not serve (process {frozen.pid})") in changes
+    assert ("cache", "start it") in changes
+
+
+def test_a_plan_is_refused_as_a_start_is(place: Path) -> None:
+    base = free_run(5)
+    with taken(base + 3), pytest.raises(PortInUse):
+        Stack(place).plan(port=base)
+    with pytest.raises(DiskFull):
+        Stack(place, free_mb=lambda _: 100).plan()
+    assert list(place.iterdir()) == []
+
+
+def told(stack: Stack) -> tuple[list[str], list[tuple[str, str]]]:
+    planned = stack.plan()
+    return planned.adopted, [(each.store, each.what) for each in planned.changes]
+
+
+def files(folder: Path) -> dict[str, int]:
+    return {str(path): path.stat().st_mtime_ns for path in folder.rglob("*") if path.suffix in {".json", ".conf"}}

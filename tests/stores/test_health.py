@@ -39,6 +39,7 @@ def test_the_embedded_stack_is_healthy(stack: Stack) -> None:
     ]
     assert all(each.version and each.address for each in found)
     assert by_name(found)["postgres"].version.startswith("18.")
+    assert by_name(found)["objects"].version.startswith("rclone 1."), "it calls itself AmazonS3"
 
 
 @pytest.fixture

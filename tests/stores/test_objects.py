@@ -198,7 +198,7 @@ def test_every_tier_is_collected_by_its_own_documents(store: Store, tier: str) -
 def test_more_objects_than_a_page_are_collected(
     store: Store, tenant: Tenant, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(objects, "_DELETIONS", 3)
+    monkeypatch.setattr(objects, "DELETIONS", 3)
     for number in range(8):
         put_alone(store, str(number).encode())
     heard: list[int] = []

@@ -106,6 +106,13 @@ time.sleep(60)
     assert time.monotonic() - began < 10
     child = int(told.read_text())
     deadline = time.monotonic() + 5
-    while psutil.pid_exists(child) and psutil.Process(child).status() != psutil.STATUS_ZOMBIE:
+    while is_running(child):
         assert time.monotonic() < deadline, "the command's child is still running"
         time.sleep(0.01)
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False

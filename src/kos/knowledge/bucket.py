@@ -20,6 +20,7 @@ from kos.tenancy import Store, Tenant
 from kos.topology import ObjectStore
 from kos.topology import objects as opening
 
+STORE = "object storage"  # as errors name it
 _PIECE = 1 << 20
 
 
@@ -107,9 +108,9 @@ class Bucket:
         try:
             yield
         except ClientError as error:
-            raise StoreUnavailable("object storage", self._address, error.response["Error"]["Code"]) from error
+            raise StoreUnavailable(STORE, self._address, error.response["Error"]["Code"]) from error
         except BotoCoreError as error:
-            raise StoreUnavailable("object storage", self._address, " ".join(str(error).split())) from error
+            raise StoreUnavailable(STORE, self._address, " ".join(str(error).split())) from error
 
 
 _buckets: WeakKeyDictionary[Store, Bucket] = WeakKeyDictionary()

@@ -30,7 +30,7 @@ QUERIES = sql.load("kos.knowledge", "objects.sql")
 GRACE = timedelta(days=1)
 LONGEST_USE = timedelta(days=7)  # then a hold ends by itself whose command was killed
 _UPLOADS = 8  # at the same time
-_DELETIONS = 100  # per look at the holds: whoever makes a hold waits for that many
+DELETIONS = 100  # per look at the holds: whoever makes a hold waits for that many
 
 
 def put_object(session: Session, content: bytes) -> str:
@@ -115,7 +115,8 @@ class Collected:
     """What a collection found in one tenant and what it did.
 
     `found` objects of `bytes` bytes are older than the grace period and nothing refers to them. `busy` ones were left:
-    somebody was about to refer to them. Where the tenant is held, nothing was deleted.
+    somebody was about to refer to them. Where the tenant is held, nothing was deleted. `error` is why
+    one of many could not be looked at.
     """
 
     tenant: str
@@ -124,6 +125,7 @@ class Collected:
     bytes: int = 0
     deleted: int = 0
     busy: int = 0
+    error: str | None = None
 
 
 def collect(
@@ -150,8 +152,8 @@ def collect(
     looked = 0
     for page in bucket.pages(tenant.id):
         old = [stored for stored in page if stored.modified < before]
-        for start in range(0, len(old), _DELETIONS):
-            result = _collect_some(store, bucket, tenant, old[start : start + _DELETIONS], result, dry_run=dry_run)
+        for start in range(0, len(old), DELETIONS):
+            result = _collect_some(store, bucket, tenant, old[start : start + DELETIONS], result, dry_run=dry_run)
         looked += len(page)
         progress(f"objects of {tenant.name}", looked, None)
     return result

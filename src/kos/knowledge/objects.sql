@@ -54,3 +54,11 @@ select h.hold_id, t.name, h.reason, h.created_by, h.until, h.created_at
   left join kos.tenants t using (tenant_id)
  where h.until is null or h.until > clock_timestamp()
  order by h.created_at, h.hold_id;
+
+-- name: reason_of_hold
+-- Why the tenant is held; the oldest hold that is in force.
+select reason
+  from kos.object_holds
+ where (tenant_id is null or tenant_id = %(tenant)s) and (until is null or until > clock_timestamp())
+ order by created_at
+ limit 1;

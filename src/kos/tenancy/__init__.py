@@ -16,10 +16,11 @@ from kos.tenancy.create import (
     find_tenant,
     finish_tenant,
     list_tenants,
+    look_at,
     remove_tenant,
     rows_per_table,
 )
-from kos.tenancy.install import Change, install
+from kos.tenancy.install import Change, Failure, install
 from kos.tenancy.placement import Place
 from kos.tenancy.session import Session
 from kos.tenancy.store import Store, open
@@ -30,6 +31,7 @@ __all__ = [
     "TIERS",
     "AsyncStore",
     "Change",
+    "Failure",
     "Place",
     "Session",
     "Store",
@@ -40,6 +42,7 @@ __all__ = [
     "finish_tenant",
     "install",
     "list_tenants",
+    "look_at",
     "open",
     "open_async",
     "remove_tenant",

@@ -13,13 +13,13 @@ import psycopg
 from psycopg.rows import tuple_row
 
 from kos import sql
-from kos.errors import KosError
 from kos.tenancy.install import places_of
-from kos.tenancy.placement import server_at
+from kos.tenancy.placement import Place, server_at
 from kos.tenancy.schema_files import QUERIES
 from kos.topology import postgres
 from kos.topology.doctor import Finding
-from kos.topology.model import Topology
+from kos.topology.model import Shard, Topology
+from kos.translate import translated
 
 _FOLDER = files("kos.tenancy").joinpath("checks")
 FILES = tuple(sorted(item.name for item in _FOLDER.iterdir() if item.name.endswith(".sql")))
@@ -54,9 +54,27 @@ def tenant_databases(topology: Topology) -> Iterator[Finding]:
     """The same checks on the databases of database-tier tenants. Nothing where kos is not installed yet."""
     for shard in topology.shards:
         try:
-            for place in places_of(topology, shard):
-                if place.database != shard.primary.database:
-                    with postgres.connect(server_at(topology, place), shard.operator) as connection:
-                        yield from row_security(connection)
-        except KosError as error:
-            yield Finding("tenant_databases", shard.name, "error", str(error), error.next_command)
+            places = places_of(topology, shard)
+        except Exception as raised:  # noqa: BLE001 - said as a finding, or raised again
+            yield _broken(shard.name, raised)
+            continue
+        for place in places:
+            if place.database != shard.primary.database:
+                yield from _of_database(topology, shard, place)
+
+
+def _of_database(topology: Topology, shard: Shard, place: Place) -> list[Finding]:
+    """One that can't be asked must not hide the others."""
+    try:
+        with postgres.connect(server_at(topology, place), shard.operator) as connection:
+            return list(row_security(connection))
+    except Exception as raised:  # noqa: BLE001 - said as a finding, or raised again
+        return [_broken(f"{shard.name}: {place.database}", raised)]
+
+
+def _broken(subject: str, raised: Exception) -> Finding:
+    """A finding for what could not be looked at. A mistake of ours goes on as it is."""
+    error = translated(raised)
+    if error is None:
+        raise raised
+    return Finding("tenant_databases", subject, "error", str(error), error.next_command)

@@ -6,11 +6,11 @@ from typing import Annotated, Any
 
 import typer
 
-from kos import console
+from kos import console, errors
 from kos.console import DryRun, Json, emit, say, table
-from kos.tenancy import Store, Tenant, create_tenant, find_tenant, list_tenants, rows_per_table
+from kos.tenancy import create_tenant, find_tenant, list_tenants, look_at
 from kos.tenancy import open as open_store
-from kos.tenancy.create import plan_tenant
+from kos.tenancy.create import Seen, plan_tenant
 
 Name = Annotated[str, typer.Argument(help="The tenant's name.")]
 
@@ -46,10 +46,11 @@ def tenant_list(json: Json = False) -> None:
     """All tenants with tier, placement, epoch and rows per table."""
     with open_store() as store, console.progress(quiet=json) as progress:
         tenants = list_tenants(store)
-        rows = []
-        for number, tenant in enumerate(tenants, start=1):
-            rows.append(_described(store, tenant))
+        found = []
+        for number, seen in enumerate(look_at(store, tenants), start=1):
+            found.append(seen)
             progress("tenants", number, len(tenants))
+    rows = [_described(seen) for seen in found]
 
     def human() -> None:
         table(
@@ -64,7 +65,7 @@ def tenant_list(json: Json = False) -> None:
                     row["schema"],
                     row["epoch"],
                     row["state"],
-                    "" if row["rows"] is None else f"{sum(row['rows'].values()):,}",
+                    "?" if row["error"] else "" if row["rows"] is None else f"{sum(row['rows'].values()):,}",
                 )
                 for row in rows
             ],
@@ -72,26 +73,33 @@ def tenant_list(json: Json = False) -> None:
         )
 
     emit(rows, as_json=json, human=human)
+    console.fail_for(_broken(found), as_json=json)
 
 
 def tenant_show(name: Name, json: Json = False) -> None:
     """One tenant with its placement and its rows per table."""
     with open_store() as store:
-        row = _described(store, find_tenant(store, name))
+        [seen] = look_at(store, [find_tenant(store, name)])
+    row = _described(seen)
 
     def human() -> None:
-        table(("", ""), [(key.replace("_", " "), value) for key, value in row.items() if key != "rows"])
+        facts = [(key.replace("_", " "), value) for key, value in row.items() if key not in {"rows", "error"}]
+        table(("", ""), facts)
         if row["rows"] is not None:
             say("")
             table(("table", "rows"), [(key, f"{count:,}") for key, count in row["rows"].items()], numbers=("rows",))
 
     emit(row, as_json=json, human=human)
+    console.fail_for(_broken([seen]), as_json=json)
 
 
-def _described(store: Store, tenant: Tenant) -> dict[str, Any]:
-    """A tenant as JSON; `rows` is null while it is unfinished, because nobody can enter it yet."""
-    described: dict[str, Any] = console.plain(tenant)
-    return described | {"rows": rows_per_table(store, tenant) if tenant.state == "active" else None}
+def _described(seen: Seen) -> dict[str, Any]:
+    described: dict[str, Any] = console.plain(seen.tenant)
+    return described | {"rows": seen.rows, "error": None if seen.error is None else str(seen.error)}
+
+
+def _broken(found: list[Seen]) -> list[tuple[str, errors.KosError]]:
+    return [(seen.tenant.name, seen.error) for seen in found if seen.error is not None]
 
 
 COMMANDS = {"tenant create": tenant_create, "tenant list": tenant_list, "tenant show": tenant_show}

@@ -7,7 +7,7 @@ state becomes 'active' last: so a command that was killed is finished by running
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from uuid import UUID
 
@@ -21,6 +21,7 @@ from kos.tenancy.placement import Place
 from kos.tenancy.store import Connection, Store
 from kos.tenancy.tenant import QUERIES, Tenant, check_name, check_tier, place
 from kos.topology.model import Shard
+from kos.translate import translated
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,23 +108,72 @@ def find_tenant(store: Store, name: str) -> Tenant:
 
 
 def rows_per_table(store: Store, tenant: Tenant) -> dict[str, int]:
-    """How many rows the tenant has in each of its tables."""
+    """How many rows the tenant has in each of its tables; `TablesMissing` if it has none."""
     with store.session(tenant, read_only=True, isolation="repeatable read") as session:
         names = session.execute(QUERIES.tables_of_schema, {"schema": tenant.schema}).fetchall()
         counts = {}
         for (name,) in names:
             row = session.execute(QUERIES.count_rows.format(table=Identifier(name))).fetchone()
             counts[name] = row[0] if row else 0
+    if not counts:
+        raise errors.TablesMissing(tenant.name, tenant.schema, tenant.database)
     return counts
 
 
-def remove_tenant(store: Store, name: str) -> None:
-    """Everything of a tenant: rows, schema or database, its fence, and last its name. Repeatable.
+@dataclasses.dataclass(frozen=True)
+class Seen:
+    """A tenant as it was found. `rows` per table is None while it is unfinished, and where `error` says why not."""
 
-    Whoever is inside leaves first, and nobody enters any more.
+    tenant: Tenant
+    rows: dict[str, int] | None
+    error: errors.KosError | None
+
+
+def look_at(store: Store, tenants: Iterable[Tenant]) -> Iterator[Seen]:
+    """Each of these tenants with its rows; one that can't be asked does not hide the others."""
+    unreachable: dict[Place, errors.KosError] = {}
+    for tenant in tenants:
+        if tenant.state != "active":
+            yield Seen(tenant, None, None)
+            continue
+        where = placement.place_of(tenant)
+        if where in unreachable:  # not to wait for the same silence once per tenant
+            yield Seen(tenant, None, unreachable[where])
+            continue
+        try:
+            yield Seen(tenant, rows_per_table(store, tenant), None)
+        except Exception as raised:
+            error = translated(raised)
+            if error is None:
+                raise
+            if isinstance(error, errors.StoreUnavailable):
+                unreachable[where] = error
+            yield Seen(tenant, None, error)
+
+
+def _nothing_else(tenant: Tenant) -> None:
+    """A tenant that has nothing outside of PostgreSQL."""
+
+
+def _anybody(control: Connection, tenant: Tenant) -> None:
+    """No reason to keep a tenant."""
+
+
+def remove_tenant(
+    store: Store,
+    name: str,
+    *,
+    permit: Callable[[Connection, Tenant], None] = _anybody,
+    clear: Callable[[Tenant], object] = _nothing_else,
+) -> None:
+    """Everything of a tenant in PostgreSQL: rows, schema or database, its fence, and last its name. Repeatable.
+
+    Whoever is inside leaves first, and nobody enters any more. `permit` may refuse, in the transaction that marks the
+    tenant as being removed. `clear` takes away what the tenant has elsewhere, when nobody can enter it any more and
+    before it is forgotten. `kos.knowledge.removal` takes the objects as well.
     """
     with _alone(store, name):
-        _remove(store, find_tenant(store, name))
+        _remove(store, find_tenant(store, name), permit, clear)
 
 
 @contextmanager
@@ -134,10 +184,17 @@ def _alone(store: Store, name: str) -> Iterator[None]:
         yield
 
 
-def _remove(store: Store, tenant: Tenant) -> None:
-    with store.operator() as control:
+def _remove(
+    store: Store,
+    tenant: Tenant,
+    permit: Callable[[Connection, Tenant], None] = _anybody,
+    clear: Callable[[Tenant], object] = _nothing_else,
+) -> None:
+    with store.operator() as control, control.transaction():
+        permit(control, tenant)
         control.execute(QUERIES.set_state, {"id": tenant.id, "state": "removing"})
     _take_down(store, tenant)
+    clear(tenant)
     _forget(store, tenant)
 
 
@@ -158,17 +215,16 @@ def _take_down(store: Store, tenant: Tenant) -> None:
 
 
 def _claim(store: Store, claim: dict[str, object], state: str) -> tuple[Tenant, bool]:
-    """The tenant's row, and whether it is new. A row that a killed creation left is taken over; what a killed removal
-    left is removed first."""
+    """The tenant's row, and whether it is new. A row that a killed creation left is taken over. What a killed removal
+    left is not: its objects would be forgotten."""
     with store.operator() as control:
-        row = control.execute(QUERIES.find_tenant, {"tenant": claim["name"]}).fetchone()
-        if row is not None and Tenant.from_row(row).state == "removing":
-            _remove(store, Tenant.from_row(row))
         new = control.execute(QUERIES.claim_tenant, claim).fetchone()
         row = control.execute(QUERIES.find_tenant, {"tenant": claim["name"]}).fetchone()
     if row is None:
         raise errors.UnregisteredShard(str(claim["shard"]))
     tenant = Tenant.from_row(row)
+    if new is None and tenant.state == "removing":
+        raise errors.TenantUnfinished(tenant.name, tenant.state)
     if new is None and (tenant.state == "active" or tenant.tier != claim["tier"]):
         raise errors.TenantExists(tenant.name, tenant.tier)
     if new is None and tenant.state not in {state, "creating"}:

@@ -13,11 +13,12 @@ from psycopg.sql import Identifier
 from kos import errors
 from kos.progress import Advance, silent
 from kos.tenancy import schema_files
-from kos.tenancy.placement import Place, server_at
+from kos.tenancy.placement import Place, control_place, server_at
 from kos.tenancy.schema_files import QUERIES
 from kos.tenancy.tenant import QUERIES as TENANT_QUERIES
 from kos.topology import postgres
 from kos.topology.model import Login, PostgresServer, Shard, Topology
+from kos.translate import translated
 
 Connection = psycopg.Connection[TupleRow]
 
@@ -32,8 +33,26 @@ class Change:
     what: str
 
 
-def install(topology: Topology, *, dry_run: bool = False, progress: Advance = silent) -> list[Change]:
+@dataclass(frozen=True)
+class Failure:
+    """A database that could not be brought to this version, and why."""
+
+    shard: str
+    database: str
+    error: errors.KosError
+
+
+def install(
+    topology: Topology,
+    *,
+    dry_run: bool = False,
+    progress: Advance = silent,
+    failures: list[Failure] | None = None,
+) -> list[Change]:
     """Install or upgrade every database of the topology. Repeatable; what is done already is left alone.
+
+    Where `failures` is given, a database that fails is noted there and the others go on; the one with the control
+    tables raises in any case.
 
     Raises:
         InstallRefused: the role may not do what is needed.
@@ -42,18 +61,27 @@ def install(topology: Topology, *, dry_run: bool = False, progress: Advance = si
     """
     changes: list[Change] = []
     for shard in topology.shards:
-        login = shard.installer or shard.operator
         for number, place in enumerate(places_of(topology, shard), start=1):
-            server = server_at(topology, place)
-            with _explained(server, login), postgres.connect(server, login) as connection:
-                with connection.transaction():
-                    connection.execute(QUERIES.lock_upgrade)  # two at once would fail on the same catalog rows
-                    changes += _roles(connection, shard, dry_run=dry_run)
-                changes += _files(connection, shard, dry_run=dry_run)
+            try:
+                _install_place(topology, shard, place, changes, dry_run=dry_run)
+            except Exception as raised:
+                error = translated(raised)
+                if error is None or failures is None or place == control_place(topology):
+                    raise
+                failures.append(Failure(place.shard, place.database, error))
             progress(f"upgrade {shard.name}", number, None)
     if not dry_run:
         _register(topology)
     return changes
+
+
+def _install_place(topology: Topology, shard: Shard, place: Place, changes: list[Change], *, dry_run: bool) -> None:
+    server, login = server_at(topology, place), shard.installer or shard.operator
+    with _explained(server, login), postgres.connect(server, login) as connection:
+        with connection.transaction():
+            connection.execute(QUERIES.lock_upgrade)  # two at once would fail on the same catalog rows
+            changes += _roles(connection, shard, dry_run=dry_run)
+        changes += _files(connection, shard, dry_run=dry_run)
 
 
 def install_database(connection: Connection) -> None:

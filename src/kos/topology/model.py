@@ -143,6 +143,7 @@ class ObjectStore:
     access_key: Secret | None
     secret_key: Secret | None
     tls: Tls = field(default_factory=Tls)
+    server: str = ""  # name and version, where it is known better than the server says: many call themselves AmazonS3
 
     @property
     def address(self) -> str:

@@ -71,5 +71,5 @@ def probe(objects: ObjectStore, seconds: int) -> Answer:
         raise StoreUnavailable("object storage", objects.address, reason) from error
     except BotoCoreError as error:
         raise StoreUnavailable("object storage", objects.address, one_line(error)) from error
-    server = answer["ResponseMetadata"]["HTTPHeaders"].get("server", "")
+    server = objects.server or answer["ResponseMetadata"]["HTTPHeaders"].get("server", "")
     return Answer("s3", server or "unknown")

@@ -11,14 +11,18 @@ from pathlib import Path
 import typer
 
 from kos import console, errors, topology
-from kos.console import Json, emit, say
+from kos.console import DryRun, Json, emit, say
 from kos.topology.embedded import Stack, require_embedded
 from kos.tour import STEPS, Told, Tour, display, take
 
 
-def tour(json: Json = False) -> None:
+def tour(dry_run: DryRun = False, json: Json = False) -> None:
     """See what kos does, on real servers started in this folder: tenants, real data, a crash, and the account of it."""
     stack = _own_stack()
+    if dry_run:
+        titles = [{"number": number, "title": step.title} for number, step in enumerate(STEPS, start=1)]
+        emit({"folder": stack.folder, "steps": titles}, as_json=json, human=lambda: _show_plan(stack))
+        return
     told: list[Told] = []
     with Tour(stack, program=_program()) as under_way:
         for number, step in enumerate(STEPS, start=1):
@@ -45,6 +49,12 @@ def _own_stack() -> Stack:
     with suppress(errors.NotConfigured, errors.StackNotRunning):
         require_embedded(topology.find(), "tour")
     return Stack.find(Path.cwd()) or Stack(Path.cwd())
+
+
+def _show_plan(stack: Stack) -> None:
+    for number, step in enumerate(STEPS, start=1):
+        say(f"{number:>2}  {step.title}")
+    say(f"would do this with the stack in {stack.folder}; what would be started: {_program()} up --dry-run")
 
 
 def _program() -> str:

@@ -12,7 +12,7 @@ database), *acknowledged*, *failed*, *ambiguous* (failed, and may have happened)
 
 from kos.workload.ledger import folder_of, newest
 from kos.workload.meter import Reading, Speed, line
-from kos.workload.run import DEFAULT, SECONDS, Load, Result, Shape, Watch, run, running
+from kos.workload.run import DEFAULT, SECONDS, Load, Plan, Result, Shape, Watch, plan, run, running
 from kos.workload.verify import Finding, Verdict, verify
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "SECONDS",
     "Finding",
     "Load",
+    "Plan",
     "Reading",
     "Result",
     "Shape",
@@ -29,6 +30,7 @@ __all__ = [
     "folder_of",
     "line",
     "newest",
+    "plan",
     "run",
     "running",
     "verify",

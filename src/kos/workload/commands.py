@@ -10,7 +10,7 @@ import typer
 
 from kos import console, errors, topology
 from kos import workload as load
-from kos.console import Json, emit, say
+from kos.console import DryRun, Json, emit, say, table
 from kos.tenancy import Store
 from kos.topology.embedded import require_embedded
 from kos.topology.model import Topology
@@ -23,11 +23,17 @@ def workload_run(
     clients: Annotated[int, typer.Option(min=1, max=64, help="Clients at work at once.")] = load.DEFAULT.clients,
     seed: Annotated[int | None, typer.Option(help="What the clients' choices follow from; else a new one.")] = None,
     ledger: Annotated[Path | None, typer.Option(help="Where to write the ledger; else under .kos/workload.")] = None,
+    dry_run: DryRun = False,
     json: Json = False,
 ) -> None:
     """Run a live load, then account for every acknowledged write. Ctrl-C ends it early."""
     found = _embedded("workload run")
     shape = load.Shape(tenants, clients, seed)
+    if dry_run:
+        with Store(found) as store:
+            plan = load.plan(store, ledger, shape, seconds=seconds)
+        emit(plan, as_json=json, human=lambda: _show_plan(plan))
+        return
     with (
         Store(found, pool_size=clients) as store,
         shown(console.err, of_seconds=seconds, quiet=json) as watch,
@@ -61,6 +67,12 @@ def workload_verify(
         verdict = load.verify(store, path)
     emit(verdict, as_json=json, human=lambda: _print(verdict, []))
     _refuse_mismatch(verdict)
+
+
+def _show_plan(plan: load.Plan) -> None:
+    rows = [(each.name, each.tier, "is there" if each.exists else "would be made") for each in plan.tenants]
+    table(("tenant", "tier", ""), rows)
+    say(f"would run {plan.clients} clients on them for {plan.seconds:g} s; ledger in {plan.ledger}")
 
 
 def _embedded(command: str) -> Topology:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -9,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from kos.errors import TenantExists, TierNotAllowed
+from kos.errors import LedgerExists, TenantExists, TierNotAllowed
 from kos.tenancy import Store, Tier, create_tenant, list_tenants
 from kos.topology.model import Topology
 from kos.workload.clients import Client
@@ -48,6 +49,25 @@ class Result:
     failed_reads: int
     clients: int
     tenants: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class PlannedTenant:
+    """A tenant that a load works on: its tier, and whether it is there already or would be made."""
+
+    name: str
+    tier: str
+    exists: bool
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run would do. `ledger` is the file, or the folder in which the run's own name becomes one."""
+
+    tenants: tuple[PlannedTenant, ...]
+    clients: int
+    seconds: float
+    ledger: Path
 
 
 class Load:
@@ -128,6 +148,24 @@ def running(store: Store, path: Path | None = None, shape: Shape = DEFAULT) -> I
             yield load
         finally:
             load.stop()
+
+
+def plan(store: Store, path: Path | None = None, shape: Shape = DEFAULT, *, seconds: float = SECONDS) -> Plan:
+    """What `run` would do. Reads only.
+
+    Raises:
+        LedgerExists
+    """
+    if path is not None and os.path.lexists(path):
+        raise LedgerExists(path)
+    there = {tenant.name: tenant for tenant in list_tenants(store) if tenant.state == "active"}
+    tenants = []
+    for number in range(1, shape.tenants + 1):
+        name = f"{PREFIX}{number}"
+        tier = there[name].tier if name in there else OTHER_TIERS.get(number, "row")
+        tenants.append(PlannedTenant(name, tier, name in there))
+    folder = folder_of(store.topology.folder or Path.cwd())
+    return Plan(tuple(tenants), shape.clients, seconds, path or folder)
 
 
 def run(

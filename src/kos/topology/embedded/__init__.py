@@ -13,7 +13,7 @@ lie).
 
 from kos.topology.embedded.guard import require_embedded
 from kos.topology.embedded.stack import Stack, Stopped
-from kos.topology.embedded.start import Started
+from kos.topology.embedded.start import Planned, Started, StartPlan
 from kos.topology.embedded.wheels import postgres_tool
 
-__all__ = ["Stack", "Started", "Stopped", "postgres_tool", "require_embedded"]
+__all__ = ["Planned", "Stack", "StartPlan", "Started", "Stopped", "postgres_tool", "require_embedded"]

@@ -72,6 +72,11 @@ def owner_of(path: Path) -> Account | None:
     return Account(name_of(found.st_uid), found.st_uid, found.st_gid, switched=found.st_uid != os.geteuid())
 
 
+def myself() -> Account:
+    """The account that runs kos."""
+    return Account(name_of(os.geteuid()), os.geteuid(), os.getegid(), switched=False)
+
+
 def choose(environment: Mapping[str, str] = os.environ) -> Account:
     """The account to run servers as.
 
@@ -79,7 +84,7 @@ def choose(environment: Mapping[str, str] = os.environ) -> Account:
         NoAccount: kos runs as root, and there is no other account to use.
     """
     if os.geteuid() != 0:
-        return Account(name_of(os.geteuid()), os.geteuid(), os.getegid(), switched=False)
+        return myself()
     if wanted := environment.get(SETTING):
         found = _look_up(wanted)
         if found is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from kos.topology.embedded import graph, layout, objects, postgres
+from kos.topology.embedded import graph, layout, objects, postgres, wheels
 from kos.topology.embedded.ports import LOOPBACK
 from kos.topology.embedded.state import Marker
 from kos.topology.model import (
@@ -74,4 +74,5 @@ def _objects(marker: Marker, secrets: Mapping[str, str]) -> ObjectStore | None:
     if "objects" not in marker.ports:
         return None
     keys = (fixed(secrets["access_key"]), fixed(secrets["secret_key"]))
-    return ObjectStore(f"http://{LOOPBACK}:{marker.ports['objects']}", objects.BUCKET, objects.REGION, *keys, PLAIN)
+    endpoint = f"http://{LOOPBACK}:{marker.ports['objects']}"
+    return ObjectStore(endpoint, objects.BUCKET, objects.REGION, *keys, PLAIN, wheels.label("objects"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -26,7 +26,7 @@ from kos.errors import (
 from kos.topology.embedded import account, census, home, layout, ports, postgres, state, wheels
 from kos.topology.embedded.addresses import describe
 from kos.topology.embedded.server import Site
-from kos.topology.embedded.start import Crowds, Started, bring_up
+from kos.topology.embedded.start import Crowds, Started, StartPlan, bring_up, plan
 from kos.topology.model import Topology
 
 if TYPE_CHECKING:  # the console needs rich and typer, which the library does without
@@ -96,6 +96,17 @@ class Stack:
             as_whom = self._account(marker)
             marker = self._marked(marker or self._new_marker(as_whom), names, shards, port)
             return self._start(marker, names, as_whom, progress)
+
+    def plan(self, *, shards: int = 1, port: int | None = None) -> StartPlan:
+        """What `up` would do. Reads only; raises what `up` raises before it begins."""
+        with self._explained():
+            self._check_owner()
+            marker = state.read_marker(self._kos)
+            names = layout.stores_of(layout.KINDS, max(shards, marker.shards if marker else 1))
+            marked = self._assigned(marker or state.new_marker(self._kos), names, shards, port)
+            known = state.read_secrets(self._kos) if marker else {}
+            sites = [self._known_site(marked, name, account.myself(), known) for name in names]
+            return plan(sites, self._census(marker))
 
     def start_store(self, store: str) -> Started:
         """Start one store of the stack again.
@@ -206,6 +217,13 @@ class Stack:
 
     def _marked(self, marker: state.Marker, names: Sequence[str], shards: int, base: int | None) -> state.Marker:
         """The marker with what is about to be started, stored before anything is."""
+        marked = self._assigned(marker, names, shards, base)
+        state.ensure_secrets(self._kos, has_data=any((marked.home / "data").glob("*/*")))
+        state.write_marker(marked)
+        return marked
+
+    def _assigned(self, marker: state.Marker, names: Sequence[str], shards: int, base: int | None) -> state.Marker:
+        """The marker with what is to be started, if nothing stands in the way."""
         assigned = layout.assign_ports(marker.ports, names, base=base if base is not None else marker.base)
         marked = replace(
             marker,
@@ -213,19 +231,18 @@ class Stack:
             base=base if base is not None else marker.base,
             ports=assigned,
         )
+        # What runs is stopped to move it: not before it is certain that it can.
         running = self._census(marker)
-        for name in names:
-            if marked.base is not None and name not in running:
-                self._check_ports(marked, name)
+        own = {port for store in running for port in _ports_known(marker, store)}
+        for name in names if marked.base is not None else ():
+            self._check_ports(marked, name, own)
         new = [layout.kind_of(name) for name in names if not (marked.home / "data" / name).exists()]
-        home.check_space(marked.home, new, self._free_mb)
-        state.ensure_secrets(self._kos, has_data=any((marked.home / "data").glob("*/*")))
-        state.write_marker(marked)
+        home.check_space(marked.home if marked.home.exists() else self.folder, new, self._free_mb)
         return marked
 
-    def _check_ports(self, marker: state.Marker, store: str) -> None:
+    def _check_ports(self, marker: state.Marker, store: str, own: Collection[int]) -> None:
         for name in layout.port_names(store):
-            if not ports.is_free(marker.ports[name]):
+            if marker.ports[name] not in own and not ports.is_free(marker.ports[name]):
                 raise PortInUse(store, marker.ports[name])
 
     def _start(
@@ -252,6 +269,12 @@ class Stack:
         return relocate
 
     def _site(self, marker: state.Marker, store: str, as_whom: account.Account) -> Site:
+        site = self._known_site(marker, store, as_whom, state.read_secrets(self._kos))
+        return replace(site, programs=home.reachable(site.programs, site.kind, marker.home, as_whom))
+
+    def _known_site(
+        self, marker: state.Marker, store: str, as_whom: account.Account, secrets: Mapping[str, str]
+    ) -> Site:
         kind = layout.kind_of(store)
         return Site(
             store=store,
@@ -260,9 +283,9 @@ class Stack:
             folder=self._kos,
             home=marker.home,
             ports=_ports(marker, store),
-            secrets=state.read_secrets(self._kos),
+            secrets=secrets,
             account=as_whom,
-            programs=home.reachable(wheels.programs(kind), kind, marker.home, as_whom),
+            programs=wheels.programs(kind),
         )
 
     # the parts of `down`
@@ -299,14 +322,20 @@ class Stack:
 
     @contextmanager
     def _changing(self) -> Iterator[None]:
-        """Hold the stack's lock, and name what the file system refuses."""
-        try:
+        """Hold the stack's lock."""
+        with self._explained():
             self._check_owner()
             if not self._kos.exists():
                 home.check_space(self.folder, ["postgres"], self._free_mb)
             self._kos.mkdir(mode=0o700, exist_ok=True)
             with state.locked(self._kos, patience=self._patience):
                 yield
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Name what the file system refuses."""
+        try:
+            yield
         except OSError as error:
             if error.errno == errno.ENOSPC:
                 raise DiskFull(self.folder, self._free_mb(self.folder), home.NEEDED_MB["postgres"]) from error
@@ -322,6 +351,11 @@ class Stack:
 
 def _ports(marker: state.Marker, store: str) -> tuple[int, ...]:
     return tuple(marker.ports[name] for name in layout.port_names(store))
+
+
+def _ports_known(marker: state.Marker, store: str) -> Iterator[int]:
+    """The ports that the marker has for a store, which may be one that it does not know."""
+    return (marker.ports[name] for name in layout.port_names(store) if name in marker.ports)
 
 
 def _stop(item: tuple[str, census.Crowd]) -> list[Stopped]:

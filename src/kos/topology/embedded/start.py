@@ -33,6 +33,38 @@ class Started:
     seconds: float = 0.0
 
 
+@dataclass(frozen=True)
+class Planned:
+    """One thing that `up` would do for a store."""
+
+    store: str
+    what: str
+
+
+@dataclass
+class StartPlan:
+    """What `up` would do: the stores that it would find running, and what it would change."""
+
+    adopted: list[str] = field(default_factory=list)
+    changes: list[Planned] = field(default_factory=list)
+
+
+def plan(sites: Sequence[Site], crowds: Crowds) -> StartPlan:
+    """What `bring_up` would do. Asks the servers, and changes nothing."""
+    planned = StartPlan()
+    for site in sites:
+        crowd = crowds.get(site.store, census.Crowd())
+        if crowd.main and _serves(site, crowd.main, threading.Event()):
+            planned.adopted.append(site.store)
+            continue
+        if crowd.all:
+            pids = ", ".join(str(process.pid) for process in crowd.all)
+            planned.changes.append(Planned(site.store, f"stop what does not serve (process {pids})"))
+        what = "start it" if site.data.exists() else "make its data, and start it"
+        planned.changes.append(Planned(site.store, what))
+    return planned
+
+
 def bring_up(
     sites: Sequence[Site],
     look: Callable[[], Crowds],

@@ -120,6 +120,14 @@ def programs(kind: str) -> Programs:
     return found
 
 
+def label(kind: str) -> str:
+    """Program and version of a kind of store, as its package has them; nothing if that is not installed."""
+    try:
+        return f"{PROGRAM_NAMES[kind]} {distribution(_SOURCES[kind][0]).version}"
+    except PackageNotFoundError:
+        return ""
+
+
 def postgres_tool(name: str) -> Path:
     """The path of one of PostgreSQL's own tools: `pg_dump`, `pg_basebackup`, …"""
     return programs("postgres").path.with_name(name)

@@ -1,0 +1,99 @@
+"""Mistakes that users make on the command line: each gets one clear answer, and nothing is left half done."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from fix_samples import child_environment
+from kos import cli, errors
+from kos.knowledge.objects import list_holds
+from kos.tenancy import Store, create_tenant, find_tenant
+
+CLI = [sys.executable, "-c", "from kos.cli import main; main()"]
+
+
+@pytest.fixture
+def configured(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+    for name, value in child_environment(store.topology, tmp_path).items():
+        monkeypatch.setenv(name, value)
+    return store
+
+
+def interrupted(arguments: list[str], when: str, cwd: Path) -> tuple[int, str]:
+    """Run on a terminal, press Ctrl-C when it has shown `when`; the exit code and all that it has shown."""
+    ours, theirs = pty.openpty()
+    with subprocess.Popen([*CLI, *arguments], stdin=theirs, stdout=theirs, stderr=theirs, cwd=cwd) as process:
+        os.close(theirs)
+        shown = b""
+        pressed = False
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            try:
+                shown += os.read(ours, 4096)
+            except OSError:  # the terminal of a process that ended
+                break
+            if not pressed and when.encode() in shown:
+                process.send_signal(signal.SIGINT)
+                pressed = True
+        code = process.wait(timeout=30)
+    os.close(ours)
+    assert pressed, shown.decode()
+    return code, shown.decode()
+
+
+def test_an_interrupted_load_says_so(configured: Store, tmp_path: Path) -> None:
+    create_tenant(configured, "acme")
+    code, shown = interrupted(["sample", "load", "cities", "--tenant", "acme"], "rows of cities", tmp_path)
+    assert code == errors.INTERRUPTED
+    assert "error: interrupted" in shown
+    assert "next:  run the same command again" in shown
+    assert "Traceback" not in shown
+
+
+def test_an_interrupted_question_is_no_answer(configured: Store, tmp_path: Path) -> None:
+    create_tenant(configured, "acme")
+    code, shown = interrupted(["tenant", "remove", "acme"], "for ever?", tmp_path)
+    assert code == errors.INTERRUPTED
+    assert "error: interrupted" in shown
+    assert find_tenant(configured, "acme").state == "active"
+
+
+@pytest.mark.parametrize(
+    "options", [("--reason", " "), ("--reason", "x", "--until", "2001-01-01")], ids=["empty", "past"]
+)
+def test_a_hold_that_would_hold_nothing(
+    configured: Store, capsys: pytest.CaptureFixture[str], options: tuple[str, ...]
+) -> None:
+    assert cli.run(["objects", "hold", *options]) == errors.WRONG_USE
+    assert "Invalid value" in capsys.readouterr().err
+    assert list_holds(configured) == []
+
+
+def test_a_folder_that_was_deleted_under_the_shell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("KOS_CONFIG", raising=False)
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    here.rmdir()
+    assert cli.run(["status"]) == errors.FAILED
+    assert "the current folder can't be used: No such file or directory" in capsys.readouterr().err
+
+
+def test_nothing_is_asked_where_nothing_is(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(place)
+    monkeypatch.delenv("KOS_CONFIG", raising=False)
+    assert cli.run(["down", "--purge", "--json"]) == errors.DONE
+    assert json.loads(capsys.readouterr().out) == {"stopped": [], "purged": True}
