@@ -98,6 +98,11 @@ def test_a_tenant_set_by_hand_after_the_entry_has_a_fence_too(
     assert refusal(application, *by_hand, INSERT) == "KS003"
 
 
+def test_copy_into_a_tenants_table_is_refused(application: Connection) -> None:
+    copy = "copy knowledge.atoms (atom_type, name) from stdin"
+    assert refusal(application, "select kos.enter('acme')", copy) == "0A000"
+
+
 def test_an_entry_is_undone_with_its_savepoint(store: Store, application: Connection, tenant: Tenant) -> None:
     """Identity and lock alike; what was written under it is undone as well. So another tenant may be entered then."""
     create_tenant(store, "other")
