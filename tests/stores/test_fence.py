@@ -2,187 +2,43 @@
 
 from __future__ import annotations
 
-import json
-import os
-import selectors
-import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from fence_client import Client
+from fence_history import ENTER, FORGE, INSERT, ISOLATIONS
 
 from kos import errors
 from kos.tenancy import Store, Tenant, create_tenant, fence
 from kos.tenancy.fence import Patience
 from kos.topology import postgres as opening
 
-CLIENT = Path(__file__).with_name("fence_client.py")
-ISOLATIONS = ("read committed", "repeatable read", "serializable")
-WRITE = (
-    "insert into {schema}.atoms (atom_type, name, number_value) "
-    "values ('T', 'x', current_setting('kos.epoch')::numeric)"
-)
-
-
-class Client:
-    """A client process. `send` queues statements; a frozen process reads them when it is woken."""
-
-    def __init__(self, parameters: dict[str, Any]) -> None:
-        command = [sys.executable, str(CLIENT), json.dumps(parameters)]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
-        self.waiting = 0
-        self.frozen = False
-
-    def send(self, *statements: str) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps(statements) + "\n")
-        self.process.stdin.flush()
-        self.waiting += 1
-
-    def answers(self, seconds: float) -> list[str]:
-        """The answers that arrive within some time; stops waiting when none is outstanding."""
-        assert self.process.stdout is not None
-        found: list[str] = []
-        deadline = time.monotonic() + seconds
-        with selectors.DefaultSelector() as selector:
-            selector.register(self.process.stdout, selectors.EVENT_READ)
-            while self.waiting and selector.select(max(0.0, deadline - time.monotonic())):
-                found.append(self.process.stdout.readline().strip())
-                self.waiting -= 1
-        return found
-
-    def freeze(self) -> None:
-        os.kill(self.process.pid, signal.SIGSTOP)
-        self.frozen = True
-
-    def wake(self) -> None:
-        os.kill(self.process.pid, signal.SIGCONT)
-        self.frozen = False
-
-    def close(self) -> None:
-        self.wake()
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.close()
-        self.process.wait(timeout=30)
-        self.process.stdout.close()
-
 
 @pytest.fixture
-def clients(store: Store, tenant: Tenant) -> Iterator[list[Client]]:
+def client(store: Store) -> Iterator[Client]:
     shard = store.topology.control
-    parameters = opening.conninfo(shard.primary, shard.app)
-    started = [Client(parameters) for _ in range(3)]
+    started = Client(opening.conninfo(shard.primary, shard.app))
     yield started
-    for client in started:
-        client.close()
-
-
-# What a client does with the epoch that it believes in. The settings of `forge` are what an application that never
-# calls kos.enter could set by hand.
-STEPS = {
-    "begin": lambda tenant, epoch, isolation: [f"begin isolation level {isolation}", "select 1"],
-    "enter": lambda tenant, epoch, isolation: [f"select kos.enter('{tenant.id}', {epoch})"],
-    "forge": lambda tenant, epoch, isolation: [
-        f"select set_config('kos.tenant_id', '{tenant.id}', true), set_config('kos.epoch', '{epoch}', true)"
-    ],
-    "write": lambda tenant, epoch, isolation: [WRITE.format(schema=tenant.schema)],
-    "commit": lambda tenant, epoch, isolation: ["commit"],
-}
-
-action = st.one_of(
-    st.tuples(st.sampled_from([*STEPS, "freeze", "wake"]), st.integers(0, 2)),
-    st.tuples(st.just("raise"), st.just(0)),
-)
-
-
-@settings(
-    max_examples=int(os.environ.get("KOS_FENCE_EXAMPLES", "25")),
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
-@given(st.lists(action, min_size=4, max_size=25), st.lists(st.sampled_from(ISOLATIONS), min_size=3, max_size=3))
-def test_no_write_of_an_old_epoch_is_ever_accepted(
-    store: Store, tenant: Tenant, clients: list[Client], actions: list[tuple[str, int]], isolations: list[str]
-) -> None:
-    """Whatever clients do, and whenever they are frozen and woken: the rows of an epoch are, at the end, the rows that
-    the cutover which ended that epoch has seen."""
-    believed = _begin_anew(store, tenant, clients)
-    seen: dict[int, int] = {}
-    for name, number in actions:
-        client = clients[number]
-        if name == "raise":
-            seen |= _raise(store, tenant)
-        elif name == "freeze" and not client.frozen:
-            client.freeze()
-        elif name == "wake" and client.frozen:
-            client.wake()
-            client.answers(0.02)
-        elif name in STEPS:
-            client.send(*STEPS[name](tenant, believed, isolations[number]))
-            client.answers(0.02)
-    for client in clients:
-        client.wake()
-        client.send("commit")
-        client.answers(10.0)
-    with store.operator() as operator:
-        found = dict(operator.execute("select number_value, count(*) from knowledge.atoms group by 1").fetchall())
-    assert {epoch: found.get(epoch, 0) for epoch in seen} == seen
-
-
-def _begin_anew(store: Store, tenant: Tenant, clients: list[Client]) -> int:
-    for client in clients:
-        client.wake()
-        client.send("rollback")
-        client.answers(10.0)
-        assert client.waiting == 0
-    with store.operator() as operator, operator.transaction():
-        operator.execute("select kos.enter('acme')")
-        operator.execute("delete from knowledge.atoms")
-        row = operator.execute("select epoch from kos.fence").fetchone()
-    assert row is not None
-    return int(row[0])
-
-
-def _raise(store: Store, tenant: Tenant) -> dict[int, int]:
-    """A cutover by hand: the epoch that ends, and how many rows it has. Nothing where somebody stays inside."""
-    with store.operator() as operator:
-        try:
-            with operator.transaction():
-                operator.execute("set local lock_timeout = '20ms'")
-                row = operator.execute("select kos.advance_epoch(%s)", (tenant.id,)).fetchone()
-                assert row is not None
-                ended = int(row[0]) - 1
-                count = operator.execute(
-                    "select count(*) from knowledge.atoms where number_value = %s", (ended,)
-                ).fetchone()
-        except psycopg.errors.LockNotAvailable:
-            return {}
-    assert count is not None
-    return {ended: count[0]}
+    started.close()
 
 
 @pytest.mark.parametrize("isolation", ISOLATIONS)
-@pytest.mark.parametrize("entry", ["enter", "forge"])
+@pytest.mark.parametrize("entry", [ENTER, FORGE], ids=["enter", "forge"])
 def test_who_waited_during_a_cutover_is_refused(
-    store: Store, tenant: Tenant, clients: list[Client], isolation: str, entry: str
+    store: Store, tenant: Tenant, client: Client, isolation: str, entry: str
 ) -> None:
     """The dangerous moment: a session asks for the lock while the cutover has it, then goes on with an old snapshot."""
-    client = clients[0]
+    known = {"id": tenant.id, "schema": tenant.schema, "epoch": 1}
     with store.operator() as operator:
         with operator.transaction():
             operator.execute("select kos.advance_epoch(%s)", (tenant.id,))
-            client.send(*(STEPS["begin"](tenant, 1, isolation)))
+            client.send(f"begin isolation level {isolation}", "select 1")
             assert client.answers(5.0) == ["ok"]
-            client.send(*STEPS[entry](tenant, 1, isolation), *STEPS["write"](tenant, 1, isolation))
+            client.send(entry.format(**known), INSERT.format(**known))
             _wait_until(lambda: _waiters(operator) == 1)
         answers = client.answers(5.0)
         client.send("commit")

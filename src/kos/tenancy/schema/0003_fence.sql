@@ -66,7 +66,8 @@ declare
 begin
   foreach setting in array settings loop
     present := current_setting(setting)::interval;
-    if milliseconds > 0 and (present = '0' or present > milliseconds * interval '1 ms') then
+    -- A negative limit goes through, to be refused by PostgreSQL.
+    if milliseconds <> 0 and (present = '0' or present > milliseconds * interval '1 ms') then
       -- A timer that runs is not set anew by a shorter limit (tried on PostgreSQL 18): end it first.
       noted := set_config(setting, '0', true);
       noted := set_config(setting, milliseconds::text, true);
@@ -96,9 +97,8 @@ begin
   if tenant is null or tenant = '' then
     perform kos.no_tenant();
   end if;
-  -- The form of a UUID, and hexadecimal digits only: cheaper than a regular expression.
-  if tenant like '________-____-____-____-____________'
-     and translate(tenant, '0123456789abcdefABCDEF', '') = '----' then
+  -- The form of a UUID, in steps that each look for little: a tenth of what one regular expression for it costs.
+  if tenant like '________-____-____-____-____________' and tenant !~ '[^0-9A-Fa-f-]' and tenant not like '%-%-%-%-%-%' then
     id := tenant::uuid;
   else
     select f.tenant_id into id from kos.fence f where f.name = tenant;
@@ -112,7 +112,8 @@ begin
   end if;
   here := kos.pass_fence(id, epoch);
   -- One expression, since plpgsql makes each one ready anew in every transaction. Most servers set no limit of their
-  -- own; comparing it with ours costs more than all the rest.
+  -- own; comparing it with ours costs more than all the rest. Drivers send null for what nobody said: that must not be
+  -- a way to have no limit.
   noted := concat(
     set_config('kos.tenant_id', id::text, true),
     set_config('kos.epoch', here.epoch::text, true),
@@ -122,8 +123,8 @@ begin
     set_config('kos.address', coalesce(host(address), ''), true),
     set_config('kos.agent', coalesce(agent, ''), true),
     case current_setting('transaction_timeout', true)
-      when '0' then set_config('transaction_timeout', timeout_ms::text, true)
-      else kos.limit_transaction(timeout_ms)
+      when '0' then set_config('transaction_timeout', coalesce(timeout_ms, 60000)::text, true)
+      else kos.limit_transaction(coalesce(timeout_ms, 60000))
     end);
   return here.search_path;
 end $$;
@@ -167,13 +168,18 @@ grant execute on function
 
 -- Nothing forces an application to call enter(), and settings can be set by hand: so every statement that writes to
 -- a tenant's table passes the fence again. The lock is held already after enter(), which makes this cheap.
+-- An identity without an epoch was not made by enter(), and believes nothing that could be checked: it is none.
 create function kos.guard() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   tenant uuid := kos.current_tenant_id();
+  epoch bigint := nullif(current_setting('kos.epoch', true), '')::bigint;
   here kos.fence;
 begin
-  here := kos.pass_fence(tenant, nullif(current_setting('kos.epoch', true), '')::bigint);
+  if epoch is null then
+    perform kos.no_tenant();
+  end if;
+  here := kos.pass_fence(tenant, epoch);
   if tg_table_schema <> here.schema_name then
     raise exception 'the tables of tenant % are in schema %, not in %', here.name, here.schema_name, tg_table_schema
       using errcode = 'KS003', detail = 'the tenant lives in another schema',
@@ -188,10 +194,12 @@ end $$;
 
 -- Who is inside a tenant now: the sessions that hold its fence. How long each has been there is hidden from roles
 -- without pg_read_all_stats; its transaction's id is not, so whoever looks twice can tell.
+-- What PREPARE TRANSACTION has left belongs to no process: its pid is 0.
 create function kos.fence_holders(tenant uuid)
 returns table (pid integer, transaction text, role_name text, application text, state text)
 language sql stable security definer set search_path = pg_catalog, pg_temp as $$
-  select l.pid, l.virtualtransaction, a.usename::text, a.application_name, a.state
+  select coalesce(l.pid, 0), l.virtualtransaction, a.usename::text, a.application_name,
+         case when l.pid is null then 'prepared transaction' else a.state end
     from pg_locks l
     left join pg_stat_activity a using (pid)
    where l.locktype = 'advisory'
@@ -199,8 +207,8 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
      and l.database = (select oid from pg_database where datname = current_database())
      and (l.classid::bigint << 32 | l.objid::bigint) = kos.fence_key(tenant)
      and l.objsubid = 1
-     and l.pid <> pg_backend_pid()
-   order by l.pid
+     and l.pid is distinct from pg_backend_pid()
+   order by 1
 $$;
 
 -- Close the fence for the rest of this transaction (waits; the caller sets lock_timeout) and raise the epoch.
