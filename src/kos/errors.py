@@ -8,13 +8,15 @@ Every error has named fields, a sentence that states the fact, and the command t
     ├── StackError             StackBusy, StackNotRunning, PortInUse, ServerNotInstalled, ServerDidNotStart,
     │                          ServerDidNotStop, DiskFull, StateDamaged, ExternalStore, NoAccount,
     │                          FolderRefused, StackOfAnother, UnknownStore
-    ├── StoreError             StoreUnavailable, StoreNotConfigured, ObjectMissing, ObjectDamaged, UnknownHold
+    ├── StoreError             StoreUnavailable (retryable), PoolExhausted (retryable), StoreClosed, StoreNotConfigured,
+    │                          ObjectMissing, ObjectDamaged, UnknownHold
     ├── SchemaError            DatabaseNotInstalled, DatabaseBehind, LibraryTooOld, InstallRefused, LockNotGranted,
     │                          SchemaFileChanged
     ├── TenancyError           UnknownTenant, TenantExists, TenantUnfinished, InvalidTenantName, UnknownTier,
-    │                          TierNotAllowed, PlaceTaken, UnknownShard, NoTenantEntered, AnotherTenantEntered,
-    │                          PlacementMoved (retryable), TenantBusy (retryable), SessionClosed,
-    │                          TruncateRefused, TransactionFailed, OutcomeUnknown
+    │                          TierNotAllowed, PlaceTaken, BegunElsewhere, UnknownShard, NoTenantEntered,
+    │                          AnotherTenantEntered, PlacementMoved (retryable), TablesChanged (retryable),
+    │                          TenantBusy (retryable), SessionClosed, TruncateRefused, TransactionFailed,
+    │                          OutcomeUnknown
     ├── DatasetError           UnknownDataset, DatasetMissing, DatasetDamaged, DatasetConflict
     ├── ExportError            ExportTargetExists, ExportTargetRefused, ExportRunning, ExportMissing, ExportDamaged,
     │                          ExportUnsupported, ImportRunning
@@ -249,6 +251,23 @@ class StoreUnavailable(StoreError):
 
 
 @dataclass(eq=False)
+class PoolExhausted(StoreError):
+    database: str
+    size: int
+    seconds: float
+    fact = "all {size} connections to {database} were in use for {seconds:.0f} s"
+    mend = "make transactions shorter, or allow more connections: kos.open(pool_size=…)"
+    retryable = True
+
+
+@dataclass(eq=False)
+class StoreClosed(StoreError):
+    fact = "this store is closed"
+    mend = "with kos.open() as store: …"
+    exit_code = WRONG_USE
+
+
+@dataclass(eq=False)
 class StoreNotConfigured(StoreError):
     store: str
     wanted_by: str
@@ -416,6 +435,18 @@ class PlaceTaken(TenancyError):
 
 
 @dataclass(eq=False)
+class BegunElsewhere(TenancyError):
+    tenant: str
+    shard: str
+    wanted: str
+    fact = (
+        "the tenant {tenant!r} was begun on shard {shard!r} by a command that did not finish; {wanted!r} was asked for"
+    )
+    mend = "run the same command with --shard {shard}"
+    exit_code = WRONG_USE
+
+
+@dataclass(eq=False)
 class UnknownShard(TenancyError):
     shard: str
     known: str
@@ -445,6 +476,15 @@ class PlacementMoved(TenancyError):
     tenant: str
     detail: str
     fact = "the tenant {tenant!r} is not where this session believed: {detail}"
+    mend = "run the transaction again"
+    retryable = True
+
+
+@dataclass(eq=False)
+class TablesChanged(TenancyError):
+    tenant: str
+    detail: str
+    fact = "the tables of {tenant!r} changed under this session: {detail}"
     mend = "run the transaction again"
     retryable = True
 
