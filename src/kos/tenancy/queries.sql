@@ -43,13 +43,18 @@ select t.tenant_id, t.name, p.tier, t.service_plan, t.state, s.name, s.region, p
 -- Take the name, with its placement decided, before anything is made: a killed command finds its plan again.
 with tenant as (
   insert into kos.tenants (name, service_plan, state)
-  values (%(name)s, %(service_plan)s, %(state)s)
+  values (%(name)s, coalesce(%(service_plan)s, 'standard'), %(state)s)
   on conflict (name) do nothing
   returning tenant_id
 )
 insert into kos.placements (tenant_id, tier, shard_id, database_name, schema_name, epoch)
 select tenant_id, %(tier)s, %(shard_id)s, %(database)s, %(schema)s, 1 from tenant
 returning tenant_id;
+
+-- name: change_service_plan
+-- Of a tenant that is not whole yet, to what the command that finishes it says.
+update kos.tenants set service_plan = coalesce(%(service_plan)s, service_plan)
+ where name = %(name)s and state in ('creating', 'importing');
 
 -- name: open_fence
 -- Serve the tenant from this database. Repeatable.
@@ -201,4 +206,4 @@ select distinct database_name from kos.placements where shard_id = %(shard_id)s 
 
 -- name: placement_epoch
 -- The directory follows the fence, where they are in different databases.
-update kos.placements set epoch = %(epoch)s where tenant_id = %(id)s;
+update kos.placements set epoch = %(epoch)s where tenant_id = %(id)s and epoch < %(epoch)s;
