@@ -186,6 +186,13 @@ def test_a_closed_store_says_so(twin: Twin, tenant: Tenant) -> None:
 PID = "select pg_backend_pid()"
 
 
+def another(twin: Twin, store: Store) -> Tenant:
+    """A tenant that the store knows already: looking it up would clean the connection too."""
+    made = create_tenant(store, "other")
+    twin.run("other", "select 1")
+    return made
+
+
 @pytest.mark.parametrize(
     "statement",
     [
@@ -199,7 +206,7 @@ PID = "select pg_backend_pid()"
     ],
 )
 def test_settings_of_the_session_end_with_it(twin: Twin, store: Store, tenant: Tenant, statement: str) -> None:
-    other = create_tenant(store, "other")
+    other = another(twin, store)
     ((before,),) = twin.run("acme", "select 1", PID)[1:]
     twin.run("acme", "select 1", statement)
     answers = twin.run("other", ATOM.format("x"), "select kos.current_tenant_id()", "show timezone", PID)
@@ -235,7 +242,7 @@ def test_a_role_of_the_session_ends_with_it(
     ],
 )
 def test_temporary_tables_end_with_the_session(twin: Twin, store: Store, tenant: Tenant, made: str) -> None:
-    create_tenant(store, "other")
+    another(twin, store)
     ((before,),) = twin.run("acme", made, PID)[1:]
     session = twin.enter("other")
     assert twin.execute(session, PID) == [before]
@@ -245,13 +252,34 @@ def test_temporary_tables_end_with_the_session(twin: Twin, store: Store, tenant:
     twin.run("other", made)
 
 
-def test_held_cursors_and_channels_end_with_the_session(twin: Twin, store: Store, tenant: Tenant) -> None:
-    create_tenant(store, "other")
-    before = twin.run(
-        "acme", ATOM.format("x"), "declare held cursor with hold for select name from atoms", "listen news", PID
-    )[3]
+@pytest.mark.parametrize(
+    "left",
+    [
+        ("DECLARE held CURSOR WITH HOLD FOR select name from atoms", "LISTEN news"),
+        (SQL("declare {} cursor with hold for select 1").format(Identifier("held")),),
+        ("do $$ begin execute 'declare held cursor with hold for select 1'; execute 'listen news'; end $$",),
+        ("select holding()", "fetch all from held"),
+    ],
+)
+def test_held_cursors_and_channels_end_with_the_session(
+    twin: Twin, store: Store, tenant: Tenant, superuser: psycopg.Connection[Any], left: tuple[Any, ...]
+) -> None:
+    another(twin, store)
+    superuser.execute(
+        "create function public.holding() returns void language sql as 'declare held cursor with hold for select 1'"
+    )
+    before = twin.run("acme", PID, ATOM.format("x"), *left)[0]
     answers = twin.run("other", "select name from pg_cursors where is_holdable", "select pg_listening_channels()", PID)
     assert answers == [[], [], before]
+
+
+def test_what_is_done_with_the_connection_itself_ends_with_the_session(store: Store, tenant: Tenant) -> None:
+    with store.tenant("acme") as session:
+        before = session.connection
+        before.execute("declare held cursor with hold for select 1")
+    with store.tenant("acme") as session:
+        assert session.execute("select name from pg_cursors where is_holdable").fetchall() == []
+        assert session.connection is before
 
 
 def test_a_refused_commit_is_told_and_leaves_a_clean_connection(
@@ -272,7 +300,8 @@ def test_a_connection_that_can_not_be_cleaned_is_not_handed_on(
     twin: Twin, tenant: Tenant, monkeypatch: pytest.MonkeyPatch, failing: bool
 ) -> None:
     with monkeypatch.context() as patched:
-        patched.setattr(leave, "CLEAN", (b"select 1/0",))
+        for name in ("ALWAYS", "CLEAN"):
+            patched.setattr(leave, name, (b"select 1/0",))
         session = twin.enter("acme")
         before = twin.execute(session, PID)
         twin.execute(session, ATOM.format("x"))

@@ -15,7 +15,7 @@ from psycopg.rows import TupleRow
 
 from kos import errors
 from kos.tenancy.entry import After, Entering, Entry, translate
-from kos.tenancy.leave import leave
+from kos.tenancy.leave import is_plain, leave
 from kos.tenancy.placement import place_of
 from kos.tenancy.tenant import QUERIES, Tenant
 from kos.tenancy.together import send_together
@@ -40,6 +40,7 @@ class AsyncSession:
         self._entry = entry
         self._tenant = tenant
         self._open = False
+        self._plain = True  # what the statements may leave in the connection
         self._connection: Connection | None = None
         self._first = Lock()  # of several tasks that begin at once, one takes the connection
 
@@ -58,6 +59,7 @@ class AsyncSession:
     # sync: @property
     async def connection(self) -> Connection:
         """The connection, with the tenant entered: for cursors, COPY, pipelines and savepoints."""
+        self._plain = False
         if self._connection is None:
             async with self._first:
                 if self._connection is None:
@@ -72,6 +74,7 @@ class AsyncSession:
             PlacementMoved, TablesChanged: under this session (run the transaction again).
             psycopg.Error: what the statement itself raised.
         """
+        self._plain = self._plain and is_plain(query)
         if self._connection is None:
             async with self._first:
                 if self._connection is None:
@@ -113,7 +116,7 @@ class AsyncSession:
             raise errors.TransactionFailed(self._name)
         try:
             async with connection.lock:
-                await connection.wait(leave(connection, commit=True))
+                await connection.wait(leave(connection, commit=True, plain=self._plain))
         except psycopg.Error as error:
             if connection.broken:
                 raise errors.OutcomeUnknown(self._name, str(error).strip()) from error

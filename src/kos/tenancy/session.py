@@ -18,7 +18,7 @@ from psycopg.rows import TupleRow
 
 from kos import errors
 from kos.tenancy.entry import After, Entering, Entry, translate
-from kos.tenancy.leave import leave
+from kos.tenancy.leave import is_plain, leave
 from kos.tenancy.placement import place_of
 from kos.tenancy.tenant import QUERIES, Tenant
 from kos.tenancy.together import send_together
@@ -43,6 +43,7 @@ class Session:
         self._entry = entry
         self._tenant = tenant
         self._open = False
+        self._plain = True  # what the statements may leave in the connection
         self._connection: Connection | None = None
         self._first = Lock()  # of several tasks that begin at once, one takes the connection
 
@@ -61,6 +62,7 @@ class Session:
     @property
     def connection(self) -> Connection:
         """The connection, with the tenant entered: for cursors, COPY, pipelines and savepoints."""
+        self._plain = False
         if self._connection is None:
             with self._first:
                 if self._connection is None:
@@ -75,6 +77,7 @@ class Session:
             PlacementMoved, TablesChanged: under this session (run the transaction again).
             psycopg.Error: what the statement itself raised.
         """
+        self._plain = self._plain and is_plain(query)
         if self._connection is None:
             with self._first:
                 if self._connection is None:
@@ -114,7 +117,7 @@ class Session:
             raise errors.TransactionFailed(self._name)
         try:
             with connection.lock:
-                connection.wait(leave(connection, commit=True))
+                connection.wait(leave(connection, commit=True, plain=self._plain))
         except psycopg.Error as error:
             if connection.broken:
                 raise errors.OutcomeUnknown(self._name, str(error).strip()) from error
