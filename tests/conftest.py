@@ -12,6 +12,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 pytest_plugins = [
     "fix_stack",
     "fix_database",
+    "fix_twins",
     "fix_own_postgres",
     "fix_tls",
     "fix_pgbouncer",

@@ -51,7 +51,7 @@ begin
       raise exception 'there is no tenant % in this database', tenant using errcode = 'KS002', hint = 'kos tenant list';
     end if;
   end if;
-  if entered <> id::text then
+  if entered <> id::text and kos.is_inside(entered) then
     raise exception 'this transaction is in tenant % already', entered
       using errcode = 'KS004', hint = 'one transaction per tenant: commit, then enter the other';
   end if;
@@ -306,6 +306,30 @@ CREATE FUNCTION kos.holds_key() RETURNS bigint
 ALTER FUNCTION kos.holds_key() OWNER TO kos_owner;
 
 --
+-- Name: is_inside(text); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.is_inside(tenant text) RETURNS boolean
+    LANGUAGE plpgsql STABLE
+    AS $$
+begin
+  return exists (
+    select from pg_locks l
+     where l.pid = pg_backend_pid()
+       and l.locktype = 'advisory'
+       and l.granted
+       and l.database = (select oid from pg_database where datname = current_database())
+       and (l.classid::bigint << 32 | l.objid::bigint) = kos.fence_key(tenant::uuid)
+       and l.objsubid = 1
+  );
+exception when invalid_text_representation then
+  return false;
+end $$;
+
+
+ALTER FUNCTION kos.is_inside(tenant text) OWNER TO kos_owner;
+
+--
 -- Name: limit_transaction(integer); Type: FUNCTION; Schema: kos; Owner: kos_owner
 --
 
@@ -394,7 +418,7 @@ begin
   end if;
   if not here.serving or here.epoch <> coalesce(wanted_epoch, here.epoch) then
     raise exception 'the tenant % is at epoch %, this session came for %', here.name, here.epoch, coalesce(wanted_epoch::text, 'any')
-      using errcode = 'KS003', detail = case when here.serving then 'the epoch has risen' else 'it is served elsewhere' end,
+      using errcode = 'KS003', detail = case when here.serving then 'it is served here at epoch ' || here.epoch else 'it is served elsewhere' end,
             hint = 'run the transaction again: the placement is looked up anew';
   end if;
   return here;
@@ -843,6 +867,13 @@ GRANT ALL ON FUNCTION kos.handshake(library integer) TO kos_auditor;
 
 REVOKE ALL ON FUNCTION kos.holds_key() FROM PUBLIC;
 GRANT ALL ON FUNCTION kos.holds_key() TO kos_operator;
+
+
+--
+-- Name: FUNCTION is_inside(tenant text); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.is_inside(tenant text) FROM PUBLIC;
 
 
 --

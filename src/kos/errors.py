@@ -8,17 +8,18 @@ Every error has named fields, a sentence that states the fact, and the command t
     ├── StackError             StackBusy, StackNotRunning, PortInUse, ServerNotInstalled, ServerDidNotStart,
     │                          ServerDidNotStop, DiskFull, StateDamaged, ExternalStore, NoAccount,
     │                          FolderRefused, StackOfAnother, UnknownStore
-    ├── StoreError             StoreUnavailable, ConnectionLost, StoreBusy, StoreFull, StoreRefused,
-    │                          StoreNotConfigured, ObjectMissing, ObjectDamaged, UnknownHold
+    ├── StoreError             StoreUnavailable (retryable), PoolExhausted (retryable), ConnectionLost (retryable),
+    │                          StoreBusy (retryable), StoreFull, StoreRefused, StoreClosed, StoreNotConfigured,
+    │                          ObjectMissing, ObjectDamaged, UnknownHold
     ├── FileError              FileRefused
     ├── NotConfirmed, Interrupted
     ├── SchemaError            DatabaseNotInstalled, DatabaseBehind, LibraryTooOld, InstallRefused, LockNotGranted,
     │                          SchemaFileChanged, DirectoryElsewhere
     ├── TenancyError           UnknownTenant, TenantExists, TenantUnfinished, InvalidTenantName, UnknownTier,
-    │                          TierNotAllowed, PlaceTaken, TablesMissing, TenantHeld, UnknownShard,
+    │                          TierNotAllowed, PlaceTaken, TablesMissing, TenantHeld, BegunElsewhere, UnknownShard,
     │                          UnregisteredShard, NoTenantEntered, AnotherTenantEntered,
-    │                          PlacementMoved (retryable), TenantBusy (retryable), SessionClosed, TruncateRefused,
-    │                          TransactionFailed, OutcomeUnknown
+    │                          PlacementMoved (retryable), TablesChanged (retryable), TenantBusy (retryable),
+    │                          SessionClosed, TruncateRefused, TransactionFailed, OutcomeUnknown
     ├── DatasetError           UnknownDataset, DatasetMissing, DatasetDamaged, DatasetConflict
     ├── ExportError            ExportTargetExists, ExportTargetRefused, ExportRunning, ExportMissing, ExportDamaged,
     │                          ExportUnsupported, ImportRunning
@@ -259,6 +260,15 @@ class ConnectionLost(StoreError):
     reason: str
     fact = "the connection to {store} was lost: {reason}"
     mend = "kos status, then run the same command again"
+
+
+@dataclass(eq=False)
+class PoolExhausted(StoreError):
+    database: str
+    size: int
+    seconds: float
+    fact = "all {size} connections to {database} were in use for {seconds:.0f} s"
+    mend = "make transactions shorter, or allow more connections: kos.open(pool_size=…)"
     retryable = True
 
 
@@ -285,6 +295,13 @@ class StoreRefused(StoreError):
     reason: str
     fact = "{store} refused what was asked of it: {reason}"
     mend = "kos doctor"
+
+
+@dataclass(eq=False)
+class StoreClosed(StoreError):
+    fact = "this store is closed"
+    mend = "with kos.open() as store: …"
+    exit_code = WRONG_USE
 
 
 @dataclass(eq=False)
@@ -509,6 +526,18 @@ class TenantHeld(TenancyError):
 
 
 @dataclass(eq=False)
+class BegunElsewhere(TenancyError):
+    tenant: str
+    shard: str
+    wanted: str
+    fact = (
+        "the tenant {tenant!r} was begun on shard {shard!r} by a command that did not finish; {wanted!r} was asked for"
+    )
+    mend = "run the same command with --shard {shard}"
+    exit_code = WRONG_USE
+
+
+@dataclass(eq=False)
 class UnknownShard(TenancyError):
     shard: str
     known: str
@@ -545,6 +574,15 @@ class PlacementMoved(TenancyError):
     tenant: str
     detail: str
     fact = "the tenant {tenant!r} is not where this session believed: {detail}"
+    mend = "run the transaction again"
+    retryable = True
+
+
+@dataclass(eq=False)
+class TablesChanged(TenancyError):
+    tenant: str
+    detail: str
+    fact = "the tables of {tenant!r} changed under this session: {detail}"
     mend = "run the transaction again"
     retryable = True
 

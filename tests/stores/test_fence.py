@@ -12,9 +12,12 @@ import pytest
 from fence_client import Client
 from fence_history import ENTER, FORGE, INSERT, ISOLATIONS
 
+from fix_twins import Twin
 from kos import errors
-from kos.tenancy import Store, Tenant, create_tenant, fence
+from kos.tenancy import Store, Tenant, create_tenant, fence, find_tenant
 from kos.tenancy.fence import Patience
+from kos.tenancy.placement import Place
+from kos.tenancy.tenant import QUERIES
 from kos.topology import postgres as opening
 
 
@@ -131,6 +134,82 @@ def test_refusals_have_an_sqlstate_of_their_own(store: Store, tenant: Tenant, ca
     with store.control() as connection, pytest.raises(psycopg.DatabaseError) as caught:
         connection.execute(f"select kos.enter({call})")
     assert caught.value.sqlstate == sqlstate
+
+
+class Killed(BaseException):
+    """Not an Exception: as after SIGKILL, no clean-up runs."""
+
+
+class Dying(Store):
+    """Is killed where the fence of a tenant's own database is raised and the directory was to follow."""
+
+    def operator(self, place: Place | None = None) -> Any:
+        if place is None:
+            raise Killed
+        return super().operator(place)
+
+
+def test_a_cutover_that_was_killed_half_way_locks_nobody_out(twin: Twin, store: Store) -> None:
+    """The directory of a tenant with a database of its own stays behind: sessions learn the epoch from the fence."""
+    create_tenant(store, "own", "database")
+    twin.run("own", "select 1")
+    with Dying(store.topology) as dying, pytest.raises(Killed):
+        fence.raise_epoch(dying, "own")
+    assert find_tenant(store, "own").epoch == 1, "the directory is behind"
+    for _ in range(2):
+        assert twin.run("own", "select current_setting('kos.epoch')") == [[("2",)]]
+    session = twin.enter("own")
+    assert session.tenant.epoch == 2, "it is remembered"
+    twin.leave(session)
+    assert fence.raise_epoch(store, "own").epoch == 3
+    assert find_tenant(store, "own").epoch == 3, "the next cutover mends the directory"
+    assert twin.run("own", "select current_setting('kos.epoch')") == [[("3",)]]
+
+
+def test_the_directory_never_goes_back(store: Store, tenant: Tenant) -> None:
+    """Of two cutovers the slower one comes last to the directory."""
+    own = create_tenant(store, "own", "database")
+    with store.operator() as control:
+        control.execute(QUERIES.placement_epoch, {"id": own.id, "epoch": 3})
+        control.execute(QUERIES.placement_epoch, {"id": own.id, "epoch": 2})
+    assert find_tenant(store, "own").epoch == 3
+
+
+LEFT = "select set_config('kos.tenant_id', %s, false), set_config('kos.epoch', '1', false)"
+
+
+@pytest.mark.parametrize("left", ["acme's", "of no tenant", "no id"])
+def test_an_identity_that_was_left_behind_keeps_nobody_out(store: Store, tenant: Tenant, left: str) -> None:
+    """It has session scope, so it is no entry of this transaction; what this transaction has entered still is."""
+    other = create_tenant(store, "other")
+    values = {"acme's": str(tenant.id), "of no tenant": "01900000-0000-7000-8000-000000000001", "no id": "acme"}
+    with store.control() as connection:
+        connection.execute(LEFT, (values[left],))
+        with connection.transaction():
+            connection.execute("select kos.enter('other')")
+            assert connection.execute("select kos.current_tenant_id()").fetchone() == (other.id,)
+            assert _refusal(connection, "select kos.enter('acme')") == "KS004"
+            connection.execute("select kos.enter('other')")
+
+
+def test_an_identity_that_was_left_behind_and_used_is_kept_to(store: Store, tenant: Tenant) -> None:
+    """What has written with it holds the fence of its tenant, and enters no other in the same transaction."""
+    create_tenant(store, "other")
+    with store.control() as connection:
+        connection.execute(LEFT, (str(tenant.id),))
+        with connection.transaction():
+            connection.execute(WRITE.format(schema=tenant.schema))
+            assert _refusal(connection, "select kos.enter('other')") == "KS004"
+        with connection.transaction(), connection.transaction(force_rollback=True):
+            connection.execute("select kos.enter('acme')")
+        with connection.transaction():
+            connection.execute("select kos.enter('other')")
+
+
+def _refusal(connection: psycopg.Connection[Any], statement: str) -> str | None:
+    with pytest.raises(psycopg.DatabaseError) as caught, connection.transaction():
+        connection.execute(statement)
+    return caught.value.sqlstate
 
 
 def _waiters(operator: psycopg.Connection[Any]) -> int:

@@ -12,6 +12,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from fix_twins import Twin
 from kos import errors
 from kos.tenancy import AsyncStore, Session, Store, Tenant, create_tenant, fence
 from kos.tenancy.placement import place_of
@@ -141,9 +142,10 @@ def test_a_moved_placement_is_looked_up_again_async(store: Store, tenant: Tenant
     assert asyncio.run(work()) == 2
 
 
-def test_an_epoch_that_the_directory_does_not_follow_is_refused(store: Store, tenant: Tenant) -> None:
+def test_a_fence_that_is_behind_the_directory_is_refused(store: Store, tenant: Tenant) -> None:
+    """As a database does that was restored from an old backup."""
     with store.operator() as operator:
-        operator.execute("update kos.fence set epoch = 9")
+        operator.execute("update kos.placements set epoch = 9")
     with pytest.raises(errors.PlacementMoved) as caught, store.tenant("acme") as session:
         session.execute("select 1")
     assert caught.value.retryable
@@ -299,3 +301,21 @@ def test_a_statement_meets_tables_of_two_shapes_during_an_upgrade(database: Topo
         with store.operator() as operator:
             operator.execute("alter table tenant_new.atoms add column extra integer")
         assert widths() == {width, width + 1}
+
+
+def test_a_later_statement_that_meets_other_tables_says_so(twin: Twin, store: Store) -> None:
+    """In the middle of a transaction nothing can be sent again; the next one goes through."""
+    create_tenant(store, "acme", "schema")
+    for _ in range(8):  # psycopg prepares what was run often
+        twin.run("acme", "select 1", "select * from atoms")
+    with store.operator() as operator:
+        operator.execute("alter table tenant_acme.atoms add column extra integer")
+    with pytest.raises(errors.TablesChanged) as caught:
+        twin.run("acme", "select 1", "select * from atoms")
+    assert caught.value.retryable
+    assert twin.run("acme", "select 1", "select * from atoms")[1] == []
+
+
+def test_what_a_server_can_not_do_is_told_as_it_is(twin: Twin, tenant: Tenant) -> None:
+    with pytest.raises(psycopg.errors.FeatureNotSupported):
+        twin.run("acme", "select 1", "copy atoms (atom_type, name) from stdin")

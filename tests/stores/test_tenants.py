@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
 from kos import errors
 from kos.tenancy import Store, create_tenant, find_tenant, list_tenants, remove_tenant, rows_per_table
 from kos.tenancy import create as creation
+from kos.tenancy.create import plan_tenant
 from kos.tenancy.placement import Place, place_of
+from kos.topology.model import Topology
 
 TIERS = ("row", "schema", "database")
 ATOM = "insert into atoms (atom_type, name) values ('T', 'x')"
@@ -125,3 +130,41 @@ def test_the_missions_view_and_function_say_where_a_tenant_lives(store: Store) -
     server = store.topology.control.primary
     assert row == (tenant.id, 1, server.host, tenant.database)
     assert route == (f"host='{server.host}' port={server.port} dbname='{tenant.database}'",)
+
+
+class Killed(BaseException):
+    """Not an Exception: as after SIGKILL, no clean-up runs."""
+
+
+def begin(store: Store, monkeypatch: pytest.MonkeyPatch, **options: Any) -> None:
+    """A creation that is killed before anything is made."""
+
+    def dying(*_: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        patched.setattr(creation, "_build", dying)
+        create_tenant(store, "acme", **options)
+
+
+def test_a_repeated_creation_has_the_service_plan_that_is_asked_for_now(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin(store, monkeypatch, service_plan="free")
+    begin(store, monkeypatch)
+    assert find_tenant(store, "acme").service_plan == "free", "nothing else was asked for"
+    assert create_tenant(store, "acme", service_plan="enterprise").service_plan == "enterprise"
+    assert find_tenant(store, "acme").service_plan == "enterprise"
+
+
+def test_a_repeated_creation_on_another_shard_is_refused(database: Topology, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two shards of one server: the second one's database was not even made."""
+    first = database.control
+    elsewhere = replace(first.primary, name="second", database=f"{first.primary.database}_second")
+    with Store(replace(database, shards=(first, replace(first, number=2, name="second", primary=elsewhere)))) as store:
+        begin(store, monkeypatch, shard=first.name)
+        for command in (create_tenant, lambda *_, shard: plan_tenant(store, "acme", "row", shard)):
+            with pytest.raises(errors.BegunElsewhere) as caught:
+                command(store, "acme", shard="second")
+            assert (caught.value.shard, caught.value.wanted) == (first.name, "second")
+        assert create_tenant(store, "acme").shard == first.name

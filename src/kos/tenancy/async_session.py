@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from asyncio import Lock, sleep
+from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -14,6 +15,8 @@ from psycopg.rows import TupleRow
 
 from kos import errors
 from kos.tenancy.entry import After, Entering, Entry, translate
+from kos.tenancy.leave import is_plain, leave
+from kos.tenancy.placement import place_of
 from kos.tenancy.tenant import QUERIES, Tenant
 from kos.tenancy.together import send_together
 
@@ -37,6 +40,7 @@ class AsyncSession:
         self._entry = entry
         self._tenant = tenant
         self._open = False
+        self._plain = True  # what the statements may leave in the connection
         self._connection: Connection | None = None
         self._first = Lock()  # of several tasks that begin at once, one takes the connection
 
@@ -55,6 +59,7 @@ class AsyncSession:
     # sync: @property
     async def connection(self) -> Connection:
         """The connection, with the tenant entered: for cursors, COPY, pipelines and savepoints."""
+        self._plain = False
         if self._connection is None:
             async with self._first:
                 if self._connection is None:
@@ -66,9 +71,10 @@ class AsyncSession:
         """Run one statement in the tenant; arguments and result are those of psycopg's `Connection.execute`.
 
         Raises:
-            PlacementMoved: the tenant moved under this session (run the transaction again).
+            PlacementMoved, TablesChanged: under this session (run the transaction again).
             psycopg.Error: what the statement itself raised.
         """
+        self._plain = self._plain and is_plain(query)
         if self._connection is None:
             async with self._first:
                 if self._connection is None:
@@ -94,7 +100,7 @@ class AsyncSession:
         try:
             await self._end(connection, failed=error is not None)
         finally:
-            await self._store.give_back(self.tenant, connection)
+            await self._store.give_back(connection)
         if isinstance(error, psycopg.Error):
             typed = translate(error, self.tenant)
             if typed is not error:
@@ -102,14 +108,15 @@ class AsyncSession:
 
     async def _end(self, connection: Connection, *, failed: bool) -> None:
         if failed:
-            await _roll_back(connection)
+            await roll_back(connection)
             return
         if connection.info.transaction_status is TransactionStatus.INERROR:
             # PostgreSQL would answer this COMMIT with ROLLBACK, and no error: writes would be lost in silence.
-            await _roll_back(connection)
+            await roll_back(connection)
             raise errors.TransactionFailed(self._name)
         try:
-            await connection.commit()
+            async with connection.lock:
+                await connection.wait(leave(connection, commit=True, plain=self._plain))
         except psycopg.Error as error:
             if connection.broken:
                 raise errors.OutcomeUnknown(self._name, str(error).strip()) from error
@@ -120,24 +127,47 @@ class AsyncSession:
             raise errors.SessionClosed(self._name)
         entering = Entering(self.tenant)
         while True:
-            connection = await self._store.take(entering.tenant)
+            connection = await self._take(entering)
             try:
                 cursor = await self._send(connection, entering, query, params, options)
             except psycopg.Error as error:
                 broken = connection.broken
-                await self._abandon(entering.tenant, connection)
+                await self._abandon(connection)
                 after, delay = entering.failed(error, broken=broken)
             except BaseException:
-                await self._abandon(entering.tenant, connection)
+                await self._abandon(connection)
                 raise
             else:
                 self._connection, self._tenant = connection, entering.tenant
                 return cursor
             await sleep(delay)
             if after is After.LOOK_UP_AGAIN:
-                entering.tenant = await self._store.find(self._name, again=True)
+                await self._look_up(entering)
             elif after is After.RECONNECT:
-                await self._store.renew(entering.tenant)
+                await self._renew(entering)
+
+    async def _take(self, entering: Entering) -> Connection:
+        """A connection to where the tenant is; its database may be gone because it lives elsewhere now."""
+        try:
+            return await self._store.take(entering.tenant)
+        except errors.StoreUnavailable:
+            before = entering.tenant
+            await self._look_up(entering)
+            if place_of(before) == place_of(entering.tenant):
+                raise
+        return await self._store.take(entering.tenant)
+
+    async def _renew(self, entering: Entering) -> None:
+        try:
+            await self._store.renew(entering.tenant)
+        except errors.StoreUnavailable:
+            # Gone, or not back yet: the pool waits a while, and where the directory can't be asked, nothing is lost.
+            with suppress(errors.StoreUnavailable):
+                await self._look_up(entering)
+
+    async def _look_up(self, entering: Entering) -> None:
+        entering.found(await self._store.find(self._name, again=True))
+        self._store.remember(self._name, entering.tenant)
 
     async def _send(
         self, connection: Connection, entering: Entering, query: Query, params: Params | None, options: dict[str, Any]
@@ -151,16 +181,19 @@ class AsyncSession:
             await connection.wait(send_together(connection, cursor, self._entry, entering, query, params, options))
         return cursor
 
-    async def _abandon(self, tenant: Tenant, connection: Connection) -> None:
-        await _roll_back(connection)
-        await self._store.give_back(tenant, connection)
+    async def _abandon(self, connection: Connection) -> None:
+        await roll_back(connection)
+        await self._store.give_back(connection)
 
 
-async def _roll_back(connection: Connection) -> None:
+async def roll_back(connection: Connection) -> None:
+    """Undo what is open in a pooled connection, and clean it for whoever has it next."""
     if connection.closed:
         return
     try:
         await connection.rollback()
+        async with connection.lock:
+            await connection.wait(leave(connection, commit=False))
     except psycopg.OperationalError:
         # The server is gone, and with it the transaction; the pool replaces what is closed.
         await connection.close()

@@ -10,12 +10,12 @@ from typing import Any, Self
 
 import psycopg
 from psycopg.rows import TupleRow
-from psycopg_pool import AsyncConnectionPool, PoolTimeout
+from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
 from kos import errors, topology
 from kos.tenancy import placement
-from kos.tenancy.async_session import AsyncSession
-from kos.tenancy.entry import Entry
+from kos.tenancy.async_session import AsyncSession, roll_back
+from kos.tenancy.entry import ATTEMPTS, Entry
 from kos.tenancy.handshake import LIBRARY, checked, refused
 from kos.tenancy.placement import Place
 from kos.tenancy.tenant import QUERIES, Tenant, ready
@@ -45,6 +45,8 @@ class AsyncStore:
         self.topology = using
         self._pool_size = pool_size
         self._pools: dict[Place, Pool] = {}
+        self._lent: dict[Connection, Pool] = {}
+        self._closed = False
         self._directory: dict[str, Tenant] = {}
         self._lock = Lock()
 
@@ -53,7 +55,8 @@ class AsyncStore:
         address, agent, read_only, isolation, timeout.
 
         Raises (when the block is entered):
-            UnknownTenant, TenantUnfinished, StoreUnavailable, DatabaseNotInstalled, DatabaseBehind, LibraryTooOld
+            UnknownTenant, TenantUnfinished, StoreUnavailable, PoolExhausted, StoreClosed, DatabaseNotInstalled,
+            DatabaseBehind, LibraryTooOld
         """
         return AsyncSession(self, name, Entry.of(**entry))
 
@@ -72,15 +75,28 @@ class AsyncStore:
         self._directory[name] = tenant
         return tenant
 
+    def remember(self, name: str, tenant: Tenant) -> None:
+        """Keep what a session has learned about the tenant that it found by `name`."""
+        self._directory[name] = tenant
+
     @asynccontextmanager
     async def control(self) -> AsyncIterator[Connection]:
-        """A pooled connection to the control tables, as the application's role."""
+        """A pooled connection to the control tables, as the application's role; one that has just answered.
+
+        Raises:
+            StoreUnavailable: no connection could be had, or it was lost inside the block.
+        """
         place = placement.control_place(self.topology)
-        connection = await self._take(place)
+        connection = await self._take_alive(place)
         try:
             yield connection
+        except psycopg.Error as error:
+            if connection.broken:
+                raise postgres.unavailable(placement.server_at(self.topology, place), error) from error
+            raise
         finally:
-            await (await self._pool(place)).putconn(connection)
+            await roll_back(connection)
+            await self.give_back(connection)
 
     @asynccontextmanager
     async def operator(self, place: Place | None = None) -> AsyncIterator[Connection]:
@@ -88,6 +104,8 @@ class AsyncStore:
 
         The operator sees every tenant.
         """
+        if self._closed:
+            raise errors.StoreClosed()
         place = place or placement.control_place(self.topology)
         shard = placement.shard_named(self.topology, place.shard)
         connection = await postgres.connect_async(placement.server_at(self.topology, place), shard.operator)
@@ -100,13 +118,19 @@ class AsyncStore:
         """A connection to the tenant's database from the pool."""
         return await self._take(placement.place_of(tenant))
 
-    async def give_back(self, tenant: Tenant, connection: Connection) -> None:
-        """Return what `take` gave."""
-        await (await self._pool(placement.place_of(tenant))).putconn(connection)
+    async def give_back(self, connection: Connection) -> None:
+        """Return what `take` gave. It goes to the pool that it is of, also where that was closed: it is closed then."""
+        await self._lent.pop(connection).putconn(connection)
 
     async def renew(self, tenant: Tenant) -> None:
-        """Drop the pooled connections that died with their server."""
-        await (await self._pool(placement.place_of(tenant))).check()
+        """Drop the pooled connections that died with their server, and see whether it takes new ones.
+
+        Raises:
+            StoreUnavailable: it does not, or the database is gone.
+        """
+        place = placement.place_of(tenant)
+        await (await self._pool(place)).check()
+        await (await self._connect(place)).close()
 
     async def forget(self, place: Place) -> None:
         """Let go of a database that is going to disappear."""
@@ -116,8 +140,9 @@ class AsyncStore:
             await pool.close()
 
     async def close(self) -> None:
-        """Close all pools; sessions that are open lose their connections."""
+        """Close all pools. A session that has begun its transaction may end it; anything else raises `StoreClosed`."""
         async with self._lock:
+            self._closed = True
             pools, self._pools = list(self._pools.values()), {}
         for pool in pools:
             await pool.close()
@@ -133,36 +158,69 @@ class AsyncStore:
     async def _take(self, place: Place) -> Connection:
         pool = await self._pool(place)
         try:
-            return await pool.getconn()
+            connection = await pool.getconn()
         except PoolTimeout as error:
-            server = placement.server_at(self.topology, place)
-            raise errors.StoreUnavailable(server.name, server.address, str(error)) from error
+            # Where others have all connections, the server has nothing to do with it, and is not to be asked.
+            if sum(lender is pool for lender in list(self._lent.values())) < self._pool_size:
+                await (await self._connect(place)).close()
+            raise errors.PoolExhausted(place.database, self._pool_size, placement.POOL_WAIT) from error
+        except PoolClosed as error:
+            if self._closed:
+                raise errors.StoreClosed() from error
+            raise postgres.unavailable(placement.server_at(self.topology, place), error) from error
+        self._lent[connection] = pool
+        return connection
+
+    async def _take_alive(self, place: Place) -> Connection:
+        """As `_take`, but the connection has answered: a server that stopped has ended all those in the pool."""
+        lost = psycopg.Error()
+        for _ in range(ATTEMPTS):
+            connection = await self._take(place)
+            try:
+                await AsyncConnectionPool.check_connection(connection)
+            except psycopg.Error as error:
+                lost = error
+            except BaseException:
+                await self.give_back(connection)
+                raise
+            else:
+                return connection
+            await self.give_back(connection)
+            await (await self._pool(place)).check()
+        raise postgres.unavailable(placement.server_at(self.topology, place), lost) from lost
 
     async def _pool(self, place: Place) -> Pool:
         known = self._pools.get(place)
         if known is not None:
             return known
         async with self._lock:
+            if self._closed:
+                raise errors.StoreClosed()
             if place not in self._pools:
                 self._pools[place] = await self._open_pool(place)
             return self._pools[place]
 
     async def _open_pool(self, place: Place) -> Pool:
-        shard = placement.shard_named(self.topology, place.shard)
         server = placement.server_at(self.topology, place)
         # One connection first: a pool would go on trying in the background and hide the reason.
-        probe = await postgres.connect_async(server, shard.app)
+        probe = await self._connect(place)
         try:
             cursor = await probe.execute(QUERIES.handshake, {"library": LIBRARY})
             checked(server.address, await cursor.fetchone())
         except psycopg.Error as error:
-            raise refused(server.address, error) from error
+            raise refused(server, error) from error
         finally:
             await probe.close()
-        options = placement.pool_options(server, shard.app, self._pool_size)
+        app = placement.shard_named(self.topology, place.shard).app
+        options = placement.pool_options(server, app, self._pool_size)
         pool: Pool = AsyncConnectionPool(**options, configure=None if server.pooler else _prepare)
         await pool.open()
         return pool
+
+    async def _connect(self, place: Place) -> Connection:
+        """A connection beside the pool, which says why where none can be had."""
+        shard = placement.shard_named(self.topology, place.shard)
+        return await postgres.connect_async(placement.server_at(self.topology, place), shard.app)
 
 
 async def _prepare(connection: Connection) -> None:

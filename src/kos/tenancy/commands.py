@@ -19,8 +19,8 @@ def tenant_create(
     name: Name,
     tier: Annotated[str, typer.Option(help="row, schema or database")] = "row",
     service_plan: Annotated[
-        str, typer.Option(help="What the customer pays for, e.g. free or enterprise.")
-    ] = "standard",
+        str | None, typer.Option(help="What the customer pays for, e.g. free or enterprise; else standard.")
+    ] = None,
     shard: Annotated[str | None, typer.Option(help="Where; else the first shard.")] = None,
     dry_run: DryRun = False,
     json: Json = False,

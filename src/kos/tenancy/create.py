@@ -36,14 +36,22 @@ class TenantPlan:
 
 
 def plan_tenant(store: Store, name: str, tier: str, shard: str | None) -> TenantPlan:
-    """Where a new tenant would live. Reads only; refuses what `create_tenant` refuses."""
+    """Where a new tenant would live. Reads only; refuses what `create_tenant` refuses.
+
+    What a killed creation has begun is finished where it was begun, and nowhere else.
+    """
     check_name(name)
     wanted = check_tier(tier)
     chosen = placement.shard_named(store.topology, shard) if shard else store.topology.control
     with store.control() as control:
         row = control.execute(QUERIES.find_tenant, {"tenant": name}).fetchone()
-    if row is not None and Tenant.from_row(row).state == "active":
-        raise errors.TenantExists(name, Tenant.from_row(row).tier)
+    begun = Tenant.from_row(row) if row else None
+    if begun and begun.state == "active":
+        raise errors.TenantExists(name, begun.tier)
+    if begun and begun.state != "removing":
+        if shard not in {None, begun.shard}:
+            raise errors.BegunElsewhere(name, begun.shard, chosen.name)
+        chosen = placement.shard_named(store.topology, begun.shard)
     database, schema = place(name, wanted, chosen.primary.database)
     return TenantPlan(name, wanted, chosen.name, database, schema)
 
@@ -52,22 +60,25 @@ def create_tenant(
     store: Store,
     name: str,
     tier: str = "row",
-    service_plan: str = "standard",
+    service_plan: str | None = None,
     shard: str | None = None,
     state: str = "active",
 ) -> Tenant:
     """A new tenant, ready to be entered. `state` is what it is left in ('importing' while an import fills it).
 
+    `service_plan` is "standard" if not said, and `shard` the first one; of a tenant that was begun already, both are
+    what they were, and only the service plan can still be another.
+
     Raises:
         InvalidTenantName, UnknownTier, UnknownShard, UnregisteredShard: nothing was made.
         TenantExists: an active tenant has the name.
+        BegunElsewhere: a creation of it was killed that had begun on another shard.
         TierNotAllowed: the server does not let the operator make what the tier needs; the name is free again.
     """
     with _alone(store, name):
         plan = plan_tenant(store, name, tier, shard)
         claim = {**dataclasses.asdict(plan), "service_plan": service_plan, "state": "creating"}
         tenant, claimed = _claim(store, claim, state)
-        # A claim that was taken over has its own shard, whatever this command says.
         home = placement.shard_named(store.topology, tenant.shard)
         try:
             _build(store, tenant, home)
@@ -215,10 +226,12 @@ def _take_down(store: Store, tenant: Tenant) -> None:
 
 
 def _claim(store: Store, claim: dict[str, object], state: str) -> tuple[Tenant, bool]:
-    """The tenant's row, and whether it is new. A row that a killed creation left is taken over. What a killed removal
-    left is not: its objects would be forgotten."""
+    """The tenant's row, and whether it is new. A row that a killed creation left is taken over, and has the service
+    plan that is asked for now. What a killed removal left is not: its objects would be forgotten."""
     with store.operator() as control:
         new = control.execute(QUERIES.claim_tenant, claim).fetchone()
+        if new is None:
+            control.execute(QUERIES.change_service_plan, claim)
         row = control.execute(QUERIES.find_tenant, {"tenant": claim["name"]}).fetchone()
     if row is None:
         raise errors.UnregisteredShard(str(claim["shard"]))

@@ -5,20 +5,23 @@ from __future__ import annotations
 import enum
 import ipaddress
 import random
+import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, LiteralString
 from uuid import UUID
 
 import psycopg
 
 from kos import errors
+from kos.tenancy.placement import place_of
 from kos.tenancy.tenant import Tenant
 
 Isolation = Literal["read committed", "repeatable read", "serializable"]
 _ISOLATION = ("read committed", "repeatable read", "serializable")
 
 ATTEMPTS = 4
+_SERVED_HERE = re.compile(r"it is served here at epoch (\d+)")  # the detail of KS003
 _LONGEST = 2_147_483  # what PostgreSQL takes, which counts milliseconds in 32 bits
 
 # Several commands in one string are a syntax error of the extended protocol; a prepared entry is lost by DISCARD ALL;
@@ -107,6 +110,7 @@ class Entering:
         self.tenant = tenant
         self.pipelined = True
         self.answered = False  # whether the server has begun to answer: then the connection was alive
+        self._here = 0  # the epoch that this place's fence has said
         self._reconnected = False
         self._attempt = 0
         self._jitter = jitter
@@ -114,6 +118,8 @@ class Entering:
     def failed(self, error: psycopg.Error, *, broken: bool) -> tuple[After, float]:
         """What to do about it, and how many seconds to wait first. Raises the typed error where nothing helps."""
         self._attempt += 1
+        said = _SERVED_HERE.fullmatch(error.diag.message_detail or "")
+        self._here = int(said[1]) if said else 0
         if self._attempt < ATTEMPTS:
             if error.sqlstate in {"KS002", "KS003"}:
                 # The directory follows the fence within moments of a cutover; the first look needs no wait.
@@ -127,6 +133,15 @@ class Entering:
                 self.pipelined = False
                 return After.SEND_APART, 0.0
         raise translate(error, self.tenant) from error
+
+    def found(self, tenant: Tenant) -> None:
+        """Go on with what the directory says now.
+
+        Where it names the same place with a lower epoch than the place's own fence, the fence is right: the directory
+        follows it, and a cutover that was killed between both leaves it behind.
+        """
+        same = place_of(tenant) == place_of(self.tenant) and tenant.id == self.tenant.id
+        self.tenant = replace(tenant, epoch=max(tenant.epoch, self._here)) if same else tenant
 
 
 def translate(error: psycopg.Error, tenant: Tenant) -> Exception:
@@ -143,5 +158,7 @@ def translate(error: psycopg.Error, tenant: Tenant) -> Exception:
             return errors.AnotherTenantEntered(detail)
         case "KS005":
             return errors.TruncateRefused(detail)
+        case "0A000" if error.diag.source_function == "RevalidateCachedQuery":
+            return errors.TablesChanged(tenant.name, detail)
         case _:
             return error

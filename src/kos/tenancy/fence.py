@@ -95,6 +95,9 @@ def raise_epoch(
 ) -> Closed:
     """Raise a tenant's epoch with its fence closed: nobody is inside at that moment, and who comes later comes anew.
 
+    The directory follows, in the same transaction where it is in the same database. Elsewhere a kill can leave it
+    behind: sessions then take the epoch from the fence, and the next call mends the directory.
+
     Raises:
         UnknownTenant
         TenantBusy: sessions were inside all the time that `patience` allows; nothing was changed.

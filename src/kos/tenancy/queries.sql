@@ -43,7 +43,7 @@ select t.tenant_id, t.name, p.tier, t.service_plan, t.state, s.name, s.region, p
 -- Take the name, with its placement decided, before anything is made: a killed command finds its plan again.
 with tenant as (
   insert into kos.tenants (name, service_plan, state)
-  select %(name)s, %(service_plan)s, %(state)s from kos.shards where name = %(shard)s
+  select %(name)s, coalesce(%(service_plan)s, 'standard'), %(state)s from kos.shards where name = %(shard)s
   on conflict (name) do nothing
   returning tenant_id
 )
@@ -52,6 +52,11 @@ select tenant_id, %(tier)s, shard_id, %(database)s, %(schema)s, 1
   from tenant, kos.shards
  where kos.shards.name = %(shard)s
 returning tenant_id;
+
+-- name: change_service_plan
+-- Of a tenant that is not whole yet, to what the command that finishes it says.
+update kos.tenants set service_plan = coalesce(%(service_plan)s, service_plan)
+ where name = %(name)s and state in ('creating', 'importing');
 
 -- name: open_fence
 -- Serve the tenant from this database. Repeatable.
@@ -215,4 +220,4 @@ select distinct p.database_name
 
 -- name: placement_epoch
 -- The directory follows the fence, where they are in different databases.
-update kos.placements set epoch = %(epoch)s where tenant_id = %(id)s;
+update kos.placements set epoch = %(epoch)s where tenant_id = %(id)s and epoch < %(epoch)s;

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from threading import Lock
 from time import sleep
 from types import TracebackType
@@ -17,6 +18,8 @@ from psycopg.rows import TupleRow
 
 from kos import errors
 from kos.tenancy.entry import After, Entering, Entry, translate
+from kos.tenancy.leave import is_plain, leave
+from kos.tenancy.placement import place_of
 from kos.tenancy.tenant import QUERIES, Tenant
 from kos.tenancy.together import send_together
 
@@ -40,6 +43,7 @@ class Session:
         self._entry = entry
         self._tenant = tenant
         self._open = False
+        self._plain = True  # what the statements may leave in the connection
         self._connection: Connection | None = None
         self._first = Lock()  # of several tasks that begin at once, one takes the connection
 
@@ -58,6 +62,7 @@ class Session:
     @property
     def connection(self) -> Connection:
         """The connection, with the tenant entered: for cursors, COPY, pipelines and savepoints."""
+        self._plain = False
         if self._connection is None:
             with self._first:
                 if self._connection is None:
@@ -69,9 +74,10 @@ class Session:
         """Run one statement in the tenant; arguments and result are those of psycopg's `Connection.execute`.
 
         Raises:
-            PlacementMoved: the tenant moved under this session (run the transaction again).
+            PlacementMoved, TablesChanged: under this session (run the transaction again).
             psycopg.Error: what the statement itself raised.
         """
+        self._plain = self._plain and is_plain(query)
         if self._connection is None:
             with self._first:
                 if self._connection is None:
@@ -95,7 +101,7 @@ class Session:
         try:
             self._end(connection, failed=error is not None)
         finally:
-            self._store.give_back(self.tenant, connection)
+            self._store.give_back(connection)
         if isinstance(error, psycopg.Error):
             typed = translate(error, self.tenant)
             if typed is not error:
@@ -103,14 +109,15 @@ class Session:
 
     def _end(self, connection: Connection, *, failed: bool) -> None:
         if failed:
-            _roll_back(connection)
+            roll_back(connection)
             return
         if connection.info.transaction_status is TransactionStatus.INERROR:
             # PostgreSQL would answer this COMMIT with ROLLBACK, and no error: writes would be lost in silence.
-            _roll_back(connection)
+            roll_back(connection)
             raise errors.TransactionFailed(self._name)
         try:
-            connection.commit()
+            with connection.lock:
+                connection.wait(leave(connection, commit=True, plain=self._plain))
         except psycopg.Error as error:
             if connection.broken:
                 raise errors.OutcomeUnknown(self._name, str(error).strip()) from error
@@ -121,24 +128,47 @@ class Session:
             raise errors.SessionClosed(self._name)
         entering = Entering(self.tenant)
         while True:
-            connection = self._store.take(entering.tenant)
+            connection = self._take(entering)
             try:
                 cursor = self._send(connection, entering, query, params, options)
             except psycopg.Error as error:
                 broken = connection.broken
-                self._abandon(entering.tenant, connection)
+                self._abandon(connection)
                 after, delay = entering.failed(error, broken=broken)
             except BaseException:
-                self._abandon(entering.tenant, connection)
+                self._abandon(connection)
                 raise
             else:
                 self._connection, self._tenant = connection, entering.tenant
                 return cursor
             sleep(delay)
             if after is After.LOOK_UP_AGAIN:
-                entering.tenant = self._store.find(self._name, again=True)
+                self._look_up(entering)
             elif after is After.RECONNECT:
-                self._store.renew(entering.tenant)
+                self._renew(entering)
+
+    def _take(self, entering: Entering) -> Connection:
+        """A connection to where the tenant is; its database may be gone because it lives elsewhere now."""
+        try:
+            return self._store.take(entering.tenant)
+        except errors.StoreUnavailable:
+            before = entering.tenant
+            self._look_up(entering)
+            if place_of(before) == place_of(entering.tenant):
+                raise
+        return self._store.take(entering.tenant)
+
+    def _renew(self, entering: Entering) -> None:
+        try:
+            self._store.renew(entering.tenant)
+        except errors.StoreUnavailable:
+            # Gone, or not back yet: the pool waits a while, and where the directory can't be asked, nothing is lost.
+            with suppress(errors.StoreUnavailable):
+                self._look_up(entering)
+
+    def _look_up(self, entering: Entering) -> None:
+        entering.found(self._store.find(self._name, again=True))
+        self._store.remember(self._name, entering.tenant)
 
     def _send(
         self, connection: Connection, entering: Entering, query: Query, params: Params | None, options: dict[str, Any]
@@ -152,16 +182,19 @@ class Session:
             connection.wait(send_together(connection, cursor, self._entry, entering, query, params, options))
         return cursor
 
-    def _abandon(self, tenant: Tenant, connection: Connection) -> None:
-        _roll_back(connection)
-        self._store.give_back(tenant, connection)
+    def _abandon(self, connection: Connection) -> None:
+        roll_back(connection)
+        self._store.give_back(connection)
 
 
-def _roll_back(connection: Connection) -> None:
+def roll_back(connection: Connection) -> None:
+    """Undo what is open in a pooled connection, and clean it for whoever has it next."""
     if connection.closed:
         return
     try:
         connection.rollback()
+        with connection.lock:
+            connection.wait(leave(connection, commit=False))
     except psycopg.OperationalError:
         # The server is gone, and with it the transaction; the pool replaces what is closed.
         connection.close()

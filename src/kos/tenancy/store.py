@@ -12,14 +12,14 @@ from typing import Any, Self
 
 import psycopg
 from psycopg.rows import TupleRow
-from psycopg_pool import ConnectionPool, PoolTimeout
+from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
 from kos import errors, topology
 from kos.tenancy import placement
-from kos.tenancy.entry import Entry
+from kos.tenancy.entry import ATTEMPTS, Entry
 from kos.tenancy.handshake import LIBRARY, checked, refused
 from kos.tenancy.placement import Place
-from kos.tenancy.session import Session
+from kos.tenancy.session import Session, roll_back
 from kos.tenancy.tenant import QUERIES, Tenant, ready
 from kos.topology import postgres
 from kos.topology.model import Topology
@@ -47,6 +47,8 @@ class Store:
         self.topology = using
         self._pool_size = pool_size
         self._pools: dict[Place, Pool] = {}
+        self._lent: dict[Connection, Pool] = {}
+        self._closed = False
         self._directory: dict[str, Tenant] = {}
         self._lock = Lock()
 
@@ -55,7 +57,8 @@ class Store:
         address, agent, read_only, isolation, timeout.
 
         Raises (when the block is entered):
-            UnknownTenant, TenantUnfinished, StoreUnavailable, DatabaseNotInstalled, DatabaseBehind, LibraryTooOld
+            UnknownTenant, TenantUnfinished, StoreUnavailable, PoolExhausted, StoreClosed, DatabaseNotInstalled,
+            DatabaseBehind, LibraryTooOld
         """
         return Session(self, name, Entry.of(**entry))
 
@@ -74,15 +77,28 @@ class Store:
         self._directory[name] = tenant
         return tenant
 
+    def remember(self, name: str, tenant: Tenant) -> None:
+        """Keep what a session has learned about the tenant that it found by `name`."""
+        self._directory[name] = tenant
+
     @contextmanager
     def control(self) -> Iterator[Connection]:
-        """A pooled connection to the control tables, as the application's role."""
+        """A pooled connection to the control tables, as the application's role; one that has just answered.
+
+        Raises:
+            StoreUnavailable: no connection could be had, or it was lost inside the block.
+        """
         place = placement.control_place(self.topology)
-        connection = self._take(place)
+        connection = self._take_alive(place)
         try:
             yield connection
+        except psycopg.Error as error:
+            if connection.broken:
+                raise postgres.unavailable(placement.server_at(self.topology, place), error) from error
+            raise
         finally:
-            (self._pool(place)).putconn(connection)
+            roll_back(connection)
+            self.give_back(connection)
 
     @contextmanager
     def operator(self, place: Place | None = None) -> Iterator[Connection]:
@@ -90,6 +106,8 @@ class Store:
 
         The operator sees every tenant.
         """
+        if self._closed:
+            raise errors.StoreClosed()
         place = place or placement.control_place(self.topology)
         shard = placement.shard_named(self.topology, place.shard)
         connection = postgres.connect(placement.server_at(self.topology, place), shard.operator)
@@ -102,13 +120,19 @@ class Store:
         """A connection to the tenant's database from the pool."""
         return self._take(placement.place_of(tenant))
 
-    def give_back(self, tenant: Tenant, connection: Connection) -> None:
-        """Return what `take` gave."""
-        (self._pool(placement.place_of(tenant))).putconn(connection)
+    def give_back(self, connection: Connection) -> None:
+        """Return what `take` gave. It goes to the pool that it is of, also where that was closed: it is closed then."""
+        self._lent.pop(connection).putconn(connection)
 
     def renew(self, tenant: Tenant) -> None:
-        """Drop the pooled connections that died with their server."""
-        (self._pool(placement.place_of(tenant))).check()
+        """Drop the pooled connections that died with their server, and see whether it takes new ones.
+
+        Raises:
+            StoreUnavailable: it does not, or the database is gone.
+        """
+        place = placement.place_of(tenant)
+        (self._pool(place)).check()
+        (self._connect(place)).close()
 
     def forget(self, place: Place) -> None:
         """Let go of a database that is going to disappear."""
@@ -118,8 +142,9 @@ class Store:
             pool.close()
 
     def close(self) -> None:
-        """Close all pools; sessions that are open lose their connections."""
+        """Close all pools. A session that has begun its transaction may end it; anything else raises `StoreClosed`."""
         with self._lock:
+            self._closed = True
             pools, self._pools = list(self._pools.values()), {}
         for pool in pools:
             pool.close()
@@ -135,36 +160,69 @@ class Store:
     def _take(self, place: Place) -> Connection:
         pool = self._pool(place)
         try:
-            return pool.getconn()
+            connection = pool.getconn()
         except PoolTimeout as error:
-            server = placement.server_at(self.topology, place)
-            raise errors.StoreUnavailable(server.name, server.address, str(error)) from error
+            # Where others have all connections, the server has nothing to do with it, and is not to be asked.
+            if sum(lender is pool for lender in list(self._lent.values())) < self._pool_size:
+                (self._connect(place)).close()
+            raise errors.PoolExhausted(place.database, self._pool_size, placement.POOL_WAIT) from error
+        except PoolClosed as error:
+            if self._closed:
+                raise errors.StoreClosed() from error
+            raise postgres.unavailable(placement.server_at(self.topology, place), error) from error
+        self._lent[connection] = pool
+        return connection
+
+    def _take_alive(self, place: Place) -> Connection:
+        """As `_take`, but the connection has answered: a server that stopped has ended all those in the pool."""
+        lost = psycopg.Error()
+        for _ in range(ATTEMPTS):
+            connection = self._take(place)
+            try:
+                ConnectionPool.check_connection(connection)
+            except psycopg.Error as error:
+                lost = error
+            except BaseException:
+                self.give_back(connection)
+                raise
+            else:
+                return connection
+            self.give_back(connection)
+            (self._pool(place)).check()
+        raise postgres.unavailable(placement.server_at(self.topology, place), lost) from lost
 
     def _pool(self, place: Place) -> Pool:
         known = self._pools.get(place)
         if known is not None:
             return known
         with self._lock:
+            if self._closed:
+                raise errors.StoreClosed()
             if place not in self._pools:
                 self._pools[place] = self._open_pool(place)
             return self._pools[place]
 
     def _open_pool(self, place: Place) -> Pool:
-        shard = placement.shard_named(self.topology, place.shard)
         server = placement.server_at(self.topology, place)
         # One connection first: a pool would go on trying in the background and hide the reason.
-        probe = postgres.connect(server, shard.app)
+        probe = self._connect(place)
         try:
             cursor = probe.execute(QUERIES.handshake, {"library": LIBRARY})
             checked(server.address, cursor.fetchone())
         except psycopg.Error as error:
-            raise refused(server.address, error) from error
+            raise refused(server, error) from error
         finally:
             probe.close()
-        options = placement.pool_options(server, shard.app, self._pool_size)
+        app = placement.shard_named(self.topology, place.shard).app
+        options = placement.pool_options(server, app, self._pool_size)
         pool: Pool = ConnectionPool(**options, configure=None if server.pooler else _prepare)
         pool.open()
         return pool
+
+    def _connect(self, place: Place) -> Connection:
+        """A connection beside the pool, which says why where none can be had."""
+        shard = placement.shard_named(self.topology, place.shard)
+        return postgres.connect(placement.server_at(self.topology, place), shard.app)
 
 
 def _prepare(connection: Connection) -> None:

@@ -55,7 +55,7 @@ def plan_import(
 
     Raises:
         InvalidTenantName, UnknownTier, UnknownShard
-        TenantExists: an active tenant has the name.
+        TenantExists, BegunElsewhere: an active tenant has the name, or an unfinished one on another shard.
         ExportMissing, ExportDamaged
         ExportUnsupported: it has something that this version can't bring in.
         StoreNotConfigured: it has objects, and the topology has no object storage.
