@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from kos.tenancy.checks import FILES
 from kos.topology import doctor
 
 PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "doctor.md").read_text(encoding="utf-8")
@@ -29,6 +30,16 @@ def test_a_question_is_one_numbered_file(folder: str) -> None:
     names = sorted(each.name for each in files("kos.topology").joinpath(folder).iterdir())
     assert [int(name[:4]) for name in names] == list(range(1, len(names) + 1))
     assert len(doctor.questions(folder)) == len(names)
+
+
+def test_every_check_of_tenants_tables_has_its_row() -> None:
+    folder = files("kos.tenancy").joinpath("checks")
+    purposes = [folder.joinpath(name).read_text(encoding="utf-8").splitlines()[0] for name in FILES]
+    section = PAGE.split("## Checks of tenants' tables")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| (\d+) \| `(\w+)` \| ([^|]+) \|", section, re.MULTILINE)
+    assert [(f"{int(number):04}_{name}.sql", f"-- {purpose}") for number, name, purpose in rows] == list(
+        zip(FILES, purposes, strict=True)
+    )
 
 
 def test_every_other_check_has_its_row() -> None:

@@ -1,16 +1,13 @@
-"""One tenant can't see, change or learn of another's rows; and the checks find what would break that."""
+"""One tenant can't see, change or learn of another's rows. What could break that: test_isolation_checks.py."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
 from uuid import UUID
 
 import psycopg
 import pytest
 
 from kos.tenancy import Store, Tenant, create_tenant
-from kos.tenancy.checks import FILES, row_security
 
 ATOM = "insert into atoms (atom_type, name) values ('T', %s) returning id"
 
@@ -145,78 +142,3 @@ def test_personas_narrow_what_is_seen(
         session.execute("insert into capability_mappings (atom_id, capability) values (%s, 'c')", (mapped,))
     with store.tenant("acme", persona=persona) as session:
         assert {name for (name,) in session.execute("select name from atoms").fetchall()} == seen
-
-
-# the checks
-
-
-def faults(connection: psycopg.Connection[Any]) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
-    for finding in row_security(connection):
-        if finding.severity == "error":
-            found.setdefault(finding.check, []).append(finding.subject.split(": ")[1])
-    return found
-
-
-def test_the_shipped_schema_passes_every_check(store: Store) -> None:
-    for tier in ("row", "schema"):
-        create_tenant(store, f"of-{tier}", tier)
-    with store.operator() as operator:
-        findings = list(row_security(operator))
-    assert {finding.check for finding in findings} == {name[5:].removesuffix(".sql") for name in FILES}
-    assert [finding for finding in findings if finding.severity != "ok"] == []
-
-
-PLANTED = [
-    ("row_security", "alter table knowledge.atoms disable row level security", "knowledge.atoms"),
-    ("row_security", "alter table knowledge.molecules no force row level security", "knowledge.molecules"),
-    ("tenant_policy", "drop policy tenant_isolation on knowledge.relations", "knowledge.relations"),
-    ("tenant_policy", "alter policy tenant_isolation on knowledge.atoms using (true)", "knowledge.atoms"),
-    ("guard", "alter table knowledge.documents disable trigger kos_guard", "knowledge.documents"),
-    ("tenant_in_keys", "create unique index planted on knowledge.documents (title)", "knowledge.documents"),
-    (
-        "tenant_in_keys",
-        "alter table knowledge.atoms add column by uuid, add unique (tenant_id, id, by); "
-        "create unique index planted on knowledge.atoms (id); "
-        "alter table knowledge.annotations add constraint planted "
-        "foreign key (atom_id) references knowledge.atoms (id)",
-        "knowledge.annotations",
-    ),
-    ("views", "create view knowledge.planted as select * from knowledge.atoms", "knowledge.planted"),
-    (
-        "views",
-        "create materialized view knowledge.planted as select 1 as one from knowledge.atoms with no data; "
-        "grant select on knowledge.planted to kos_app",
-        "knowledge.planted",
-    ),
-    (
-        "definer_functions",
-        "create function public.planted() returns int language sql security definer return 1",
-        "public.planted()",
-    ),
-    ("roles", "alter role kos_auditor bypassrls", "kos_auditor"),
-    (
-        "placements_behind",
-        "delete from kos.schema_versions where schema_name = 'tenant_of_schema' and version > 1",
-        "tenant_of_schema",
-    ),
-]
-
-
-@pytest.fixture
-def restored(superuser: psycopg.Connection[Any]) -> Iterator[psycopg.Connection[Any]]:
-    yield superuser
-    superuser.execute("alter role kos_auditor nobypassrls")
-
-
-@pytest.mark.xdist_group("roles")
-@pytest.mark.parametrize(
-    ("check", "fault", "subject"), PLANTED, ids=[f"{check}-{number}" for number, (check, *_) in enumerate(PLANTED)]
-)
-def test_each_check_finds_a_planted_fault(
-    store: Store, restored: psycopg.Connection[Any], check: str, fault: str, subject: str
-) -> None:
-    create_tenant(store, "of-schema", "schema")
-    restored.execute(fault)
-    with store.operator() as operator:
-        assert subject in faults(operator).get(check, [])
