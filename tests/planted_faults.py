@@ -213,6 +213,13 @@ PLANTED = [
         "create foreign table public.planted () inherits (knowledge.atoms) server planted; "
         "grant select on public.planted to kos_app",
     ),
+    (
+        "unprotected_tables",
+        "knowledge.planted",
+        "create foreign data wrapper planted; create server planted foreign data wrapper planted; "
+        "create foreign table knowledge.planted (tenant_id uuid) server planted; "
+        "grant select on knowledge.planted to public",
+    ),
     # tables that could be, and are not
     (
         "row_security tenant_policy guard",
@@ -283,7 +290,12 @@ PLANTED = [
     ),
     ("schema_rights", "kos", "grant create on schema kos to kos_app"),
     ("schema_rights", "knowledge", "grant create on schema knowledge to public"),
-    ("schema_rights", "tenant_of_schema", "grant all on schema tenant_of_schema to kos_app with grant option"),
+    (
+        "schema_rights",
+        "tenant_of_schema",
+        "grant all on schema tenant_of_schema to kos_app with grant option; set role kos_app; "
+        "grant create on schema tenant_of_schema to kos_auditor, public",
+    ),
     # owners
     ("owners", "knowledge.atoms", "alter table knowledge.atoms owner to kos_app"),
     ("owners", "knowledge", "alter schema knowledge owner to kos_app"),
@@ -314,6 +326,7 @@ PLANTED = [
     ),
     *(("roles", "kos_app", f"grant {role} to kos_app") for role in ("kos_owner", "kos_operator", "kos_auditor")),
     ("roles", "kos_app", "grant pg_write_all_data to kos_app"),
+    ("roles", "kos_app", "create role planted_web; grant kos_app to planted_web; grant kos_owner to kos_app"),
     ("roles", "kos_app", "create role planted superuser; grant planted to kos_app"),
     (
         "roles",

@@ -99,7 +99,6 @@ CREATE FUNCTION kos.application_roles() RETURNS TABLE(oid oid, name text, acts b
     from held h
     join pg_roles r on r.oid = h.oid
    where r.rolname not in ('kos_owner', 'kos_operator', 'kos_auditor') and r.rolname !~ '^pg_'
-     and (r.oid in (select a.oid from acting a) or not (r.rolsuper or r.rolbypassrls))
   union all
   select 0, 'public', false
 $$;

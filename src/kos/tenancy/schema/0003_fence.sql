@@ -273,7 +273,6 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
     from held h
     join pg_roles r on r.oid = h.oid
    where r.rolname not in ('kos_owner', 'kos_operator', 'kos_auditor') and r.rolname !~ '^pg_'
-     and (r.oid in (select a.oid from acting a) or not (r.rolsuper or r.rolbypassrls))
   union all
   select 0, 'public', false
 $$;
