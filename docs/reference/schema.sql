@@ -102,6 +102,63 @@ end $$;
 ALTER FUNCTION kos.advance_epoch(tenant uuid) OWNER TO kos_owner;
 
 --
+-- Name: application_rights(); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.application_rights() RETURNS TABLE(relation oid, role text, privilege text)
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select distinct c.oid, r.name, given.privilege_type
+    from pg_class c
+    cross join lateral (
+      select x.grantee, x.privilege_type from aclexplode(c.relacl) x
+      union all
+      select x.grantee, x.privilege_type
+        from pg_attribute a
+        cross join aclexplode(a.attacl) x
+       where a.attrelid = c.oid and not a.attisdropped
+    ) given
+    join kos.application_roles() r on r.oid = given.grantee
+   where c.relkind in ('r', 'p', 'f', 'v', 'm') and given.grantee <> c.relowner
+$$;
+
+
+ALTER FUNCTION kos.application_rights() OWNER TO kos_owner;
+
+--
+-- Name: application_roles(); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.application_roles() RETURNS TABLE(oid oid, name text, acts boolean)
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  with recursive membership as (
+    select m.roleid, m.member, coalesce((to_jsonb(m) ->> 'inherit_option')::boolean, true)
+                            or coalesce((to_jsonb(m) ->> 'set_option')::boolean, true) as usable
+      from pg_auth_members m
+  ), acting as (
+    select 'kos_app'::regrole::oid as oid
+    union
+    select m.member from acting a join membership m on m.roleid = a.oid and m.usable
+  ), held as (
+    select a.oid from acting a
+    union
+    select m.roleid from held h join membership m on m.member = h.oid and m.usable
+  )
+  select r.oid, quote_ident(r.rolname), r.oid in (select a.oid from acting a)
+    from held h
+    join pg_roles r on r.oid = h.oid
+   where r.rolname not in ('kos_owner', 'kos_operator', 'kos_auditor') and r.rolname !~ '^pg_'
+  union all
+  select 0, 'public', false
+$$;
+
+
+ALTER FUNCTION kos.application_roles() OWNER TO kos_owner;
+
+--
 -- Name: conninfo_value(text); Type: FUNCTION; Schema: kos; Owner: kos_owner
 --
 
@@ -330,6 +387,35 @@ end $$;
 ALTER FUNCTION kos.is_inside(tenant text) OWNER TO kos_owner;
 
 --
+-- Name: kept_tables(); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.kept_tables() RETURNS TABLE(oid oid)
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  with recursive kept as (
+    select c.oid
+      from pg_class c
+      join pg_namespace n on n.oid = c.relnamespace
+     where c.relkind in ('r', 'p', 'f')
+       and n.nspname in (select v.schema_name from kos.schema_versions v where v.schema_name <> 'kos')
+  ), below as (
+    select k.oid from kept k
+    union
+    select i.inhrelid from below b join pg_inherits i on i.inhparent = b.oid
+  ), above as (
+    select b.oid from below b
+    union
+    select i.inhparent from above a join pg_inherits i on i.inhrelid = a.oid
+  )
+  select a.oid from above a
+$$;
+
+
+ALTER FUNCTION kos.kept_tables() OWNER TO kos_owner;
+
+--
 -- Name: limit_transaction(integer); Type: FUNCTION; Schema: kos; Owner: kos_owner
 --
 
@@ -434,19 +520,22 @@ ALTER FUNCTION kos.pass_fence(tenant uuid, wanted_epoch bigint) OWNER TO kos_own
 CREATE FUNCTION kos.protect(target regclass) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET client_min_messages TO 'warning'
     AS $$
 begin
-  execute format('alter table %s enable row level security', target);
-  execute format('alter table %s force row level security', target);
+  execute format('alter table %s enable row level security, force row level security', target);
+  execute format('drop policy if exists tenant_isolation on %s', target);
   execute format('create policy tenant_isolation on %s as restrictive for all to kos_app, kos_persona
                     using (tenant_id = (select kos.current_tenant_id()))', target);
+  execute format('drop policy if exists operator_access on %s', target);
   execute format('create policy operator_access on %s as permissive for all to kos_operator
                     using (true) with check (true)', target);
+  execute format('drop trigger if exists kos_guard on %s', target);
   execute format('create trigger kos_guard before insert or update or delete on %s
                     for each statement execute function kos.guard()', target);
+  execute format('drop trigger if exists kos_guard_truncate on %s', target);
   execute format('create trigger kos_guard_truncate before truncate on %s
                     for each statement execute function kos.guard()', target);
-  execute format('grant select, insert, update, delete on %s to kos_app, kos_persona, kos_operator', target);
 end $$;
 
 
@@ -487,10 +576,9 @@ CREATE FUNCTION kos.tenant_tables() RETURNS TABLE(oid oid)
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
   select c.oid
-    from pg_class c
-    join pg_namespace n on n.oid = c.relnamespace
+    from kos.kept_tables() k
+    join pg_class c on c.oid = k.oid
    where c.relkind in ('r', 'p')
-     and n.nspname in (select v.schema_name from kos.schema_versions v where v.schema_name <> 'kos')
      and exists (select from pg_attribute a
                   where a.attrelid = c.oid and a.attname = 'tenant_id' and a.attnum > 0 and not a.attisdropped)
 $$;
@@ -764,6 +852,24 @@ GRANT ALL ON FUNCTION kos.advance_epoch(tenant uuid) TO kos_operator;
 
 
 --
+-- Name: FUNCTION application_rights(); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.application_rights() FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.application_rights() TO kos_operator;
+GRANT ALL ON FUNCTION kos.application_rights() TO kos_auditor;
+
+
+--
+-- Name: FUNCTION application_roles(); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.application_roles() FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.application_roles() TO kos_operator;
+GRANT ALL ON FUNCTION kos.application_roles() TO kos_auditor;
+
+
+--
 -- Name: FUNCTION conninfo_value(value text); Type: ACL; Schema: kos; Owner: kos_owner
 --
 
@@ -874,6 +980,15 @@ GRANT ALL ON FUNCTION kos.holds_key() TO kos_operator;
 --
 
 REVOKE ALL ON FUNCTION kos.is_inside(tenant text) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION kept_tables(); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.kept_tables() FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.kept_tables() TO kos_operator;
+GRANT ALL ON FUNCTION kos.kept_tables() TO kos_auditor;
 
 
 --

@@ -260,6 +260,7 @@ class ConnectionLost(StoreError):
     reason: str
     fact = "the connection to {store} was lost: {reason}"
     mend = "kos status, then run the same command again"
+    retryable = True
 
 
 @dataclass(eq=False)

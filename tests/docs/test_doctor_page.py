@@ -32,6 +32,16 @@ def test_a_question_is_one_numbered_file(folder: str) -> None:
     assert len(doctor.questions(folder)) == len(names)
 
 
+def test_every_check_of_tenants_tables_has_its_row() -> None:
+    folder = files("kos.tenancy").joinpath("checks")
+    purposes = [folder.joinpath(name).read_text(encoding="utf-8").splitlines()[0] for name in FILES]
+    section = PAGE.split("## Checks of tenants' tables")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| (\d+) \| `(\w+)` \| ([^|]+) \|", section, re.MULTILINE)
+    assert [(f"{int(number):04}_{name}.sql", f"-- {purpose}") for number, name, purpose in rows] == list(
+        zip(FILES, purposes, strict=True)
+    )
+
+
 def test_every_other_check_has_its_row() -> None:
     calls = [node for node in ast.walk(ast.parse(inspect.getsource(doctor))) if isinstance(node, ast.Call)]
     made = [call.args[0] for call in calls if isinstance(call.func, ast.Name) and call.func.id == "Finding"]
@@ -39,9 +49,3 @@ def test_every_other_check_has_its_row() -> None:
     assert names == {"reachable", "secret_readable", "secret_permissions", "tls", "login"}
     section = PAGE.split("## Checks of every store")[1].split("\n## ")[0]
     assert set(re.findall(r"^\| `(\w+)`", section, re.MULTILINE)) == names
-
-
-def test_every_check_of_tenants_tables_has_its_row() -> None:
-    section = PAGE.split("## Checks of tenants' tables")[1].split("\n## ")[0]
-    rows = re.findall(r"^\| (\d+) \| `(\w+)` \|", section, re.MULTILINE)
-    assert [f"{int(number):04}_{name}.sql" for number, name in rows] == list(FILES)

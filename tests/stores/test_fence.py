@@ -198,7 +198,7 @@ def test_an_identity_that_was_left_behind_and_used_is_kept_to(store: Store, tena
     with store.control() as connection:
         connection.execute(LEFT, (str(tenant.id),))
         with connection.transaction():
-            connection.execute(WRITE.format(schema=tenant.schema))
+            connection.execute(INSERT.format(id=tenant.id, schema=tenant.schema, epoch=1))
             assert _refusal(connection, "select kos.enter('other')") == "KS004"
         with connection.transaction(), connection.transaction(force_rollback=True):
             connection.execute("select kos.enter('acme')")

@@ -27,7 +27,9 @@ FILES = tuple(sorted(item.name for item in _FOLDER.iterdir() if item.name.endswi
 
 def row_security(connection: psycopg.Connection[Any]) -> Iterator[Finding]:
     """All checks on one database; a finding `ok` for each that finds nothing. Reads only."""
-    with connection.cursor(row_factory=tuple_row) as cursor:
+    with connection.transaction(), connection.cursor(row_factory=tuple_row) as cursor:
+        # Expressions are compared as text: under this path it names every function and operator with its schema.
+        cursor.execute(QUERIES.look_from_outside)
         if cursor.execute(QUERIES.is_installed).fetchone() != (True,):
             database = connection.info.dbname
             yield Finding("schema", database, "warning", "this database has no kos schema", "kos upgrade")

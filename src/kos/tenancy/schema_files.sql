@@ -46,6 +46,10 @@ grant usage on schema {schema} to kos_app, kos_persona, kos_operator, kos_audito
 -- The files of tenants' tables name no schema.
 set local search_path to {schema}, pg_temp;
 
+-- name: look_from_outside
+-- For this transaction only: no schema but the server's own is found without its name.
+set local search_path to pg_catalog, pg_temp;
+
 -- name: blockers
 -- Sessions that hold locks on tables of kos, or have been in a transaction for longest.
 select distinct a.pid, a.usename, a.application_name, a.state

@@ -7,8 +7,13 @@ select kos.protect(name::regclass)
     'capability_mappings', 'sensitive_atoms', 'knowledge_events', 'knowledge_events_default'
   ]) as name;
 
+grant select, insert, update, delete
+  on atoms, molecules, molecule_atoms, documents, annotations, relations, implementations, capability_mappings,
+     sensitive_atoms
+  to kos_app, kos_persona, kos_operator;
+
 -- Only sealing writes events; applications read them.
-revoke insert, update, delete on knowledge_events, knowledge_events_default from kos_app, kos_persona, kos_operator;
+grant select on knowledge_events, knowledge_events_default to kos_app, kos_persona, kos_operator;
 grant select on knowledge_events to kos_auditor;
 create policy auditor_access on knowledge_events as permissive for select to kos_auditor using (true);
 

@@ -1,4 +1,4 @@
--- Tables of tenants where row security is not on, or does not bind the owner.
+-- Row security is on for every table of tenants, and binds its owner too
 select format('%I.%I', n.nspname, c.relname),
        case when c.relrowsecurity then 'row security does not bind the table''s owner' else 'row security is off' end,
        format('alter table %I.%I enable row level security, force row level security', n.nspname, c.relname)

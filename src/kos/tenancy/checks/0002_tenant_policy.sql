@@ -1,6 +1,8 @@
--- Tables of tenants without a restrictive policy that binds kos_app to the entered tenant, for every command.
+-- A restrictive policy binds applications to the entered tenant, for what they read and what they write
+-- The expression must be the very one that kos.protect() makes: whether another one says the same can't be told from
+-- its text. Read under a search path of pg_catalog alone, the text names every function and operator with its schema.
 select format('%I.%I', n.nspname, c.relname),
-       'no restrictive policy binds kos_app to the entered tenant',
+       'no restrictive policy binds kos_app and kos_persona to the entered tenant for reading and writing',
        format('select kos.protect(%L)', format('%I.%I', n.nspname, c.relname))
   from kos.tenant_tables() t
   join pg_class c on c.oid = t.oid
@@ -8,7 +10,8 @@ select format('%I.%I', n.nspname, c.relname),
  where not exists (
    select from pg_policy p
     where p.polrelid = c.oid and not p.polpermissive and p.polcmd = '*'
-      and p.polroles && array['kos_app'::regrole::oid, 0::oid]
-      and pg_get_expr(p.polqual, p.polrelid) ~ 'tenant_id = .*current_tenant_id\(\)'
+      and (0 = any (p.polroles) or p.polroles @> array['kos_app'::regrole::oid, 'kos_persona'::regrole::oid])
+      and array[pg_get_expr(p.polqual, p.polrelid), pg_get_expr(coalesce(p.polwithcheck, p.polqual), p.polrelid)]
+          = array_fill('(tenant_id = ( SELECT kos.current_tenant_id() AS current_tenant_id))'::text, array[2])
  )
  order by 1;

@@ -1,17 +1,34 @@
--- Views over tables of tenants that read with their owner's rights, and materialized views, which have no row security.
-select distinct format('%I.%I', n.nspname, v.relname),
-       case v.relkind when 'm' then 'a materialized view of tenants'' rows that kos_app may read'
-            else 'a view of tenants'' rows that reads with its owner''s rights' end,
-       case v.relkind when 'm' then format('revoke select on %I.%I from kos_app', n.nspname, v.relname)
-            else format('alter view %I.%I set (security_invoker = true)', n.nspname, v.relname) end
-  from pg_class v
+-- Views of tenants' rows read with the rights of whoever asks, and no application reads a materialized one
+-- Also through other views: a view that asks with its owner's rights hides who asked. A materialized view is a copy
+-- without row security.
+with recursive reading as (
+  select k.oid from kos.kept_tables() k
+  union
+  select v.oid
+    from reading s
+    join pg_depend d on d.refclassid = 'pg_class'::regclass and d.refobjid = s.oid
+                    and d.classid = 'pg_rewrite'::regclass
+    join pg_rewrite r on r.oid = d.objid
+    join pg_class v on v.oid = r.ev_class and v.relkind in ('v', 'm')
+)
+select format('%I.%I', n.nspname, v.relname),
+       'a view of tenants'' rows that reads with its owner''s rights',
+       format('alter view %I.%I set (security_invoker = true)', n.nspname, v.relname)
+  from reading s
+  join pg_class v on v.oid = s.oid
   join pg_namespace n on n.oid = v.relnamespace
-  join pg_rewrite r on r.ev_class = v.oid
-  join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = r.oid and d.refclassid = 'pg_class'::regclass
- where d.refobjid in (select oid from kos.tenant_tables())
-   and v.oid <> d.refobjid
-   and ((v.relkind = 'v' and not coalesce('security_invoker=true' = any (v.reloptions)
-                                          or 'security_invoker=on' = any (v.reloptions)
-                                          or 'security_invoker=1' = any (v.reloptions), false))
-        or (v.relkind = 'm' and has_table_privilege('kos_app', v.oid, 'select')))
+ where v.relkind = 'v'
+   and not exists (select from pg_options_to_table(v.reloptions) o
+                    where case o.option_name when 'security_invoker' then o.option_value::boolean end)
+union all
+select format('%I.%I', n.nspname, v.relname),
+       'a materialized view of tenants'' rows, which have no row security there, open to '
+         || string_agg(distinct a.role, ', '),
+       format('revoke all on %I.%I from %s cascade', n.nspname, v.relname, string_agg(distinct a.role, ', '))
+  from reading s
+  join pg_class v on v.oid = s.oid
+  join pg_namespace n on n.oid = v.relnamespace
+  join kos.application_rights() a on a.relation = v.oid
+ where v.relkind = 'm'
+ group by n.nspname, v.relname
  order by 1;

@@ -1,4 +1,4 @@
--- Functions that run with their owner's rights and a search path of the caller's choice.
+-- Functions that run with their owner's rights pin their search path
 select format('%I.%I(%s)', n.nspname, p.proname, pg_get_function_identity_arguments(p.oid)),
        'runs with its owner''s rights and does not pin search_path',
        format('alter function %I.%I(%s) set search_path = pg_catalog, pg_temp',

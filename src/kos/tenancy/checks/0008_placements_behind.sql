@@ -1,4 +1,4 @@
--- Schemas of tenants that are behind the newest one of this database.
+-- Every schema of tenants is at the newest version of its database
 select v.schema_name,
        format('is at version %s, others are at %s', max(v.version), n.newest),
        'kos upgrade'

@@ -246,34 +246,107 @@ begin
 end $$;
 grant execute on function kos.fence_holders(uuid), kos.advance_epoch(uuid) to kos_operator;
 
--- What every table of tenants gets: row security that also binds its owner, the tenant policy for the application's
--- roles (restrictive: no other policy can widen it), the operator's own policy, the guard, and the grants.
+-- What keeps the rows of a table of tenants apart: row security that also binds its owner, the tenant policy for the
+-- application's roles (restrictive: no other policy can widen it), the operator's own policy, and the guard.
+-- Repeatable: what differs from that is made anew, so it mends what `kos doctor` finds. It grants nothing, or else a
+-- mend could give back what was taken away.
 -- The identity is read through a scalar subselect, so it is evaluated once per statement and not once per row.
 create function kos.protect(target regclass) returns void
-language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+language plpgsql volatile set search_path = pg_catalog, pg_temp set client_min_messages = warning as $$
 begin
-  execute format('alter table %s enable row level security', target);
-  execute format('alter table %s force row level security', target);
+  execute format('alter table %s enable row level security, force row level security', target);
+  execute format('drop policy if exists tenant_isolation on %s', target);
   execute format('create policy tenant_isolation on %s as restrictive for all to kos_app, kos_persona
                     using (tenant_id = (select kos.current_tenant_id()))', target);
+  execute format('drop policy if exists operator_access on %s', target);
   execute format('create policy operator_access on %s as permissive for all to kos_operator
                     using (true) with check (true)', target);
+  execute format('drop trigger if exists kos_guard on %s', target);
   execute format('create trigger kos_guard before insert or update or delete on %s
                     for each statement execute function kos.guard()', target);
+  execute format('drop trigger if exists kos_guard_truncate on %s', target);
   execute format('create trigger kos_guard_truncate before truncate on %s
                     for each statement execute function kos.guard()', target);
-  execute format('grant select, insert, update, delete on %s to kos_app, kos_persona, kos_operator', target);
 end $$;
 
--- The tables of tenants that kos keeps in this database, partitions too: in the schemas that it keeps at a version.
+-- What the checks of `kos doctor` ask about: the tables, the roles of applications, and what these may do.
+
+-- Every table in the schemas that kos keeps at a version; and, wherever they are, the tables that hold a part of their
+-- rows (partitions, children) or show them (parents: row security asks the policies of the table that is named).
+create function kos.kept_tables() returns table (oid oid)
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  with recursive kept as (
+    select c.oid
+      from pg_class c
+      join pg_namespace n on n.oid = c.relnamespace
+     where c.relkind in ('r', 'p', 'f')
+       and n.nspname in (select v.schema_name from kos.schema_versions v where v.schema_name <> 'kos')
+  ), below as (
+    select k.oid from kept k
+    union
+    select i.inhrelid from below b join pg_inherits i on i.inhparent = b.oid
+  ), above as (
+    select b.oid from below b
+    union
+    select i.inhparent from above a join pg_inherits i on i.inhrelid = a.oid
+  )
+  select a.oid from above a
+$$;
+
+-- Those of them that row security can bind to a tenant. `kos doctor` lets applications use no other.
 create function kos.tenant_tables() returns table (oid oid)
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select c.oid
-    from pg_class c
-    join pg_namespace n on n.oid = c.relnamespace
+    from kos.kept_tables() k
+    join pg_class c on c.oid = k.oid
    where c.relkind in ('r', 'p')
-     and n.nspname in (select v.schema_name from kos.schema_versions v where v.schema_name <> 'kos')
      and exists (select from pg_attribute a
                   where a.attrelid = c.oid and a.attname = 'tenant_id' and a.attnum > 0 and not a.attisdropped)
 $$;
-grant execute on function kos.tenant_tables() to kos_operator, kos_auditor;
+
+-- The roles whose rights are an application's: `acts` for kos_app and whoever can act as kos_app, false for what these
+-- are members of and for PUBLIC (0). `name` is ready for use in SQL. Not those that stand above tenants: that an
+-- application reaches one is a fault by itself (check 7).
+-- Before PostgreSQL 16 every membership could be acted on; since then it may be administered only, and who made a
+-- role is such a member.
+create function kos.application_roles() returns table (oid oid, name text, acts boolean)
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  with recursive membership as (
+    select m.roleid, m.member, coalesce((to_jsonb(m) ->> 'inherit_option')::boolean, true)
+                            or coalesce((to_jsonb(m) ->> 'set_option')::boolean, true) as usable
+      from pg_auth_members m
+  ), acting as (
+    select 'kos_app'::regrole::oid as oid
+    union
+    select m.member from acting a join membership m on m.roleid = a.oid and m.usable
+  ), held as (
+    select a.oid from acting a
+    union
+    select m.roleid from held h join membership m on m.member = h.oid and m.usable
+  )
+  select r.oid, quote_ident(r.rolname), r.oid in (select a.oid from acting a)
+    from held h
+    join pg_roles r on r.oid = h.oid
+   where r.rolname not in ('kos_owner', 'kos_operator', 'kos_auditor') and r.rolname !~ '^pg_'
+  union all
+  select 0, 'public', false
+$$;
+
+-- What those roles were granted on tables and views, as a whole or on columns. Owners are not listed.
+create function kos.application_rights() returns table (relation oid, role text, privilege text)
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select distinct c.oid, r.name, given.privilege_type
+    from pg_class c
+    cross join lateral (
+      select x.grantee, x.privilege_type from aclexplode(c.relacl) x
+      union all
+      select x.grantee, x.privilege_type
+        from pg_attribute a
+        cross join aclexplode(a.attacl) x
+       where a.attrelid = c.oid and not a.attisdropped
+    ) given
+    join kos.application_roles() r on r.oid = given.grantee
+   where c.relkind in ('r', 'p', 'f', 'v', 'm') and given.grantee <> c.relowner
+$$;
+grant execute on function kos.kept_tables(), kos.tenant_tables(), kos.application_roles(), kos.application_rights()
+  to kos_operator, kos_auditor;

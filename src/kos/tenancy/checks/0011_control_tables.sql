@@ -1,0 +1,10 @@
+-- Of the tables of kos, applications may read the directory and do nothing else
+select format('kos.%I', c.relname),
+       format('%s may %s', a.role, string_agg(distinct a.privilege, ', ')),
+       format('revoke %s on kos.%I from %s cascade', string_agg(distinct a.privilege, ', '), c.relname, a.role)
+  from pg_class c
+  join kos.application_rights() a on a.relation = c.oid
+ where c.relnamespace = 'kos'::regnamespace
+   and not (a.privilege = 'SELECT' and c.relname in ('shards', 'tenants', 'placements', 'tenant_shards'))
+ group by c.relname, a.role
+ order by 1, 2;

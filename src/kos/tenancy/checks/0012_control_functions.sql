@@ -1,0 +1,16 @@
+-- Applications may not call the operator's functions
+-- These run with the rights of kos_owner. Two of them are for applications.
+select format('kos.%I(%s)', p.proname, pg_get_function_identity_arguments(p.oid)),
+       string_agg(r.name, ', ' order by r.name) || ' may call it, and it runs with its owner''s rights',
+       format('revoke execute on function kos.%I(%s) from %s cascade', p.proname,
+              pg_get_function_identity_arguments(p.oid), string_agg(r.name, ', ' order by r.name))
+  from pg_proc p
+  cross join aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) x
+  join kos.application_roles() r on r.oid = x.grantee
+ where p.pronamespace = 'kos'::regnamespace
+   and p.prosecdef
+   and x.grantee <> p.proowner
+   and p.oid not in ('kos.handshake(integer)'::regprocedure,
+                     'kos.admit(text, bigint, text, text, text, inet, text, integer)'::regprocedure)
+ group by p.oid, p.proname
+ order by 1;
