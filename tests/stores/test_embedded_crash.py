@@ -83,11 +83,7 @@ MOMENTS: dict[str, Callable[[Path], object]] = {
     "the graph is started": lambda kos: "graph" in Stack(kos.parent).processes(),
 }
 FEW = ("postgres", "cache")
-# Who runs the tests in the background has them ignore Ctrl-C, and so would their children.
-UP = (
-    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
-    " from pathlib import Path; from kos.topology.embedded import Stack; {}"
-)
+UP = "import sys; from pathlib import Path; from kos.topology.embedded import Stack; {}"
 
 
 def starting(folder: Path, stores: Sequence[str]) -> subprocess.Popen[bytes]:

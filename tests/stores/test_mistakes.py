@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import select
 import signal
 import subprocess
 import sys
@@ -37,6 +38,8 @@ def interrupted(arguments: list[str], when: str, cwd: Path) -> tuple[int, str]:
         pressed = False
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
+            if not select.select([ours], [], [], 1.0)[0]:
+                continue
             try:
                 shown += os.read(ours, 4096)
             except OSError:  # the terminal of a process that ended
@@ -44,7 +47,9 @@ def interrupted(arguments: list[str], when: str, cwd: Path) -> tuple[int, str]:
             if not pressed and when.encode() in shown:
                 process.send_signal(signal.SIGINT)
                 pressed = True
-        code = process.wait(timeout=30)
+        if time.monotonic() >= deadline:
+            process.kill()
+        code = process.wait()
     os.close(ours)
     assert pressed, shown.decode()
     return code, shown.decode()
