@@ -324,3 +324,18 @@ def test_cleaning_costs_no_round_trip(store: Store, tenant: Tenant, tmp_path: An
         lines = [line.split("\t") for line in trace]
     assert [line[3].strip() for line in lines if line[1] == "F"] == ["Query"]
     assert [line[3].strip() for line in lines].count("ReadyForQuery") == 1
+
+
+def test_a_rollback_leaves_the_entry_prepared(database: Topology, twin_of: Any, store: Store, tenant: Tenant) -> None:
+    """psycopg drops all that is prepared, once it has prepared something: what a tenant's sessions run often."""
+    twin = twin_of(database, pool_size=1)
+    often = "select count(*) from atoms"
+    for _ in range(8):
+        twin.run("acme", often)
+    session = twin.enter("acme")
+    twin.execute(session, often)
+    twin.leave(session, RuntimeError("rolled back"))
+    for _ in range(8):
+        [_, prepared] = twin.run("acme", often, "select name from pg_prepared_statements order by name desc")
+    assert ("kos_enter",) in prepared
+    assert len(prepared) >= 2

@@ -191,9 +191,10 @@ async def roll_back(connection: Connection) -> None:
     if connection.closed:
         return
     try:
+        open_now = connection.info.transaction_status is not TransactionStatus.IDLE
         await connection.rollback()
         async with connection.lock:
-            await connection.wait(leave(connection, commit=False))
+            await connection.wait(leave(connection, commit=False, rolled_back=open_now))
     except psycopg.OperationalError:
         # The server is gone, and with it the transaction; the pool replaces what is closed.
         await connection.close()

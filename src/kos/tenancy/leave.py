@@ -5,8 +5,12 @@ time: a plain `select` may have made them, and nothing that is cheaper tells. It
 each command of that costs 2 to 3 µs in all, so what only a statement that says so can leave (a role, a cursor with
 hold, `listen`) is taken away only where one has said so, or where the caller had the connection itself in hand.
 
-Statements that were prepared stay, and so do session-level advisory locks, which no command of such a message lifts. So
-does a cursor that a function of the application's own has left open with hold, until somebody fetches from it.
+After a rollback psycopg drops all prepared statements, and with them the entry (`prepare kos_enter`): it is prepared
+anew, else every later entry on this connection would fail once before it is sent in another way.
+
+Statements that were prepared stay after a commit, and so do session-level advisory locks, which no command of such a
+message lifts. So does a cursor that a function of the application's own has left open with hold, until somebody fetches
+from it.
 """
 
 from __future__ import annotations
@@ -22,9 +26,12 @@ from psycopg.abc import QueryNoTemplate as Query
 from psycopg.pq import ConnStatus, ExecStatus, TransactionStatus
 from psycopg.pq.abc import PGconn, PGresult
 
+from kos.tenancy.tenant import QUERIES
+
 COMMIT = b"commit"
 ALWAYS = (b"reset all", b"discard temp")
 CLEAN = (b"reset session authorization", b"close all", b"unlisten *", *ALWAYS)
+PREPARED = (b"deallocate all", QUERIES.prepare_enter.as_bytes())
 _SAYS_MORE = re.compile(r"role|authorization|hold|fetch|listen", re.IGNORECASE)
 
 
@@ -39,10 +46,14 @@ def _is_plain(query: str) -> bool:
 
 
 def leave(
-    connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any], *, commit: bool, plain: bool = False
+    connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any],
+    *,
+    commit: bool,
+    plain: bool = False,
+    rolled_back: bool = False,
 ) -> Generator[Any, Any, None]:
     """For `connection.wait`: commit, if asked for, and clean up; after statements that were all `plain` less is
-    needed. A connection that can't be cleaned is closed.
+    needed, and where psycopg has just sent a ROLLBACK, more. A connection that can't be cleaned is closed.
 
     Behind a pooler only the commit is sent: the server's connection is the pooler's, with settings of its own.
 
@@ -50,7 +61,11 @@ def leave(
         psycopg.Error: the commit failed.
     """
     pgconn = connection.pgconn
-    cleaning = () if connection.prepare_threshold is None else ALWAYS if plain else CLEAN
+    cleaning: tuple[bytes, ...] = ALWAYS if plain else CLEAN
+    if rolled_back:
+        cleaning += PREPARED
+    if connection.prepare_threshold is None:
+        cleaning = ()
     committing = (COMMIT,) if commit and pgconn.transaction_status != TransactionStatus.IDLE else ()
     results = yield from _answers(pgconn, committing + cleaning)
     refused: psycopg.Error | None = None

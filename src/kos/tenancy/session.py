@@ -192,9 +192,10 @@ def roll_back(connection: Connection) -> None:
     if connection.closed:
         return
     try:
+        open_now = connection.info.transaction_status is not TransactionStatus.IDLE
         connection.rollback()
         with connection.lock:
-            connection.wait(leave(connection, commit=False))
+            connection.wait(leave(connection, commit=False, rolled_back=open_now))
     except psycopg.OperationalError:
         # The server is gone, and with it the transaction; the pool replaces what is closed.
         connection.close()
