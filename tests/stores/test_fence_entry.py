@@ -172,3 +172,17 @@ def test_a_prepared_transaction_holds_the_fence(own_postgres: MakePostgres) -> N
                 fence.raise_epoch(store, "acme", Patience(limit=0.5))
             connection.execute("commit prepared 'mine'")
         assert fence.raise_epoch(store, "acme").epoch == 2
+
+
+def test_an_entry_asks_nobody_for_locks(store: Store, superuser: psycopg.Connection[Any]) -> None:
+    """Looking them up costs more than all of the entry. It is for an identity that somebody left behind."""
+    create_tenant(store, "acme")
+    superuser.execute(
+        "create or replace function kos.is_inside(tenant text) returns boolean language plpgsql stable as"
+        " $$ begin raise 'was asked for the locks'; end $$"
+    )
+    with store.control() as connection:
+        for _ in range(2):  # a setting that was local once is not null afterwards, but empty
+            with connection.transaction():
+                connection.execute("select kos.enter('acme')")
+                connection.execute("select kos.enter('acme', persona => 'developer')")
