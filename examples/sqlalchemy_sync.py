@@ -22,9 +22,8 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, SessionTransaction,
 
 Result = TypeVar("Result")
 
-# The search path is set by the caller of kos.enter(), with `true`: for this transaction only.
-ENTER = text("""select set_config('search_path', kos.enter(:tenant, epoch => :epoch, persona => :persona,
-                                                           user_id => :user_id), true)""")
+# Sets who is at work, and where the tenant's tables are, for this transaction only.
+ENTER = text("select kos.enter(:tenant, epoch => :epoch, persona => :persona, user_id => :user_id)")
 
 # The tenant has moved; serialization failure; deadlock. In each of them nothing happened, so it may run again.
 RETRYABLE = {"KS003", "40001", "40P01"}

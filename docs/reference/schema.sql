@@ -197,7 +197,7 @@ CREATE FUNCTION kos.no_tenant() RETURNS uuid
     AS $$
 begin
   raise exception 'this transaction has entered no tenant'
-    using errcode = 'KS001', hint = 'select set_config(''search_path'', kos.enter(NAME), true), in the same transaction';
+    using errcode = 'KS001', hint = 'select kos.enter(NAME), in the same transaction';
 end $$;
 
 
@@ -255,7 +255,7 @@ begin
   elsif current_user = 'kos_persona' then
     noted := pg_catalog.set_config('role', 'none', true);
   end if;
-  return path;
+  return pg_catalog.set_config('search_path', path, true);
 end $$;
 
 

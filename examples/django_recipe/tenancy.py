@@ -21,9 +21,8 @@ from django.db import DEFAULT_DB_ALIAS, Error, connections, transaction
 
 Result = TypeVar("Result")
 
-# The search path is set by the caller of kos.enter(), with `true`: for this transaction only.
-ENTER = """select set_config('search_path', kos.enter(%(tenant)s, epoch => %(epoch)s, persona => %(persona)s,
-                                                     user_id => %(user_id)s), true)"""
+# Sets who is at work, and where the tenant's tables are, for this transaction only.
+ENTER = "select kos.enter(%(tenant)s, epoch => %(epoch)s, persona => %(persona)s, user_id => %(user_id)s)"
 
 # The tenant has moved; serialization failure; deadlock. In each of them nothing happened, so it may run again.
 RETRYABLE = {"KS003", "40001", "40P01"}

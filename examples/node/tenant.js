@@ -9,8 +9,8 @@
 
 const { setTimeout: sleep } = require('node:timers/promises')
 
-// The search path is set by the caller of kos.enter(), with `true`: for this transaction only.
-const ENTER = `select set_config('search_path', kos.enter($1, epoch => $2, persona => $3, user_id => $4), true)`
+// Sets who is at work, and where the tenant's tables are, for this transaction only.
+const ENTER = `select kos.enter($1, epoch => $2, persona => $3, user_id => $4)`
 
 // The tenant has moved; serialization failure; deadlock. In each of them nothing happened, so it may run again.
 const RETRYABLE = new Set(['KS003', '40001', '40P01'])

@@ -54,7 +54,7 @@ test('one pooled connection serves all tenants, and none sees rows of another', 
 })
 
 test('the entry alone, in autocommit mode, enters nothing', async () => {
-  await pool.query("select set_config('search_path', kos.enter($1), true)", [ACME])
+  await pool.query("select kos.enter($1)", [ACME])
   await nothingLeft()
 })
 

@@ -558,7 +558,7 @@ class UnregisteredShard(TenancyError):
 class NoTenantEntered(TenancyError):
     detail: str
     fact = "this transaction has entered no tenant: {detail}"
-    mend = "with store.tenant(NAME) as session: …   or   select set_config('search_path', kos.enter(NAME), true)"
+    mend = "with store.tenant(NAME) as session: …   or   select kos.enter(NAME)"
     exit_code = WRONG_USE
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from fix_own_postgres import MakePostgres
 from kos import errors
-from kos.tenancy import Store, Tenant, create_tenant, fence, install
+from kos.tenancy import TIERS, Store, Tenant, create_tenant, fence, install
 from kos.tenancy.fence import Patience
 from kos.topology.model import Login, Shard, Topology, fixed
 
@@ -186,3 +186,24 @@ def test_an_entry_asks_nobody_for_locks(store: Store, superuser: psycopg.Connect
             with connection.transaction():
                 connection.execute("select kos.enter('acme')")
                 connection.execute("select kos.enter('acme', persona => 'developer')")
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_one_call_is_the_whole_entry(store: Store, tier: str) -> None:
+    """In any language: it sets where the tenant's tables are as well, for this transaction only, and says it."""
+    tenant = create_tenant(store, "acme", tier)
+    with store.session(tenant) as session:
+        connection = session.connection
+        session.execute("commit")
+        before = connection.execute("show search_path").fetchone()
+        connection.execute("begin")
+        [(path,)] = connection.execute("select kos.enter('acme')").fetchall()
+        assert connection.execute("show search_path").fetchone() == (path,)
+        connection.execute("insert into atoms (atom_type, name) values ('T', 'x')")
+        connection.execute("savepoint again")
+        [(same,)] = connection.execute("select set_config('search_path', kos.enter('acme'), true)").fetchall()
+        assert same == path
+        connection.execute("rollback to savepoint again")
+        assert connection.execute("select name from atoms").fetchall() == [("x",)]
+        connection.execute("commit")
+        assert connection.execute("show search_path").fetchone() == before

@@ -1,17 +1,17 @@
 -- Queries of kos.tenancy. Control tables are those of the first shard; the fence is each data database's own.
 
 -- name: enter
--- The whole entry in one statement: a function with a pinned search_path can't set it for its caller.
-select pg_catalog.set_config('search_path', kos.enter(%s, %s, %s, %s, %s, %s, %s, %s), true);
+-- The whole entry.
+select kos.enter(%s, %s, %s, %s, %s, %s, %s, %s);
 
 -- name: enter_positional
 -- The same as the server's protocol wants it.
-select pg_catalog.set_config('search_path', kos.enter($1, $2, $3, $4, $5, $6, $7, $8), true);
+select kos.enter($1, $2, $3, $4, $5, $6, $7, $8);
 
 -- name: prepare_enter
 -- Once per pooled connection, where there is no pooler between.
 prepare kos_enter (text, bigint, text, text, text, inet, text, integer) as
-select pg_catalog.set_config('search_path', kos.enter($1, $2, $3, $4, $5, $6, $7, $8), true);
+select kos.enter($1, $2, $3, $4, $5, $6, $7, $8);
 
 -- name: nothing
 -- Travels with an entry that has no statement of its own.

@@ -147,7 +147,7 @@ def look_around(tour: Tour) -> Fact:
         f"{kos} workload run · workload verify · tour",
         *tools,
         psql,
-        "begin; select set_config('search_path', kos.enter('atlas'), true); table atoms limit 5;",
+        "begin; select kos.enter('atlas'); table atoms limit 5;",
         f"stop: {kos} down      (--purge deletes the data too)",
     )
     return Fact(

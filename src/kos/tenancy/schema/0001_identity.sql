@@ -44,7 +44,7 @@ create function kos.no_tenant() returns uuid
 language plpgsql stable parallel safe as $$
 begin
   raise exception 'this transaction has entered no tenant'
-    using errcode = 'KS001', hint = 'select set_config(''search_path'', kos.enter(NAME), true), in the same transaction';
+    using errcode = 'KS001', hint = 'select kos.enter(NAME), in the same transaction';
 end $$;
 
 -- Short bodies without a pinned search_path, so that the planner inlines them; hence every name is qualified.

@@ -151,13 +151,14 @@ end $$;
 -- Enter a tenant for the rest of this transaction. The contract for every language:
 --
 --   begin;
---   select set_config('search_path', kos.enter('acme'), true);
+--   select kos.enter('acme');
 --
--- `tenant` is a name or an id. `epoch` is what the caller believes; null believes this database. Returns the search
--- path of the tenant's tier, which the caller sets.
+-- `tenant` is a name or an id. `epoch` is what the caller believes; null believes this database. Sets the search path
+-- of the tenant's tier for this transaction, and returns it.
 -- Errors: KS001 no tenant named, KS002 unknown here, KS003 moved, KS004 this transaction is in another tenant.
 -- Who comes with a persona goes on as kos_persona: its policies narrow what is seen, and the application itself never
--- pays for them. That is why this runs with its caller's rights: a role can't be taken on under another's.
+-- pays for them. That is why this runs with its caller's rights and pins nothing: a role can't be taken on under
+-- another's, and what a function pins is undone when it returns.
 create function kos.enter(
   tenant text,
   epoch bigint default null,
@@ -178,7 +179,7 @@ begin
   elsif current_user = 'kos_persona' then
     noted := pg_catalog.set_config('role', 'none', true);
   end if;
-  return path;
+  return pg_catalog.set_config('search_path', path, true);
 end $$;
 grant execute on function
   kos.admit(text, bigint, text, text, text, inet, text, integer),
