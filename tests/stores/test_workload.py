@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,10 @@ import pytest
 
 from fix_stack import FOLDER
 from kos import workload
-from kos.errors import LedgerBusy, LedgerDamaged, LedgerExists, StoreUnavailable
+from kos.errors import ExternalStore, LedgerBusy, LedgerDamaged, LedgerExists, StoreUnavailable
 from kos.tenancy import Place, Store, create_tenant, find_tenant, install, list_tenants, remove_tenant
 from kos.topology.embedded import Stack
+from kos.topology.model import Topology
 from kos.workload import Result, Shape, Verdict, verify
 from kos.workload.ledger import Attempt, Run, read
 from kos.workload.run import default_path
@@ -595,6 +597,16 @@ def test_a_mismatch_fails_the_command_and_names_what_was_found(own_stack: Stack)
 @pytest.mark.parametrize("arguments", [("run", "--seconds", "0"), ("run", "--clients", "0"), ("verify", "none.ledger")])
 def test_wrong_use(own_stack: Stack, arguments: tuple[str, ...]) -> None:
     assert kos(own_stack, "workload", *arguments).returncode == 2
+
+
+@pytest.mark.parametrize("begin", [workload.plan, workload.run, lambda *given: workload.running(*given).__enter__()])
+def test_from_python_too(database: Topology, tmp_path: Path, begin: Callable[..., object]) -> None:
+    """The same servers, named as anybody's: without the stack's id nothing says that they are ours."""
+    with Store(replace(database, stack=None)) as store:
+        with pytest.raises(ExternalStore):
+            begin(store, tmp_path / "run.ledger", SMALL)
+        assert list_tenants(store) == []
+    assert not (tmp_path / "run.ledger").exists()
 
 
 @pytest.mark.parametrize("command", [("workload", "run"), ("workload", "verify"), ("tour",)])
