@@ -123,6 +123,18 @@ def test_planning_changes_nothing(store: Store, filled: Tenant, exported: Path, 
     assert not (tmp_path / "other").exists()
 
 
+@pytest.mark.parametrize("tier", ["row", "schema", "database"])
+def test_tables_that_are_left_out_are_named(store: Store, tmp_path: Path, tier: str) -> None:
+    """No other installation has them, so they can't go along; nobody may believe that they did."""
+    tenant = create_tenant(store, "own", tier)
+    assert plan_export(store, "own", tmp_path / "export").left_out == ()
+    with store.operator(Place(tenant.shard, tenant.database)) as operator:
+        operator.execute("set role kos_owner")
+        operator.execute(f"create table {tenant.schema}.theirs (tenant_id uuid, id integer)")
+    assert plan_export(store, "own", tmp_path / "export").left_out == ("theirs",)
+    assert export_tenant(store, "own", tmp_path / "export").left_out == ("theirs",)
+
+
 def test_tables_without_object_storage_need_none(database: Topology, site: Site, tmp_path: Path) -> None:
     with Store(database) as alone:
         create_tenant(alone, "acme")
