@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from hashlib import sha256
@@ -22,6 +23,9 @@ from kos.tenancy import Store
 Damage = Callable[[Path], None]
 Refused = Callable[[type[KosError]], KosError]
 TABLES_WITH_ROWS = sorted(set(TENANT_TABLES) - {"knowledge_events"})
+
+DEEP = b'{"a":' * 20_000 + b"1" + b"}" * 20_000 + b"\n"
+LONG = b"".join(sha256(bytes([number])).hexdigest().encode() for number in range(256))  # it does not compress
 
 
 def some_object(folder: Path) -> Path:
@@ -113,6 +117,16 @@ def _add_a_stray(folder: Path) -> None:
     (folder / "objects" / sha256(b"stray").hexdigest()).write_bytes(b"stray")
 
 
+def _set_columns(folder: Path, columns: list[str]) -> None:
+    rewrite_manifest(folder, lambda manifest: manifest["tables"]["atoms"].update(columns=columns))
+
+
+def _make_a_pipe(path: Path) -> None:
+    """Nobody writes to it: who opens it to read waits for ever."""
+    path.unlink()
+    os.mkfifo(path)
+
+
 def _drop_objects(folder: Path) -> None:
     shutil.rmtree(folder / "objects")
 
@@ -136,6 +150,14 @@ def _drop_objects(folder: Path) -> None:
             "atoms.jsonl has",
         ),
         (lambda folder: rewrite_manifest(folder, lambda m: m["objects"].update(count=1)), "objects/ has 2 files"),
+        (lambda folder: _set_columns(folder, ["id", "id"]), "tables.atoms.columns"),
+        (lambda folder: _set_columns(folder, []), "tables.atoms.columns"),
+        (lambda folder: rewrite_manifest(folder, lambda m: m["tenant"].update(service_plan="\0")), "service_plan"),
+        (lambda folder: (folder / "manifest.json").write_bytes(DEEP), "cut short or garbled"),
+        (lambda folder: _make_a_pipe(folder / "atoms.jsonl"), "atoms.jsonl is no file"),
+        (lambda folder: _make_a_pipe(folder / "documents.jsonl"), "documents.jsonl is no file"),
+        (lambda folder: _make_a_pipe(some_object(folder)), "is no file"),
+        (lambda folder: _make_a_pipe(folder / "manifest.json"), "manifest.json is no file"),
     ],
 )
 def test_damage_brings_in_nothing(export_copy: Path, refused: Refused, damage: Damage, said: str) -> None:
@@ -161,6 +183,10 @@ def test_a_manifest_cut_to_whole_json_is_found(export_copy: Path, refused: Refus
         ("atoms", lambda data: data + b"\xff\n", "invalid byte sequence"),
         ("molecules", lambda data: b"\n" + data, "null value in column"),
         ("documents", lambda data: data.replace(b"byte_length", b"byte_width", 1), "documents.jsonl"),
+        ("documents", lambda data: data + b'{"content_sha256":[]}\n', "is missing"),
+        ("documents", lambda data: data + DEEP, "documents.jsonl"),
+        ("atoms", lambda data: data + DEEP, "stack depth"),
+        ("atoms", lambda data: data.replace(b'"name":"', b'"name":"' + LONG, 1), "index row"),
     ],
 )
 def test_a_forged_export_is_taken_away_again(

@@ -35,7 +35,7 @@ from kos.errors import (
 from kos.knowledge import TENANT_TABLES
 from kos.knowledge.bucket import bucket_of
 from kos.knowledge.exchange import export_tenant, import_tenant, plan_export, plan_import
-from kos.knowledge.objects import collect, list_holds, missing_objects
+from kos.knowledge.objects import collect, list_holds, missing_objects, put_object
 from kos.knowledge.samples import load_sample
 from kos.tenancy import Place, Store, Tenant, create_tenant, find_tenant, rows_per_table
 from kos.topology.model import Topology
@@ -121,6 +121,18 @@ def test_planning_changes_nothing(store: Store, filled: Tenant, exported: Path, 
     assert (planned.tenant.name, planned.tenant.tier, len(planned.export.objects)) == ("copy", "schema", 2)
     assert names(store) == {"acme"}
     assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize("tier", ["row", "schema", "database"])
+def test_tables_that_are_left_out_are_named(store: Store, tmp_path: Path, tier: str) -> None:
+    """No other installation has them, so they can't go along; nobody may believe that they did."""
+    tenant = create_tenant(store, "own", tier)
+    assert plan_export(store, "own", tmp_path / "export").left_out == ()
+    with store.operator(Place(tenant.shard, tenant.database)) as operator:
+        operator.execute("set role kos_owner")
+        operator.execute(f"create table {tenant.schema}.theirs (tenant_id uuid, id integer)")
+    assert plan_export(store, "own", tmp_path / "export").left_out == ("theirs",)
+    assert export_tenant(store, "own", tmp_path / "export").left_out == ("theirs",)
 
 
 def test_tables_without_object_storage_need_none(database: Topology, site: Site, tmp_path: Path) -> None:
@@ -216,7 +228,7 @@ def test_an_export_that_was_killed_is_no_export(store: Store, filled: Tenant, tm
     with blocked(store, filled, "sensitive_atoms", "access exclusive") as waits:
         child = start("tenant", "export", "acme", str(target))
         kill_once(waits, child)
-        (tmp_path / "export.partial" / "left.jsonl").touch()
+        (tmp_path / "export.partial" / "molecules.jsonl").touch()
     assert not target.exists()
     again = export_tenant(store, "acme", target)
     assert not (tmp_path / "export.partial").exists()
@@ -309,12 +321,43 @@ def test_exports_that_can_not_be_are_refused(store: Store, filled: Tenant, tmp_p
         ("acme", tmp_path / "file", ExportTargetExists),
         ("acme", tmp_path / "link", ExportTargetExists),
         ("acme", tmp_path / "file" / "export", ExportTargetRefused),
+        ("acme", Path(), ExportTargetExists),
+        ("acme", Path("/"), ExportTargetExists),
     ]
     before = sorted(tmp_path.rglob("*"))
     for name, target, refusal in refusals:
         with pytest.raises(refusal):
             export_tenant(store, name, target)
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, lambda path: path.symlink_to(path.parent / "theirs")])
+def test_what_is_somebody_elses_is_not_emptied(
+    store: Store, filled: Tenant, tmp_path: Path, make: Callable[[Path], None]
+) -> None:
+    """Only what a killed export has left may be taken away: a folder of that name can be anybody's."""
+    (tmp_path / "theirs").mkdir()
+    partial = tmp_path / "export.partial"
+    make(partial)
+    (partial / "thesis.txt").write_text("the only copy")
+    with pytest.raises(ExportTargetRefused, match=r"export\.partial"):
+        export_tenant(store, "acme", tmp_path / "export")
+    assert (partial / "thesis.txt").read_text() == "the only copy"
+    assert not (tmp_path / "export").exists()
+
+
+def test_what_documents_say_of_their_length_comes_along(store: Store, tenant: Tenant, tmp_path: Path) -> None:
+    """Nothing checks it against the object when it is written, so no import may stumble over it."""
+    with store.tenant("acme") as acme:
+        for content, told in ((b"text", 4), (b"text", 7), (b"", 0), (b"others", 1)):
+            acme.execute(
+                "insert into documents (title, media_type, content_sha256, byte_length) values ('t', 'm', %s, %s)",
+                (put_object(acme, content), told),
+            )
+    export_tenant(store, "acme", tmp_path / "export")
+    import_tenant(store, tmp_path / "export", "copy")
+    export_tenant(store, "copy", tmp_path / "again")
+    assert files_of(tmp_path / "again") == files_of(tmp_path / "export")
 
 
 def test_an_export_whose_object_is_gone_leaves_nothing(store: Store, filled: Tenant, tmp_path: Path) -> None:

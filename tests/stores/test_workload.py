@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,14 @@ import pytest
 
 from fix_stack import FOLDER
 from kos import workload
-from kos.errors import LedgerBusy, LedgerDamaged, LedgerExists, StoreUnavailable
+from kos.errors import ExternalStore, LedgerBusy, LedgerDamaged, LedgerExists, StoreUnavailable
 from kos.tenancy import Place, Store, create_tenant, find_tenant, install, list_tenants, remove_tenant
 from kos.topology.embedded import Stack
+from kos.topology.model import Topology
 from kos.workload import Result, Shape, Verdict, verify
 from kos.workload.ledger import Attempt, Run, read
 from kos.workload.run import default_path
+from kos.workload.transactions import number_of
 
 SMALL = Shape(tenants=3, clients=4, seed=11)
 SECONDS = 0.7
@@ -188,14 +191,23 @@ def lose_a_relation(connection: Connection, tenant: str) -> None:
 
 
 def lose_a_revision(connection: Connection, tenant: str) -> None:
-    changed = connection.execute(
+    """As if the last update of an atom had never been: its row is as it was before."""
+    row = connection.execute(
         """
-        update atoms set metadata = metadata #- '{revisions,0}'
-         where id = (select id from atoms where tenant_id = %s and metadata -> 'revisions' ->> 0 like '%%:0' limit 1)
+        select id, source, metadata -> 'revisions' from atoms
+         where tenant_id = %s and metadata -> 'revisions' ->> -1 like '%%:0' and deleted_at is null limit 1
         """,
         (tenant,),
+    ).fetchone()
+    assert row is not None
+    atom, source, revisions = row
+    connection.execute(
+        """
+        update atoms set metadata = metadata #- '{revisions,-1}', version = version - 1, number_value = %s
+         where id = %s
+        """,
+        (number_of([source, *revisions][-2]), atom),
     )
-    assert changed.rowcount == 1
 
 
 def double_a_row(connection: Connection, tenant: str) -> None:
@@ -211,7 +223,8 @@ def double_a_row(connection: Connection, tenant: str) -> None:
 def double_a_revision(connection: Connection, tenant: str) -> None:
     changed = connection.execute(
         """
-        update atoms set metadata = jsonb_insert(metadata, '{revisions,0}', metadata -> 'revisions' -> 0)
+        update atoms set metadata = jsonb_insert(metadata, '{revisions,0}', metadata -> 'revisions' -> 0),
+               version = version + 1
          where id = (select id from atoms where tenant_id = %s and metadata ? 'revisions' limit 1)
         """,
         (tenant,),
@@ -272,9 +285,82 @@ def double_a_counter(connection: Connection, tenant: str) -> None:
     )
 
 
+def change(connection: Connection, tenant: str, changes: str, of: str = "source like '%%:0'") -> None:
+    """Change one atom or relation behind the load's back; nothing that identifies it."""
+    changed = connection.execute(
+        f"update atoms set {changes} where id = (select id from atoms where tenant_id = %s and {of} limit 1)", (tenant,)
+    )
+    assert changed.rowcount == 1
+
+
+def change_a_number(connection: Connection, tenant: str) -> None:
+    change(connection, tenant, "number_value = number_value + 0.01")
+
+
+def bring_back_an_old_number(connection: Connection, tenant: str) -> None:
+    change(connection, tenant, "number_value = 1", of="metadata ? 'revisions'")
+
+
+def change_a_name(connection: Connection, tenant: str) -> None:
+    change(connection, tenant, "name = name || '?'")
+
+
+def change_a_type(connection: Connection, tenant: str) -> None:
+    change(connection, tenant, "atom_type = atom_type || '?'")
+
+
+def change_a_value(connection: Connection, tenant: str) -> None:
+    change(connection, tenant, "value = null")
+
+
+def change_a_version(connection: Connection, tenant: str) -> None:
+    change(connection, tenant, "version = version + 1")
+
+
+def turn_a_relation(connection: Connection, tenant: str) -> None:
+    changed = connection.execute(
+        """
+        update relations set from_atom_id = to_atom_id, to_atom_id = from_atom_id
+         where id = (select id from relations where tenant_id = %s limit 1)
+        """,
+        (tenant,),
+    )
+    assert changed.rowcount == 1
+
+
+def plant_a_document(connection: Connection, tenant: str) -> None:
+    connection.execute(
+        """
+        insert into documents (tenant_id, title, media_type, content_sha256, byte_length)
+        values (%s, 'planted', 'text/plain', repeat('a', 64), 1)
+        """,
+        (tenant,),
+    )
+
+
+def plant_a_molecule(connection: Connection, tenant: str) -> None:
+    connection.execute("insert into molecules (tenant_id, name) values (%s, 'planted')", (tenant,))
+
+
+def plant_a_secret(connection: Connection, tenant: str) -> None:
+    connection.execute(
+        "insert into sensitive_atoms (tenant_id, encrypted_value, encryption_key_id) values (%s, 'x', 'k')", (tenant,)
+    )
+
+
 @pytest.mark.parametrize(
     ("plant", "expected"),
     [
+        (change_a_number, {"foreign": 1}),
+        (bring_back_an_old_number, {"foreign": 1}),
+        (change_a_name, {"foreign": 1}),
+        (change_a_type, {"foreign": 1}),
+        (change_a_value, {"foreign": 1}),
+        (change_a_version, {"foreign": 1}),
+        (turn_a_relation, {"foreign": 1}),
+        (plant_a_document, {"foreign": 1}),
+        (plant_a_molecule, {"foreign": 1}),
+        (plant_a_secret, {"foreign": 1}),
         (lose_a_row, {"lost": 1}),
         (lose_a_relation, {"lost": 1}),
         (lose_a_revision, {"lost": 1}),
@@ -595,6 +681,16 @@ def test_a_mismatch_fails_the_command_and_names_what_was_found(own_stack: Stack)
 @pytest.mark.parametrize("arguments", [("run", "--seconds", "0"), ("run", "--clients", "0"), ("verify", "none.ledger")])
 def test_wrong_use(own_stack: Stack, arguments: tuple[str, ...]) -> None:
     assert kos(own_stack, "workload", *arguments).returncode == 2
+
+
+@pytest.mark.parametrize("begin", [workload.plan, workload.run, lambda *given: workload.running(*given).__enter__()])
+def test_from_python_too(database: Topology, tmp_path: Path, begin: Callable[..., object]) -> None:
+    """The same servers, named as anybody's: without the stack's id nothing says that they are ours."""
+    with Store(replace(database, stack=None)) as store:
+        with pytest.raises(ExternalStore):
+            begin(store, tmp_path / "run.ledger", SMALL)
+        assert list_tenants(store) == []
+    assert not (tmp_path / "run.ledger").exists()
 
 
 @pytest.mark.parametrize("command", [("workload", "run"), ("workload", "verify"), ("tour",)])

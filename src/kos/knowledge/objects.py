@@ -30,6 +30,9 @@ QUERIES = sql.load("kos.knowledge", "objects.sql")
 GRACE = timedelta(days=1)
 LONGEST_USE = timedelta(days=7)  # then a hold ends by itself whose command was killed
 _UPLOADS = 8  # at the same time
+# Seconds that a deletion's transaction may last: longer than object storage may take, with all attempts of the client.
+# Were the key given up first, a writer could find the object there that is deleted a moment later.
+_DELETION = 600.0
 DELETIONS = 100  # per look at the holds: whoever makes a hold waits for that many
 
 
@@ -187,7 +190,7 @@ def _unreferenced(store: Store, tenant: Tenant, stored: Sequence[StoredObject]) 
 
 def _delete(store: Store, bucket: Bucket, tenant: Tenant, sha256: str) -> str:
     """Delete one object if nobody refers to it: "deleted", "busy" or "referenced"."""
-    with store.session(tenant) as session:
+    with store.session(tenant, timeout=_DELETION) as session:
         key = {"tenant": tenant.id, "sha256": sha256}
         if session.execute(QUERIES.try_object, key).fetchone() != (True,):
             return "busy"

@@ -13,7 +13,6 @@ from kos import workload as load
 from kos.console import DryRun, Json, emit, say, table
 from kos.tenancy import Store
 from kos.topology.embedded import require_embedded
-from kos.topology.model import Topology
 from kos.workload.display import shown
 
 
@@ -27,7 +26,7 @@ def workload_run(
     json: Json = False,
 ) -> None:
     """Run a live load, then account for every acknowledged write. Ctrl-C ends it early."""
-    found = _embedded("workload run")
+    found = topology.find()
     shape = load.Shape(tenants, clients, seed)
     if dry_run:
         with Store(found) as store:
@@ -61,7 +60,8 @@ def workload_verify(
     json: Json = False,
 ) -> None:
     """Hold a ledger against the databases, also that of a run that was killed."""
-    found = _embedded("workload verify")
+    found = topology.find()
+    require_embedded(found, "workload verify")
     path = ledger or load.newest(load.folder_of(found.folder or Path.cwd()))
     with Store(found) as store:
         verdict = load.verify(store, path)
@@ -73,12 +73,6 @@ def _show_plan(plan: load.Plan) -> None:
     rows = [(each.name, each.tier, "is there" if each.exists else "would be made") for each in plan.tenants]
     table(("tenant", "tier", ""), rows)
     say(f"would run {plan.clients} clients on them for {plan.seconds:g} s; ledger in {plan.ledger}")
-
-
-def _embedded(command: str) -> Topology:
-    found = topology.find()
-    require_embedded(found, command)
-    return found
 
 
 def _print(verdict: load.Verdict, lines: list[tuple[str, str]]) -> None:

@@ -7,6 +7,7 @@ import time
 from array import array
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import ceil
 
 QUIET_SECONDS = 0.5  # a silence that is worth telling
 
@@ -127,7 +128,8 @@ class Meter:
 
 
 def _at(ordered: list[float], share: float) -> float:
-    return ordered[min(len(ordered) - 1, int(len(ordered) * share))] if ordered else 0.0
+    """The smallest value that at least that share of all values does not exceed."""
+    return ordered[ceil(len(ordered) * share) - 1] if ordered else 0.0
 
 
 def line(reading: Reading, of_seconds: float | None = None) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from kos.errors import LedgerExists, TenantExists, TierNotAllowed
 from kos.tenancy import Store, Tier, create_tenant, list_tenants
+from kos.topology.embedded import require_embedded
 from kos.topology.model import Topology
 from kos.workload.clients import Client
 from kos.workload.ledger import SUFFIX, Ledger, Run, folder_of, new_id
@@ -19,6 +20,7 @@ from kos.workload.meter import Meter, Reading, Speed
 from kos.workload.transactions import QUERIES, Memory
 from kos.workload.verify import Verdict, verify
 
+COMMAND = "workload run"  # as refusals name it, from Python too
 PREFIX = "workload-"
 OTHER_TIERS: dict[int, Tier] = {2: "schema", 3: "database"}
 SECONDS = 30.0
@@ -137,8 +139,10 @@ def running(store: Store, path: Path | None = None, shape: Shape = DEFAULT) -> I
     """A load that runs as long as the `with` block. Its ledger is at `path`, else with those of the stack.
 
     Raises:
+        ExternalStore: a store does not belong to the embedded stack.
         LedgerExists, LedgerUnwritable, StoreUnavailable: nothing was begun.
     """
+    require_embedded(store.topology, COMMAND)
     names = tuple(_tenant(store, number) for number in range(1, shape.tenants + 1))
     seed = random.SystemRandom().randrange(2**32) if shape.seed is None else shape.seed
     run = Run(new_id(), names, shape.clients, seed)
@@ -154,8 +158,9 @@ def plan(store: Store, path: Path | None = None, shape: Shape = DEFAULT, *, seco
     """What `run` would do. Reads only.
 
     Raises:
-        LedgerExists
+        ExternalStore, LedgerExists
     """
+    require_embedded(store.topology, COMMAND)
     if path is not None and os.path.lexists(path):
         raise LedgerExists(path)
     there = {tenant.name: tenant for tenant in list_tenants(store) if tenant.state == "active"}

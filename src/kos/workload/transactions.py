@@ -5,6 +5,7 @@ A client changes only atoms that it made itself and was told about, so it knows 
 
 from __future__ import annotations
 
+import hashlib
 import random
 from collections import deque
 from collections.abc import Callable
@@ -104,7 +105,8 @@ def revise(work: Work) -> Change:
 def retire(work: Work) -> Change:
     """One atom is deleted, softly."""
     atom = work.atom()
-    _one_row(work.session.execute(QUERIES.retire, {"id": atom, "tag": work.tag(0)}).rowcount)
+    values = {"id": atom, "number": number_of(work.tag(0)), "tag": work.tag(0)}
+    _one_row(work.session.execute(QUERIES.retire, values).rowcount)
     return Change(gone=(atom,))
 
 
@@ -152,12 +154,15 @@ def count_up(work: Work) -> None:
 
 
 def _create(work: Work, count: int) -> tuple[UUID, ...]:
+    types = [work.choose.choice(KINDS) for _ in range(count)]
+    names = [f"{work.choose.choice(SUBJECTS)} {work.choose.randrange(10_000)}" for _ in range(count)]
+    tags = [work.tag(item) for item in range(count)]
     rows = {
-        "types": [work.choose.choice(KINDS) for _ in range(count)],
-        "names": [f"{work.choose.choice(SUBJECTS)} {work.choose.randrange(10_000)}" for _ in range(count)],
-        "values": ["as agreed"] * count,
-        "numbers": [_number(work) for _ in range(count)],
-        "tags": [work.tag(item) for item in range(count)],
+        "types": types,
+        "names": names,
+        "values": list(map(seal, types, names, tags)),
+        "numbers": list(map(number_of, tags)),
+        "tags": tags,
     }
     return tuple(row[0] for row in work.session.execute(QUERIES.create_atoms, rows).fetchall())
 
@@ -167,12 +172,24 @@ def _relate(work: Work, source: UUID, target: UUID, *, item: int) -> None:
 
 
 def _revise(work: Work, atom: UUID, *, item: int) -> None:
-    found = work.session.execute(QUERIES.revise, {"id": atom, "number": _number(work), "tag": work.tag(item)})
+    values = {"id": atom, "number": number_of(work.tag(item)), "tag": work.tag(item)}
+    found = work.session.execute(QUERIES.revise, values)
     _one_row(found.rowcount)
 
 
-def _number(work: Work) -> Decimal:
-    return Decimal(work.choose.randrange(1_000_000)) / 100
+def number_of(tag: str) -> Decimal:
+    """The value that a trace gives its atom: it follows from the tag, so that another one in its place shows."""
+    return Decimal(int(_md5(tag)[:7], 16)) / 100
+
+
+def seal(atom_type: str, name: str, tag: str) -> str:
+    """What an atom keeps of how it was created."""
+    return _md5(f"{atom_type}:{name}:{tag}")
+
+
+def _md5(text: str) -> str:
+    # PostgreSQL computes it too, in `traces`; against mistakes, not against forgers.
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
 
 def _one_row(count: int) -> None:

@@ -5,7 +5,8 @@ client's counter. Then
 
     lost      acknowledged, and traces are missing; or half of an attempt is there that was not acknowledged
     doubled   a trace is there twice
-    foreign   a trace is there that can't be: nobody attempted it, or not in this tenant, or it failed for certain
+    foreign   a trace is there that can't be: nobody attempted it, or not in this tenant, or it failed for certain, or
+              its row says something else than what was written
 
 One attempt counts once as lost and once as doubled; foreign traces are counted one by one. A counter tells of what
 left no trace: one that stands too low means lost transactions, one that stands too high means foreign ones.
@@ -70,12 +71,14 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Trace:
-    """Something that a run left in a tenant: what it is, its row's id, its tag, and a counter's number."""
+    """Something that a run left in a tenant: what it is, its row's id, its tag, a counter's number, and whether
+    somebody changed what the row says."""
 
     what: str
     row: str
     tag: str | None
     number: Decimal | None
+    changed: bool
 
 
 @dataclass(slots=True)
@@ -162,8 +165,8 @@ def _traces(store: Store, tenant: Tenant, run: Run) -> Iterator[Trace]:
     with store.session(tenant, **entry) as session, session.connection.cursor("traces") as cursor:
         cursor.itersize = BATCH
         cursor.execute(QUERIES.traces, {"run": run.prefix, "own": tenant.name in run.tenants})
-        for what, row, tag, number in cursor:
-            yield Trace(what, str(row), tag, number)
+        for what, row, tag, number, changed in cursor:
+            yield Trace(what, str(row), tag, number, changed)
 
 
 def _enter(account: Account, tenant: str, trace: Trace) -> None:
@@ -188,6 +191,8 @@ def _enter(account: Account, tenant: str, trace: Trace) -> None:
         expected.found |= 1 << int(item)
         if expected.state == "refused":
             account.note("foreign", tenant, subject, f"attempt {name} failed for certain")
+        elif trace.changed:
+            account.note("foreign", tenant, subject, f"its content is not what attempt {name} or a later one wrote")
 
 
 def _enter_counter(account: Account, tenant: str, item: str, trace: Trace, subject: str) -> None:

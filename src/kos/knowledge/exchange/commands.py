@@ -29,6 +29,8 @@ def tenant_export(
         summary = f"would write {amount} to {done.path}"
     else:
         summary = f"{amount} are in {done.path} ({done.bytes:,} bytes, {done.seconds:.1f} s)"
+    if done.left_out:
+        summary += f"\nnot exported, because kos did not make them: {', '.join(done.left_out)}"
     emit(done, as_json=json, human=lambda: _show(done.rows, summary))
 
 

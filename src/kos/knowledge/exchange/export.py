@@ -27,24 +27,27 @@ _TELL = 1000  # rows between two words of progress
 
 @dataclass(frozen=True)
 class ExportPlan:
-    """What an export would write: rows per table and objects as they are now."""
+    """What an export would write: rows per table and objects as they are now. `left_out` are tables that would not be
+    written: they are in the tenant's schema, and kos did not make them."""
 
     tenant: str
     path: Path
     rows: dict[str, int]
     objects: int
     bytes_of_objects: int
+    left_out: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What an export wrote: rows per table, objects, bytes in all; and how long it took."""
+    """What an export wrote: rows per table, objects, bytes in all; what it left out; and how long it took."""
 
     tenant: str
     path: Path
     rows: dict[str, int]
     objects: int
     bytes: int
+    left_out: tuple[str, ...]
     seconds: float
 
 
@@ -55,9 +58,10 @@ def plan_export(store: Store, name: str, target: Path) -> ExportPlan:
     with store.session(tenant, read_only=True, isolation="repeatable read", timeout=TIMEOUT) as session:
         rows = {table: describe(session, table).count(session) for table in TENANT_TABLES}
         objects = session.execute(QUERIES.objects).fetchall()
+        left_out = _left_out(session)
     if objects:
         bucket_of(store, "kos tenant export")
-    return ExportPlan(tenant.name, target, rows, len(objects), sum(size for _, size in objects))
+    return ExportPlan(tenant.name, target, rows, len(objects), sum(size for _, size in objects), left_out)
 
 
 def export_tenant(store: Store, name: str, target: Path, progress: Advance = silent) -> Exported:
@@ -79,6 +83,7 @@ def export_tenant(store: Store, name: str, target: Path, progress: Advance = sil
             stack.enter_context(held(store, tenant, "kos tenant export"))
         with store.session(tenant, read_only=True, isolation="repeatable read", timeout=TIMEOUT) as session:
             tables = _write_tables(session, path, progress)
+            left_out = _left_out(session)
             wanted = [(sha256, size) for sha256, size in session.execute(QUERIES.objects)]
         objects = _write_objects(store, tenant, path / "objects", wanted, progress)
         manifest = Manifest(
@@ -96,8 +101,14 @@ def export_tenant(store: Store, name: str, target: Path, progress: Advance = sil
         rows={table: facts.rows for table, facts in tables.items()},
         objects=objects.count,
         bytes=described.bytes + objects.bytes + sum(facts.bytes for facts in tables.values()),
+        left_out=left_out,
         seconds=time.monotonic() - started,
     )
+
+
+def _left_out(session: Session) -> tuple[str, ...]:
+    query = {"schema": session.tenant.schema, "tables": list(TENANT_TABLES)}
+    return tuple(name for (name,) in session.execute(QUERIES.other_tables, query))
 
 
 def _schema_version(store: Store, tenant: Tenant) -> int:

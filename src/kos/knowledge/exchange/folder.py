@@ -14,7 +14,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 from kos.errors import DiskFull, ExportRunning, ExportTargetExists, ExportTargetRefused
+from kos.knowledge import TENANT_TABLES
+from kos.knowledge.exchange.manifest import FILE
 
+_OURS = {FILE, "objects", *(f"{table}.jsonl" for table in TENANT_TABLES)}
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _MEGABYTE = 1 << 20
 
@@ -39,14 +42,15 @@ def whole(target: Path) -> Iterator[Path]:
         ExportRunning: another command is writing there.
         DiskFull: the disk has no room; nothing is left there.
     """
-    partial = target.with_name(target.name + ".partial")
     refuse_existing(target)
+    partial = target.with_name(target.name + ".partial")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         partial.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
         raise ExportTargetRefused(target, error.strerror or str(error)) from error
     with _claimed(partial, target):
+        _refuse_foreign(partial, target)
         try:
             _empty(partial)
             yield partial
@@ -102,7 +106,10 @@ def _create(path: Path) -> BinaryIO:
 @contextmanager
 def _claimed(partial: Path, target: Path) -> Iterator[None]:
     """The lock goes with the process, so a killed one leaves none."""
-    handle = os.open(partial, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        handle = os.open(partial, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError as error:
+        raise ExportTargetRefused(target, f"{partial} is in the way ({error.strerror})") from error
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -114,6 +121,13 @@ def _claimed(partial: Path, target: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+def _refuse_foreign(partial: Path, target: Path) -> None:
+    """A folder of that name can be anybody's: what no export writes, no export takes away."""
+    foreign = sorted({entry.name for entry in partial.iterdir()} - _OURS)
+    if foreign:
+        raise ExportTargetRefused(target, f"{partial} is in the way, it has {foreign[0]}")
 
 
 def _empty(folder: Path) -> None:

@@ -20,13 +20,21 @@ from kos.knowledge import TENANT_TABLES
 from kos.knowledge.bucket import bucket_of
 from kos.knowledge.exchange.export import TIMEOUT
 from kos.knowledge.exchange.lines import QUERIES, Table, describe, pin
-from kos.knowledge.exchange.verify import Verified, pieces, verify
+from kos.knowledge.exchange.manifest import pieces
+from kos.knowledge.exchange.verify import Verified, verify
 from kos.knowledge.objects import Upload, held, put_objects, remove_objects
 from kos.progress import Advance, silent
 from kos.tenancy import Session, Store, Tenant, create_tenant, finish_tenant, remove_tenant
 from kos.tenancy.create import TenantPlan, plan_tenant
 
 LOG = "knowledge_events"  # only sealing writes it
+# What the database says of rows that it can't hold: values, keys, and what is too long or too deep.
+_REFUSED = (
+    psycopg.DataError,
+    psycopg.IntegrityError,
+    psycopg.errors.ProgramLimitExceeded,
+    psycopg.errors.StatementTooComplex,
+)
 
 
 @dataclass(frozen=True)
@@ -148,7 +156,7 @@ def _load_table(session: Session, table: Table, export: Verified, lines: Iterato
     table = table.select_only(facts.columns)
     try:
         inserted = table.write(session, lines)
-    except (psycopg.DataError, psycopg.IntegrityError) as error:
+    except _REFUSED as error:
         reason = error.diag.message_primary or str(error)
         raise ExportDamaged(export.folder, f"{table.name}.jsonl: {reason}") from error
     digest = sha256()

@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from kos.errors import ExportDamaged, ExportMissing, ExportUnsupported
 
 FILE = "manifest.json"
 FORMAT_VERSION = 1
+_PIECE = 1 << 20
 
 Count = Annotated[int, Field(ge=0)]
+Text = Annotated[str, Field(pattern=r"^[^\x00]*$")]  # PostgreSQL has no other
 Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
 class _Facts(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def _each_once(columns: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(columns)) != len(columns):
+        raise ValueError("a column stands there twice")
+    return columns
 
 
 class TableFile(_Facts):
@@ -29,7 +39,7 @@ class TableFile(_Facts):
     rows: Count
     bytes: Count
     sha256: Digest
-    columns: tuple[str, ...]
+    columns: Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_each_once)]
 
 
 class Objects(_Facts):
@@ -42,10 +52,10 @@ class Objects(_Facts):
 class Source(_Facts):
     """The tenant that was exported."""
 
-    name: str
+    name: Text
     id: UUID
     tier: str
-    service_plan: str
+    service_plan: Text
 
 
 class Manifest(_Facts):
@@ -78,12 +88,9 @@ def read(folder: Path) -> Manifest:
         ExportUnsupported: a later version of kos wrote it.
         ExportDamaged: it is no manifest, or lacks something.
     """
-    try:
-        text = (folder / FILE).read_bytes()
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise ExportMissing(folder) from error
-    except OSError as error:
-        raise ExportDamaged(folder, f"{FILE} can't be read: {error.strerror}") from error
+    if not os.path.lexists(folder / FILE):
+        raise ExportMissing(folder)
+    text = b"".join(pieces(folder, FILE))
     try:
         facts = json.loads(text)
         version = facts["format_version"]
@@ -94,5 +101,19 @@ def read(folder: Path) -> Manifest:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"]))
         raise ExportDamaged(folder, f"{FILE}: {where}: {first['msg']}") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ExportDamaged(folder, f"{FILE} is cut short or garbled") from error
+
+
+def pieces(folder: Path, name: str) -> Iterator[bytes]:
+    """One file of an export, in pieces; `ExportDamaged` if it can't be read."""
+    path = folder / name
+    try:
+        # Reading from a pipe or a device might never end.
+        if path.exists() and not path.is_dir() and not path.is_file():
+            raise ExportDamaged(folder, f"{name} is no file")
+        with path.open("rb") as file:
+            while piece := file.read(_PIECE):
+                yield piece
+    except OSError as error:
+        raise ExportDamaged(folder, f"{name} can't be read: {error.strerror}") from error

@@ -31,6 +31,14 @@ select coalesce(max(version), 0) from kos.schema_versions where schema_name = %(
 -- Rows of the entered tenant.
 select count(*) from {table};
 
+-- name: other_tables
+-- What a tenant's schema has beside the shipped tables: somebody else made it.
+select c.relname
+  from pg_class c
+ where c.relnamespace = to_regnamespace(quote_ident(%(schema)s)) and c.relkind in ('r', 'p', 'f')
+   and not c.relispartition and c.relname <> all(%(tables)s)
+ order by c.relname collate "C";
+
 -- name: objects
 -- What the entered tenant's documents refer to, each once.
 select content_sha256, max(byte_length) from documents group by content_sha256 order by content_sha256 collate "C";
