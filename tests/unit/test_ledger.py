@@ -71,6 +71,8 @@ def test_a_cut_last_line_is_left_out(path: Path, missing: int) -> None:
         (2, b'{"record":"intent","id":"a1","tena'),
         (2, b'{"record":"intent","id":"a1"}\n'),
         (2, b'{"record":"intent","id":1,"tenant":"t","client":0,"does":"create","items":1}\n'),
+        (2, b'{"record":"intent","id":"a1","tenant":"t","client":0,"does":"create","items":-1}\n'),
+        (2, b'{"record":"intent","id":"a1","tenant":"t","client":0,"does":"create","items":1000000000000}\n'),
         (3, b'{"record":"acknowledged"}\n'),
         (3, b'{"record":"forgotten","attempt":"a1"}\n'),
         (3, b'{"record":"failed","attempt":"a1","known":"maybe","reason":"?"}\n'),

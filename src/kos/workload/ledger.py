@@ -25,6 +25,7 @@ from uuid import UUID
 from kos.errors import LedgerBusy, LedgerDamaged, LedgerExists, LedgerMissing, LedgerUnwritable
 
 FORMAT = 1
+MOST_ITEMS = 64  # more than any attempt leaves; who verifies keeps a bit for each
 FOLDER = Path(".kos") / "workload"
 SUFFIX = ".ledger"
 
@@ -232,6 +233,8 @@ def _run(record: dict[str, Any]) -> Run:
 
 def _attempt(record: dict[str, Any]) -> Attempt:
     number, items = int(record["client"]), int(record["items"])
+    if not 0 < items <= MOST_ITEMS:
+        raise ValueError(f"no attempt leaves {items} traces")
     return Attempt(_text(record["id"]), _text(record["tenant"]), number, _text(record["does"]), items)
 
 
