@@ -34,7 +34,7 @@ class Site:
         """Write the digests of all files anew, as an installation does."""
         for info in self.folder.glob("*.dist-info"):
             name = info.name.partition("-")[0]
-            files = [*self.folder.glob(f"{name}/**/*.json"), info / "METADATA"]
+            files = [*self.folder.glob(f"{name}/**/*.json"), info / "METADATA", *info.glob("entry_points.txt")]
             lines = [f"{path.relative_to(self.folder)},sha256={_digest(path)},{path.stat().st_size}" for path in files]
             (info / "RECORD").write_text("\n".join([*lines, f"{info.name}/RECORD,,", ""]))
 

@@ -282,10 +282,47 @@ def _cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-10])
 
 
+@pytest.mark.parametrize("name", ["METADATA", "entry_points.txt"])
 @pytest.mark.parametrize("damage", [_cut, Path.unlink], ids=["cut short", "gone"])
-def test_metadata_that_is_not_what_was_installed_is_damage(site: Site, damage: Callable[[Path], None]) -> None:
-    damage(site.folder / "clock_work-1.2.3.dist-info/METADATA")
-    with pytest.raises(DatasetDamaged, match="METADATA"):
+def test_what_is_not_what_was_installed_is_damage(site: Site, name: str, damage: Callable[[Path], None]) -> None:
+    damage(site.folder / "clock_work-1.2.3.dist-info" / name)
+    with pytest.raises(DatasetDamaged, match=name):
+        packages.read(site.folder)
+
+
+def test_metadata_is_not_mixed_up_with_that_of_a_package_inside(site: Site) -> None:
+    """Some bring others along, whose files the record may name first."""
+    info = site.folder / "clock_work-1.2.3.dist-info"
+    inner = site.folder / "_vendor/inner-1.0.dist-info/METADATA"
+    inner.parent.mkdir(parents=True)
+    inner.write_text("Metadata-Version: 2.4\nName: inner\nVersion: 1.0\n")
+    record = (info / "RECORD").read_text()
+    (info / "RECORD").write_text("_vendor/inner-1.0.dist-info/METADATA,,\n" + record)
+    assert packages.read(site.folder).rows > 0
+    _cut(info / "METADATA")
+    with pytest.raises(DatasetDamaged, match="clock_work"):
+        packages.read(site.folder)
+
+
+@pytest.mark.parametrize("recorded", [True, False], ids=["recorded", "without a record"])
+@pytest.mark.parametrize(
+    ("name", "says", "reason"),
+    [
+        ("METADATA", "Author: Zoë\n".encode("latin-1"), "not UTF-8"),
+        ("METADATA", "\nZoë".encode()[:-1], "not UTF-8"),
+        ("METADATA", b"Summary: a\0b\n", "NUL"),
+        ("entry_points.txt", b"[console_scripts]\na\0 = b:c\n", "NUL"),
+        ("entry_points.txt", "[console_scripts]\nZoë = b:c\n".encode("latin-1"), "not UTF-8"),
+    ],
+)
+def test_what_is_no_text_is_damage(site: Site, name: str, says: bytes, reason: str, recorded: bool) -> None:
+    info = site.folder / "bare-0.1.dist-info"
+    with (info / name).open("ab") as file:
+        file.write(says)
+    site.record()
+    if not recorded:
+        (info / "RECORD").unlink()
+    with pytest.raises(DatasetDamaged, match=reason):
         packages.read(site.folder)
 
 

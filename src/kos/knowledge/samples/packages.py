@@ -36,6 +36,7 @@ COLUMNS = {
 }  # fmt: skip
 
 _SOURCE = "package metadata"
+_FILES = ("METADATA", "entry_points.txt")
 _MOST_PLACES = 20  # of one atom in one description
 _SEPARATORS = re.compile(r"[-_.]+")
 _REQUIRED = re.compile(r"\s*([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)")
@@ -82,7 +83,7 @@ def read(site: Path | None = None) -> Content:
 
     Raises:
         DatasetMissing: no package is installed there.
-        DatasetDamaged: a package's metadata is gone, cut short or changed.
+        DatasetDamaged: a package's metadata or entry points are gone, cut short, changed or no text.
     """
     packages = _packages(site)
     if not packages:
@@ -102,14 +103,38 @@ def _packages(site: Path | None) -> dict[str, Package]:
     """The installed packages by key, in the order of their keys; of two with the same key Python takes the first."""
     found: dict[str, Package] = {}
     for distribution in distributions(site):
-        recorded = any(str(path).endswith(".dist-info/METADATA") for path in distribution.files or ())
-        if recorded:
-            read_file(NAME, distribution, ".dist-info/METADATA")
+        recorded = _recorded(distribution)
+        for name in recorded:
+            read_file(NAME, distribution, name)
+        _refuse_no_text(distribution, recorded)
         # A folder that pip left behind has no metadata, and so no name: it is no package.
         if recorded or distribution.read_text("METADATA") or distribution.read_text("PKG-INFO"):
             package = _package(distribution)
             found.setdefault(package.key, package)
     return dict(sorted(found.items()))
+
+
+def _recorded(distribution: Distribution) -> list[str]:
+    """The files that are read here, as far as the installation recorded them.
+
+    Those of packages that this one brings along inside of itself lie deeper.
+    """
+    return [
+        str(path)
+        for path in distribution.files or ()
+        if len(path.parts) == 2 and path.parent.suffix == ".dist-info" and path.name in _FILES
+    ]
+
+
+def _refuse_no_text(distribution: Distribution, recorded: list[str]) -> None:
+    """Before Python's own reader or the database stumbles over it: its digest can be right all the same."""
+    where = recorded[0] if recorded else "a package without a record of its files"
+    try:
+        texts = [distribution.read_text(name) or "" for name in (*_FILES, "PKG-INFO")]
+    except UnicodeDecodeError as error:
+        raise DatasetDamaged(NAME, f"{where}: it is not UTF-8 ({error.reason})") from error
+    if any("\0" in text for text in texts):
+        raise DatasetDamaged(NAME, f"{where}: it has a NUL character, which no text has")
 
 
 def _package(distribution: Distribution) -> Package:
