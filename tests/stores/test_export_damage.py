@@ -14,11 +14,11 @@ from uuid import UUID
 import pytest
 
 from fix_exports import names
-from kos.errors import ExportDamaged, ExportMissing, ExportUnsupported, KosError
+from kos.errors import ExportDamaged, ExportMissing, ExportUnsupported, KosError, TenantExists
 from kos.knowledge import TENANT_TABLES
 from kos.knowledge.bucket import Bucket, bucket_of
-from kos.knowledge.exchange import import_tenant, verify
-from kos.tenancy import Store
+from kos.knowledge.exchange import import_, import_tenant, verify
+from kos.tenancy import Store, Tenant, finish_tenant
 
 Damage = Callable[[Path], None]
 Refused = Callable[[type[KosError]], KosError]
@@ -265,3 +265,21 @@ def test_columns_that_came_later_get_their_defaults(full_store: Store, export_co
     assert imported.rows["sensitive_atoms"] == 1
     with full_store.tenant("copy") as session:
         assert session.execute("select range_prefix from sensitive_atoms").fetchall() == [(None,)]
+
+
+def test_a_tenant_that_another_import_has_finished_is_not_taken_away(
+    full_store: Store, export_copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As if this one had lost its lock with its connection, and found damage only then."""
+    bring_in = import_._bring_in
+
+    def overtaken(store: Store, tenant: Tenant, *rest: Any) -> None:
+        bring_in(store, tenant, *rest)
+        finish_tenant(store, tenant)
+        raise ExportDamaged(export_copy, "found too late")
+
+    monkeypatch.setattr(import_, "_bring_in", overtaken)
+    with pytest.raises(TenantExists):
+        import_tenant(full_store, export_copy, "copy")
+    with full_store.tenant("copy") as session:
+        assert session.execute("select count(*) > 0 from atoms").fetchone() == (True,)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psycopg
 
-from kos.errors import ExportDamaged, ExportUnsupported, ImportRunning
+from kos.errors import ExportDamaged, ExportUnsupported, ImportRunning, TenantExists
 from kos.knowledge import TENANT_TABLES
 from kos.knowledge.bucket import bucket_of
 from kos.knowledge.exchange.export import TIMEOUT
@@ -26,6 +26,7 @@ from kos.knowledge.objects import Upload, held, put_objects, remove_objects
 from kos.progress import Advance, silent
 from kos.tenancy import Session, Store, Tenant, create_tenant, finish_tenant, remove_tenant
 from kos.tenancy.create import TenantPlan, plan_tenant
+from kos.tenancy.store import Connection
 
 LOG = "knowledge_events"  # only sealing writes it
 # What the database says of rows that it can't hold: values, keys, and what is too long or too deep.
@@ -175,7 +176,15 @@ def _counted(export: Verified, name: str, done: int, progress: Advance) -> Itera
 
 
 def _take_away(store: Store, tenant: Tenant) -> None:
-    # Objects first: once the tenant is forgotten, nobody would look for them.
-    if store.topology.objects is not None:
-        remove_objects(store, tenant)
-    remove_tenant(store, tenant.name)
+    """What a refused import has made, and no tenant that another import has meanwhile finished: this one may have lost
+    its lock together with the connection that held it."""
+
+    def is_unfinished(_: Connection, found: Tenant) -> None:
+        if found.id != tenant.id or found.state != "importing":
+            raise TenantExists(found.name, found.tier)
+
+    def clear(gone: Tenant) -> None:
+        if store.topology.objects is not None:
+            remove_objects(store, gone)
+
+    remove_tenant(store, tenant.name, is_unfinished, clear)
