@@ -187,4 +187,4 @@ def _take_away(store: Store, tenant: Tenant) -> None:
         if store.topology.objects is not None:
             remove_objects(store, gone)
 
-    remove_tenant(store, tenant.name, is_unfinished, clear)
+    remove_tenant(store, tenant.name, permit=is_unfinished, clear=clear)
