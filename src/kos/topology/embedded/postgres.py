@@ -22,6 +22,7 @@ from kos.topology.embedded.census import Ladder
 from kos.topology.embedded.ports import LOOPBACK
 from kos.topology.embedded.server import CHECK_SECONDS, Launch, NotReady, Site, clean_environment, did_not_start
 from kos.topology.embedded.state import sync_folder
+from kos.topology.postgres import NOT_FROM_ENVIRONMENT
 
 DATABASE = "knowledge_os"
 SUPERUSER = "postgres"
@@ -210,6 +211,7 @@ def connect(site: Site, database: str, *, user: str = SUPERUSER) -> Iterator[psy
         connect_timeout=int(CHECK_SECONDS),
         application_name="kos up",
         autocommit=True,
+        **NOT_FROM_ENVIRONMENT,
     ) as connection:
         yield connection
 
