@@ -15,7 +15,7 @@ import psutil
 import psycopg
 import pytest
 
-from kos.topology.embedded import Stack
+from kos.topology.embedded import Stack, account
 from kos.topology.model import Login, Topology
 
 FOLDER = "KOS_TEST_STACKS"
@@ -94,7 +94,8 @@ def _traces(process: psutil.Process) -> str:
     try:
         if process.pid == os.getpid() or process.status() == psutil.STATUS_ZOMBIE:
             return ""
-        return " ".join([process.cwd(), *process.cmdline(), *process.environ().values()])
+        with account.seeing_as_owner(process):
+            return " ".join([process.cwd(), *process.cmdline(), *process.environ().values()])
     except (psutil.NoSuchProcess, psutil.AccessDenied):
         return ""
 
@@ -110,7 +111,8 @@ def arguments(process: psutil.Process) -> str:
 def heard(process: psutil.Process) -> set[str]:
     """The addresses that a process listens on; none if it ended meanwhile, as PostgreSQL's children do at any time."""
     try:
-        connections = process.net_connections()
+        with account.seeing_as_owner(process):
+            connections = process.net_connections()
     except psutil.NoSuchProcess:
         return set()
     return {each.laddr.ip for each in connections if each.status == psutil.CONN_LISTEN or not each.raddr}

@@ -12,11 +12,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import psutil
 import pytest
 
 from fix_stack import FOLDER, connect, left_in, pids
 from kos.errors import NoAccount, StackOfAnother
-from kos.topology.embedded import Stack, account, home, wheels
+from kos.topology.embedded import Stack, account, census, home, wheels
 
 ALL = ("postgres", "graph", "cache", "objects")
 
@@ -92,7 +93,9 @@ def test_programs_that_the_account_can_not_reach_are_copied(place: Path, closed:
     environment = os.environ | {"PYTHONPATH": f"{closed}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
     command = [sys.executable, "-c", f"{code}.up(stores=['postgres'])"]
     subprocess.run(command, check=True, env=environment)
-    program = Path(Stack(place).processes()["postgres"].exe())
+    server = Stack(place).processes()["postgres"]
+    with account.seeing_as_owner(server):
+        program = Path(server.exe())
     assert program.is_relative_to(place / ".kos" / "programs")
     made = program.stat().st_mtime_ns, program.stat().st_ino
     Stack(place).down()
@@ -100,6 +103,36 @@ def test_programs_that_the_account_can_not_reach_are_copied(place: Path, closed:
     assert (program.stat().st_mtime_ns, program.stat().st_ino) == made
     with connect(Stack(place).topology()) as connection:
         assert connection.execute("select '[1]'::vector::text").fetchone() == ("[1]",)
+
+
+_STORY = """
+from pathlib import Path
+from kos.topology.embedded import Stack
+stack = Stack(Path({folder!r}))
+both = {{"postgres", "cache"}}
+assert set(stack.up(stores=both).started) == both
+assert set(stack.up(stores=both).adopted) == both
+stack.kill_store("postgres")
+assert set(stack.up(stores=both).started) == {{"postgres"}}
+assert {{stopped.store for stopped in stack.down()}} == both
+"""
+
+
+@as_root
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="setpriv is missing: it takes a capability away")
+def test_root_that_may_not_trace_finds_its_servers(place: Path) -> None:
+    """Root in a container usually has no CAP_SYS_PTRACE."""
+    without = ["setpriv", "--bounding-set=-sys_ptrace", "--inh-caps=-sys_ptrace"]
+    subprocess.run([*without, sys.executable, "-c", _STORY.format(folder=str(place))], check=True)
+    assert left_in(place) == []
+
+
+@as_root
+def test_a_server_that_just_ended_listens_nowhere() -> None:
+    """Until its parent takes note of its end, the system refuses to tell its ports, to its own account too."""
+    with subprocess.Popen(["true"], user=65534, group=65534, extra_groups=()) as child:
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+        assert census.listening(psutil.Process(child.pid)) == set()
 
 
 @as_root

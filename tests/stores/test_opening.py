@@ -13,7 +13,7 @@ import pytest
 from kos.errors import NotConfigured, StackNotRunning, StoreUnavailable
 from kos.topology import Login, PostgresServer, Secret, Tls, find, find_embedded, objects
 from kos.topology import postgres as opening
-from kos.topology.embedded import Stack, ports
+from kos.topology.embedded import Stack, ports, require_embedded
 from kos.topology.model import ObjectStore, fixed
 
 REMOTE = PostgresServer("main", "db1.example.com", 5432, "kos", Tls())
@@ -122,3 +122,32 @@ def test_a_stack_that_is_down_is_not_started(place: Path, monkeypatch: pytest.Mo
     with pytest.raises(StackNotRunning):
         find_embedded(place)
     assert not stack.is_running()
+
+
+REDIRECTIONS = {
+    "PGHOSTADDR": "127.0.0.9",
+    "PGOPTIONS": "-c search_path=elsewhere",
+    "PGTARGETSESSIONATTRS": "read-only",
+}
+
+
+@pytest.mark.parametrize("variable", REDIRECTIONS)
+def test_the_users_environment_does_not_lead_elsewhere(
+    postgres: Stack, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    shard = postgres.topology().control
+    monkeypatch.setenv(variable, REDIRECTIONS[variable])
+    assert shard.installer
+    with opening.connect(shard.primary, shard.installer) as connection:
+        row = connection.execute("select current_setting('search_path'), current_setting('kos.stack')").fetchone()
+    assert row == ('"$user", public', postgres.id)
+    require_embedded(replace(postgres.topology(), graph=None, cache=None, objects=None), "a test")
+
+
+def test_a_proxy_of_the_user_does_not_get_what_is_for_this_machine(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{ports.choose(())}")
+    store = stack.topology().objects
+    assert store
+    assert objects.probe(store, 3).kind == "s3"

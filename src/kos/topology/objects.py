@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from contextlib import closing
 from typing import Any
+from urllib.parse import urlsplit
 
 from kos.errors import StoreUnavailable
 from kos.topology.answer import Answer, one_line
-from kos.topology.model import ObjectStore
+from kos.topology.model import ObjectStore, is_loopback
 from kos.topology.tls import authorities
 
 CONNECT_SECONDS = 5.0
@@ -46,6 +47,8 @@ def open(
             read_timeout=read_seconds,
             retries={"total_max_attempts": attempts, "mode": "standard"},
             user_agent_extra="kos",
+            # A proxy of the user's environment is not asked for a server of this machine.
+            proxies={} if is_loopback(urlsplit(objects.endpoint or "").hostname or "") else None,
             # Servers that speak S3 but are not AWS often know no newer checksums.
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",

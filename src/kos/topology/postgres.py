@@ -14,6 +14,10 @@ from kos.topology.tls import authorities
 
 CONNECT_SECONDS = 10
 
+# libpq fills what we leave out from the user's PGHOSTADDR, PGOPTIONS, … and from his service file: that would lead
+# us to another server than the one we name, and change what our sessions do there.
+NOT_FROM_ENVIRONMENT: dict[str, Any] = {"hostaddr": "", "options": "", "target_session_attrs": "any"}
+
 
 def conninfo(server: PostgresServer, login: Login, *, connect_seconds: int = CONNECT_SECONDS) -> dict[str, Any]:
     """What libpq needs to connect; reads the secret now. Also fit for PostgreSQL's own tools, by environment.
@@ -21,7 +25,7 @@ def conninfo(server: PostgresServer, login: Login, *, connect_seconds: int = CON
     Raises:
         SecretUnavailable: the password can't be read.
     """
-    parameters = {
+    parameters = NOT_FROM_ENVIRONMENT | {
         "host": server.host,
         "port": server.port,
         "dbname": server.database,

@@ -6,13 +6,17 @@ rights.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import pwd
 import shutil
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+import psutil
 
 from kos.errors import NoAccount
 
@@ -60,6 +64,28 @@ class Account:
         command = ["/bin/sh", "-c", question, "sh", *map(str, paths)]
         answer = subprocess.run(command, cwd="/", check=False, capture_output=True, **self.popen)  # type: ignore[call-overload]
         return bool(answer.returncode == 0)
+
+
+@contextmanager
+def seeing_as_owner(process: psutil.Process) -> Iterator[None]:
+    """Have root look at a process with the eyes of the account that runs it.
+
+    Root in a container usually has no CAP_SYS_PTRACE, and then may not read the environment, folder and ports of
+    other accounts' processes: it would neither find the servers that it started nor stop them. Counts for this
+    thread only, as Linux does it; Python's own seteuid would change every thread.
+    """
+    if os.geteuid() != 0:
+        yield
+        return
+    uid, gid = process.uids().effective, process.gids().effective
+    system = ctypes.CDLL(None)
+    system.setfsgid(gid)
+    system.setfsuid(uid)
+    try:
+        yield
+    finally:
+        system.setfsuid(0)
+        system.setfsgid(os.getegid())
 
 
 def owner_of(path: Path) -> Account | None:

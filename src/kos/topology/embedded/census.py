@@ -15,6 +15,7 @@ from pathlib import Path
 import psutil
 
 from kos.errors import ServerDidNotStop
+from kos.topology.embedded.account import seeing_as_owner
 
 STACK = "KOS_STACK"
 STORE = "KOS_STORE"
@@ -75,7 +76,7 @@ def _look(
     process: psutil.Process, stack: str | None, folder: Path, data: frozenset[Path], names: frozenset[str]
 ) -> _Seen | None:
     try:
-        with process.oneshot():
+        with process.oneshot(), seeing_as_owner(process):
             if process.status() == psutil.STATUS_ZOMBIE:
                 return None
             environment = process.environ()
@@ -92,6 +93,25 @@ def _look(
     except (psutil.NoSuchProcess, psutil.AccessDenied):  # it ended just now, or it is somebody else's
         return None
     return None
+
+
+def listening(process: psutil.Process) -> set[int]:
+    """The ports that a server listens on; none that we may not know."""
+    try:
+        with seeing_as_owner(process):
+            found = process.net_connections("tcp")
+    except (psutil.NoSuchProcess, psutil.AccessDenied):  # one that just ended shows nothing any more, or refuses
+        return set()
+    return {connection.laddr.port for connection in found if connection.status == psutil.CONN_LISTEN}
+
+
+def works_in(process: psutil.Process) -> Path | None:
+    """The folder that a process works in; None where we may not know: it is somebody else's, or just ended."""
+    try:
+        with seeing_as_owner(process):
+            return Path(process.cwd())
+    except psutil.AccessDenied:
+        return None
 
 
 def is_alive(process: psutil.Process) -> bool:

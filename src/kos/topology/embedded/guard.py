@@ -8,6 +8,7 @@ from kos.errors import ExternalStore, StoreUnavailable
 from kos.sql import load
 from kos.topology.embedded.stack import Stack
 from kos.topology.model import Shard, Topology
+from kos.topology.postgres import NOT_FROM_ENVIRONMENT
 
 _SQL = load(__package__, "postgres.sql")
 
@@ -66,6 +67,7 @@ def _is_marked(shard: Shard, stack: str | None) -> bool:
             sslmode=server.tls.mode,
             connect_timeout=5,
             application_name="kos: is this stack ours?",
+            **NOT_FROM_ENVIRONMENT,
         ) as connection:
             row = connection.execute(_SQL.marker).fetchone()
     except psycopg.OperationalError as error:

@@ -17,10 +17,12 @@ from psycopg.sql import SQL, Identifier, Literal
 
 from kos.errors import DatabaseNotInstalled
 from kos.sql import load
+from kos.topology.embedded import census
 from kos.topology.embedded.census import Ladder
 from kos.topology.embedded.ports import LOOPBACK
 from kos.topology.embedded.server import CHECK_SECONDS, Launch, NotReady, Site, clean_environment, did_not_start
 from kos.topology.embedded.state import sync_folder
+from kos.topology.postgres import NOT_FROM_ENVIRONMENT
 
 DATABASE = "knowledge_os"
 SUPERUSER = "postgres"
@@ -122,7 +124,7 @@ def _forget_reused_pid(site: Site) -> None:
     path = site.data / "postmaster.pid"
     try:
         process = psutil.Process(int(path.read_text(encoding="ascii").split("\n", 1)[0]))
-        is_server = process.name() == "postgres" and Path(process.cwd()) == site.data
+        is_server = process.name() == "postgres" and census.works_in(process) == site.data
     except psutil.ZombieProcess:
         is_server = False  # it was killed, and PostgreSQL would believe it alive until its parent takes note
     except (FileNotFoundError, ValueError, psutil.NoSuchProcess):
@@ -209,6 +211,7 @@ def connect(site: Site, database: str, *, user: str = SUPERUSER) -> Iterator[psy
         connect_timeout=int(CHECK_SECONDS),
         application_name="kos up",
         autocommit=True,
+        **NOT_FROM_ENVIRONMENT,
     ) as connection:
         yield connection
 

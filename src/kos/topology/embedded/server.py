@@ -157,7 +157,7 @@ def await_ready(
     answer: NotReady | None = None
     while census.is_alive(process):
         # Only a port that this very process has is asked: a stranger there must not get our passwords.
-        if site.port in listening(process):
+        if site.port in census.listening(process):
             try:
                 server.check(site)
                 return
@@ -179,22 +179,13 @@ def _lost_port(site: Site, process: psutil.Process) -> bool:
     """Whether another program has a port of this living server. Some servers end then; ArcadeDB stays."""
     # In this order: between two looks the server may take a port, or end and let go of it.
     taken = [port for port in site.ports if not ports.is_free(port)]
-    own = listening(process)
+    own = census.listening(process)
     lost = any(port not in own and not ports.is_free(port) for port in taken)
     try:
         # One that is just ending has its ports still, and can't show them any more.
         return lost and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
-
-
-def listening(process: psutil.Process) -> set[int]:
-    """The ports that a server listens on."""
-    try:
-        found = process.net_connections("tcp")
-    except psutil.NoSuchProcess:
-        return set()
-    return {connection.laddr.port for connection in found if connection.status == psutil.CONN_LISTEN}
 
 
 def did_not_start(site: Site, seconds: float) -> DiskFull | ServerDidNotStart:

@@ -14,7 +14,7 @@ import psutil
 from kos.errors import ServerDidNotStart, ServerDidNotStop
 from kos.topology.embedded import census, ports
 from kos.topology.embedded.layout import SERVERS
-from kos.topology.embedded.server import Cancelled, PortLost, Site, await_ready, listening, spawn
+from kos.topology.embedded.server import Cancelled, PortLost, Site, await_ready, spawn
 
 if TYPE_CHECKING:  # the console needs rich and typer, which the library does without
     from kos.progress import Advance
@@ -146,7 +146,7 @@ def _bring_up_one(site: Site, crowd: census.Crowd, cancelled: threading.Event) -
 
 
 def _serves(site: Site, process: psutil.Process, cancelled: threading.Event) -> bool:
-    if (there := listening(process)) and there.isdisjoint(site.ports):
+    if (there := census.listening(process)) and there.isdisjoint(site.ports):
         return False  # it is wanted on another port now
     try:
         await_ready(site, SERVERS[site.kind], process, seconds=ADOPT_SECONDS, cancelled=cancelled)
