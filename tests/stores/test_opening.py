@@ -151,3 +151,20 @@ def test_a_proxy_of_the_user_does_not_get_what_is_for_this_machine(
     store = stack.topology().objects
     assert store
     assert objects.probe(store, 3).kind == "s3"
+
+
+@pytest.mark.parametrize("variable", ["AWS_PROFILE", "AWS_CONFIG_FILE", "AWS_ENDPOINT_URL", "AWS_SESSION_TOKEN"])
+def test_what_the_user_has_told_aws_does_not_lead_elsewhere(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variable: str
+) -> None:
+    (tmp_path / "config").write_text("[default]\ns3 =\n  use_accelerate_endpoint = true\n")
+    said = {
+        "AWS_PROFILE": "missing",
+        "AWS_CONFIG_FILE": str(tmp_path / "config"),
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{ports.choose(())}",
+        "AWS_SESSION_TOKEN": "of something else",
+    }
+    monkeypatch.setenv(variable, said[variable])
+    store = stack.topology().objects
+    assert store
+    assert objects.probe(store, 3).kind == "s3"

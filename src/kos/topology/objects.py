@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import closing
 from typing import Any
 from urllib.parse import urlsplit
@@ -28,15 +29,9 @@ def open(
     Raises:
         SecretUnavailable: a key can't be read. Both are read once, here: boto3 takes no others later.
     """
-    import boto3
     from botocore.config import Config
 
-    session = boto3.session.Session(
-        aws_access_key_id=objects.access_key.read() if objects.access_key else None,
-        aws_secret_access_key=objects.secret_key.read() if objects.secret_key else None,
-        region_name=objects.region,
-    )
-    return session.client(
+    return _session(objects).client(
         "s3",
         endpoint_url=objects.endpoint,
         verify=authorities(objects.tls) or True,
@@ -47,12 +42,31 @@ def open(
             read_timeout=read_seconds,
             retries={"total_max_attempts": attempts, "mode": "standard"},
             user_agent_extra="kos",
+            # Where the store is stands in kos.toml: no AWS_ENDPOINT_URL of the user leads elsewhere.
+            ignore_configured_endpoint_urls=True,
             # A proxy of the user's environment is not asked for a server of this machine.
             proxies={} if is_loopback(urlsplit(objects.endpoint or "").hostname or "") else None,
             # Servers that speak S3 but are not AWS often know no newer checksums.
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
         ),
+    )
+
+
+def _session(objects: ObjectStore) -> Any:
+    import boto3
+    from botocore.session import Session
+
+    if objects.access_key is None or objects.secret_key is None:
+        return boto3.session.Session(region_name=objects.region)
+    # With keys of its own, nothing of the user's AWS profile and files counts: not even that they can't be read.
+    nothing = (None, None, os.devnull, None)
+    own = {"profile": (None, None, None, None), "config_file": nothing, "credentials_file": nothing}
+    return boto3.session.Session(
+        aws_access_key_id=objects.access_key.read(),
+        aws_secret_access_key=objects.secret_key.read(),
+        region_name=objects.region,
+        botocore_session=Session(session_vars=own),
     )
 
 
