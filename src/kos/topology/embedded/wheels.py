@@ -41,6 +41,7 @@ class Programs:
             shutil.rmtree(unfinished, ignore_errors=True)
             for part in self.parts:
                 _copy(self.root / part, unfinished / part)
+            _let_read(unfinished)
             unfinished.rename(root)
         return mine
 
@@ -51,9 +52,13 @@ def _copy(source: Path, target: Path) -> None:
         shutil.copytree(source, target, symlinks=True)
     else:
         shutil.copy2(source, target)
-    inside = (Path(folder, name) for folder, _, names in os.walk(target) for name in (*names, "."))
-    for path in (target, *inside):
-        if not path.is_symlink():  # a careful umask at installation must not lock the account out
+
+
+def _let_read(root: Path) -> None:
+    """Let every account read what is below `root`: a careful umask, now or at installation, must not lock one out."""
+    inside = (Path(folder, name) for folder, _, names in os.walk(root) for name in (*names, "."))
+    for path in inside:
+        if not path.is_symlink():
             mode = path.stat().st_mode
             path.chmod(mode | (0o055 if mode & 0o100 else 0o044))
 
