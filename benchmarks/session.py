@@ -68,10 +68,10 @@ _NOTES = [
     " COMMIT.",
     "Client and server are held to their processors, for left alone the scheduler decides more than the code does:"
     " a round trip between two processors costs up to five times the one on a single processor.",
-    "On one processor a round trip costs nothing but the work, so the one that the session saves counts for nothing, and"
-    " what it does more stands alone: lock, fence row, eight settings and the clean-up on the server, and one libpq"
-    " pipeline in the client, some 30 to 40 µs each. The bar can't be reached there by a session that does these; with a"
-    " second processor, or any network, the saved round trip pays for them.",
+    "On one processor a round trip costs nothing but the work, so the one that the session saves counts for nothing,"
+    " and what it does more stands alone: lock, fence row, eight settings and the clean-up on the server, and one libpq"
+    " pipeline in the client, some 30 to 40 µs each. The bar can't be reached there by a session that does these; with"
+    " a second processor, or any network, the saved round trip pays for them.",
 ]
 
 
