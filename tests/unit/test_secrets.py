@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -63,6 +64,39 @@ def test_file_that_says_nothing(tmp_path: Path) -> None:
     path.write_bytes(PLANTED.encode() + b"\xff")
     assert refusal(from_file(path)) == f"{path} is not UTF-8 text"
     assert refusal(from_file(tmp_path)) == f"{tmp_path}: Is a directory"
+
+
+@pytest.mark.parametrize(
+    "content", [f"{PLANTED}\nof production\n", f"{PLANTED}\n\n", f"{PLANTED}\0\n", f"{PLANTED}\r\r\n"]
+)
+def test_a_secret_is_one_line(tmp_path: Path, content: str) -> None:
+    """Else the server would be asked, and call it a wrong password."""
+    path = tmp_path / "secret"
+    path.write_bytes(content.encode())
+    assert refusal(from_file(path)) == f"{path} is not one line of text"
+
+
+def test_no_command_outlives_us(tmp_path: Path) -> None:
+    """`kos status` waits for a secret in a thread that it leaves behind when its time is over."""
+    told = tmp_path / "pid"
+    command = [
+        sys.executable,
+        "-c",
+        f"import os, time; open({str(told)!r}, 'w').write(str(os.getpid())); time.sleep(60)",
+    ]
+    code = f"""
+import pathlib, threading, time
+from kos.topology import secrets
+threading.Thread(target=secrets.from_command("key", {command!r}).read, daemon=True).start()
+while not (told := pathlib.Path({str(told)!r})).exists() or not told.read_text():
+    time.sleep(0.01)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=30)
+    pid = int(told.read_text())
+    deadline = time.monotonic() + 5
+    while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < deadline, "the command is still running"
+        time.sleep(0.01)
 
 
 def test_command() -> None:

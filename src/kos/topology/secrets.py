@@ -5,10 +5,12 @@ An error names the key and never shows the value, nor what a command wrote: its 
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from kos.errors import SecretUnavailable
@@ -58,7 +60,25 @@ def _checked(key: str, content: bytes, source: str) -> str:
         raise SecretUnavailable(key, f"{source} is not UTF-8 text")
     if not value:
         raise SecretUnavailable(key, f"{source} is empty")
+    if any(character in value for character in "\n\r\0"):
+        # Sent as it is, or cut at the zero as libpq does, it would only be called a wrong password.
+        raise SecretUnavailable(key, f"{source} is not one line of text")
     return value
+
+
+@contextmanager
+def _ended_with_us(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Leave no command behind if Python ends before its deadline: `kos status` does not wait for a slow secret."""
+
+    def end() -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+    atexit.register(end)
+    try:
+        yield
+    finally:
+        atexit.unregister(end)
 
 
 def _output(key: str, arguments: Sequence[str], seconds: float) -> bytes:
@@ -75,7 +95,7 @@ def _output(key: str, arguments: Sequence[str], seconds: float) -> bytes:
     except OSError as error:
         raise SecretUnavailable(key, f"the command {program} can't be started: {error.strerror}") from error
     printed = None
-    with process:
+    with process, _ended_with_us(process):
         try:
             printed, _ = process.communicate(timeout=seconds)
         except subprocess.TimeoutExpired:
