@@ -5,13 +5,15 @@ from __future__ import annotations
 import fcntl
 import json
 import shutil
+import subprocess
 from pathlib import Path
 
+import psutil
 import pytest
 
-from fix_stack import left_in, pids
+from fix_stack import connect, left_in, pids
 from kos.errors import StackBusy, StackNotRunning, StateDamaged
-from kos.topology.embedded import Stack
+from kos.topology.embedded import Stack, census
 
 GOOD = {"format": 1, "stack": "x", "folder": "/f", "home": "/f", "created": "", "shards": 1, "base": None, "ports": {}}
 
@@ -82,6 +84,60 @@ def test_a_copy_does_not_act_on_the_original(place: Path) -> None:
     assert list(copy.iterdir()) == []
     assert pids(Stack(original)) == before
     Stack(original).down()
+
+
+def test_copies_of_a_stack_that_is_gone_do_not_meet(place: Path) -> None:
+    """Both carry its id: what runs for one must be neither stopped nor asked by the other."""
+    original, one, other = place / "original", place / "one", place / "other"
+    original.mkdir(mode=0o711)
+    Stack(original).up(stores=["postgres", "cache"])
+    Stack(original).down()
+    for copy in (one, other):
+        subprocess.run(["cp", "-a", original, copy], check=True)
+    shutil.rmtree(original)
+    Stack(one).up(stores=["postgres", "cache"])
+    before = pids(Stack(one))
+    assert not Stack(other).is_running()
+    assert Stack(other).down() == []
+    assert set(Stack(other).up(stores=["postgres", "cache"]).started) == {"postgres", "cache"}
+    assert pids(Stack(one)) == before
+    assert set(Stack(one).topology().control.primary.address) != set(Stack(other).topology().control.primary.address)
+    assert {each.pid for each in Stack(one).down()} == set(before.values())
+    Stack(other).down()
+    assert left_in(place) == []
+
+
+def test_a_stack_kept_elsewhere_by_links(place: Path) -> None:
+    """A backend that outlives a crash is found by the folder it works in, which the system knows without links."""
+    (place / "disk" / "data").mkdir(parents=True)
+    (place / "here").mkdir(mode=0o711)
+    (place / "disk").chmod(0o711)
+    (place / "here" / ".kos").symlink_to(place / "disk")
+    stack = Stack(place / "here")
+    stack.up(stores=["postgres"])
+    with connect(stack.topology()) as connection:
+        row = connection.execute("select pg_backend_pid()").fetchone()
+        assert row
+        backend = psutil.Process(int(str(row[0])))
+        backend.suspend()
+        stack.kill_store("postgres")
+        stack.start_store("postgres")
+        assert not census.is_alive(backend)
+    assert [each.store for each in stack.down(purge=True)] == ["postgres"]
+    assert (place / "here" / ".kos").is_symlink()
+    assert list((place / "disk").iterdir()) == []
+
+
+def test_data_behind_a_link_are_purged_and_its_folder_stays(place: Path) -> None:
+    disk = place / "disk"
+    disk.mkdir(mode=0o711)
+    (place / ".kos").mkdir()
+    (place / ".kos" / "data").symlink_to(disk)
+    stack = Stack(place)
+    stack.up(stores=["cache"])
+    stack.down(purge=True)
+    assert list(place.iterdir()) == [disk]
+    assert list(disk.iterdir()) == []
 
 
 def test_a_stack_that_was_moved_is_followed(place: Path) -> None:

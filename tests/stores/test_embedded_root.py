@@ -8,17 +8,21 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import psutil
 import pytest
 
 from fix_stack import FOLDER, connect, left_in, pids
-from kos.errors import NoAccount, StackOfAnother
-from kos.topology.embedded import Stack, account, census, home, wheels
+from kos.errors import NoAccount, StackOfAnother, StateDamaged
+from kos.topology.embedded import Stack, account, census, home, postgres, wheels
+from kos.topology.embedded.server import Site
 
 ALL = ("postgres", "graph", "cache", "objects")
 
@@ -69,6 +73,79 @@ def test_what_lies_outside_is_purged_without_a_marker(closed: Path) -> None:
     Stack(closed).down(purge=True)
     assert not outside.exists()
     assert left_in(outside) == []
+
+
+@as_root
+def test_copies_and_moves_of_a_stack_with_data_outside(closed: Path) -> None:
+    """The data are one, however many folders name them: they are those of the folder that used them last."""
+    original, moved, copy = closed / "original", closed / "moved", closed / "copy"
+    original.mkdir()
+    Stack(original).up(stores=["cache"])
+    Stack(original).down()
+    original.rename(moved)
+    Stack(moved).up(stores=["cache"])
+    (outside,) = home.outside_homes(moved / ".kos")
+    shutil.copytree(moved, copy)
+    with pytest.raises(StateDamaged, match="copy of the stack in"):
+        Stack(copy).up(stores=["cache"])
+    Stack(copy).down(purge=True)
+    assert set(pids(Stack(moved))) == {"cache"}
+    Stack(moved).down(purge=True)
+    assert not outside.exists()
+
+
+@as_root
+def test_who_only_claims_to_be_a_server_of_ours_is_not_adopted(place: Path) -> None:
+    """Any account may start a program with our names in its environment, on a port of ours: to be told passwords."""
+    stack = Stack(place)
+    stack.up(stores=["cache"])
+    stack.down()
+    marker, secrets = (json.loads((place / ".kos" / name).read_text()) for name in ("stack.json", "secrets.json"))
+    nobody = account.Account("nobody", 65534, 65534, switched=True)
+    program = wheels.programs("cache")
+    if not nobody.reaches(program.needed()):
+        pytest.skip("the programs lie where no other account can read them")
+    port = str(marker["ports"]["cache"])
+    claims = {"KOS_STACK_FOLDER": str(place / ".kos"), "KOS_STORE": "cache"}
+    command = [program.path, "--port", port, "--bind", "127.0.0.1", "--set-proc-title", "no", "--save", ""]
+    command += ["--requirepass", secrets["cache"]]
+    with subprocess.Popen(command, env=claims, cwd="/", stdout=subprocess.DEVNULL, **nobody.popen) as forger:  # type: ignore[call-overload]
+        try:
+            deadline = time.monotonic() + 10
+            while int(port) not in census.listening(psutil.Process(forger.pid)):
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+            assert set(stack.up(stores=["cache"]).started) == {"cache"}
+            assert stack.processes()["cache"].username() != "nobody"
+        finally:
+            forger.kill()
+
+
+@as_root
+def test_a_pid_file_that_names_somebodys_postgres_is_not_believed(tmp_path: Path) -> None:
+    """After a restart of the machine. An ordinary user may not even ask where that PostgreSQL works."""
+    shutil.copy2("/bin/sleep", tmp_path / "postgres")
+    with subprocess.Popen([tmp_path / "postgres", "60"]) as somebodys:
+        data = Path(tempfile.mkdtemp(dir=os.environ[FOLDER]))
+        nobody = account.Account("nobody", 65534, 65534, switched=True)
+        nobody.own(data)
+        (data / "postmaster.pid").write_text(f"{somebodys.pid}\n")
+        child = os.fork()
+        if child == 0:
+            failed = 1
+            try:
+                os.setgroups([])
+                os.setgid(nobody.gid)
+                os.setuid(nobody.uid)
+                postgres._forget_reused_pid(cast("Site", SimpleNamespace(data=data)))
+                failed = 0
+            finally:
+                os._exit(failed)
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        somebodys.kill()
+    assert code == 0
+    assert not (data / "postmaster.pid").exists()
+    shutil.rmtree(data)
 
 
 @as_root

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 from pathlib import Path
 from types import SimpleNamespace
@@ -44,6 +45,15 @@ def test_a_full_disk_is_noticed_before_anything_is_made(place: Path) -> None:
 def test_a_folder_that_can_not_be_written(tmp_path: Path) -> None:
     with pytest.raises(FolderRefused):
         Stack(tmp_path / "missing").up()
+
+
+@pytest.mark.parametrize("name", [b"two\nlines", b"latin-\xe9"])
+def test_a_folder_that_no_server_can_be_told_of(place: Path, name: bytes) -> None:
+    folder = place / os.fsdecode(name)
+    folder.mkdir()
+    with pytest.raises(FolderRefused, match="line breaks, or is not UTF-8"):
+        Stack(folder).up()
+    assert list(folder.iterdir()) == []
 
 
 def test_a_port_that_the_user_asked_for_is_in_use(place: Path) -> None:

@@ -5,16 +5,19 @@ The process table is the truth; there is no pid file that could be stale.
 
 from __future__ import annotations
 
+import os
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import psutil
 
 from kos.errors import ServerDidNotStop
+from kos.topology.embedded import state
 from kos.topology.embedded.account import seeing_as_owner
 
 STACK = "KOS_STACK"
@@ -23,6 +26,8 @@ FOLDER = "KOS_STACK_FOLDER"
 
 POLL_SECONDS = 0.01
 ORPHAN_SECONDS = 2.0
+
+Answer = TypeVar("Answer")
 
 Ladder = tuple[tuple[signal.Signals, float], ...]
 """How a server is stopped: signals, each with the seconds it is given."""
@@ -58,7 +63,7 @@ def take(*, stack: str | None, folder: Path, homes: Iterable[Path], programs: It
     are known by their program and their working folder. `programs` are the names of the servers' programs.
     """
     names = frozenset(programs)
-    data = frozenset(home / "data" for home in homes)
+    data = frozenset(path for home in homes for path in (home / "data", (home / "data").resolve()))
     seen = [found for process in psutil.process_iter() if (found := _look(process, stack, folder, data, names))]
     pids = {found.process.pid: found.store for found in seen}
     crowds: dict[str, Crowd] = {}
@@ -76,18 +81,16 @@ def _look(
     process: psutil.Process, stack: str | None, folder: Path, data: frozenset[Path], names: frozenset[str]
 ) -> _Seen | None:
     try:
-        with process.oneshot(), seeing_as_owner(process):
+        with process.oneshot():
             if process.status() == psutil.STATUS_ZOMBIE:
                 return None
-            environment = process.environ()
-            program = Path(process.exe()).name.removesuffix(" (deleted)")
-            ours = environment.get(STACK) == stack if stack else False
-            if ours or environment.get(FOLDER) == str(folder):
-                is_server = program in names
+            environment, program = _asked(process, lambda: (process.environ(), process.exe()))
+            is_server = Path(program).name.removesuffix(" (deleted)") in names
+            if _is_ours(environment, stack, folder):
                 return _Seen(process, process.ppid(), environment.get(STORE, ""), by_environment=is_server)
-            if program not in names:
+            if not is_server:
                 return None
-            inside = Path(process.cwd().removesuffix(" (deleted)"))
+            inside = Path(_asked(process, process.cwd).removesuffix(" (deleted)"))
             if inside.parent in data:
                 return _Seen(process, process.ppid(), inside.name, by_environment=False)
     except (psutil.NoSuchProcess, psutil.AccessDenied):  # it ended just now, or it is somebody else's
@@ -95,21 +98,49 @@ def _look(
     return None
 
 
+def _asked(process: psutil.Process, question: Callable[[], Answer]) -> Answer:
+    """What a process says of itself: root asks as itself, and where it may not, as the account that runs it."""
+    try:
+        return question()
+    except psutil.AccessDenied:
+        if os.geteuid() != 0:
+            raise
+    with seeing_as_owner(process):
+        return question()
+
+
+def _is_ours(environment: Mapping[str, str], stack: str | None, folder: Path) -> bool:
+    """Whether a process was started for this folder, or for this stack where it was before.
+
+    Two copies of a stack carry one id: what was started for the other's folder is the other's.
+    """
+    there = environment.get(FOLDER)
+    if there == str(folder):
+        return True
+    return bool(stack and environment.get(STACK) == stack and not (there and state.lives_in(Path(there), stack)))
+
+
 def listening(process: psutil.Process) -> set[int]:
     """The ports that a server listens on; none that we may not know."""
     try:
-        with seeing_as_owner(process):
-            found = process.net_connections("tcp")
-    except (psutil.NoSuchProcess, psutil.AccessDenied):  # one that just ended shows nothing any more, or refuses
+        found = _asked(process, lambda: process.net_connections("tcp"))
+    except (psutil.NoSuchProcess, psutil.AccessDenied):  # one that is just ending shows nothing to anybody
         return set()
     return {connection.laddr.port for connection in found if connection.status == psutil.CONN_LISTEN}
+
+
+def runs_as(process: psutil.Process, uid: int) -> bool:
+    """Whether a process runs as this account."""
+    try:
+        return bool(process.uids().real == uid)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def works_in(process: psutil.Process) -> Path | None:
     """The folder that a process works in; None where we may not know: it is somebody else's, or just ended."""
     try:
-        with seeing_as_owner(process):
-            return Path(process.cwd())
+        return Path(_asked(process, process.cwd))
     except psutil.AccessDenied:
         return None
 

@@ -9,11 +9,10 @@ from pathlib import Path
 
 from kos.errors import DiskFull
 from kos.topology.embedded.account import Account
-from kos.topology.embedded.state import LOCK, MARKER, SECRETS
+from kos.topology.embedded.state import BELONGS, LOCK, MARKER, SECRETS
 from kos.topology.embedded.wheels import Programs
 
 OUTSIDE = Path("/var/lib/kos")
-BELONGS = "belongs-to"  # in a home outside: the `.kos` whose data these are
 NEEDED_MB = {"postgres": 300, "graph": 60, "cache": 10, "objects": 10}
 
 FreeSpace = Callable[[Path], int]
@@ -80,9 +79,20 @@ def outside_homes(kos: Path) -> list[Path]:
 def delete(kos: Path) -> None:
     """Delete what a stack made, and nothing else. No server of it may run."""
     for folder in (*outside_homes(kos), kos / "data", kos / "conf", kos / "log", kos / "programs"):
-        if folder.exists():
+        if folder.is_symlink():  # somebody keeps it elsewhere: what is in it is ours, the folder is his
+            _empty(folder)
+            folder.unlink()
+        elif folder.exists():
             shutil.rmtree(folder)
     for name in (MARKER, SECRETS, f"{MARKER}.new", f"{SECRETS}.new", LOCK):
         (kos / name).unlink(missing_ok=True)
-    if kos.exists() and not any(kos.iterdir()):
+    if kos.exists() and not kos.is_symlink() and not any(kos.iterdir()):
         kos.rmdir()
+
+
+def _empty(folder: Path) -> None:
+    for inside in folder.iterdir():
+        if inside.is_dir() and not inside.is_symlink():
+            shutil.rmtree(inside)
+        else:
+            inside.unlink()

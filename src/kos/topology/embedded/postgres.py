@@ -124,7 +124,7 @@ def _forget_reused_pid(site: Site) -> None:
     path = site.data / "postmaster.pid"
     try:
         process = psutil.Process(int(path.read_text(encoding="ascii").split("\n", 1)[0]))
-        is_server = process.name() == "postgres" and census.works_in(process) == site.data
+        is_server = process.name() == "postgres" and census.works_in(process) == site.data.resolve()
     except psutil.ZombieProcess:
         is_server = False  # it was killed, and PostgreSQL would believe it alive until its parent takes note
     except (FileNotFoundError, ValueError, psutil.NoSuchProcess):

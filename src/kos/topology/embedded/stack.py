@@ -90,6 +90,10 @@ class Stack:
             StackBusy, PortInUse, ServerNotInstalled, ServerDidNotStart, ServerDidNotStop, DiskFull,
             StateDamaged, NoAccount, StackOfAnother, FolderRefused, UnknownStore.
         """
+        if not str(self.folder).isprintable():
+            raise FolderRefused(
+                self.folder, "its path has line breaks, or is not UTF-8: the servers can't be told of it"
+            )
         with self._changing():
             marker = state.read_marker(self._kos)
             names = layout.stores_of(stores, max(shards, marker.shards if marker else 1))
@@ -141,6 +145,8 @@ class Stack:
                 damage = error
             stopped = self._stop_all(marker)
             if purge:
+                if marker:
+                    state.claim_home(marker)
                 home.delete(self._kos)
             elif damage:
                 raise damage
@@ -220,6 +226,7 @@ class Stack:
         marked = self._assigned(marker, names, shards, base)
         state.ensure_secrets(self._kos, has_data=any((marked.home / "data").glob("*/*")))
         state.write_marker(marked)
+        state.claim_home(marked)
         return marked
 
     def _assigned(self, marker: state.Marker, names: Sequence[str], shards: int, base: int | None) -> state.Marker:

@@ -146,6 +146,8 @@ def _bring_up_one(site: Site, crowd: census.Crowd, cancelled: threading.Event) -
 
 
 def _serves(site: Site, process: psutil.Process, cancelled: threading.Event) -> bool:
+    if not census.runs_as(process, site.account.uid):
+        return False  # it only claims to be ours: it must not get our passwords
     if (there := census.listening(process)) and there.isdisjoint(site.ports):
         return False  # it is wanted on another port now
     try:

@@ -8,7 +8,7 @@ import os
 import secrets
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +21,7 @@ FORMAT = 1
 MARKER = "stack.json"
 SECRETS = "secrets.json"
 LOCK = "lock"
+BELONGS = "belongs-to"  # in a home outside: the `.kos` whose data these are
 POLL_SECONDS = 0.05
 
 # Role passwords are the same on every shard: the roles are the same.
@@ -77,11 +78,36 @@ def read_marker(folder: Path) -> Marker | None:
         return None
     if found.folder == folder:
         return found
-    if (original := _read(found.folder / MARKER)) and original.stack == found.stack:
-        # Acting on a copy would act on the servers of the original: both carry the same id.
-        raise StateDamaged(path, f"it is a copy of the stack in {found.folder.parent}")
+    for other in {found.folder, _last_user(found)} - {folder}:
+        if lives_in(other, found.stack):
+            # Acting on a copy would act on the servers of the original: both carry the same id.
+            raise StateDamaged(path, f"it is a copy of the stack in {other.parent}")
     home = found.home if found.elsewhere else folder
     return Marker(found.stack, folder, found.created, home, found.shards, found.base, found.ports)
+
+
+def lives_in(folder: Path, stack: str) -> bool:
+    """Whether the stack of this id lives in `folder` (a `.kos`), and was not copied there."""
+    with suppress(StateDamaged):
+        found = _read(folder / MARKER)
+        return found is not None and found.stack == stack and found.folder == folder
+    return False
+
+
+def _last_user(marker: Marker) -> Path:
+    """The `.kos` that used the stack's home last; copies share one that lies outside."""
+    if not marker.elsewhere:
+        return marker.folder
+    try:
+        return Path((marker.home / BELONGS).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return marker.folder
+
+
+def claim_home(marker: Marker) -> None:
+    """Note in a home outside whose data it holds."""
+    if marker.elsewhere and _last_user(marker) != marker.folder:
+        write_whole(marker.home / BELONGS, str(marker.folder))
 
 
 def _read(path: Path) -> Marker | None:
