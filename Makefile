@@ -51,5 +51,5 @@ lock: $(READY) ## resolve the dependencies again
 	  --no-emit-find-links --no-deps -o requirements.versions.lock requirements.versions.in
 
 clean: ## remove the environment and the embedded stack's data
-	-@test -x $(BIN)/kos && $(BIN)/kos down
+	-@test -x $(BIN)/kos && $(BIN)/kos down --purge --yes
 	rm -rf $(VENV) .kos

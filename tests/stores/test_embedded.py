@@ -67,6 +67,7 @@ def test_a_stack_is_found_from_the_folders_below_it(place: Path, postgres: Stack
 def test_purge_deletes_only_what_is_ours(place: Path) -> None:
     Stack(place).up(stores=["cache"])
     (place / ".kos" / "notes.txt").write_text("mine")
+    (place / ".kos" / "pgpass").write_text("what the tour makes")
     Stack(place).down(purge=True)
     assert [path.name for path in (place / ".kos").iterdir()] == ["notes.txt"]
 

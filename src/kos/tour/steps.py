@@ -14,7 +14,7 @@ from kos.knowledge.samples import Loaded, load_sample
 from kos.tenancy import TIERS, Tenant, Tier, create_tenant, list_tenants, rows_per_table
 from kos.topology import health
 from kos.topology.embedded import Started, postgres_tool
-from kos.topology.embedded.state import write_whole
+from kos.topology.embedded.state import FOR_PSQL, write_whole
 from kos.tour.isolation import REFUSALS, reach_for
 from kos.tour.tour import Fact, Step, Tour, aligned
 from kos.workload import Load, running
@@ -220,7 +220,7 @@ def _write_passwords(tour: Tour) -> str:
     for login in (control.app, control.operator):
         password = login.password.read() if login.password else ""
         lines.append(f"{control.primary.host}:{control.primary.port}:*:{login.user}:{password}\n")
-    path = tour.stack.folder / ".kos" / "pgpass"
+    path = tour.stack.folder / ".kos" / FOR_PSQL
     write_whole(path, "".join(lines))
     return _short(path)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from kos.errors import DiskFull
 from kos.topology.embedded.account import Account
-from kos.topology.embedded.state import BELONGS, LOCK, MARKER, SECRETS
+from kos.topology.embedded.state import BELONGS, FOR_PSQL, LOCK, MARKER, SECRETS
 from kos.topology.embedded.wheels import Programs
 
 OUTSIDE = Path("/var/lib/kos")
@@ -84,8 +84,10 @@ def delete(kos: Path) -> None:
             folder.unlink()
         elif folder.exists():
             shutil.rmtree(folder)
-    for name in (MARKER, SECRETS, f"{MARKER}.new", f"{SECRETS}.new", LOCK):
+    for name in (MARKER, SECRETS, FOR_PSQL):
         (kos / name).unlink(missing_ok=True)
+        (kos / f"{name}.new").unlink(missing_ok=True)
+    (kos / LOCK).unlink(missing_ok=True)
     if kos.exists() and not kos.is_symlink() and not any(kos.iterdir()):
         kos.rmdir()
 

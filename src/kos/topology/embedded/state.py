@@ -21,6 +21,7 @@ FORMAT = 1
 MARKER = "stack.json"
 SECRETS = "secrets.json"
 LOCK = "lock"
+FOR_PSQL = "pgpass"  # passwords once more, as psql reads them
 BELONGS = "belongs-to"  # in a home outside: the `.kos` whose data these are
 POLL_SECONDS = 0.05
 
