@@ -109,7 +109,8 @@ class Stack:
             names = layout.stores_of(layout.KINDS, max(shards, marker.shards if marker else 1))
             marked = self._assigned(marker or state.new_marker(self._kos), names, shards, port)
             known = state.read_secrets(self._kos) if marker else {}
-            sites = [self._known_site(marked, name, account.myself(), known) for name in names]
+            as_whom = (account.owner_of(marker.home / "data") if marker else None) or account.myself()
+            sites = [self._known_site(marked, name, as_whom, known) for name in names]
             return plan(sites, self._census(marker))
 
     def start_store(self, store: str) -> Started:
