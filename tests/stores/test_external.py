@@ -1,4 +1,4 @@
-"""`kos up` and `kos down` refuse where a file names servers of somebody's own."""
+"""What starts, stops or loads servers refuses where a file names servers of somebody's own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,18 @@ from kos import cli, errors
 
 
 @pytest.mark.parametrize("found", ["in the folder", "by KOS_CONFIG"])
-@pytest.mark.parametrize("command", [["up"], ["down"], ["down", "--purge", "--yes"], ["up", "--dry-run"]])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["up"],
+        ["up", "--dry-run"],
+        ["down"],
+        ["down", "--purge", "--yes"],
+        ["tour"],
+        ["workload", "run"],
+        ["workload", "verify"],
+    ],
+)
 def test_servers_of_ones_own_are_left_alone(
     own_postgres: MakePostgres,
     tmp_path: Path,

@@ -284,7 +284,9 @@ def test_a_replica_says_how_far_behind_it_is(own: OwnPostgres, replica: OwnPostg
         time.sleep(1.5)  # the age that is told is real time: nothing to wait for but the clock
         behind = by_name(health.check(Topology((asks,))))["postgres:reader"].detail
         connection.execute("select pg_wal_replay_resume()")
-    assert behind in {"1 s behind", "2 s behind", "3 s behind"}
+    seconds, _, rest = behind.partition(" ")
+    assert rest == "s behind"
+    assert int(seconds) >= 1
 
 
 def await_table(connection: psycopg.Connection[object], name: str) -> None:
