@@ -39,6 +39,8 @@ def interrupted(arguments: list[str], when: str, cwd: Path) -> tuple[int, str]:
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             if not select.select([ours], [], [], 1.0)[0]:
+                if pressed:  # between its question and its wait for an answer a program may miss it: press again
+                    process.send_signal(signal.SIGINT)
                 continue
             try:
                 shown += os.read(ours, 4096)
