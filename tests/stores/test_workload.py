@@ -285,7 +285,10 @@ def double_a_counter(connection: Connection, tenant: str) -> None:
     )
 
 
-def change(connection: Connection, tenant: str, changes: str, of: str = "source like '%%:0'") -> None:
+FIRST_ITEM = "source like '%%:0' and source not like '%%:counter:%%'"
+
+
+def change(connection: Connection, tenant: str, changes: str, of: str = FIRST_ITEM) -> None:
     """Change one atom or relation behind the load's back; nothing that identifies it."""
     changed = connection.execute(
         f"update atoms set {changes} where id = (select id from atoms where tenant_id = %s and {of} limit 1)", (tenant,)
