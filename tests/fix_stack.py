@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -109,12 +110,24 @@ def arguments(process: psutil.Process) -> str:
 
 
 def heard(process: psutil.Process) -> set[str]:
-    """The addresses that a process listens on; none if it ended meanwhile, as PostgreSQL's children do at any time."""
-    try:
-        with account.seeing_as_owner(process):
-            connections = process.net_connections()
-    except psutil.NoSuchProcess:
-        return set()
+    """The addresses that a process listens on; none if it ended meanwhile, as PostgreSQL's children do at any time.
+
+    A process that is just ending belongs to root already, and shows its owner nothing: it is asked until it has ended.
+    """
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            with account.seeing_as_owner(process):
+                connections = process.net_connections()
+            break
+        except psutil.NoSuchProcess:
+            return set()
+        except psutil.AccessDenied:
+            if process.status() == psutil.STATUS_ZOMBIE:
+                return set()
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
     return {each.laddr.ip for each in connections if each.status == psutil.CONN_LISTEN or not each.raddr}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import psutil
 import psycopg
 import pytest
 
+from documents import until
 from fix_stack import arguments, connect, heard, left_in, pids
 from kos.errors import StackNotRunning, UnknownStore
 from kos.topology.embedded import Stack, account
@@ -113,6 +115,14 @@ def test_who_listens_elsewhere_is_heard_and_who_ended_is_not() -> None:
         child.communicate(b"\n")
         assert heard(process) == set()
         assert arguments(process) == ""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root starts a process of another account")
+def test_who_ended_as_another_account_is_not_heard() -> None:
+    with subprocess.Popen(["true"], user="nobody") as child:
+        process = psutil.Process(child.pid)
+        until(lambda: process.status() == psutil.STATUS_ZOMBIE)
+        assert heard(process) == set()
 
 
 def test_the_users_environment_does_not_reach_the_servers(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
