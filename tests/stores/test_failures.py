@@ -145,7 +145,7 @@ def test_attempts_that_are_repeated_do_not_speak_into_the_result(
     """Libraries that repeat attempts log each of them, some to standard output."""
     files = schema_files.TENANT_TABLES.files
     text = "-- oldest library: 1\nalter table atoms add column more text;"
-    source = Source("kos.knowledge")
+    source = Source(("kos.knowledge",))
     source.__dict__["files"] = (*files, SchemaFile(len(files) + 1, "9999_more.sql", text))
     create_tenant(store, "acme")
     monkeypatch.setattr(schema_files, "TENANT_TABLES", source)

@@ -72,7 +72,7 @@ def test_two_installs_at_once_do_the_work_once(empty: Topology) -> None:
 def add_file(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     """A library whose tenant tables have one file more."""
     files = schema_files.TENANT_TABLES.files
-    source = Source("kos.knowledge")
+    source = Source(("kos.knowledge",))
     source.__dict__["files"] = (*files, SchemaFile(len(files) + 1, "9999_more.sql", text))
     monkeypatch.setattr(schema_files, "TENANT_TABLES", source)
 

@@ -51,20 +51,19 @@ class SchemaFile:
 
 @dataclass(frozen=True)
 class Source:
-    """The numbered files of one package."""
+    """The numbered files of one schema; each package that has a part of it keeps its own, with numbers of one series."""
 
-    package: str
+    packages: tuple[str, ...]
 
     @cached_property
     def files(self) -> tuple[SchemaFile, ...]:
-        found = sorted(
-            item.name for item in files(self.package).joinpath("schema").iterdir() if item.name.endswith(".sql")
-        )
-        read = files(self.package).joinpath("schema")
-        return tuple(
-            SchemaFile(number, name, read.joinpath(name).read_text(encoding="utf-8"))
-            for number, name in enumerate(found, start=1)
-        )
+        found = {
+            item.name: item.read_text(encoding="utf-8")
+            for package in self.packages
+            for item in files(package).joinpath("schema").iterdir()
+            if item.name.endswith(".sql")
+        }
+        return tuple(SchemaFile(number, name, found[name]) for number, name in enumerate(sorted(found), start=1))
 
     @property
     def version(self) -> int:
@@ -72,8 +71,8 @@ class Source:
         return len(self.files)
 
 
-CONTROL = Source("kos.tenancy")
-TENANT_TABLES = Source("kos.knowledge")
+CONTROL = Source(("kos.tenancy",))
+TENANT_TABLES = Source(("kos.knowledge",))
 
 
 @dataclass(frozen=True)
