@@ -20,6 +20,7 @@ Every error has named fields, a sentence that states the fact, and the command t
     │                          UnregisteredShard, NoTenantEntered, AnotherTenantEntered,
     │                          PlacementMoved (retryable), TablesChanged (retryable), TenantBusy (retryable),
     │                          SessionClosed, TruncateRefused, TransactionFailed, OutcomeUnknown
+    ├── LogError               FeedDiverged, NotLogged, NoLog, LogMismatch
     ├── DatasetError           UnknownDataset, DatasetMissing, DatasetDamaged, DatasetConflict
     ├── ExportError            ExportTargetExists, ExportTargetRefused, ExportRunning, ExportMissing, ExportDamaged,
     │                          ExportUnsupported, ImportRunning
@@ -628,6 +629,45 @@ class OutcomeUnknown(TenancyError):
     reason: str
     fact = "the connection was lost in the commit of {tenant!r}, so whether it happened is not known: {reason}"
     mend = "look for the transaction's rows before running it again"
+
+
+# the log
+
+
+class LogError(KosError):
+    """The log does not have what was asked for."""
+
+
+@dataclass(eq=False)
+class FeedDiverged(LogError):
+    tenant: str
+    position: int
+    fact = "the log of {tenant} has another event at position {position} than this reader has seen: it was restored"
+    mend = "kos feed tail --tenant {tenant} --from 0, into a fresh copy"
+    exit_code = REFUSED
+
+
+@dataclass(eq=False)
+class NotLogged(LogError):
+    detail: str
+    fact = "{detail}"
+    mend = "kos adopt --level observe   (what each table lacks)"
+    exit_code = REFUSED
+
+
+@dataclass(eq=False)
+class NoLog(LogError):
+    tenant: str
+    fact = "no log has anything of {tenant!r}, and there is no tenant of that name"
+    mend = "kos tenant list"
+    exit_code = WRONG_USE
+
+
+@dataclass(eq=False)
+class LogMismatch(LogError):
+    rows: int
+    fact = "{rows} rows differ from what the log knows of them: they were written past the triggers"
+    mend = "kos log status   (tables whose capture is broken)"
 
 
 # samples, exports, workload

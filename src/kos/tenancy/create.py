@@ -316,8 +316,12 @@ def _empty(operator: Connection, tenant: Tenant) -> None:
         if tenant.tier != "schema":
             _delete_rows(operator, tenant.id, tenant.schema)
         elif _mark(operator, QUERIES.mark_of_schema, tenant.schema) == (_mark_of(tenant),):
+            operator.execute(schema_files.QUERIES.become_owner)
+            operator.execute(QUERIES.unlog_schema, {"schema": tenant.schema})
+            operator.execute(QUERIES.become_operator)
             operator.execute(QUERIES.drop_schema.format(schema=Identifier(tenant.schema)))
             operator.execute(QUERIES.forget_schema, {"schema": tenant.schema})
+        operator.execute(QUERIES.forget_log, {"id": tenant.id})
         operator.execute(QUERIES.forget_fence, {"id": tenant.id})
 
 
@@ -325,5 +329,8 @@ def _delete_rows(operator: Connection, tenant: UUID, schema: str) -> None:
     """Delete in an order that foreign keys allow: referring tables before the tables they refer to."""
     if operator.execute(QUERIES.enter_to_remove, {"id": str(tenant)}).rowcount == 0:
         return
-    for (name,) in operator.execute(QUERIES.tables_to_empty, {"schema": schema}).fetchall():
+    tables = operator.execute(QUERIES.tables_to_empty, {"schema": schema}).fetchall()
+    operator.execute(QUERIES.become_mover)
+    for (name,) in tables:
         operator.execute(QUERIES.delete_rows.format(table=Identifier(schema, name)), {"id": tenant})
+    operator.execute(QUERIES.become_operator)

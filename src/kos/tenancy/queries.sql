@@ -137,6 +137,26 @@ select t.relname
 -- One table of one tenant.
 delete from {table} where tenant_id = %(id)s;
 
+-- name: become_mover
+-- Its deletions are not captured: the log goes as well.
+set local role kos_mover;
+
+-- name: become_operator
+-- Again.
+set local role none;
+
+-- name: unlog_schema
+-- The capture of a schema's tables, before they go.
+select kos.unlog_table(l.relation)
+  from kos.logged_tables l
+  join pg_class c on c.oid = l.relation
+  join pg_namespace n on n.oid = c.relnamespace
+ where n.nspname = %(schema)s;
+
+-- name: forget_log
+-- What the log holds of a tenant.
+select kos.forget_log(%(id)s);
+
 -- name: forget_fence
 -- This database no longer knows the tenant.
 delete from kos.fence where tenant_id = %(id)s;

@@ -71,7 +71,7 @@ class Source:
         return len(self.files)
 
 
-CONTROL = Source(("kos.tenancy",))
+CONTROL = Source(("kos.tenancy", "kos.log"))
 TENANT_TABLES = Source(("kos.knowledge",))
 
 
