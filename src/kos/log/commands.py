@@ -132,9 +132,8 @@ def _print(event: Event, *, as_json: bool) -> None:
         print(dumps({**value, "leaf": event.leaf.hex()}, ensure_ascii=False), flush=True)  # noqa: T201
         return
     values = " ".join(f"{name}={_short(value)}" for name, value in event.data.items())
-    say(
-        f"{event.position:>8}  {event.occurred_at:%Y-%m-%d %H:%M:%S.%f}  {event.type:<24} {', '.join(event.key)}  {values}"
-    )
+    moment = f"{event.occurred_at:%Y-%m-%d %H:%M:%S.%f}"
+    say(f"{event.position:>8}  {moment}  {event.type:<24} {', '.join(event.key)}  {values}")
     sys.stdout.flush()
 
 

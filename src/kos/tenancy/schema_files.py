@@ -51,7 +51,7 @@ class SchemaFile:
 
 @dataclass(frozen=True)
 class Source:
-    """The numbered files of one schema; each package that has a part of it keeps its own, with numbers of one series."""
+    """The numbered files of one schema; each package that has a part keeps its own, with numbers of one series."""
 
     packages: tuple[str, ...]
 
@@ -60,7 +60,8 @@ class Source:
         found = {
             item.name: item.read_text(encoding="utf-8")
             for package in self.packages
-            for item in files(package).joinpath("schema").iterdir()
+            # By its path: naming the package would import it, and it may well import this one.
+            for item in files("kos").joinpath(*package.split(".")[1:], "schema").iterdir()
             if item.name.endswith(".sql")
         }
         return tuple(SchemaFile(number, name, found[name]) for number, name in enumerate(sorted(found), start=1))
