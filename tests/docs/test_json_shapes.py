@@ -165,6 +165,18 @@ def test_samples_exports_and_imports(documented: Store, cli: Cli, tmp_path: Path
     assert find_tenant(documented, "again").state == "active"
 
 
+def test_log(documented: Store, cli: Cli, capsys: pytest.CaptureFixture[str]) -> None:
+    with documented.tenant("documented") as session:
+        session.execute("insert into atoms (atom_type, name) values ('price', 'tea')")
+    agrees("log seal", cli("log", "seal", "--dry-run"), 1)
+    agrees("log seal", cli("log", "seal"))
+    agrees("log status", cli("log", "status"))
+    agrees("log verify", cli("log", "verify"))
+    capsys.readouterr()
+    assert run(["feed", "tail", "--tenant", "documented", "--json"]) == errors.DONE
+    agrees("feed tail", json.loads(capsys.readouterr().out.splitlines()[-1]))
+
+
 def test_objects(documented: Store, cli: Cli) -> None:
     agrees("objects collect", cli("objects", "collect", "--dry-run"))
     agrees("objects collect", cli("objects", "collect", "--tenant", "documented", "--yes"))

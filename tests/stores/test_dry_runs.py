@@ -16,6 +16,7 @@ from kos.topology.embedded import Stack
 from kos.tour import STEPS
 
 READS = {"status", "doctor", "tenant list", "tenant show", "sample list", "objects holds", "workload verify"}
+READS |= {"log status", "log verify", "feed tail"}
 ASKS = {"down", "tenant remove", "objects collect"}
 
 
