@@ -31,7 +31,7 @@ def product(store: Store, superuser: psycopg.Connection[Any]) -> Iterator[psycop
     )
     superuser.execute("grant all on public.orders to kos_owner")
     superuser.execute("select kos.log_table('public.orders', 'account')")
-    yield superuser
+    return superuser
 
 
 def add(product: psycopg.Connection[Any], number: int) -> None:
@@ -92,7 +92,7 @@ def test_a_changed_table_fails_no_statement_and_loses_no_change(
     product.execute("alter table public.orders alter amount type text using 'about ' || amount")
     product.execute("update public.orders set name = null where id = 2")
     [broken] = status(store, place).broken
-    assert (broken.table, broken.loses) == ("orders", False) or broken.table == "public.orders"
+    assert (broken.table, broken.loses) == ("public.orders", False)
     with store.operator(place) as operator:
         assert operator.execute("select kos.refresh_captures()").fetchone() == (1,)
     product.execute("update public.orders set more = 6 where id = 2")

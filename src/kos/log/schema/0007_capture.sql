@@ -242,8 +242,9 @@ $$;
 --   until kos.refresh_captures() has made the function again. No statement of an application fails for it.
 --   kos_mover: its copies are in the log already.
 --   The settings: text that means the same in every session.
+-- Runs as the owner of schema kos, so that the function is its own, whoever takes a table in.
 create function kos.make_capture(target regclass) returns void
-language plpgsql volatile set search_path = pg_catalog, pg_temp as $make$
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $make$
 declare
   logged kos.logged_tables;
   branches text := '';
