@@ -20,7 +20,10 @@ Every error has named fields, a sentence that states the fact, and the command t
     │                          UnregisteredShard, NoTenantEntered, AnotherTenantEntered,
     │                          PlacementMoved (retryable), TablesChanged (retryable), TenantBusy (retryable),
     │                          SessionClosed, TruncateRefused, TransactionFailed, OutcomeUnknown
-    ├── DatasetError           UnknownDataset, DatasetMissing, DatasetDamaged, DatasetConflict
+    ├── JournalError           LeaseHeld (retryable), LeaseLost, OperationUnfinished, OperationFailed,
+    │                          OperationInterrupted, OperationOver, RollbackBegun, PastReturn, UnknownOperation,
+    │                          UnknownKind, UnknownStep, PlanUnreadable, IllegalMove
+    ├── DatasetError           UnknownDataset, DatasetMissing, DatasetDamaged, DatasetConflict, DatasetChanged
     ├── ExportError            ExportTargetExists, ExportTargetRefused, ExportRunning, ExportMissing, ExportDamaged,
     │                          ExportUnsupported, ImportRunning
     └── WorkloadError          LedgerMissing, LedgerExists, LedgerBusy, LedgerDamaged, LedgerUnwritable,
@@ -58,7 +61,14 @@ class KosError(Exception):
     @property
     def next_command(self) -> str:
         """What to run or do next."""
-        return self.mend.format(**self.fields)
+        mend = self.mend.format(**self.fields)
+        left: str | None = vars(self).get("left")
+        return mend if left is None else f"{mend}; then: {left}"
+
+    def leaves(self, operation: str, verb: str) -> None:
+        """It has ended a step of an operation, which is now to be resumed or rolled back."""
+        back = f" (or take it back: kos operation rollback {operation})" if verb == "resume" else ""
+        vars(self)["left"] = f"kos operation {verb} {operation}{back}"
 
     def __str__(self) -> str:
         return self.fact.format(**self.fields)
@@ -630,7 +640,136 @@ class OutcomeUnknown(TenancyError):
     mend = "look for the transaction's rows before running it again"
 
 
-# samples, exports, workload
+# the journal
+
+
+class JournalError(KosError):
+    """An operation can't be run, resumed or rolled back."""
+
+
+@dataclass(eq=False)
+class LeaseHeld(JournalError):
+    subject: str
+    operation: str
+    name: str
+    holder: str
+    fact = "{name} is at work on {subject}: {holder}"
+    mend = "wait for it, and watch it: kos operation show {operation}"
+    exit_code = REFUSED
+    retryable = True
+
+
+@dataclass(eq=False)
+class LeaseLost(JournalError):
+    subject: str
+    operation: str
+    fact = "another runner has taken {subject} over, because this one seemed dead; this one wrote nothing more"
+    mend = "kos operation show {operation}"
+
+
+@dataclass(eq=False)
+class OperationUnfinished(JournalError):
+    subject: str
+    operation: str
+    name: str
+    fact = "{name} was begun on {subject} and is not finished: nothing else may build upon that"
+    mend = "kos operation resume {operation}   (or take it back: kos operation rollback {operation})"
+    exit_code = REFUSED
+
+
+@dataclass(eq=False)
+class OperationFailed(JournalError):
+    operation: str
+    name: str
+    step: str
+    reason: str
+    verb: str
+    fact = "{name} stopped at {step}: {reason}"
+    mend = "kos operation {verb} {operation}"
+
+
+@dataclass(eq=False)
+class OperationInterrupted(JournalError):
+    operation: str
+    name: str
+    step: str
+    verb: str
+    fact = "{name} was interrupted at {step}"
+    mend = "kos operation {verb} {operation}"
+    exit_code = INTERRUPTED
+
+
+@dataclass(eq=False)
+class OperationOver(JournalError):
+    operation: str
+    state: str
+    fact = "the operation {operation} is over: {state}"
+    mend = "kos operation show {operation}"
+    exit_code = WRONG_USE
+
+
+@dataclass(eq=False)
+class RollbackBegun(JournalError):
+    operation: str
+    fact = "the operation {operation} is being rolled back, so it can't be resumed"
+    mend = "kos operation rollback {operation}"
+    exit_code = REFUSED
+
+
+@dataclass(eq=False)
+class PastReturn(JournalError):
+    operation: str
+    step: str
+    fact = "there is no way back after {step}, which the operation {operation} has begun"
+    mend = "kos operation resume {operation}"
+    exit_code = REFUSED
+
+
+@dataclass(eq=False)
+class UnknownOperation(JournalError):
+    operation: str
+    reason: str
+    fact = "there is no operation {operation!r}: {reason}"
+    mend = "kos operation list"
+    exit_code = WRONG_USE
+
+
+@dataclass(eq=False)
+class UnknownKind(JournalError):
+    name: str
+    fact = "this version of kos knows no operation {name!r}"
+    mend = "install the version of kos that began it: kos operation list"
+
+
+@dataclass(eq=False)
+class UnknownStep(JournalError):
+    operation: str
+    name: str
+    step: str
+    library: str
+    fact = "the journal has a step {step!r} of {name}, which this version of kos does not know; kos {library} began it"
+    mend = "install kos {library}, then: kos operation resume {operation}"
+    exit_code = REFUSED
+
+
+@dataclass(eq=False)
+class PlanUnreadable(JournalError):
+    operation: str
+    name: str
+    library: str
+    reason: str
+    fact = "this version of kos can't read the plan of {name}, which kos {library} stored: {reason}"
+    mend = "install kos {library}, then: kos operation resume {operation}"
+    exit_code = REFUSED
+
+
+@dataclass(eq=False)
+class IllegalMove(JournalError):
+    operation: str
+    state: str
+    move: str
+    fact = "the operation {operation} is {state}, so this can't happen to it: {move}"
+    mend = "kos operation show {operation}"
 
 
 class DatasetError(KosError):
@@ -660,6 +799,14 @@ class DatasetDamaged(DatasetError):
     reason: str
     fact = "the dataset {dataset!r} is damaged: {reason}"
     mend = "reinstall its package, then run the same command again"
+
+
+@dataclass(eq=False)
+class DatasetChanged(DatasetError):
+    dataset: str
+    operation: str
+    fact = "the dataset {dataset} is not what it was when the operation {operation} began to load it"
+    mend = "install the package's version of then"
 
 
 @dataclass(eq=False)
