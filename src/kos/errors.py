@@ -20,10 +20,11 @@ Every error has named fields, a sentence that states the fact, and the command t
     │                          UnregisteredShard, NoTenantEntered, AnotherTenantEntered,
     │                          PlacementMoved (retryable), TablesChanged (retryable), TenantBusy (retryable),
     │                          SessionClosed, TruncateRefused, TransactionFailed, OutcomeUnknown
-    ├── JournalError           LeaseHeld (retryable), LeaseLost, OperationUnfinished, OperationFailed,
-    │                          OperationInterrupted, OperationOver, RollbackBegun, PastReturn, UnknownOperation,
-    │                          UnknownKind, UnknownStep, PlanUnreadable, IllegalMove
-    ├── DatasetError           UnknownDataset, DatasetMissing, DatasetDamaged, DatasetConflict, DatasetChanged
+    ├── JournalError           LeaseHeld (retryable), LeaseLost, OperationUnfinished, OperationInterrupted,
+    │                          OperationOver, RollbackBegun, PastReturn, UnknownOperation, UnknownKind, UnknownStep,
+    │                          PlanUnreadable, IllegalMove
+    ├── DatasetError           UnknownDataset, DatasetMissing, DatasetDamaged, DatasetConflict, DatasetChanged,
+    │                          DatasetInUse
     ├── ExportError            ExportTargetExists, ExportTargetRefused, ExportRunning, ExportMissing, ExportDamaged,
     │                          ExportUnsupported, ImportRunning
     └── WorkloadError          LedgerMissing, LedgerExists, LedgerBusy, LedgerDamaged, LedgerUnwritable,
@@ -62,13 +63,25 @@ class KosError(Exception):
     def next_command(self) -> str:
         """What to run or do next."""
         mend = self.mend.format(**self.fields)
-        left: str | None = vars(self).get("left")
-        return mend if left is None else f"{mend}; then: {left}"
+        if self.left is None:
+            return mend
+        operation, verb = self.left
+        back = f" (or take it back: kos operation rollback {operation})" if verb == "resume" else ""
+        return f"{mend}; then: kos operation {verb} {operation}{back}"
+
+    @property
+    def left(self) -> tuple[str, str] | None:
+        """The operation that it has stopped, and what is to be done with that: "resume" or "rollback"."""
+        found: tuple[str, str] | None = vars(self).get("_left")
+        return found
+
+    def forget_left(self) -> None:
+        """That operation was rolled back meanwhile."""
+        vars(self).pop("_left", None)
 
     def leaves(self, operation: str, verb: str) -> None:
-        """It has ended a step of an operation, which is now to be resumed or rolled back."""
-        back = f" (or take it back: kos operation rollback {operation})" if verb == "resume" else ""
-        vars(self)["left"] = f"kos operation {verb} {operation}{back}"
+        """It has stopped an operation."""
+        vars(self)["_left"] = (operation, verb)
 
     def __str__(self) -> str:
         return self.fact.format(**self.fields)
@@ -678,17 +691,6 @@ class OperationUnfinished(JournalError):
 
 
 @dataclass(eq=False)
-class OperationFailed(JournalError):
-    operation: str
-    name: str
-    step: str
-    reason: str
-    verb: str
-    fact = "{name} stopped at {step}: {reason}"
-    mend = "kos operation {verb} {operation}"
-
-
-@dataclass(eq=False)
 class OperationInterrupted(JournalError):
     operation: str
     name: str
@@ -807,6 +809,17 @@ class DatasetChanged(DatasetError):
     operation: str
     fact = "the dataset {dataset} is not what it was when the operation {operation} began to load it"
     mend = "install the package's version of then"
+
+
+@dataclass(eq=False)
+class DatasetInUse(DatasetError):
+    dataset: str
+    tenant: str
+    table: str
+    referring: str
+    fact = "rows in {referring} of the tenant {tenant} refer to rows in {table} that loading {dataset} brought"
+    mend = "delete those rows"
+    exit_code = REFUSED
 
 
 @dataclass(eq=False)

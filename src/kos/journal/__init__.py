@@ -58,7 +58,7 @@ def run(
     resumed instead: so running a command again finishes what a kill has left.
 
     Raises:
-        LeaseHeld, OperationUnfinished, OperationFailed, OperationInterrupted; what the steps raise.
+        LeaseHeld, OperationUnfinished, OperationInterrupted; what the steps raise.
     """
     runner = Runner(store, operation, progress, kept=kept)
     begun = unfinished_on(store, plan.subject) if same else None

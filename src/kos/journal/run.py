@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
@@ -107,9 +107,12 @@ class Run(Generic[P]):
         with self.transaction(place_of(found)) as connection:
             try:
                 connection.execute(TENANT_QUERIES.enter, entry.values(found))
+                yield connection
             except psycopg.Error as error:
-                raise translate(error, found) from error
-            yield connection
+                typed = translate(error, found)
+                if typed is error:
+                    raise
+                raise typed from error
 
     def tenant(self, tenant: UUID) -> Tenant | None:
         """A tenant as the directory has it now, finished or not; None if it is gone."""
@@ -117,6 +120,10 @@ class Run(Generic[P]):
             return find_tenant(self.store, str(tenant))
         except UnknownTenant:
             return None
+
+    def control(self) -> AbstractContextManager[Connection]:
+        """A transaction in the control database."""
+        return self.transaction(control_place(self.store.topology))
 
     def checkpoint(self, value: Any, done: int | None = None) -> None:
         """Say how far this step has come: JSON. Committed with the transaction that it is called in. `done` is shown

@@ -68,8 +68,8 @@ class Runner:
 
         Raises:
             LeaseHeld, OperationUnfinished: the subject is another operation's.
-            OperationFailed: a step raised something that is no error of kos; those come as they are.
             OperationInterrupted: Ctrl-C.
+            What the step raised, drivers' errors as errors of kos; each with the command to run next.
         """
         with self._store.operator() as control:
             row = control.execute(QUERIES.next_id).fetchone()
@@ -229,10 +229,10 @@ class Runner:
             if error is None:  # a mistake of ours: with its traceback
                 raised.add_note(f"kos operation {verb} {operation}")
                 raise
-            if not isinstance(raised, errors.KosError):
-                raise errors.OperationFailed(operation, self._operation.name, step.name, str(error), verb) from raised
-            raised.leaves(operation, verb)
-            raise
+            error.leaves(operation, verb)
+            if error is raised:
+                raise
+            raise error from raised
 
     def _note_failure(self, step: Step, failed: str, reason: str) -> None:
         """Where even this can't be written, the lease says that nobody is at it."""

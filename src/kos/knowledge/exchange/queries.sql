@@ -74,8 +74,3 @@ drop table pg_temp.incoming;
 -- name: delete_rows
 -- What an import that was killed has left.
 delete from {table} where tenant_id = (select kos.current_tenant_id());
-
--- name: try_import
--- One import per name at a time. Held by an open transaction of the control database, so it ends with its command.
-select pg_try_advisory_xact_lock(hashtextextended('import/' || %(name)s, 1263489026)),
-       set_config('idle_in_transaction_session_timeout', '0', true);
