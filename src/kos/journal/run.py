@@ -95,7 +95,8 @@ class Run(Generic[P]):
 
     @contextmanager
     def entered(self, tenant: UUID, *, timeout: float = TIMEOUT) -> Iterator[Connection]:
-        """A transaction in a tenant, in the place where it lives now.
+        """A transaction in a tenant, in the place where it lives now. It is the operator's: the guard lets only this
+        tenant's epoch write, but row security hides no other tenant, so every statement says which one it means.
 
         Raises:
             UnknownTenant, PlacementMoved, LeaseLost

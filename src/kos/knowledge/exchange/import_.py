@@ -191,7 +191,7 @@ def claim_tenant(run: Run[StoredPlan]) -> None:
 def take_away(run: Run[StoredPlan]) -> None:
     """The tenant with all that it has; none that is another's, and none that was finished."""
     tenant = run.tenant(run.plan.tenant_id)
-    if tenant is None:
+    if tenant is None or tenant.state == "active":
         return
 
     def is_unfinished(_: Connection, found: Tenant) -> None:

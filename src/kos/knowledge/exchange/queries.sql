@@ -46,7 +46,11 @@ select content_sha256, max(byte_length) from documents group by content_sha256 o
 -- name: copy_rows_out
 -- One line per row. JSON escapes every control character, so CSV with control characters for its delimiter and quote
 -- passes it through as it is.
-copy (select row_to_json(line) from (select {columns} from {table} order by {key}) as line)
+-- It names the tenant, for whoever reads what it has just brought in may be the operator, who sees all.
+copy (
+  select row_to_json(line)
+    from (select {columns} from {table} where tenant_id = (select kos.current_tenant_id()) order by {key}) as line
+)
   to stdout (format csv, delimiter e'\x01', quote e'\x02');
 
 -- name: make_incoming
