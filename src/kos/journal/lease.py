@@ -19,10 +19,9 @@ from uuid import UUID
 import psycopg
 
 from kos import sql
-from kos.errors import KosError, LeaseHeld, LeaseLost
+from kos.errors import LeaseHeld, LeaseLost, StoreError
 from kos.tenancy.store import Connection, Store
 from kos.topology import postgres
-from kos.translate import translated
 
 QUERIES = sql.load("kos.journal")
 SECONDS = 30.0  # a lease whose heart has not beaten for so long can be taken over
@@ -157,13 +156,17 @@ class Lease:
         return postgres.connect(server, login)
 
     def _alive(self) -> Connection:
-        """The connection; a new one where its server was restarted, or a taker over has ended it."""
+        """The connection, with the heart beaten on it; a new one where its server was restarted, or where a taker over
+        has ended it."""
         assert self._connection is not None
-        if self._connection.closed:
+        try:
+            self._beat_on(self._connection)
+        except psycopg.OperationalError:
+            if not self._connection.broken:
+                raise
             fresh = self._connect()
             try:
-                if fresh.execute(QUERIES.beat, self._facts).fetchone() is None:
-                    raise self.lost()
+                self._beat_on(fresh)
                 self._name(fresh, has_session=not self._store.topology.control.primary.pooler)
             except BaseException:
                 fresh.close()
@@ -171,18 +174,20 @@ class Lease:
             self._connection = fresh
         return self._connection
 
+    def _beat_on(self, connection: Connection) -> None:
+        if connection.execute(QUERIES.beat, self._facts).fetchone() is None:
+            raise self.lost()
+
     def _beat(self) -> None:
         """Say again and again that we are alive. What fails here is met again by the next event."""
-        missed: Exception | None = None
         while not self._ended.wait(self._seconds / 6):
             try:
                 with self._lock:
-                    if self._alive().execute(QUERIES.beat, self._facts).fetchone() is None:
-                        return
-            except (psycopg.Error, KosError) as error:
-                missed = translated(error) or error
-                if isinstance(missed, LeaseLost):
-                    return
+                    self._alive()
+            except LeaseLost:
+                return
+            except (psycopg.Error, StoreError):
+                continue
 
 
 def session_prefix(operation: UUID) -> str:

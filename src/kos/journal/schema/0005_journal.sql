@@ -41,7 +41,7 @@ end $$;
 create trigger refuse_move before update on kos.operations for each row execute function kos.refuse_move();
 
 create table kos.operation_events (
-  operation_id uuid not null references kos.operations on delete cascade,
+  operation_id uuid not null references kos.operations,
   sequence     integer not null check (sequence > 0),
   step         text check ((step is null) = (what in ('finished', 'rollback_started', 'rolled_back'))),
   what         text not null check (what in ('started', 'done', 'failed', 'finished',
@@ -55,9 +55,21 @@ create table kos.operation_events (
 create unique index operation_events_once on kos.operation_events (operation_id, step, what)
  where what in ('done', 'undone');
 
+-- What has happened has happened.
+create function kos.refuse_rewriting() returns trigger
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+begin
+  raise exception 'the journal is only ever added to'
+    using errcode = 'KS010', hint = 'kos operation show ' || old.operation_id;
+end $$;
+create trigger refuse_rewriting before update or delete on kos.operation_events
+  for each row execute function kos.refuse_rewriting();
+create trigger refuse_rewriting before delete on kos.operations
+  for each row execute function kos.refuse_rewriting();
+
 -- Where an operation has written or is about to: whoever takes its lease over raises the fence there.
 create table kos.operation_places (
-  operation_id  uuid not null references kos.operations on delete cascade,
+  operation_id  uuid not null references kos.operations,
   shard         text not null,
   database_name text not null,
   primary key (operation_id, shard, database_name)
@@ -68,7 +80,7 @@ create sequence kos.lease_tokens as bigint;
 create table kos.leases (
   subject      text primary key,
   token        bigint not null,
-  operation_id uuid not null references kos.operations on delete cascade,
+  operation_id uuid not null references kos.operations,
   holder       text not null,
   -- The holder's session holds kos.lease_key(): whoever can take that knows that the holder is gone. Behind a pooler
   -- a session is nobody's, and only time tells.
