@@ -363,6 +363,48 @@ CREATE FUNCTION kos.holds_key() RETURNS bigint
 
 ALTER FUNCTION kos.holds_key() OWNER TO kos_owner;
 
+SET default_tablespace = '';
+
+SET default_table_access_method = heap;
+
+--
+-- Name: leases; Type: TABLE; Schema: kos; Owner: kos_owner
+--
+
+CREATE TABLE kos.leases (
+    subject text NOT NULL,
+    token bigint NOT NULL,
+    operation_id uuid NOT NULL,
+    holder text NOT NULL,
+    has_session boolean NOT NULL,
+    until timestamp with time zone NOT NULL,
+    taken_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+);
+
+
+ALTER TABLE kos.leases OWNER TO kos_owner;
+
+--
+-- Name: is_held(kos.leases); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.is_held(lease kos.leases) RETURNS boolean
+    LANGUAGE sql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select lease.until > clock_timestamp() and (not lease.has_session or exists (
+    select from pg_locks l
+     where l.locktype = 'advisory'
+       and l.granted
+       and l.database = (select oid from pg_database where datname = current_database())
+       and (l.classid::bigint << 32 | l.objid::bigint) = kos.lease_key(lease.subject, lease.token)
+       and l.objsubid = 1
+  ))
+$$;
+
+
+ALTER FUNCTION kos.is_held(lease kos.leases) OWNER TO kos_owner;
+
 --
 -- Name: is_inside(text); Type: FUNCTION; Schema: kos; Owner: kos_owner
 --
@@ -417,6 +459,17 @@ $$;
 ALTER FUNCTION kos.kept_tables() OWNER TO kos_owner;
 
 --
+-- Name: lease_key(text, bigint); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.lease_key(subject text, token bigint) RETURNS bigint
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN hashtextextended(((subject || ' '::text) || token), (1263489027)::bigint);
+
+
+ALTER FUNCTION kos.lease_key(subject text, token bigint) OWNER TO kos_owner;
+
+--
 -- Name: limit_transaction(integer); Type: FUNCTION; Schema: kos; Owner: kos_owner
 --
 
@@ -456,10 +509,6 @@ CREATE FUNCTION kos.object_key(tenant_id uuid, sha256 text) RETURNS bigint
 
 
 ALTER FUNCTION kos.object_key(tenant_id uuid, sha256 text) OWNER TO kos_owner;
-
-SET default_tablespace = '';
-
-SET default_table_access_method = heap;
 
 --
 -- Name: fence; Type: TABLE; Schema: kos; Owner: kos_owner
@@ -515,6 +564,27 @@ end $$;
 ALTER FUNCTION kos.pass_fence(tenant uuid, wanted_epoch bigint) OWNER TO kos_owner;
 
 --
+-- Name: pass_lease(text, bigint); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.pass_lease(subject text, token bigint) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  here bigint;
+begin
+  select f.token into here from kos.lease_fences f where f.subject = pass_lease.subject for share;
+  if here is distinct from pass_lease.token then
+    raise exception 'the lease of % was taken over', pass_lease.subject
+      using errcode = 'KS011', hint = 'kos operation list', detail = coalesce(here::text, 'no fence');
+  end if;
+end $$;
+
+
+ALTER FUNCTION kos.pass_lease(subject text, token bigint) OWNER TO kos_owner;
+
+--
 -- Name: protect(regclass); Type: FUNCTION; Schema: kos; Owner: kos_owner
 --
 
@@ -541,6 +611,46 @@ end $$;
 
 
 ALTER FUNCTION kos.protect(target regclass) OWNER TO kos_owner;
+
+--
+-- Name: refuse_move(); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.refuse_move() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  if old.state in ('finished', 'rolled_back') and new.state <> old.state
+     or old.state in ('rolling_back', 'rollback_failed') and new.state not in ('rolling_back', 'rollback_failed', 'rolled_back') then
+    raise exception 'the operation % is %, it can''t become %', old.operation_id, old.state, new.state
+      using errcode = 'KS010', hint = 'kos operation show ' || old.operation_id;
+  end if;
+  if (new.operation_id, new.name, new.subject, new.plan) is distinct from (old.operation_id, old.name, old.subject, old.plan) then
+    raise exception 'the plan of the operation % is fixed', old.operation_id
+      using errcode = 'KS010', hint = 'kos operation show ' || old.operation_id;
+  end if;
+  return new;
+end $$;
+
+
+ALTER FUNCTION kos.refuse_move() OWNER TO kos_owner;
+
+--
+-- Name: refuse_rewriting(); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.refuse_rewriting() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  raise exception 'the journal is only ever added to'
+    using errcode = 'KS010', hint = 'kos operation show ' || old.operation_id;
+end $$;
+
+
+ALTER FUNCTION kos.refuse_rewriting() OWNER TO kos_owner;
 
 --
 -- Name: route_to_shard(uuid); Type: FUNCTION; Schema: kos; Owner: kos_owner
@@ -599,6 +709,47 @@ CREATE FUNCTION kos.uuid_v7() RETURNS uuid
 ALTER FUNCTION kos.uuid_v7() OWNER TO kos_owner;
 
 --
+-- Name: checkpoints; Type: TABLE; Schema: kos; Owner: kos_owner
+--
+
+CREATE TABLE kos.checkpoints (
+    operation_id uuid NOT NULL,
+    step text NOT NULL,
+    value jsonb NOT NULL,
+    done bigint,
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+);
+
+
+ALTER TABLE kos.checkpoints OWNER TO kos_owner;
+
+--
+-- Name: lease_fences; Type: TABLE; Schema: kos; Owner: kos_owner
+--
+
+CREATE TABLE kos.lease_fences (
+    subject text NOT NULL,
+    token bigint NOT NULL
+);
+
+
+ALTER TABLE kos.lease_fences OWNER TO kos_owner;
+
+--
+-- Name: lease_tokens; Type: SEQUENCE; Schema: kos; Owner: kos_owner
+--
+
+CREATE SEQUENCE kos.lease_tokens
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
+
+
+ALTER SEQUENCE kos.lease_tokens OWNER TO kos_owner;
+
+--
 -- Name: object_holds; Type: TABLE; Schema: kos; Owner: kos_owner
 --
 
@@ -620,6 +771,67 @@ ALTER TABLE kos.object_holds OWNER TO kos_owner;
 --
 
 COMMENT ON TABLE kos.object_holds IS 'While a hold is in force, no object of its tenant (null: of any tenant) is collected.';
+
+
+--
+-- Name: operation_events; Type: TABLE; Schema: kos; Owner: kos_owner
+--
+
+CREATE TABLE kos.operation_events (
+    operation_id uuid NOT NULL,
+    sequence integer NOT NULL,
+    step text,
+    what text NOT NULL,
+    result jsonb,
+    token bigint NOT NULL,
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT operation_events_check CHECK (((step IS NULL) = (what = ANY (ARRAY['finished'::text, 'rollback_started'::text, 'rolled_back'::text])))),
+    CONSTRAINT operation_events_sequence_check CHECK ((sequence > 0)),
+    CONSTRAINT operation_events_what_check CHECK ((what = ANY (ARRAY['started'::text, 'done'::text, 'failed'::text, 'finished'::text, 'rollback_started'::text, 'undo_started'::text, 'undone'::text, 'undo_failed'::text, 'rolled_back'::text])))
+);
+
+
+ALTER TABLE kos.operation_events OWNER TO kos_owner;
+
+--
+-- Name: operation_places; Type: TABLE; Schema: kos; Owner: kos_owner
+--
+
+CREATE TABLE kos.operation_places (
+    operation_id uuid NOT NULL,
+    shard text NOT NULL,
+    database_name text NOT NULL
+);
+
+
+ALTER TABLE kos.operation_places OWNER TO kos_owner;
+
+--
+-- Name: operations; Type: TABLE; Schema: kos; Owner: kos_owner
+--
+
+CREATE TABLE kos.operations (
+    operation_id uuid NOT NULL,
+    name text NOT NULL,
+    subject text NOT NULL,
+    plan jsonb NOT NULL,
+    state text DEFAULT 'planned'::text NOT NULL,
+    library text NOT NULL,
+    created_by text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT operations_state_check CHECK ((state = ANY (ARRAY['planned'::text, 'running'::text, 'failed'::text, 'finished'::text, 'rolling_back'::text, 'rollback_failed'::text, 'rolled_back'::text]))),
+    CONSTRAINT operations_subject_check CHECK ((subject <> ''::text))
+);
+
+
+ALTER TABLE kos.operations OWNER TO kos_owner;
+
+--
+-- Name: TABLE operations; Type: COMMENT; Schema: kos; Owner: kos_owner
+--
+
+COMMENT ON TABLE kos.operations IS 'One row per operation: its plan, stored before its first step, and its state, which is the fold of its events.';
 
 
 --
@@ -721,6 +933,14 @@ CREATE TABLE kos.tenants (
 ALTER TABLE kos.tenants OWNER TO kos_owner;
 
 --
+-- Name: checkpoints checkpoints_pkey; Type: CONSTRAINT; Schema: kos; Owner: kos_owner
+--
+
+ALTER TABLE ONLY kos.checkpoints
+    ADD CONSTRAINT checkpoints_pkey PRIMARY KEY (operation_id, step);
+
+
+--
 -- Name: fence fence_name_key; Type: CONSTRAINT; Schema: kos; Owner: kos_owner
 --
 
@@ -737,11 +957,51 @@ ALTER TABLE ONLY kos.fence
 
 
 --
+-- Name: lease_fences lease_fences_pkey; Type: CONSTRAINT; Schema: kos; Owner: kos_owner
+--
+
+ALTER TABLE ONLY kos.lease_fences
+    ADD CONSTRAINT lease_fences_pkey PRIMARY KEY (subject);
+
+
+--
+-- Name: leases leases_pkey; Type: CONSTRAINT; Schema: kos; Owner: kos_owner
+--
+
+ALTER TABLE ONLY kos.leases
+    ADD CONSTRAINT leases_pkey PRIMARY KEY (subject);
+
+
+--
 -- Name: object_holds object_holds_pkey; Type: CONSTRAINT; Schema: kos; Owner: kos_owner
 --
 
 ALTER TABLE ONLY kos.object_holds
     ADD CONSTRAINT object_holds_pkey PRIMARY KEY (hold_id);
+
+
+--
+-- Name: operation_events operation_events_pkey; Type: CONSTRAINT; Schema: kos; Owner: kos_owner
+--
+
+ALTER TABLE ONLY kos.operation_events
+    ADD CONSTRAINT operation_events_pkey PRIMARY KEY (operation_id, sequence);
+
+
+--
+-- Name: operation_places operation_places_pkey; Type: CONSTRAINT; Schema: kos; Owner: kos_owner
+--
+
+ALTER TABLE ONLY kos.operation_places
+    ADD CONSTRAINT operation_places_pkey PRIMARY KEY (operation_id, shard, database_name);
+
+
+--
+-- Name: operations operations_pkey; Type: CONSTRAINT; Schema: kos; Owner: kos_owner
+--
+
+ALTER TABLE ONLY kos.operations
+    ADD CONSTRAINT operations_pkey PRIMARY KEY (operation_id);
 
 
 --
@@ -793,10 +1053,60 @@ ALTER TABLE ONLY kos.tenants
 
 
 --
+-- Name: operation_events_once; Type: INDEX; Schema: kos; Owner: kos_owner
+--
+
+CREATE UNIQUE INDEX operation_events_once ON kos.operation_events USING btree (operation_id, step, what) WHERE (what = ANY (ARRAY['done'::text, 'undone'::text]));
+
+
+--
+-- Name: operations_by_time; Type: INDEX; Schema: kos; Owner: kos_owner
+--
+
+CREATE INDEX operations_by_time ON kos.operations USING btree (created_at, operation_id);
+
+
+--
+-- Name: operations_unfinished; Type: INDEX; Schema: kos; Owner: kos_owner
+--
+
+CREATE UNIQUE INDEX operations_unfinished ON kos.operations USING btree (subject) WHERE (state <> ALL (ARRAY['finished'::text, 'rolled_back'::text]));
+
+
+--
 -- Name: placements_by_shard; Type: INDEX; Schema: kos; Owner: kos_owner
 --
 
 CREATE INDEX placements_by_shard ON kos.placements USING btree (shard_id, database_name);
+
+
+--
+-- Name: operations refuse_move; Type: TRIGGER; Schema: kos; Owner: kos_owner
+--
+
+CREATE TRIGGER refuse_move BEFORE UPDATE ON kos.operations FOR EACH ROW EXECUTE FUNCTION kos.refuse_move();
+
+
+--
+-- Name: operation_events refuse_rewriting; Type: TRIGGER; Schema: kos; Owner: kos_owner
+--
+
+CREATE TRIGGER refuse_rewriting BEFORE DELETE OR UPDATE ON kos.operation_events FOR EACH ROW EXECUTE FUNCTION kos.refuse_rewriting();
+
+
+--
+-- Name: operations refuse_rewriting; Type: TRIGGER; Schema: kos; Owner: kos_owner
+--
+
+CREATE TRIGGER refuse_rewriting BEFORE DELETE ON kos.operations FOR EACH ROW EXECUTE FUNCTION kos.refuse_rewriting();
+
+
+--
+-- Name: leases leases_operation_id_fkey; Type: FK CONSTRAINT; Schema: kos; Owner: kos_owner
+--
+
+ALTER TABLE ONLY kos.leases
+    ADD CONSTRAINT leases_operation_id_fkey FOREIGN KEY (operation_id) REFERENCES kos.operations(operation_id);
 
 
 --
@@ -805,6 +1115,22 @@ CREATE INDEX placements_by_shard ON kos.placements USING btree (shard_id, databa
 
 ALTER TABLE ONLY kos.object_holds
     ADD CONSTRAINT object_holds_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES kos.tenants(tenant_id) ON DELETE CASCADE;
+
+
+--
+-- Name: operation_events operation_events_operation_id_fkey; Type: FK CONSTRAINT; Schema: kos; Owner: kos_owner
+--
+
+ALTER TABLE ONLY kos.operation_events
+    ADD CONSTRAINT operation_events_operation_id_fkey FOREIGN KEY (operation_id) REFERENCES kos.operations(operation_id);
+
+
+--
+-- Name: operation_places operation_places_operation_id_fkey; Type: FK CONSTRAINT; Schema: kos; Owner: kos_owner
+--
+
+ALTER TABLE ONLY kos.operation_places
+    ADD CONSTRAINT operation_places_operation_id_fkey FOREIGN KEY (operation_id) REFERENCES kos.operations(operation_id);
 
 
 --
@@ -977,6 +1303,23 @@ GRANT ALL ON FUNCTION kos.holds_key() TO kos_operator;
 
 
 --
+-- Name: TABLE leases; Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE kos.leases TO kos_operator;
+GRANT SELECT ON TABLE kos.leases TO kos_auditor;
+
+
+--
+-- Name: FUNCTION is_held(lease kos.leases); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.is_held(lease kos.leases) FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.is_held(lease kos.leases) TO kos_operator;
+GRANT ALL ON FUNCTION kos.is_held(lease kos.leases) TO kos_auditor;
+
+
+--
 -- Name: FUNCTION is_inside(tenant text); Type: ACL; Schema: kos; Owner: kos_owner
 --
 
@@ -990,6 +1333,15 @@ REVOKE ALL ON FUNCTION kos.is_inside(tenant text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION kos.kept_tables() FROM PUBLIC;
 GRANT ALL ON FUNCTION kos.kept_tables() TO kos_operator;
 GRANT ALL ON FUNCTION kos.kept_tables() TO kos_auditor;
+
+
+--
+-- Name: FUNCTION lease_key(subject text, token bigint); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.lease_key(subject text, token bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.lease_key(subject text, token bigint) TO kos_operator;
+GRANT ALL ON FUNCTION kos.lease_key(subject text, token bigint) TO kos_auditor;
 
 
 --
@@ -1024,10 +1376,32 @@ REVOKE ALL ON FUNCTION kos.pass_fence(tenant uuid, wanted_epoch bigint) FROM PUB
 
 
 --
+-- Name: FUNCTION pass_lease(subject text, token bigint); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.pass_lease(subject text, token bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.pass_lease(subject text, token bigint) TO kos_operator;
+
+
+--
 -- Name: FUNCTION protect(target regclass); Type: ACL; Schema: kos; Owner: kos_owner
 --
 
 REVOKE ALL ON FUNCTION kos.protect(target regclass) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION refuse_move(); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.refuse_move() FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION refuse_rewriting(); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.refuse_rewriting() FROM PUBLIC;
 
 
 --
@@ -1060,11 +1434,58 @@ GRANT ALL ON FUNCTION kos.uuid_v7() TO kos_operator;
 
 
 --
+-- Name: TABLE checkpoints; Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE kos.checkpoints TO kos_operator;
+GRANT SELECT ON TABLE kos.checkpoints TO kos_auditor;
+
+
+--
+-- Name: TABLE lease_fences; Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+GRANT SELECT,INSERT,UPDATE ON TABLE kos.lease_fences TO kos_operator;
+GRANT SELECT ON TABLE kos.lease_fences TO kos_auditor;
+
+
+--
+-- Name: SEQUENCE lease_tokens; Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+GRANT USAGE ON SEQUENCE kos.lease_tokens TO kos_operator;
+
+
+--
 -- Name: TABLE object_holds; Type: ACL; Schema: kos; Owner: kos_owner
 --
 
 GRANT SELECT,INSERT,DELETE ON TABLE kos.object_holds TO kos_operator;
 GRANT SELECT ON TABLE kos.object_holds TO kos_auditor;
+
+
+--
+-- Name: TABLE operation_events; Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+GRANT SELECT,INSERT ON TABLE kos.operation_events TO kos_operator;
+GRANT SELECT ON TABLE kos.operation_events TO kos_auditor;
+
+
+--
+-- Name: TABLE operation_places; Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+GRANT SELECT,INSERT ON TABLE kos.operation_places TO kos_operator;
+GRANT SELECT ON TABLE kos.operation_places TO kos_auditor;
+
+
+--
+-- Name: TABLE operations; Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+GRANT SELECT,INSERT,UPDATE ON TABLE kos.operations TO kos_operator;
+GRANT SELECT ON TABLE kos.operations TO kos_auditor;
 
 
 --
