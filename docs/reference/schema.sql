@@ -1367,6 +1367,48 @@ end $_$;
 
 ALTER FUNCTION kos.is_drained(pending regclass) OWNER TO kos_owner;
 
+SET default_tablespace = '';
+
+SET default_table_access_method = heap;
+
+--
+-- Name: leases; Type: TABLE; Schema: kos; Owner: kos_owner
+--
+
+CREATE TABLE kos.leases (
+    subject text NOT NULL,
+    token bigint NOT NULL,
+    operation_id uuid NOT NULL,
+    holder text NOT NULL,
+    has_session boolean NOT NULL,
+    until timestamp with time zone NOT NULL,
+    taken_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+);
+
+
+ALTER TABLE kos.leases OWNER TO kos_owner;
+
+--
+-- Name: is_held(kos.leases); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.is_held(lease kos.leases) RETURNS boolean
+    LANGUAGE sql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select lease.until > clock_timestamp() and (not lease.has_session or exists (
+    select from pg_locks l
+     where l.locktype = 'advisory'
+       and l.granted
+       and l.database = (select oid from pg_database where datname = current_database())
+       and (l.classid::bigint << 32 | l.objid::bigint) = kos.lease_key(lease.subject, lease.token)
+       and l.objsubid = 1
+  ))
+$$;
+
+
+ALTER FUNCTION kos.is_held(lease kos.leases) OWNER TO kos_owner;
+
 --
 -- Name: is_inside(text); Type: FUNCTION; Schema: kos; Owner: kos_owner
 --
@@ -1486,6 +1528,17 @@ CREATE FUNCTION kos.leaf(tenant uuid, at bigint, incarnation integer, transactio
 ALTER FUNCTION kos.leaf(tenant uuid, at bigint, incarnation integer, transaction xid8, occurred timestamp with time zone, shape bytea, operation "char", key text[], image text[], before text[], context text[], salt uuid) OWNER TO kos_owner;
 
 --
+-- Name: lease_key(text, bigint); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.lease_key(subject text, token bigint) RETURNS bigint
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN hashtextextended(((subject || ' '::text) || token), (1263489027)::bigint);
+
+
+ALTER FUNCTION kos.lease_key(subject text, token bigint) OWNER TO kos_owner;
+
+--
 -- Name: limit_transaction(integer); Type: FUNCTION; Schema: kos; Owner: kos_owner
 --
 
@@ -1586,7 +1639,7 @@ declare
   refusal text := kos.refusal_to_log(target, tenant_column);
 begin
   if refusal is not null then
-    raise exception '% can''t be logged: %', target, refusal using errcode = 'KS010', hint = 'kos adopt --level observe';
+    raise exception '% can''t be logged: %', target, refusal using errcode = 'KS020', hint = 'kos adopt --level observe';
   end if;
   insert into kos.logged_tables (relation, tenant_column, key_columns, baseline, sensitive, fenced)
   values (target, tenant_column, kos.key_of(target), baseline, sensitive,
@@ -1605,7 +1658,7 @@ ALTER FUNCTION kos.log_table(target regclass, tenant_column text, baseline text,
 --
 
 CREATE FUNCTION kos.make_capture(target regclass) RETURNS void
-    LANGUAGE plpgsql
+    LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
 declare
@@ -1673,10 +1726,6 @@ end $$;
 
 
 ALTER FUNCTION kos.make_log_partitions() OWNER TO kos_owner;
-
-SET default_tablespace = '';
-
-SET default_table_access_method = heap;
 
 --
 -- Name: seals; Type: TABLE; Schema: kos; Owner: kos_owner
@@ -1841,6 +1890,27 @@ end $$;
 ALTER FUNCTION kos.pass_fences(tenants uuid[]) OWNER TO kos_owner;
 
 --
+-- Name: pass_lease(text, bigint); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.pass_lease(subject text, token bigint) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  here bigint;
+begin
+  select f.token into here from kos.lease_fences f where f.subject = pass_lease.subject for share;
+  if here is distinct from pass_lease.token then
+    raise exception 'the lease of % was taken over', pass_lease.subject
+      using errcode = 'KS011', hint = 'kos operation list', detail = coalesce(here::text, 'no fence');
+  end if;
+end $$;
+
+
+ALTER FUNCTION kos.pass_lease(subject text, token bigint) OWNER TO kos_owner;
+
+--
 -- Name: protect(regclass); Type: FUNCTION; Schema: kos; Owner: kos_owner
 --
 
@@ -1902,7 +1972,7 @@ begin
     select e.leaf into here from kos.knowledge_events e where e.tenant_id = tenant and e.position = after;
     if here is distinct from seen_leaf then
       raise exception 'the log of % has diverged at or before position %', tenant, after
-        using errcode = 'KS011', hint = 'begin again from a position before the restore or promotion';
+        using errcode = 'KS021', hint = 'begin again from a position before the restore or promotion';
     end if;
   end if;
   return query
@@ -1978,6 +2048,46 @@ $$;
 
 
 ALTER FUNCTION kos.refusal_to_log(target regclass, tenant_column text) OWNER TO kos_owner;
+
+--
+-- Name: refuse_move(); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.refuse_move() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  if old.state in ('finished', 'rolled_back') and new.state <> old.state
+     or old.state in ('rolling_back', 'rollback_failed') and new.state not in ('rolling_back', 'rollback_failed', 'rolled_back') then
+    raise exception 'the operation % is %, it can''t become %', old.operation_id, old.state, new.state
+      using errcode = 'KS010', hint = 'kos operation show ' || old.operation_id;
+  end if;
+  if (new.operation_id, new.name, new.subject, new.plan) is distinct from (old.operation_id, old.name, old.subject, old.plan) then
+    raise exception 'the plan of the operation % is fixed', old.operation_id
+      using errcode = 'KS010', hint = 'kos operation show ' || old.operation_id;
+  end if;
+  return new;
+end $$;
+
+
+ALTER FUNCTION kos.refuse_move() OWNER TO kos_owner;
+
+--
+-- Name: refuse_rewriting(); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.refuse_rewriting() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  raise exception 'the journal is only ever added to'
+    using errcode = 'KS010', hint = 'kos operation show ' || old.operation_id;
+end $$;
+
+
+ALTER FUNCTION kos.refuse_rewriting() OWNER TO kos_owner;
 
 --
 -- Name: root_of(regclass); Type: FUNCTION; Schema: kos; Owner: kos_owner
@@ -2427,6 +2537,21 @@ CREATE TABLE kos.shapes (
 ALTER TABLE kos.shapes OWNER TO kos_owner;
 
 --
+-- Name: checkpoints; Type: TABLE; Schema: kos; Owner: kos_owner
+--
+
+CREATE TABLE kos.checkpoints (
+    operation_id uuid NOT NULL,
+    step text NOT NULL,
+    value jsonb NOT NULL,
+    done bigint,
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+);
+
+
+ALTER TABLE kos.checkpoints OWNER TO kos_owner;
+
+--
 -- Name: incarnations; Type: TABLE; Schema: kos; Owner: kos_owner
 --
 
@@ -2484,6 +2609,32 @@ ALTER TABLE ONLY kos.knowledge_events_default FORCE ROW LEVEL SECURITY;
 ALTER TABLE kos.knowledge_events_default OWNER TO kos_owner;
 
 --
+-- Name: lease_fences; Type: TABLE; Schema: kos; Owner: kos_owner
+--
+
+CREATE TABLE kos.lease_fences (
+    subject text NOT NULL,
+    token bigint NOT NULL
+);
+
+
+ALTER TABLE kos.lease_fences OWNER TO kos_owner;
+
+--
+-- Name: lease_tokens; Type: SEQUENCE; Schema: kos; Owner: kos_owner
+--
+
+CREATE SEQUENCE kos.lease_tokens
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
+
+
+ALTER SEQUENCE kos.lease_tokens OWNER TO kos_owner;
+
+--
 -- Name: logged_tables; Type: TABLE; Schema: kos; Owner: kos_owner
 --
 
@@ -2524,6 +2675,67 @@ ALTER TABLE kos.object_holds OWNER TO kos_owner;
 --
 
 COMMENT ON TABLE kos.object_holds IS 'While a hold is in force, no object of its tenant (null: of any tenant) is collected.';
+
+
+--
+-- Name: operation_events; Type: TABLE; Schema: kos; Owner: kos_owner
+--
+
+CREATE TABLE kos.operation_events (
+    operation_id uuid NOT NULL,
+    sequence integer NOT NULL,
+    step text,
+    what text NOT NULL,
+    result jsonb,
+    token bigint NOT NULL,
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT operation_events_check CHECK (((step IS NULL) = (what = ANY (ARRAY['finished'::text, 'rollback_started'::text, 'rolled_back'::text])))),
+    CONSTRAINT operation_events_sequence_check CHECK ((sequence > 0)),
+    CONSTRAINT operation_events_what_check CHECK ((what = ANY (ARRAY['started'::text, 'done'::text, 'failed'::text, 'finished'::text, 'rollback_started'::text, 'undo_started'::text, 'undone'::text, 'undo_failed'::text, 'rolled_back'::text])))
+);
+
+
+ALTER TABLE kos.operation_events OWNER TO kos_owner;
+
+--
+-- Name: operation_places; Type: TABLE; Schema: kos; Owner: kos_owner
+--
+
+CREATE TABLE kos.operation_places (
+    operation_id uuid NOT NULL,
+    shard text NOT NULL,
+    database_name text NOT NULL
+);
+
+
+ALTER TABLE kos.operation_places OWNER TO kos_owner;
+
+--
+-- Name: operations; Type: TABLE; Schema: kos; Owner: kos_owner
+--
+
+CREATE TABLE kos.operations (
+    operation_id uuid NOT NULL,
+    name text NOT NULL,
+    subject text NOT NULL,
+    plan jsonb NOT NULL,
+    state text DEFAULT 'planned'::text NOT NULL,
+    library text NOT NULL,
+    created_by text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT operations_state_check CHECK ((state = ANY (ARRAY['planned'::text, 'running'::text, 'failed'::text, 'finished'::text, 'rolling_back'::text, 'rollback_failed'::text, 'rolled_back'::text]))),
+    CONSTRAINT operations_subject_check CHECK ((subject <> ''::text))
+);
+
+
+ALTER TABLE kos.operations OWNER TO kos_owner;
+
+--
+-- Name: TABLE operations; Type: COMMENT; Schema: kos; Owner: kos_owner
+--
+
+COMMENT ON TABLE kos.operations IS 'One row per operation: its plan, stored before its first step, and its state, which is the fold of its events.';
 
 
 --
@@ -2694,6 +2906,14 @@ ALTER TABLE ONLY kos.knowledge_events ATTACH PARTITION kos.knowledge_events_defa
 
 
 --
+-- Name: checkpoints checkpoints_pkey; Type: CONSTRAINT; Schema: kos; Owner: kos_owner
+--
+
+ALTER TABLE ONLY kos.checkpoints
+    ADD CONSTRAINT checkpoints_pkey PRIMARY KEY (operation_id, step);
+
+
+--
 -- Name: fence fence_name_key; Type: CONSTRAINT; Schema: kos; Owner: kos_owner
 --
 
@@ -2734,6 +2954,22 @@ ALTER TABLE ONLY kos.knowledge_events_default
 
 
 --
+-- Name: lease_fences lease_fences_pkey; Type: CONSTRAINT; Schema: kos; Owner: kos_owner
+--
+
+ALTER TABLE ONLY kos.lease_fences
+    ADD CONSTRAINT lease_fences_pkey PRIMARY KEY (subject);
+
+
+--
+-- Name: leases leases_pkey; Type: CONSTRAINT; Schema: kos; Owner: kos_owner
+--
+
+ALTER TABLE ONLY kos.leases
+    ADD CONSTRAINT leases_pkey PRIMARY KEY (subject);
+
+
+--
 -- Name: logged_tables logged_tables_pkey; Type: CONSTRAINT; Schema: kos; Owner: kos_owner
 --
 
@@ -2747,6 +2983,30 @@ ALTER TABLE ONLY kos.logged_tables
 
 ALTER TABLE ONLY kos.object_holds
     ADD CONSTRAINT object_holds_pkey PRIMARY KEY (hold_id);
+
+
+--
+-- Name: operation_events operation_events_pkey; Type: CONSTRAINT; Schema: kos; Owner: kos_owner
+--
+
+ALTER TABLE ONLY kos.operation_events
+    ADD CONSTRAINT operation_events_pkey PRIMARY KEY (operation_id, sequence);
+
+
+--
+-- Name: operation_places operation_places_pkey; Type: CONSTRAINT; Schema: kos; Owner: kos_owner
+--
+
+ALTER TABLE ONLY kos.operation_places
+    ADD CONSTRAINT operation_places_pkey PRIMARY KEY (operation_id, shard, database_name);
+
+
+--
+-- Name: operations operations_pkey; Type: CONSTRAINT; Schema: kos; Owner: kos_owner
+--
+
+ALTER TABLE ONLY kos.operations
+    ADD CONSTRAINT operations_pkey PRIMARY KEY (operation_id);
 
 
 --
@@ -2850,6 +3110,27 @@ CREATE INDEX knowledge_events_default_tenant_id_occurred_at_idx ON kos.knowledge
 
 
 --
+-- Name: operation_events_once; Type: INDEX; Schema: kos; Owner: kos_owner
+--
+
+CREATE UNIQUE INDEX operation_events_once ON kos.operation_events USING btree (operation_id, step, what) WHERE (what = ANY (ARRAY['done'::text, 'undone'::text]));
+
+
+--
+-- Name: operations_by_time; Type: INDEX; Schema: kos; Owner: kos_owner
+--
+
+CREATE INDEX operations_by_time ON kos.operations USING btree (created_at, operation_id);
+
+
+--
+-- Name: operations_unfinished; Type: INDEX; Schema: kos; Owner: kos_owner
+--
+
+CREATE UNIQUE INDEX operations_unfinished ON kos.operations USING btree (subject) WHERE (state <> ALL (ARRAY['finished'::text, 'rolled_back'::text]));
+
+
+--
 -- Name: pending_1_by_tenant; Type: INDEX; Schema: kos; Owner: kos_owner
 --
 
@@ -2892,6 +3173,27 @@ ALTER INDEX kos.knowledge_events_by_time ATTACH PARTITION kos.knowledge_events_d
 
 
 --
+-- Name: operations refuse_move; Type: TRIGGER; Schema: kos; Owner: kos_owner
+--
+
+CREATE TRIGGER refuse_move BEFORE UPDATE ON kos.operations FOR EACH ROW EXECUTE FUNCTION kos.refuse_move();
+
+
+--
+-- Name: operation_events refuse_rewriting; Type: TRIGGER; Schema: kos; Owner: kos_owner
+--
+
+CREATE TRIGGER refuse_rewriting BEFORE DELETE OR UPDATE ON kos.operation_events FOR EACH ROW EXECUTE FUNCTION kos.refuse_rewriting();
+
+
+--
+-- Name: operations refuse_rewriting; Type: TRIGGER; Schema: kos; Owner: kos_owner
+--
+
+CREATE TRIGGER refuse_rewriting BEFORE DELETE ON kos.operations FOR EACH ROW EXECUTE FUNCTION kos.refuse_rewriting();
+
+
+--
 -- Name: knowledge_events knowledge_events_shape_id_fkey; Type: FK CONSTRAINT; Schema: kos; Owner: kos_owner
 --
 
@@ -2900,11 +3202,35 @@ ALTER TABLE kos.knowledge_events
 
 
 --
+-- Name: leases leases_operation_id_fkey; Type: FK CONSTRAINT; Schema: kos; Owner: kos_owner
+--
+
+ALTER TABLE ONLY kos.leases
+    ADD CONSTRAINT leases_operation_id_fkey FOREIGN KEY (operation_id) REFERENCES kos.operations(operation_id);
+
+
+--
 -- Name: object_holds object_holds_tenant_id_fkey; Type: FK CONSTRAINT; Schema: kos; Owner: kos_owner
 --
 
 ALTER TABLE ONLY kos.object_holds
     ADD CONSTRAINT object_holds_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES kos.tenants(tenant_id) ON DELETE CASCADE;
+
+
+--
+-- Name: operation_events operation_events_operation_id_fkey; Type: FK CONSTRAINT; Schema: kos; Owner: kos_owner
+--
+
+ALTER TABLE ONLY kos.operation_events
+    ADD CONSTRAINT operation_events_operation_id_fkey FOREIGN KEY (operation_id) REFERENCES kos.operations(operation_id);
+
+
+--
+-- Name: operation_places operation_places_operation_id_fkey; Type: FK CONSTRAINT; Schema: kos; Owner: kos_owner
+--
+
+ALTER TABLE ONLY kos.operation_places
+    ADD CONSTRAINT operation_places_operation_id_fkey FOREIGN KEY (operation_id) REFERENCES kos.operations(operation_id);
 
 
 --
@@ -3344,6 +3670,23 @@ REVOKE ALL ON FUNCTION kos.is_drained(pending regclass) FROM PUBLIC;
 
 
 --
+-- Name: TABLE leases; Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE kos.leases TO kos_operator;
+GRANT SELECT ON TABLE kos.leases TO kos_auditor;
+
+
+--
+-- Name: FUNCTION is_held(lease kos.leases); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.is_held(lease kos.leases) FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.is_held(lease kos.leases) TO kos_operator;
+GRANT ALL ON FUNCTION kos.is_held(lease kos.leases) TO kos_auditor;
+
+
+--
 -- Name: FUNCTION is_inside(tenant text); Type: ACL; Schema: kos; Owner: kos_owner
 --
 
@@ -3385,6 +3728,15 @@ REVOKE ALL ON FUNCTION kos.layout(target regclass) FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION kos.leaf(tenant uuid, at bigint, incarnation integer, transaction xid8, occurred timestamp with time zone, shape bytea, operation "char", key text[], image text[], before text[], context text[], salt uuid) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION lease_key(subject text, token bigint); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.lease_key(subject text, token bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.lease_key(subject text, token bigint) TO kos_operator;
+GRANT ALL ON FUNCTION kos.lease_key(subject text, token bigint) TO kos_auditor;
 
 
 --
@@ -3513,6 +3865,14 @@ REVOKE ALL ON FUNCTION kos.pass_fences(tenants uuid[]) FROM PUBLIC;
 
 
 --
+-- Name: FUNCTION pass_lease(subject text, token bigint); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.pass_lease(subject text, token bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.pass_lease(subject text, token bigint) TO kos_operator;
+
+
+--
 -- Name: FUNCTION protect(target regclass); Type: ACL; Schema: kos; Owner: kos_owner
 --
 
@@ -3549,6 +3909,20 @@ GRANT ALL ON FUNCTION kos.refresh_captures() TO kos_operator;
 --
 
 REVOKE ALL ON FUNCTION kos.refusal_to_log(target regclass, tenant_column text) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION refuse_move(); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.refuse_move() FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION refuse_rewriting(); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.refuse_rewriting() FROM PUBLIC;
 
 
 --
@@ -3698,6 +4072,14 @@ GRANT SELECT ON TABLE kos.shapes TO kos_auditor;
 
 
 --
+-- Name: TABLE checkpoints; Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE kos.checkpoints TO kos_operator;
+GRANT SELECT ON TABLE kos.checkpoints TO kos_auditor;
+
+
+--
 -- Name: TABLE incarnations; Type: ACL; Schema: kos; Owner: kos_owner
 --
 
@@ -3715,6 +4097,21 @@ GRANT SELECT ON TABLE kos.knowledge_events_default TO kos_auditor;
 
 
 --
+-- Name: TABLE lease_fences; Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+GRANT SELECT,INSERT,UPDATE ON TABLE kos.lease_fences TO kos_operator;
+GRANT SELECT ON TABLE kos.lease_fences TO kos_auditor;
+
+
+--
+-- Name: SEQUENCE lease_tokens; Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+GRANT USAGE ON SEQUENCE kos.lease_tokens TO kos_operator;
+
+
+--
 -- Name: TABLE logged_tables; Type: ACL; Schema: kos; Owner: kos_owner
 --
 
@@ -3728,6 +4125,30 @@ GRANT SELECT ON TABLE kos.logged_tables TO kos_auditor;
 
 GRANT SELECT,INSERT,DELETE ON TABLE kos.object_holds TO kos_operator;
 GRANT SELECT ON TABLE kos.object_holds TO kos_auditor;
+
+
+--
+-- Name: TABLE operation_events; Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+GRANT SELECT,INSERT ON TABLE kos.operation_events TO kos_operator;
+GRANT SELECT ON TABLE kos.operation_events TO kos_auditor;
+
+
+--
+-- Name: TABLE operation_places; Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+GRANT SELECT,INSERT ON TABLE kos.operation_places TO kos_operator;
+GRANT SELECT ON TABLE kos.operation_places TO kos_auditor;
+
+
+--
+-- Name: TABLE operations; Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+GRANT SELECT,INSERT,UPDATE ON TABLE kos.operations TO kos_operator;
+GRANT SELECT ON TABLE kos.operations TO kos_auditor;
 
 
 --

@@ -13,9 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from psycopg.sql import SQL
 
 from kos import errors
 from kos.cli import commands, run
+from kos.journal import list_operations
+from kos.knowledge.objects import QUERIES
 from kos.tenancy import Store, create_tenant, find_tenant, list_tenants, remove_tenant
 from kos.topology.embedded import Stack
 from kos.tour import commands as tour
@@ -175,6 +178,30 @@ def test_log(documented: Store, cli: Cli, capsys: pytest.CaptureFixture[str]) ->
     capsys.readouterr()
     assert run(["feed", "tail", "--tenant", "documented", "--json"]) == errors.DONE
     agrees("feed tail", json.loads(capsys.readouterr().out.splitlines()[-1]))
+
+
+def test_operations(documented: Store, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    def loaded(failing: bool) -> str:
+        """The id of a load; one that fails has begun its last step."""
+        with monkeypatch.context() as patch:
+            if failing:
+                patch.setattr(QUERIES, "release", SQL("select 1/0"))
+            code = run(list(SAMPLE))
+        assert code == (errors.FAILED if failing else errors.DONE)
+        return str(list_operations(documented, subject="tenant:documented")[0].id)
+
+    one = loaded(failing=True)
+    agrees("operation resume", cli("operation", "resume", one, "--dry-run"), 1)
+    agrees("operation resume", cli("operation", "resume", one))
+    two = loaded(failing=True)
+    agrees("operation rollback", cli("operation", "rollback", two, "--dry-run"), 1)
+    agrees("operation rollback", cli("operation", "rollback", two, "--yes"))
+    listed = cli("operation", "list")
+    assert [each["state"] for each in listed if each["id"] in {one, two}] == ["rolled_back", "finished"]
+    agrees("operation list", listed)
+    agrees("operation show", cli("operation", "show", one))
+    assert run(["operation", "show", one]) == errors.DONE
+    assert run(["operation", "list"]) == errors.DONE
 
 
 def test_objects(documented: Store, cli: Cli) -> None:

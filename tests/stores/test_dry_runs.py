@@ -15,9 +15,22 @@ from kos.tenancy import Store, create_tenant, install, list_tenants
 from kos.topology.embedded import Stack
 from kos.tour import STEPS
 
-READS = {"status", "doctor", "tenant list", "tenant show", "sample list", "objects holds", "workload verify"}
-READS |= {"log status", "log verify", "feed tail"}
 ASKS = {"down", "tenant remove", "objects collect"}
+READS = {
+    "log status",
+    "log verify",
+    "feed tail",
+    "status",
+    "doctor",
+    "tenant list",
+    "tenant show",
+    "sample list",
+    "objects holds",
+    "workload verify",
+    "operation list",
+    "operation show",
+}
+ASKS = {"down", "tenant remove", "objects collect", "operation rollback"}
 
 
 def options(words: str) -> set[str]:

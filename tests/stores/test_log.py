@@ -186,7 +186,7 @@ def test_a_table_that_cant_be_logged_is_refused_whole(store: Store, superuser: p
     for table, column in (("keyless", "account"), ("forgetful", None), ("local", None), ("local", "nothing")):
         with pytest.raises(psycopg.Error, match="can't be logged") as refused:
             superuser.execute("select kos.log_table(%s::regclass, %s)", (f"public.{table}", column))
-        assert refused.value.sqlstate == "KS010"
+        assert refused.value.sqlstate == "KS020"
         left = "select from pg_trigger where tgrelid = %s::regclass"
         assert superuser.execute(left, (f"public.{table}",)).rowcount == 0
 

@@ -337,7 +337,7 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
     from pg_class c where c.oid = target
 $$;
 
--- Log a table from now on. Repeatable. Errors: KS010 it can't be logged.
+-- Log a table from now on. Repeatable. Errors: KS020 it can't be logged.
 create function kos.log_table(target regclass, tenant_column text default null, baseline text default 'none',
                               sensitive jsonb default '{}') returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
@@ -345,7 +345,7 @@ declare
   refusal text := kos.refusal_to_log(target, tenant_column);
 begin
   if refusal is not null then
-    raise exception '% can''t be logged: %', target, refusal using errcode = 'KS010', hint = 'kos adopt --level observe';
+    raise exception '% can''t be logged: %', target, refusal using errcode = 'KS020', hint = 'kos adopt --level observe';
   end if;
   insert into kos.logged_tables (relation, tenant_column, key_columns, baseline, sensitive, fenced)
   values (target, tenant_column, kos.key_of(target), baseline, sensitive,

@@ -139,7 +139,7 @@ return table_name || case operation when 'I' then '.created' when 'U' then '.upd
                                     when 'T' then '.truncated' else '.found' end;
 grant execute on function kos.event_type(text, "char") to kos_app, kos_operator, kos_auditor;
 
--- The events of a tenant after a position, for feeds. Error KS011 where the cursor is of a history that has been lost:
+-- The events of a tenant after a position, for feeds. Error KS021 where the cursor is of a history that has been lost:
 -- whoever has an event's leaf has seen that event, and nothing else can stand there.
 create function kos.read_feed(tenant uuid, after bigint, seen_leaf bytea, at_most integer)
 returns table ("position" bigint, event_type text, schema_name text, table_name text, operation "char", key text[], event_data jsonb,
@@ -152,7 +152,7 @@ begin
     select e.leaf into here from kos.knowledge_events e where e.tenant_id = tenant and e.position = after;
     if here is distinct from seen_leaf then
       raise exception 'the log of % has diverged at or before position %', tenant, after
-        using errcode = 'KS011', hint = 'begin again from a position before the restore or promotion';
+        using errcode = 'KS021', hint = 'begin again from a position before the restore or promotion';
     end if;
   end if;
   return query
