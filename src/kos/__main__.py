@@ -1,0 +1,5 @@
+"""`python -m kos`: the command line, also where its script is not on the path."""
+
+from kos.cli import main
+
+main()
