@@ -15,5 +15,6 @@ from kos.topology.embedded.guard import require_embedded
 from kos.topology.embedded.stack import Stack, Stopped
 from kos.topology.embedded.start import Planned, Started, StartPlan
 from kos.topology.embedded.wheels import postgres_tool
+from kos.topology.embedded.worker import WorkerHealth
 
-__all__ = ["Planned", "Stack", "StartPlan", "Started", "Stopped", "postgres_tool", "require_embedded"]
+__all__ = ["Planned", "Stack", "StartPlan", "Started", "Stopped", "WorkerHealth", "postgres_tool", "require_embedded"]
