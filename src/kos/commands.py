@@ -14,7 +14,7 @@ from kos.tenancy import Failure, install
 from kos.tenancy.checks import CHECKS, tenant_databases
 from kos.topology import config, health
 from kos.topology import doctor as examination
-from kos.topology.embedded import Planned, Stack, StartPlan, WorkerHealth, require_embedded
+from kos.topology.embedded import WORKER, Planned, Stack, StartPlan, WorkerHealth, require_embedded
 
 
 def up(
@@ -71,11 +71,17 @@ def _plan_up(stack: Stack, shards: int, port: int | None) -> StartPlan:
         planned.changes += [
             Planned(store, "install or upgrade its schema, if it is behind") for store in sorted(started)
         ]
+        planned.changes += _plan_worker(stack)
         return planned
     for change in install(stack.topology(), dry_run=True, failures=[]):
         schema = f" in schema {change.schema}" if change.schema else ""
         planned.changes.append(Planned("postgres", f"{change.what}{schema} of {change.database}"))
+    planned.changes += _plan_worker(stack)
     return planned
+
+
+def _plan_worker(stack: Stack) -> list[Planned]:
+    return [] if WORKER in stack.running() else [Planned(WORKER, "start it")]
 
 
 def _show_plan(stack: Stack, planned: StartPlan) -> None:

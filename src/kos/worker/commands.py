@@ -11,11 +11,11 @@ from typing import Annotated, Any
 import typer
 
 from kos import console, topology
-from kos.console import Json, emit, say, table
+from kos.console import DryRun, Json, emit, say, table
 from kos.topology.model import Topology
 from kos.worker import Worker, log_lines, seal_once
 from kos.worker.log_lines import tell
-from kos.worker.once import broken
+from kos.worker.once import Waiting, broken, look
 from kos.worker.systemd import ALIVE, READY, STOPPING, notify, watchdog_seconds
 from kos.worker.web import Pages
 from kos.worker.worker import SEALS
@@ -27,10 +27,15 @@ def worker(
     listen: Annotated[str, typer.Option(help="Where /healthz and /metrics are; port 0 is a free one.")] = LISTEN,
     seals: Annotated[int, typer.Option(min=1, max=32, help="Tenants of one database sealed at once.")] = SEALS,
     once: Annotated[bool, typer.Option("--once", help="Seal what waits now, then end.")] = False,
+    dry_run: DryRun = False,
     json: Json = False,
 ) -> None:
     """Seal the log of every database, in the foreground, until SIGTERM or Ctrl-C. Any number may run."""
     found = topology.find()
+    if dry_run:
+        waiting = look(found)
+        emit({"databases": waiting}, as_json=json, human=lambda: _show_waiting(waiting))
+        return
     if once:
         with console.progress(quiet=json) as progress:
             results = seal_once(found, progress)
@@ -79,6 +84,15 @@ def _show(rows: list[dict[str, Any]]) -> None:
     )
     if not any(row["sealed"] for row in rows):
         say("nothing waited")
+
+
+def _show_waiting(waiting: list[Waiting]) -> None:
+    rows = [
+        (each.shard, each.database, each.tenants, f"{each.rows:,}", f"{each.oldest_seconds:.1f}", each.error)
+        for each in waiting
+    ]
+    columns = ("shard", "database", "tenants", "rows that wait", "seconds", "")
+    table(columns, rows, numbers=("tenants", "rows that wait", "seconds"))
 
 
 COMMANDS = {"worker": worker}

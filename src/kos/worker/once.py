@@ -17,6 +17,7 @@ from kos.worker.watch import MOST_TENANTS
 from kos.worker.worker import places
 
 LOCK_TIMEOUT = "10s"
+ALL_TENANTS = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,38 @@ def _seal_all(connection: Connection, result: Sealed, progress: Advance) -> None
                     raise
                 result.failed.append(Failed(tenant, told(raised)))
             progress(f"seal {result.database}", len(seen), None)
+
+
+@dataclass
+class Waiting:
+    """What waits in one database: tenants, their rows, and how long the oldest has waited."""
+
+    shard: str
+    database: str
+    tenants: int = 0
+    rows: int = 0
+    oldest_seconds: float = 0.0
+    error: str | None = None
+
+
+def look(topology: Topology) -> list[Waiting]:
+    """What a worker would find to do now, by database. Reads only."""
+    with _connect(topology, control_place(topology)) as control:
+        wanted = sorted(places(topology, control))
+    return [_look_at(topology, place) for place in wanted]
+
+
+def _look_at(topology: Topology, place: Place) -> Waiting:
+    result = Waiting(place.shard, place.database)
+    try:
+        with _connect(topology, place) as connection:
+            rows = connection.execute(QUERIES.waiting, {"most": ALL_TENANTS}).fetchall()
+    except (errors.KosError, psycopg.Error) as raised:
+        result.error = told_of_database(raised)
+        return result
+    result.tenants, result.rows = len(rows), sum(count for _, count, _ in rows)
+    result.oldest_seconds = max((seconds for _, _, seconds in rows), default=0.0)
+    return result
 
 
 def _connect(topology: Topology, place: Place) -> Connection:

@@ -36,6 +36,12 @@ select tenant_id, greatest(extract(epoch from clock_timestamp() - oldest), 0)::f
   from kos.unsealed(%(most)s)
  order by oldest, tenant_id;
 
+-- name: waiting
+-- The same, counted: what a dry run says.
+select tenant_id, waiting, greatest(extract(epoch from clock_timestamp() - oldest), 0)::float8
+  from kos.unsealed(%(most)s)
+ order by oldest, tenant_id;
+
 -- name: seal
 -- One tenant. One statement in autocommit mode: whatever becomes of the client, the transaction ends with it. The row of
 -- the first part comes before the seal begins, so the limit counts for every lock that the seal waits for.
