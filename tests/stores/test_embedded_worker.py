@@ -74,6 +74,7 @@ def test_up_starts_one_and_down_stops_it(place: Path, kos: Callable[..., Any]) -
 
 def test_the_address_stays(small: Stack) -> None:
     before = small.worker().address
+    assert before.startswith("127.0.0.1:")
     small.down()
     assert small.up(stores=["postgres"]).adopted == []
     small.begin_worker().wait()

@@ -10,7 +10,6 @@ import uuid
 from dataclasses import replace
 from pathlib import Path
 
-import psycopg
 import pytest
 
 from fix_exports import until
@@ -85,6 +84,10 @@ def test_a_frozen_leader_is_followed_and_stands_by_when_it_wakes(
     assert second.events("ended the session of a silent leader")
     first.send(signal.SIGCONT)
     until(lambda: first.states() == {name_of(database): "standby"})
+    # Or the figures of two workers would be added up.
+    for worker, has in ((first, False), (second, True)):
+        for name in ("kos_log_seal_lag_seconds", "kos_log_pending_rows"):
+            assert (worker.metric(name, database=label_of(database)) is not None) == has
     log.write(A, 2)
     wait_sealed(log, A, 4)
     assert second.states() == {name_of(database): "leading"}
@@ -195,20 +198,13 @@ def test_a_new_database_is_noticed_and_one_that_is_gone(
 
 
 def test_a_database_without_a_log_says_so(database: Topology, start_worker: StartWorker) -> None:
-    with psycopg.connect(  # the database as an older library left it
-        **{**_as_operator(database), "autocommit": True}
-    ) as connection:
-        connection.execute("set role kos_owner")
+    """As an older library left it."""
+    with log_of(database, name_of(database), fresh=False) as connection, connection.transaction():
+        connection.execute("set local role kos_owner")
         connection.execute("drop function if exists kos.unsealed(integer) cascade")
     worker = start_worker(database)
     until(lambda: worker.states() == {name_of(database): "unreachable"})
     assert worker.health()["databases"][0]["error"] == "its schema kos has no log yet: kos upgrade"
-
-
-def _as_operator(database: Topology) -> dict[str, object]:
-    from kos.topology.postgres import conninfo
-
-    return conninfo(database.control.primary, database.control.operator)
 
 
 def test_a_pooler_is_refused(database: Topology, log: Log, start_worker: StartWorker) -> None:
