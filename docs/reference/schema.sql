@@ -1434,6 +1434,29 @@ end $$;
 ALTER FUNCTION kos.is_inside(tenant text) OWNER TO kos_owner;
 
 --
+-- Name: keep_log(); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.keep_log() RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  noted integer;
+begin
+  begin
+    noted := kos.refresh_captures();
+    noted := kos.make_log_partitions();
+  exception when lock_not_available then
+    noted := 0;  -- another time
+  end;
+  return kos.rotate_pending();
+end $$;
+
+
+ALTER FUNCTION kos.keep_log() OWNER TO kos_owner;
+
+--
 -- Name: kept_tables(); Type: FUNCTION; Schema: kos; Owner: kos_owner
 --
 
@@ -1607,18 +1630,16 @@ ALTER FUNCTION kos.log_state(tenant uuid, schema_name text, table_name text, at 
 -- Name: log_status(); Type: FUNCTION; Schema: kos; Owner: kos_owner
 --
 
-CREATE FUNCTION kos.log_status() RETURNS TABLE(pending_bytes bigint, waiting_tenants bigint, oldest_waiting_seconds double precision, sealed_events bigint, logged_tables bigint, broken_tables bigint, losing_tables bigint, incarnation integer, commit_times boolean)
+CREATE FUNCTION kos.log_status() RETURNS TABLE(pending_bytes bigint, pending_rows bigint, waiting_tenants bigint, oldest_seconds double precision, sealed_events bigint, logged_tables bigint, broken_tables bigint, losing_tables bigint, incarnation integer, commit_times boolean)
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-  select pg_table_size('kos.pending_1') + pg_table_size('kos.pending_2'), u.tenants,
+  select pg_table_size('kos.pending_1') + pg_table_size('kos.pending_2'), u.waiting, u.tenants,
          case when u.tenants > 0 then greatest(0, extract(epoch from clock_timestamp() - u.oldest)) else 0 end,
          (select coalesce(sum(s.events), 0)::bigint from kos.seals s),
          (select count(*) from kos.logged_tables), b.broken, b.losing,
          (select max(i.incarnation) from kos.incarnations i), current_setting('track_commit_timestamp')::boolean
-    from (select count(*) as tenants,
-                 min(case when current_setting('track_commit_timestamp')::boolean
-                       then pg_xact_commit_timestamp(w.oldest_transaction::xid) end) as oldest
+    from (select count(*) as tenants, coalesce(sum(w.waiting), 0)::bigint as waiting, min(w.oldest) as oldest
             from kos.unsealed() w) u
     cross join (select count(distinct c.table_name) as broken, count(distinct c.table_name) filter (where c.loses) as losing
                   from kos.broken_captures() c) b
@@ -2381,7 +2402,7 @@ ALTER FUNCTION kos.unlog_table(target regclass) OWNER TO kos_owner;
 -- Name: unsealed(integer); Type: FUNCTION; Schema: kos; Owner: kos_owner
 --
 
-CREATE FUNCTION kos.unsealed(max_tenants integer DEFAULT 1000) RETURNS TABLE(tenant_id uuid, oldest_transaction xid8)
+CREATE FUNCTION kos.unsealed(max_tenants integer DEFAULT 1000) RETURNS TABLE(tenant_id uuid, waiting bigint, oldest timestamp with time zone)
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
@@ -2396,11 +2417,17 @@ CREATE FUNCTION kos.unsealed(max_tenants integer DEFAULT 1000) RETURNS TABLE(ten
     select (select p.tenant_id from kos.pending_2 p where p.tenant_id > s.tenant_id order by p.tenant_id limit 1)
       from second_table s where s.tenant_id is not null
   )
-  select t.tenant_id, u.transaction
+  select t.tenant_id, u.waiting,
+         case when current_setting('track_commit_timestamp')::boolean and u.origin = kos.origin()
+           then pg_xact_commit_timestamp(u.transaction::xid) else now() end as oldest
     from (select f.tenant_id from first_table f where f.tenant_id is not null
            union select s.tenant_id from second_table s where s.tenant_id is not null) t
-    cross join lateral (select r.transaction from kos.unsealed_rows(t.tenant_id, kos.newest_seal(t.tenant_id)) r limit 1) u
-   order by u.transaction::text::numeric
+    cross join lateral (
+      -- Counted up to a limit: a huge transaction is not read twice.
+      select count(*) as waiting, min(r.transaction) as transaction, min(r.origin) as origin
+        from (select * from kos.unsealed_rows(t.tenant_id, kos.newest_seal(t.tenant_id)) limit 1000) r) u
+   where u.waiting > 0
+   order by 3, 1
    limit max_tenants
 $$;
 
@@ -3691,6 +3718,14 @@ GRANT ALL ON FUNCTION kos.is_held(lease kos.leases) TO kos_auditor;
 --
 
 REVOKE ALL ON FUNCTION kos.is_inside(tenant text) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION keep_log(); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.keep_log() FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.keep_log() TO kos_operator;
 
 
 --

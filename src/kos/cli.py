@@ -15,7 +15,16 @@ import typer
 
 from kos.errors import DONE, FAILED, INTERRUPTED, Interrupted
 
-CAPABILITIES = ("kos", "kos.tenancy", "kos.journal", "kos.log", "kos.knowledge", "kos.workload", "kos.tour")
+CAPABILITIES = (
+    "kos",
+    "kos.tenancy",
+    "kos.journal",
+    "kos.log",
+    "kos.knowledge",
+    "kos.worker",
+    "kos.workload",
+    "kos.tour",
+)
 
 NOUNS = {
     "tenant": "Tenants: make, list, show, export, import.",

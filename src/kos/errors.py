@@ -28,8 +28,9 @@ Every error has named fields, a sentence that states the fact, and the command t
     │                          DatasetInUse
     ├── ExportError            ExportTargetExists, ExportTargetRefused, ExportRunning, ExportMissing, ExportDamaged,
     │                          ExportUnsupported, ImportRunning
-    └── WorkloadError          LedgerMissing, LedgerExists, LedgerBusy, LedgerDamaged, LedgerUnwritable,
-                               WorkloadMismatch
+    ├── WorkloadError          LedgerMissing, LedgerExists, LedgerBusy, LedgerDamaged, LedgerUnwritable,
+    │                          WorkloadMismatch
+    └── WorkerError            ListenRefused, PoolerBetween, SealFailed
 """
 
 from __future__ import annotations
@@ -967,3 +968,32 @@ class WorkloadMismatch(WorkloadError):
     fact = "the ledger and the database disagree: {lost} lost, {doubled} doubled, {foreign} that nobody attempted"
     mend = "kos workload verify {ledger}"
     exit_code = FAILED
+
+
+class WorkerError(KosError):
+    """The worker can't do its work."""
+
+
+@dataclass(eq=False)
+class ListenRefused(WorkerError):
+    address: str
+    reason: str
+    fact = "the worker can't listen on {address}: {reason}"
+    mend = "kos worker --listen 127.0.0.1:0   (a free port)"
+    exit_code = WRONG_USE
+
+
+@dataclass(eq=False)
+class PoolerBetween(WorkerError):
+    address: str
+    fact = "a pooler is between us and {address}: the lock of the worker that leads belongs to a session"
+    mend = "name the server itself in a kos.toml for the worker, or run: kos worker --once   (from cron)"
+    exit_code = WRONG_USE
+
+
+@dataclass(eq=False)
+class SealFailed(WorkerError):
+    what: str
+    reason: str
+    fact = "{what} could not be sealed: {reason}"
+    mend = "kos doctor"

@@ -11,16 +11,20 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from psycopg.sql import SQL
 
+from fix_samples import child_environment
+from fix_worker import Log
 from kos import errors
 from kos.cli import commands, run
 from kos.journal import list_operations
 from kos.knowledge.objects import QUERIES
 from kos.tenancy import Store, create_tenant, find_tenant, list_tenants, remove_tenant
 from kos.topology.embedded import Stack
+from kos.topology.model import Topology
 from kos.tour import commands as tour
 
 PAGE = (Path(__file__).parents[2] / "docs/reference/cli.md").read_text(encoding="utf-8")
@@ -227,6 +231,15 @@ def test_the_workload(documented: Store, cli: Cli, tmp_path: Path) -> None:
     assert not Path(ledger).exists()
     agrees("workload run", cli("workload", "run", *shape, "--ledger", ledger))
     agrees("workload verify", cli("workload", "verify", ledger))
+
+
+def test_the_worker(database: Topology, log: Log, monkeypatch: pytest.MonkeyPatch, cli: Cli, tmp_path: Path) -> None:
+    for name, value in child_environment(database, tmp_path).items():
+        monkeypatch.setenv(name, value)
+    log.write(UUID(int=1))
+    agrees("worker", cli("worker", "--dry-run"), 1)
+    agrees("worker", cli("worker", "--once"))
+    assert log.waiting() == 0
 
 
 def test_the_tour(documented: Store, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -81,7 +81,7 @@ def test_of_a_stack_that_runs(place: Path, monkeypatch: pytest.MonkeyPatch, caps
     install(stack.topology())
     stack.set_role_passwords()
     stores = {change["store"] for change in planned(capsys, "up")["changes"]}
-    assert stores == {"graph", "cache", "objects"}
+    assert stores == {"graph", "cache", "objects", "worker"}
     with Store(stack.topology()) as store:
         create_tenant(store, "workload-2")
         load = planned(capsys, "workload", "run", "--clients", "2", "--seconds", "7")

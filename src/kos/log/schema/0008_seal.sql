@@ -96,8 +96,8 @@ begin
 end $$;
 grant execute on function kos.seal(uuid) to kos_operator;
 
--- Tenants with something to seal. Steps from tenant to tenant through the index of each table: its size doesn't matter.
-create function kos.unsealed(max_tenants integer default 1000) returns table (tenant_id uuid, oldest_transaction xid8)
+-- Tenants with something to seal, how many rows (up to 1,000), and since when. Steps from tenant to tenant through the index of each table: its size doesn't matter.
+create function kos.unsealed(max_tenants integer default 1000) returns table (tenant_id uuid, waiting bigint, oldest timestamptz)
 language sql stable security definer set search_path = pg_catalog, pg_temp as $$
   with recursive first_table as (
     (select p.tenant_id from kos.pending_1 p order by p.tenant_id limit 1)
@@ -110,11 +110,17 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
     select (select p.tenant_id from kos.pending_2 p where p.tenant_id > s.tenant_id order by p.tenant_id limit 1)
       from second_table s where s.tenant_id is not null
   )
-  select t.tenant_id, u.transaction
+  select t.tenant_id, u.waiting,
+         case when current_setting('track_commit_timestamp')::boolean and u.origin = kos.origin()
+           then pg_xact_commit_timestamp(u.transaction::xid) else now() end as oldest
     from (select f.tenant_id from first_table f where f.tenant_id is not null
            union select s.tenant_id from second_table s where s.tenant_id is not null) t
-    cross join lateral (select r.transaction from kos.unsealed_rows(t.tenant_id, kos.newest_seal(t.tenant_id)) r limit 1) u
-   order by u.transaction::text::numeric
+    cross join lateral (
+      -- Counted up to a limit: a huge transaction is not read twice.
+      select count(*) as waiting, min(r.transaction) as transaction, min(r.origin) as origin
+        from (select * from kos.unsealed_rows(t.tenant_id, kos.newest_seal(t.tenant_id)) limit 1000) r) u
+   where u.waiting > 0
+   order by 3, 1
    limit max_tenants
 $$;
 grant execute on function kos.unsealed(integer) to kos_operator;
