@@ -384,16 +384,18 @@ def test_a_runner_that_was_frozen_and_woken_writes_nothing(
 def test_the_fence_alone_keeps_it_out(
     stage: Store, forked: Forks, tmp_path: Path, known: None, point: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also where its sessions could not be ended."""
+    """Also where its sessions could not be ended, and what it is about to write would find its table."""
     child = frozen(forked, stage, points(stage, tmp_path).index(point) + 1)
     wait_for_expiry(stage)
     without = {**vars(fences.QUERIES), "end_sessions": SQL("select 1")}
     monkeypatch.setattr(fences, "QUERIES", type(fences.QUERIES)(**without))
     journal.roll_back(stage, str(latest(stage).id))
     assert facts(stage, None) == CLEAN
+    with stage.operator() as operator:
+        operator.execute("create table toy.target (n integer)")
     wake(child)
     assert "LeaseLost" in forked.log()
-    assert facts(stage, None) == CLEAN
+    assert facts(stage, None) == CLEAN | {"target": []}
 
 
 def test_a_transaction_that_is_under_way_is_waited_for(

@@ -222,7 +222,9 @@ def test_a_load_that_was_killed_is_resumed_or_loaded_again(
     with store.tenant("acme") as acme:
         acme.execute("delete from relations")
     begun = kill_a_load(store, site, tmp_path)
-    load_sample(store, "cities", "acme", site=site.folder)
+    heard: list[int] = []
+    load_sample(store, "cities", "acme", lambda _, done, __: heard.append(done), site=site.folder)
+    assert heard[0] == begun.done
     assert journal.find_operation(store, str(begun.id)).state == "finished"
     assert rows_of(store, tenant) == whole
 
