@@ -85,7 +85,10 @@ def test_it_finishes_the_running_seal(
     assert worker.end(number) == errors.DONE
     assert log.sealed(A) == 1
     assert json.loads(worker.output.read_text())["sealed"] == 1
-    assert [line["event"] for line in worker.lines()][-2:] == ["stopping", "stopped"]
+    # That it leads is told with its first answer, which may be this seal's.
+    told = [line["event"] for line in worker.lines()]
+    assert "stopping" in told
+    assert told[-1] == "stopped"
 
 
 def test_a_seal_that_takes_too_long_does_not_hold_it_up(
