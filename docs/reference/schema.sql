@@ -253,6 +253,7 @@ CREATE FUNCTION kos.capture_13ba0c856014f188d45c8461bb9ab3b9() RETURNS trigger
     SET extra_float_digits TO '1'
     SET bytea_output TO 'hex'
     SET lc_monetary TO 'C'
+    SET standard_conforming_strings TO 'on'
     AS $_$
 declare
   kos_whoever text[] := case when current_setting('kos.tenant_id', true) <> '' then array[
@@ -315,6 +316,7 @@ CREATE FUNCTION kos.capture_2a5e5fcb760c435101ef10fa45753876() RETURNS trigger
     SET extra_float_digits TO '1'
     SET bytea_output TO 'hex'
     SET lc_monetary TO 'C'
+    SET standard_conforming_strings TO 'on'
     AS $_$
 declare
   kos_whoever text[] := case when current_setting('kos.tenant_id', true) <> '' then array[
@@ -377,6 +379,7 @@ CREATE FUNCTION kos.capture_6278fcf21078f5fb9556ac81378c6dbf() RETURNS trigger
     SET extra_float_digits TO '1'
     SET bytea_output TO 'hex'
     SET lc_monetary TO 'C'
+    SET standard_conforming_strings TO 'on'
     AS $_$
 declare
   kos_whoever text[] := case when current_setting('kos.tenant_id', true) <> '' then array[
@@ -439,6 +442,7 @@ CREATE FUNCTION kos.capture_7c8dc460d1fd50cea200b2c00c961c66() RETURNS trigger
     SET extra_float_digits TO '1'
     SET bytea_output TO 'hex'
     SET lc_monetary TO 'C'
+    SET standard_conforming_strings TO 'on'
     AS $_$
 declare
   kos_whoever text[] := case when current_setting('kos.tenant_id', true) <> '' then array[
@@ -501,6 +505,7 @@ CREATE FUNCTION kos.capture_98c740c0bdeb6c3080dd300b690d4ccd() RETURNS trigger
     SET extra_float_digits TO '1'
     SET bytea_output TO 'hex'
     SET lc_monetary TO 'C'
+    SET standard_conforming_strings TO 'on'
     AS $_$
 declare
   kos_whoever text[] := case when current_setting('kos.tenant_id', true) <> '' then array[
@@ -563,6 +568,7 @@ CREATE FUNCTION kos.capture_b8df113a68e8e19a574952bfc93949d9() RETURNS trigger
     SET extra_float_digits TO '1'
     SET bytea_output TO 'hex'
     SET lc_monetary TO 'C'
+    SET standard_conforming_strings TO 'on'
     AS $_$
 declare
   kos_whoever text[] := case when current_setting('kos.tenant_id', true) <> '' then array[
@@ -625,6 +631,7 @@ CREATE FUNCTION kos.capture_c60e28cdc4df474c98e086126898aad2() RETURNS trigger
     SET extra_float_digits TO '1'
     SET bytea_output TO 'hex'
     SET lc_monetary TO 'C'
+    SET standard_conforming_strings TO 'on'
     AS $_$
 declare
   kos_whoever text[] := case when current_setting('kos.tenant_id', true) <> '' then array[
@@ -687,6 +694,7 @@ CREATE FUNCTION kos.capture_cf4fff11d5be919c5e57ff2323eca247() RETURNS trigger
     SET extra_float_digits TO '1'
     SET bytea_output TO 'hex'
     SET lc_monetary TO 'C'
+    SET standard_conforming_strings TO 'on'
     AS $_$
 declare
   kos_whoever text[] := case when current_setting('kos.tenant_id', true) <> '' then array[
@@ -749,6 +757,7 @@ CREATE FUNCTION kos.capture_e614d76f0143a6e39a9429007817e26e() RETURNS trigger
     SET extra_float_digits TO '1'
     SET bytea_output TO 'hex'
     SET lc_monetary TO 'C'
+    SET standard_conforming_strings TO 'on'
     AS $_$
 declare
   kos_whoever text[] := case when current_setting('kos.tenant_id', true) <> '' then array[
@@ -1697,7 +1706,7 @@ begin
     create or replace function kos.%1$I() returns trigger
     language plpgsql volatile security definer
     set search_path = pg_catalog, pg_temp set "DateStyle" = 'ISO, YMD' set "IntervalStyle" = 'postgres'
-    set "TimeZone" = 'UTC' set extra_float_digits = 1 set bytea_output = 'hex' set lc_monetary = 'C'
+    set "TimeZone" = 'UTC' set extra_float_digits = 1 set bytea_output = 'hex' set lc_monetary = 'C' set standard_conforming_strings = on
     as $capture$
 declare
   kos_whoever text[] := case when current_setting('kos.tenant_id', true) <> '' then array[

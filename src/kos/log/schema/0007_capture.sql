@@ -260,7 +260,7 @@ begin
     create or replace function kos.%1$I() returns trigger
     language plpgsql volatile security definer
     set search_path = pg_catalog, pg_temp set "DateStyle" = 'ISO, YMD' set "IntervalStyle" = 'postgres'
-    set "TimeZone" = 'UTC' set extra_float_digits = 1 set bytea_output = 'hex' set lc_monetary = 'C'
+    set "TimeZone" = 'UTC' set extra_float_digits = 1 set bytea_output = 'hex' set lc_monetary = 'C' set standard_conforming_strings = on
     as $capture$
 declare
   kos_whoever text[] := case when current_setting('kos.tenant_id', true) <> '' then array[
