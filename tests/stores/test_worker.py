@@ -48,6 +48,29 @@ def test_what_waits_is_sealed_and_what_comes_later(database: Topology, log: Log,
     assert worker.states() == {name_of(database): "leading"}
 
 
+def test_the_real_log(database: Topology, store: Store, start_worker: StartWorker) -> None:
+    """No stand-in: what tenants of every tier write gets its positions, and nothing waits in the end."""
+    tenants = [
+        create_tenant(store, name, tier) for name, tier in (("one", "row"), ("two", "schema"), ("three", "database"))
+    ]
+    worker = start_worker(database)
+    for tenant in tenants:
+        for number in range(3):
+            with store.tenant(tenant.name) as session:
+                session.execute("insert into atoms (atom_type, name) values ('price', %s)", (str(number),))
+    for tenant in tenants:
+        until(lambda tenant=tenant: positions(store, tenant.name) == [1, 2, 3])  # type: ignore[misc]
+    until(lambda: {each["state"] for each in worker.health()["databases"]} == {"leading"})
+    until(lambda: sum(each["sealed"] for each in worker.health()["databases"]) == 9)
+    assert worker.metric("kos_log_pending_rows", database=label_of(database)) is not None
+    assert [line for line in worker.lines() if line["level"] == "error"] == []
+
+
+def positions(store: Store, tenant: str) -> list[int]:
+    with store.tenant(tenant) as session:
+        return [position for (position,) in session.execute("select position from knowledge_events order by position")]
+
+
 def test_two_at_once_one_leads(database: Topology, log: Log, start_worker: StartWorker) -> None:
     first, second = start_worker(database), start_worker(database)
     name = name_of(database)

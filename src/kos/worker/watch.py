@@ -171,6 +171,8 @@ class Watch:
         """Look once, and have sealed what there is room for; returns how long to wait until the next look."""
         self._wake.clear()  # before looking at what ended: what ends from now on wakes us
         ended = self._collect(self._seals.collect())
+        # Before any seal of a new leader: a partition can't be made where events of its month are in the default one.
+        self._now_and_then(connection, self._clock())
         most = MOST_TENANTS + len(self._resting) + len(self._seals.running)
         rows = connection.execute(QUERIES.unsealed, {"most": most}).fetchall()
         waiting = [tenant for tenant, _ in rows]
@@ -182,7 +184,6 @@ class Watch:
         self._crowded = len(chosen) < len(ready)
         for tenant in chosen:
             self._seals.begin(tenant)
-        self._now_and_then(connection, now)
         lag = max((seconds for _, seconds in rows), default=0.0)
         self._answered(LEADING, lag)
         if chosen or ended:
