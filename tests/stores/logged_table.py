@@ -1,3 +1,4 @@
+# ruff: noqa: E501
 """A product's table under capture, and what its log says of it, read back and compared value by value."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# ruff: noqa: E501, UP031
 """Capture: whatever a statement does to a table, its log then says exactly what the table holds."""
 
 from __future__ import annotations
@@ -134,7 +135,10 @@ def test_a_function_that_writes_inside_of_a_statement_is_found(things: Connectio
 def test_a_generated_column_that_is_virtual(superuser: Connection) -> None:
     if superuser.info.server_version < 180000:
         pytest.skip("virtual columns are new in PostgreSQL 18")
-    make(superuser, "create table things (id integer primary key, v integer, w integer generated always as (v + 1) virtual)")
+    make(
+        superuser,
+        "create table things (id integer primary key, v integer, w integer generated always as (v + 1) virtual)",
+    )
     log(superuser, tenant=None)
     superuser.execute("insert into things values (1, 1), (2, 2); update things set v = 5 where id = 2")
     assert_exact(superuser)
@@ -143,7 +147,9 @@ def test_a_generated_column_that_is_virtual(superuser: Connection) -> None:
 def test_an_identity_column(superuser: Connection) -> None:
     make(superuser, "create table things (id bigint generated always as identity primary key, v text)")
     log(superuser, tenant=None)
-    superuser.execute("insert into things (v) values ('a'), ('b'); insert into things overriding system value values (7, 'c')")
+    superuser.execute(
+        "insert into things (v) values ('a'), ('b'); insert into things overriding system value values (7, 'c')"
+    )
     assert_exact(superuser)
 
 
@@ -152,7 +158,7 @@ def test_names_that_need_quotes(superuser: Connection) -> None:
     make(superuser, f'create table {name} ("%s" integer primary key, "n" text, "position" text, "a\'b" text)', name)
     log(superuser, name, None)
     superuser.execute(f"insert into {name} values (1, 'a', 'b', 'c'), (2, 'a', 'b', 'c')")
-    superuser.execute(f"update {name} set \"n\" = 'x', \"a'b\" = null where \"%s\" = 1; delete from {name} where \"%s\" = 2")
+    superuser.execute(f'update {name} set "n" = \'x\', "a\'b" = null where "%s" = 1; delete from {name} where "%s" = 2')
     assert_exact(superuser, name)
 
 

@@ -61,8 +61,8 @@ def test_an_interrupted_load_says_so(configured: Store, tmp_path: Path) -> None:
     create_tenant(configured, "acme")
     code, shown = interrupted(["sample", "load", "cities", "--tenant", "acme"], "rows of cities", tmp_path)
     assert code == errors.INTERRUPTED
-    assert "error: interrupted" in shown
-    assert "next:  run the same command again" in shown
+    assert "was interrupted at load_rows" in shown
+    assert "next:  kos operation resume" in shown
     assert "Traceback" not in shown
 
 

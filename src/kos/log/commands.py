@@ -11,7 +11,7 @@ from uuid import UUID
 import typer
 
 from kos import errors
-from kos.console import Json, emit, plain, say, table
+from kos.console import DryRun, Json, emit, plain, say, table
 from kos.log.feed import Cursor, Event, tail
 from kos.log.seal import QUERIES, seal_all
 from kos.log.status import EXAMPLES, LogStatus, compare, status
@@ -67,10 +67,18 @@ def _say_what_is_wrong(each: LogStatus) -> None:
         say(f"{each.database}: track_commit_timestamp is off, so events carry the time of their seal")
 
 
-def log_seal(json: Json = False) -> None:
+def log_seal(dry_run: DryRun = False, json: Json = False) -> None:
     """Give positions to everything that is committed by now; the worker does this all the time."""
     sealed = 0
     with open_store() as store:
+        if dry_run:
+            waiting = sum(status(store, place).waiting_tenants for place in _places(store))
+            emit(
+                {"waiting_tenants": waiting},
+                as_json=json,
+                human=lambda: say(f"{waiting} tenants have changes that wait for their positions"),
+            )
+            return
         for place in _places(store):
             with store.operator(place) as operator:
                 sealed += seal_all(operator)

@@ -17,7 +17,7 @@ from kos.tenancy.store import Connection
 
 BATCH = 1000
 _IDLE = 0.1  # seconds between two looks for new events
-_DIVERGED = "KS011"
+_DIVERGED = "KS021"
 
 
 @dataclass(frozen=True)

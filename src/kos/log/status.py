@@ -28,6 +28,7 @@ class LogStatus:
     shard: str
     database: str
     pending_bytes: int
+    pending_rows: int
     waiting_tenants: int
     lag_seconds: float
     sealed_events: int
@@ -61,9 +62,9 @@ def status(store: Store, place: Place) -> LogStatus:
         row = operator.execute(QUERIES.status).fetchone()
         broken = operator.execute(QUERIES.broken_captures).fetchall()
     assert row is not None
-    size, waiting, lag, sealed, tables, _, _, incarnation, timed = row
+    size, rows, waiting, lag, sealed, tables, _, _, incarnation, timed = row
     return LogStatus(
-        place.shard, place.database, size, waiting, lag, sealed, tables, incarnation, timed,
+        place.shard, place.database, size, rows, waiting, lag, sealed, tables, incarnation, timed,
         tuple(Broken(*each) for each in broken),
     )  # fmt: skip
 

@@ -63,8 +63,10 @@ def create_tenant(
     service_plan: str | None = None,
     shard: str | None = None,
     state: str = "active",
+    tenant_id: UUID | None = None,
 ) -> Tenant:
     """A new tenant, ready to be entered. `state` is what it is left in ('importing' while an import fills it).
+    `tenant_id` is the id of a new one, where a plan has fixed it.
 
     `service_plan` is "standard" if not said, and `shard` the first one; of a tenant that was begun already, both are
     what they were, and only the service plan can still be another.
@@ -77,7 +79,7 @@ def create_tenant(
     """
     with _alone(store, name):
         plan = plan_tenant(store, name, tier, shard)
-        claim = {**dataclasses.asdict(plan), "service_plan": service_plan, "state": "creating"}
+        claim = {**dataclasses.asdict(plan), "service_plan": service_plan, "state": "creating", "id": tenant_id}
         tenant, claimed = _claim(store, claim, state)
         home = placement.shard_named(store.topology, tenant.shard)
         try:

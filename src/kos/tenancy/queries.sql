@@ -42,8 +42,10 @@ select t.tenant_id, t.name, p.tier, t.service_plan, t.state, s.name, s.region, p
 -- name: claim_tenant
 -- Take the name, with its placement decided, before anything is made: a killed command finds its plan again.
 with tenant as (
-  insert into kos.tenants (name, service_plan, state)
-  select %(name)s, coalesce(%(service_plan)s, 'standard'), %(state)s from kos.shards where name = %(shard)s
+  insert into kos.tenants (tenant_id, name, service_plan, state)
+  select coalesce(%(id)s::uuid, kos.uuid_v7()), %(name)s, coalesce(%(service_plan)s, 'standard'), %(state)s
+    from kos.shards
+   where name = %(shard)s
   on conflict (name) do nothing
   returning tenant_id
 )

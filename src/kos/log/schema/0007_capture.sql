@@ -242,8 +242,9 @@ $$;
 --   until kos.refresh_captures() has made the function again. No statement of an application fails for it.
 --   kos_mover: its copies are in the log already.
 --   The settings: text that means the same in every session.
+-- Runs as the owner of schema kos, so that the function is its own, whoever takes a table in.
 create function kos.make_capture(target regclass) returns void
-language plpgsql volatile set search_path = pg_catalog, pg_temp as $make$
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $make$
 declare
   logged kos.logged_tables;
   branches text := '';
@@ -259,7 +260,7 @@ begin
     create or replace function kos.%1$I() returns trigger
     language plpgsql volatile security definer
     set search_path = pg_catalog, pg_temp set "DateStyle" = 'ISO, YMD' set "IntervalStyle" = 'postgres'
-    set "TimeZone" = 'UTC' set extra_float_digits = 1 set bytea_output = 'hex' set lc_monetary = 'C'
+    set "TimeZone" = 'UTC' set extra_float_digits = 1 set bytea_output = 'hex' set lc_monetary = 'C' set standard_conforming_strings = on
     as $capture$
 declare
   kos_whoever text[] := case when current_setting('kos.tenant_id', true) <> '' then array[
@@ -336,7 +337,7 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
     from pg_class c where c.oid = target
 $$;
 
--- Log a table from now on. Repeatable. Errors: KS010 it can't be logged.
+-- Log a table from now on. Repeatable. Errors: KS020 it can't be logged.
 create function kos.log_table(target regclass, tenant_column text default null, baseline text default 'none',
                               sensitive jsonb default '{}') returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
@@ -344,7 +345,7 @@ declare
   refusal text := kos.refusal_to_log(target, tenant_column);
 begin
   if refusal is not null then
-    raise exception '% can''t be logged: %', target, refusal using errcode = 'KS010', hint = 'kos adopt --level observe';
+    raise exception '% can''t be logged: %', target, refusal using errcode = 'KS020', hint = 'kos adopt --level observe';
   end if;
   insert into kos.logged_tables (relation, tenant_column, key_columns, baseline, sensitive, fenced)
   values (target, tenant_column, kos.key_of(target), baseline, sensitive,

@@ -96,8 +96,8 @@ begin
 end $$;
 grant execute on function kos.seal(uuid) to kos_operator;
 
--- Tenants with something to seal. Steps from tenant to tenant through the index of each table: its size doesn't matter.
-create function kos.unsealed(max_tenants integer default 1000) returns table (tenant_id uuid, oldest_transaction xid8)
+-- Tenants with something to seal, how many rows (up to 1,000), and since when. Steps from tenant to tenant through the index of each table: its size doesn't matter.
+create function kos.unsealed(max_tenants integer default 1000) returns table (tenant_id uuid, waiting bigint, oldest timestamptz)
 language sql stable security definer set search_path = pg_catalog, pg_temp as $$
   with recursive first_table as (
     (select p.tenant_id from kos.pending_1 p order by p.tenant_id limit 1)
@@ -110,11 +110,17 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
     select (select p.tenant_id from kos.pending_2 p where p.tenant_id > s.tenant_id order by p.tenant_id limit 1)
       from second_table s where s.tenant_id is not null
   )
-  select t.tenant_id, u.transaction
+  select t.tenant_id, u.waiting,
+         case when current_setting('track_commit_timestamp')::boolean and u.origin = kos.origin()
+           then pg_xact_commit_timestamp(u.transaction::xid) else now() end as oldest
     from (select f.tenant_id from first_table f where f.tenant_id is not null
            union select s.tenant_id from second_table s where s.tenant_id is not null) t
-    cross join lateral (select r.transaction from kos.unsealed_rows(t.tenant_id, kos.newest_seal(t.tenant_id)) r limit 1) u
-   order by u.transaction::text::numeric
+    cross join lateral (
+      -- Counted up to a limit: a huge transaction is not read twice.
+      select count(*) as waiting, min(r.transaction) as transaction, min(r.origin) as origin
+        from (select * from kos.unsealed_rows(t.tenant_id, kos.newest_seal(t.tenant_id)) limit 1000) r) u
+   where u.waiting > 0
+   order by 3, 1
    limit max_tenants
 $$;
 grant execute on function kos.unsealed(integer) to kos_operator;
@@ -139,7 +145,7 @@ return table_name || case operation when 'I' then '.created' when 'U' then '.upd
                                     when 'T' then '.truncated' else '.found' end;
 grant execute on function kos.event_type(text, "char") to kos_app, kos_operator, kos_auditor;
 
--- The events of a tenant after a position, for feeds. Error KS011 where the cursor is of a history that has been lost:
+-- The events of a tenant after a position, for feeds. Error KS021 where the cursor is of a history that has been lost:
 -- whoever has an event's leaf has seen that event, and nothing else can stand there.
 create function kos.read_feed(tenant uuid, after bigint, seen_leaf bytea, at_most integer)
 returns table ("position" bigint, event_type text, schema_name text, table_name text, operation "char", key text[], event_data jsonb,
@@ -152,7 +158,7 @@ begin
     select e.leaf into here from kos.knowledge_events e where e.tenant_id = tenant and e.position = after;
     if here is distinct from seen_leaf then
       raise exception 'the log of % has diverged at or before position %', tenant, after
-        using errcode = 'KS011', hint = 'begin again from a position before the restore or promotion';
+        using errcode = 'KS021', hint = 'begin again from a position before the restore or promotion';
     end if;
   end if;
   return query

@@ -137,21 +137,34 @@ begin
 end $$;
 
 create function kos.log_status() returns table (
-  pending_bytes bigint, waiting_tenants bigint, oldest_waiting_seconds double precision, sealed_events bigint,
+  pending_bytes bigint, pending_rows bigint, waiting_tenants bigint, oldest_seconds double precision, sealed_events bigint,
   logged_tables bigint, broken_tables bigint, losing_tables bigint, incarnation integer, commit_times boolean)
 language sql stable security definer set search_path = pg_catalog, pg_temp as $$
-  select pg_table_size('kos.pending_1') + pg_table_size('kos.pending_2'), u.tenants,
+  select pg_table_size('kos.pending_1') + pg_table_size('kos.pending_2'), u.waiting, u.tenants,
          case when u.tenants > 0 then greatest(0, extract(epoch from clock_timestamp() - u.oldest)) else 0 end,
          (select coalesce(sum(s.events), 0)::bigint from kos.seals s),
          (select count(*) from kos.logged_tables), b.broken, b.losing,
          (select max(i.incarnation) from kos.incarnations i), current_setting('track_commit_timestamp')::boolean
-    from (select count(*) as tenants,
-                 min(case when current_setting('track_commit_timestamp')::boolean
-                       then pg_xact_commit_timestamp(w.oldest_transaction::xid) end) as oldest
+    from (select count(*) as tenants, coalesce(sum(w.waiting), 0)::bigint as waiting, min(w.oldest) as oldest
             from kos.unsealed() w) u
     cross join (select count(distinct c.table_name) as broken, count(distinct c.table_name) filter (where c.loses) as losing
                   from kos.broken_captures() c) b
 $$;
+-- What the worker does every few seconds beside sealing. None of it waits for long, and none is lost if it has to.
+create function kos.keep_log() returns boolean
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  noted integer;
+begin
+  begin
+    noted := kos.refresh_captures();
+    noted := kos.make_log_partitions();
+  exception when lock_not_available then
+    noted := 0;  -- another time
+  end;
+  return kos.rotate_pending();
+end $$;
+grant execute on function kos.keep_log() to kos_operator;
 grant execute on function kos.broken_captures(), kos.refresh_captures(), kos.rotate_pending(bigint),
   kos.make_log_partitions(), kos.log_status() to kos_operator;
 
