@@ -177,7 +177,8 @@ def dump(topology: Topology, schema: str) -> str:
     lines = [
         line for line in run.stdout.splitlines() if not line.startswith(("-- Dumped", "\\restrict", "\\unrestrict"))
     ]
-    return "\n".join(lines) + "\n"
+    # Capture asks for its tables by number.
+    return re.sub(r"'\d+'::regclass", "'…'::regclass", "\n".join(lines) + "\n")
 
 
 def test_the_files_sum_to_the_schema(database: Topology, request: pytest.FixtureRequest) -> None:

@@ -17,7 +17,8 @@ $$;
 
 -- Can a statement on this table run others on it before its own capture does? Then images come in another order than
 -- the changes, and the row itself is read again. Triggers of the application can, and foreign keys that act on rows of
--- this table or of tables with triggers or actions of their own.
+-- this table or of tables with triggers or actions of their own, or that
+-- change rows of this table.
 create function kos.has_nested_changes(target regclass) returns boolean
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select exists (
@@ -30,17 +31,82 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
             or exists (select from pg_trigger t where t.tgrelid = f.conrelid and not t.tgisinternal and t.tgname !~ '^kos_')
             or exists (select from pg_constraint g where g.contype = 'f' and g.confrelid = f.conrelid
                           and (g.confdeltype in ('c', 'n', 'd') or g.confupdtype in ('c', 'n', 'd'))))
+  ) or exists (
+    -- One statement on the other table can change a row here more than once, and the transition tables are shared.
+    select from pg_constraint f
+     where f.contype = 'f' and f.conrelid = target and (f.confdeltype in ('n', 'd') or f.confupdtype in ('c', 'n', 'd'))
   )
 $$;
 
--- What the generated function of a table depends on. Immutable is not true, and is what makes it free: PostgreSQL asks
--- once when it plans the function's condition, and plans anew after any change of the table, whose name stands in it.
-create function kos.layout(target regclass) returns text
-language plpgsql immutable set search_path = pg_catalog, pg_temp as $$
+-- The root of a partition, or the table itself.
+create function kos.root_of(target regclass) returns regclass
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select coalesce(pg_partition_root(target), target)
+$$;
+
+-- The present name of a column that was named when its table was taken into the log; null if it is gone.
+create function kos.present_name(logged kos.logged_tables, column_name text) returns text
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select a.attname::text
+    from pg_attribute a
+   where a.attrelid = logged.relation and a.attnum > 0 and not a.attisdropped
+     and case when logged.origin = kos.origin() then a.attnum = (logged.numbers ->> column_name)::smallint
+              else a.attname = column_name end
+$$;
+
+-- How a table or partition is logged, by the names that its columns have now. Null if it is not, or can't be any more:
+-- then no statement of an application fails, and kos.broken_captures() says what is lost.
+create function kos.logged(target regclass) returns kos.logged_tables
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+  found kos.logged_tables;
+  present text[];
 begin
-  return (select md5(concat(kos.has_nested_changes(target), string_agg(concat_ws(' ', c.name, c.type, c.generated), ',' order by c.number)))
+  select * into found from kos.logged_tables l where l.relation = kos.root_of(target);
+  present := array(select kos.present_name(found, k.name) from unnest(found.key_columns) with ordinality k (name, number) order by k.number);
+  present := case when array_position(present, null) is null then present else kos.key_of(found.relation) end;
+  if present is null or (found.tenant_column is not null and kos.present_name(found, found.tenant_column) is null) then
+    return null;
+  end if;
+  found.tenant_column := kos.present_name(found, found.tenant_column);
+  found.sensitive := (select coalesce(jsonb_object_agg(n.present, s.value), '{}')
+                        from jsonb_each(found.sensitive) s
+                        cross join lateral kos.present_name(found, s.key) n (present)
+                       where n.present is not null);
+  found.key_columns := present;
+  return found;
+end $$;
+
+-- Note the present names of a logged table's columns, and their numbers.
+create function kos.note_columns(logged kos.logged_tables) returns void
+language sql volatile set search_path = pg_catalog, pg_temp as $$
+  update kos.logged_tables l
+     set key_columns = logged.key_columns, tenant_column = logged.tenant_column, sensitive = logged.sensitive, origin = kos.origin(),
+         numbers = (select jsonb_object_agg(a.attname, a.attnum) from pg_attribute a
+                     where a.attrelid = logged.relation and a.attnum > 0 and not a.attisdropped
+                       and (a.attname = any (logged.key_columns || logged.tenant_column) or logged.sensitive ? a.attname::text))
+   where l.relation = logged.relation
+$$;
+
+-- What the generated function of a table depends on. Immutable is not true, and is what makes it free: PostgreSQL asks
+-- once when it plans the function's condition, and plans anew after any change of the tables that stand in it.
+create function kos.layout(target regclass, root regclass) returns text
+language plpgsql immutable set search_path = pg_catalog, pg_temp as $$
+declare
+  logged kos.logged_tables := kos.logged(target);
+begin
+  return (select md5(concat_ws(' ', target, root, logged.relation, logged.key_columns, logged.tenant_column, logged.sensitive, logged.baseline,
+                               kos.has_nested_changes(target) or kos.has_nested_changes(root),
+                               string_agg(concat_ws(' ', c.name, c.type, c.generated), ',' order by c.number)))
             from kos.image_columns(target) c);
 end $$;
+
+-- The condition under which a table's function does not know it any more. By number: a name would be looked up, and
+-- fail, after the table was renamed. The numbers differ in a dump's copy, whose functions are made anew like others.
+create function kos.is_changed(target regclass) returns text
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select format('kos.layout(%L::regclass, %L::regclass) <> %L', target::oid, kos.root_of(target)::oid, kos.layout(target, kos.root_of(target)))
+$$;
 
 -- Which of the two pending tables takes changes now. Asked once per plan, like the layout: turning makes plans anew.
 create function kos.turn(switch regclass) returns integer
@@ -48,12 +114,6 @@ language plpgsql immutable set search_path = pg_catalog, pg_temp as $$
 begin
   return (select number from kos.pending_turn);
 end $$;
-
--- The root of a partition, or the table itself.
-create function kos.root_of(target regclass) returns regclass
-language sql stable set search_path = pg_catalog, pg_temp as $$
-  select coalesce(pg_partition_root(target), target)
-$$;
 
 -- The number of a table's present shape; it is made where it is new.
 create function kos.shape_of(target regclass) returns integer
@@ -65,7 +125,7 @@ declare
   fingerprint bytea;
   found_id integer;
 begin
-  select * into logged from kos.logged_tables l where l.relation = kos.root_of(target);
+  logged := kos.logged(target);
   select n.nspname, c.relname into relation
     from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = logged.relation;
   select jsonb_agg(jsonb_build_object('name', c.name, 'type', c.type, 'generated', c.generated,
@@ -108,10 +168,9 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
       then format('case when %1$s.%4$I is null or record_image_ne(row(%2$s.%3$I), row(%1$s.%3$I)) then %5$s end',
                   earlier, side, c.name, l.key_columns[1], v.value)
       else v.value end, ', ' order by c.number))
-    from kos.logged_tables l
+    from kos.logged(target) l
     cross join kos.image_columns(target) c
     cross join lateral (select kos.image_value(side, c.name, c.escapes, l.sensitive ->> c.name, tenant) as value) v
-   where l.relation = kos.root_of(target)
 $$;
 
 create function kos.tenant_expression(target regclass, side text) returns text
@@ -121,19 +180,41 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
     when a.atttypid = 'uuid'::regtype and a.attnotnull then format('%s.%I', side, l.tenant_column)
     when a.atttypid = 'uuid'::regtype then format('coalesce(%s.%I, kos.no_tenants_log())', side, l.tenant_column)
     else format('kos.tenant_of(%s.%I::text)', side, l.tenant_column) end
-    from kos.logged_tables l
+    from kos.logged(target) l
     left join pg_attribute a on a.attrelid = l.relation and a.attname = l.tenant_column
-   where l.relation = kos.root_of(target)
+$$;
+
+-- The equality by which a key's index knows it, which the search path does not lead to for types of extensions; and
+-- where equal values can differ, as 1.0 and 1.00 do, that of their text as well: the log knows a row by that.
+create function kos.same_value(of_table regclass, one text, other text, column_name text) returns text
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select format('%1$s.%3$I operator(%4$I.=) %2$s.%3$I', one, other, column_name, coalesce(equal.schema_name, 'pg_catalog'))
+         || case when t.typtype = 'e' or (base.type = any ('{bool,int2,int4,int8,uuid,date,timestamp,timestamptz,bytea,text,varchar,name}'::regtype[])
+                                          and coalesce(c.collisdeterministic, true))
+              then '' else format(' and %1$s.%3$I::text = %2$s.%3$I::text', one, other, column_name) end
+    from pg_attribute a
+    join pg_type t on t.oid = a.atttypid
+    cross join lateral (select case when t.typtype = 'd' then t.typbasetype else t.oid end as type) base
+    left join pg_collation c on c.oid = a.attcollation
+    left join lateral (
+      select n.nspname as schema_name
+        from pg_opclass k
+        join pg_amop m on m.amopfamily = k.opcfamily and m.amopstrategy = 3 and m.amoplefttype = k.opcintype and m.amoprighttype = k.opcintype
+        join pg_operator o on o.oid = m.amopopr
+        join pg_namespace n on n.oid = o.oprnamespace
+       where k.opcdefault and k.opcintype = base.type and k.opcmethod = (select oid from pg_am where amname = 'btree')
+         and o.oprname = '=') equal on true
+   where a.attrelid = of_table and a.attname = column_name and not a.attisdropped
 $$;
 
 -- Two sides with the same tenant and key. A row that changes its tenant leaves one log and appears in another.
 create function kos.same_key(target regclass, one text, other text) returns text
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select concat_ws(' and ',
-           (select string_agg(format('%s.%I = %s.%I', one, k, other, k), ' and ') from unnest(l.key_columns) k),
+           (select string_agg(kos.same_value(l.relation, one, other, k), ' and ') from unnest(l.key_columns) k),
            case when l.tenant_column is not null and l.tenant_column <> all (l.key_columns)
              then format('%s = %s', kos.tenant_expression(target, one), kos.tenant_expression(target, other)) end)
-    from kos.logged_tables l where l.relation = kos.root_of(target)
+    from kos.logged(target) l
 $$;
 
 create function kos.key_expression(target regclass, sides text[]) returns text
@@ -141,8 +222,7 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
   select format('array[%s]::text[]', string_agg(
            case when cardinality(sides) = 1 then format('%s.%I::text', sides[1], k.name)
              else format('coalesce(%s.%I, %s.%I)::text', sides[1], k.name, sides[2], k.name) end, ', ' order by k.number))
-    from kos.logged_tables l, unnest(l.key_columns) with ordinality k (name, number)
-   where l.relation = kos.root_of(target)
+    from kos.logged(target) l, unnest(l.key_columns) with ordinality k (name, number)
 $$;
 
 -- The statement that captures what one statement did. Full joins on purpose: they can't be nested loops, which a plan
@@ -151,7 +231,7 @@ create function kos.capture_statement(target regclass, operation text, pending t
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
   root regclass := kos.root_of(target);
-  logged kos.logged_tables;
+  logged kos.logged_tables := kos.logged(target);
   head text;
   nested boolean := kos.has_nested_changes(target) or kos.has_nested_changes(root);
   new_tenant text := kos.tenant_expression(target, 'n');
@@ -159,7 +239,9 @@ declare
   key1 text;
   earlier text;
 begin
-  select * into logged from kos.logged_tables l where l.relation = root;
+  if logged.relation is null then
+    return 'select';  -- nothing to write: it left the log, as a detached partition does, or lost its key
+  end if;
   key1 := quote_ident(logged.key_columns[1]);
   earlier := case when logged.baseline = 'lazy' and operation <> 'INSERT'
     then kos.image_of(target, 'o', null, old_tenant) else 'null' end;
@@ -195,17 +277,26 @@ begin
                         'case when n.%3$s is not null then %6$s end, null, kos_whoever from (%7$s) o left join %8$s n on %9$s',
                         old_tenant, kos.shape_of(target), key1, operation, kos.key_expression(target, '{o}'),
                         kos.image_of(target, 'n', null, old_tenant),
-                        (select string_agg(format('select %s from %s', columns.list, side), ' union ')
+                        (select string_agg(format('select %s, %s as kos_key from %s', columns.list, kos.key_expression(target, array[side]), side), ' union ')
                            from (select string_agg(distinct quote_ident(k), ', ') as list
                                    from unnest(logged.key_columns || logged.tenant_column) k where k is not null) columns,
                                 unnest(case operation when 'INSERT' then '{new_rows}' when 'DELETE' then '{old_rows}' else '{old_rows,new_rows}' end::text[]) side),
                         root, kos.same_key(target, 'o', 'n'));
 end $$;
 
+-- The function that captures a table: what its triggers call, or for a new one a name that no other table has had.
 create function kos.capture_name(target regclass) returns text
 language sql stable set search_path = pg_catalog, pg_temp as $$
-  select 'capture_' || md5(format('%I.%I', n.nspname, c.relname))
-    from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = target
+  with capture as (
+    select t.tgrelid, f.proname::text as name
+      from pg_trigger t join pg_proc f on f.oid = t.tgfoid
+     where t.tgname ~ '^kos_capture_' and f.pronamespace = 'kos'::regnamespace
+  )
+  select coalesce((select min(c.name) from capture c where c.tgrelid = target),
+                  case when exists (select from capture c where c.name = first.name) then 'capture_' || md5(first.name || ' ' || target::oid)
+                       else first.name end)
+    from (select 'capture_' || md5(format('%I.%I', n.nspname, c.relname)) as name
+            from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = target) first
 $$;
 
 -- The fence, once more and for every tenant whose rows were written: the guard has asked for the one that was entered
@@ -233,8 +324,8 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
     perform kos.pass_fences(array(select n.%1$I from new_rows n union select o.%1$I from old_rows o));
   end if;
 $text$, l.tenant_column)
-      from kos.logged_tables l
-     where l.relation = kos.root_of(target) and l.fenced), '')
+      from kos.logged(target) l
+     where l.fenced), '')
 $$;
 
 -- Make, or make anew, the function that captures one table or partition.
@@ -246,11 +337,9 @@ $$;
 create function kos.make_capture(target regclass) returns void
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $make$
 declare
-  logged kos.logged_tables;
   branches text := '';
   operation text;
 begin
-  select * into logged from kos.logged_tables l where l.relation = kos.root_of(target);
   foreach operation in array array['UPDATE', 'INSERT', 'DELETE', 'TRUNCATE'] loop
     branches := branches || format(
       E'  elsif tg_op = %L then\n    if kos.turn(''kos.pending_turn''::regclass) = 1 then\n      %s;\n    else\n      %s;\n    end if;\n',
@@ -269,13 +358,13 @@ declare
 begin
   if current_setting('role') = 'kos_mover' then
     return null;
-  elsif kos.layout(%2$L::regclass) <> %3$L then
+  elsif %2$s then
     execute replace(kos.capture_statement(tg_relid, tg_op, 'pending_' || kos.turn('kos.pending_turn'::regclass)), 'kos_whoever', '$1')
       using kos_whoever;
-%4$s  end if;
-%5$s  return null;
+%3$s  end if;
+%4$s  return null;
 end $capture$ $function$,
-    kos.capture_name(target), target::text, kos.layout(target), branches, kos.fence_again(target));
+    kos.capture_name(target), kos.is_changed(target), branches, kos.fence_again(target));
 end $make$;
 
 -- Put a table's triggers on it and on its partitions. The connected role needs the right to make triggers there.
@@ -288,17 +377,13 @@ begin
   for part in select coalesce(t.relid, target) from (select) one left join pg_partition_tree(target) t on true loop
     perform kos.make_capture(part);
     name := kos.capture_name(part);
-    execute format('drop trigger if exists kos_capture_insert on %s', part);
-    execute format('drop trigger if exists kos_capture_update on %s', part);
-    execute format('drop trigger if exists kos_capture_delete on %s', part);
-    execute format('drop trigger if exists kos_capture_truncate on %s', part);
-    execute format('create trigger kos_capture_insert after insert on %s referencing new table as new_rows '
+    execute format('create or replace trigger kos_capture_insert after insert on %s referencing new table as new_rows '
                    'for each statement execute function kos.%I()', part, name);
-    execute format('create trigger kos_capture_update after update on %s referencing old table as old_rows new table as new_rows '
+    execute format('create or replace trigger kos_capture_update after update on %s referencing old table as old_rows new table as new_rows '
                    'for each statement execute function kos.%I()', part, name);
-    execute format('create trigger kos_capture_delete after delete on %s referencing old table as old_rows '
+    execute format('create or replace trigger kos_capture_delete after delete on %s referencing old table as old_rows '
                    'for each statement execute function kos.%I()', part, name);
-    execute format('create trigger kos_capture_truncate before truncate on %s for each statement execute function kos.%I()', part, name);
+    execute format('create or replace trigger kos_capture_truncate before truncate on %s for each statement execute function kos.%I()', part, name);
   end loop;
 end $$;
 
@@ -306,33 +391,53 @@ end $$;
 create function kos.key_of(target regclass) returns text[]
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select array(select a.attname::text from unnest(i.indkey) with ordinality k (attnum, number)
-                 join pg_attribute a on a.attrelid = target and a.attnum = k.attnum order by k.number)
+                 join pg_attribute a on a.attrelid = target and a.attnum = k.attnum
+                where k.number <= i.indnkeyatts order by k.number)
     from pg_index i
    where i.indrelid = target and i.indisunique and i.indisvalid and i.indimmediate and i.indpred is null and i.indexprs is null
-     and not exists (select from pg_attribute a where a.attrelid = target and a.attnum = any (i.indkey) and not a.attnotnull)
-   order by i.indisprimary desc, i.indnatts, i.indexrelid
+     and not exists (select from pg_attribute a where a.attrelid = target and a.attnum = any (i.indkey[0:i.indnkeyatts - 1]) and not a.attnotnull)
+   order by i.indisprimary desc, i.indnkeyatts, i.indexrelid
    limit 1
 $$;
 
+-- A column whose values mean something in this database only, also inside of an array or domain.
+create function kos.local_column(target regclass) returns text
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select format('%s (%s)', i.name, i.type)
+    from kos.image_columns(target) i
+    join pg_type t on t.oid = i.type_oid
+    left join pg_type base on base.oid = t.typbasetype
+   where array[t.oid, t.typelem, t.typbasetype, base.typelem] && '{oid,regclass,regproc,regprocedure,regtype,regrole,regnamespace,regoper,
+           regoperator,regconfig,regdictionary,regcollation,xid,cid,tid}'::regtype[]::oid[]
+     and t.typname not in ('name', 'oidvector')
+   order by i.number limit 1
+$$;
+
 -- Why a table can't be logged; null if it can.
-create function kos.refusal_to_log(target regclass, tenant_column text) returns text
+create function kos.refusal_to_log(target regclass, tenant_column text, sensitive jsonb default '{}') returns text
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select case
     when c.relkind not in ('r', 'p') then 'it is no ordinary table'
     when c.relpersistence <> 'p' then 'it is temporary or unlogged: a crash empties it, and no log could say so'
     when c.relispartition then 'it is a partition: name its root, ' || pg_partition_root(target)::text
+    when exists (select from pg_partition_tree(target) t join pg_class p on p.oid = t.relid where p.relkind = 'f' or p.relpersistence <> 'p')
+      then 'a partition of it is foreign or unlogged'
     when exists (select from pg_inherits i join pg_class p on p.oid = i.inhparent
                   where (i.inhparent = target or i.inhrelid = target) and p.relkind = 'r') then 'it inherits, or is inherited from'
     when kos.key_of(target) is null then 'it has no primary key, and no unique index without nulls'
     when tenant_column is not null and not exists (
-      select from pg_attribute a where a.attrelid = target and a.attname = tenant_column and not a.attisdropped)
+      select from pg_attribute a where a.attrelid = target and a.attnum > 0 and a.attname = tenant_column and not a.attisdropped)
       then format('it has no column %s', tenant_column)
-    when exists (select from kos.image_columns(target) i join pg_type t on t.oid = i.type_oid
-                  where t.typtype = 'p' or i.type_oid::regtype::text in
-                    ('oid', 'regclass', 'regproc', 'regprocedure', 'regtype', 'regrole', 'regnamespace', 'regoper', 'regoperator', 'regconfig', 'regdictionary', 'regcollation', 'xid', 'cid', 'tid'))
-      then (select format('the log cannot carry %s (%s): it means something in this database only', i.name, i.type)
-              from kos.image_columns(target) i
-             where i.type in ('oid', 'regclass', 'regproc', 'regprocedure', 'regtype', 'regrole', 'regnamespace', 'regoper', 'regoperator', 'regconfig', 'regdictionary', 'regcollation', 'xid', 'cid', 'tid') limit 1)
+    when kos.local_column(target) is not null
+      then format('the log cannot carry %s: it means something in this database only', kos.local_column(target))
+    -- What is asked to be hidden must be: a name that is mistyped would be in the log for good.
+    else (select case when s.value not in ('"digest"', '"absent"') then format('%s is sensitive as digest or absent, not as %s', s.key, s.value)
+                      when s.key = any (kos.key_of(target)) then format('the log knows rows by %s, so it can''t hide it', s.key)
+                      else format('it has no column %s', s.key) end
+            from jsonb_each(sensitive) s
+           where s.value not in ('"digest"', '"absent"') or s.key = any (kos.key_of(target))
+              or not exists (select from kos.image_columns(target) i where i.name = s.key)
+           order by s.key limit 1)
     end
     from pg_class c where c.oid = target
 $$;
@@ -342,7 +447,8 @@ create function kos.log_table(target regclass, tenant_column text default null, 
                               sensitive jsonb default '{}') returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
-  refusal text := kos.refusal_to_log(target, tenant_column);
+  refusal text := kos.refusal_to_log(target, tenant_column, sensitive);
+  noted kos.logged_tables;
 begin
   if refusal is not null then
     raise exception '% can''t be logged: %', target, refusal using errcode = 'KS020', hint = 'kos adopt --level observe';
@@ -352,7 +458,9 @@ begin
           exists (select from pg_trigger t where t.tgrelid = target and t.tgname = 'kos_guard'))
   on conflict (relation) do update
     set fenced = excluded.fenced, tenant_column = excluded.tenant_column, key_columns = excluded.key_columns, baseline = excluded.baseline,
-        sensitive = excluded.sensitive;
+        sensitive = excluded.sensitive
+  returning * into noted;
+  perform kos.note_columns(noted);
   perform kos.attach_capture(target);
 end $$;
 
@@ -361,13 +469,15 @@ create function kos.unlog_table(target regclass) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp set client_min_messages = warning as $$
 declare
   part regclass;
+  name text;
 begin
   for part in select coalesce(t.relid, target) from (select) one left join pg_partition_tree(target) t on true loop
+    name := kos.capture_name(part);
     execute format('drop trigger if exists kos_capture_insert on %s', part);
     execute format('drop trigger if exists kos_capture_update on %s', part);
     execute format('drop trigger if exists kos_capture_delete on %s', part);
     execute format('drop trigger if exists kos_capture_truncate on %s', part);
-    execute format('drop function if exists kos.%I()', kos.capture_name(part));
+    execute format('drop function if exists kos.%I()', name);
   end loop;
   delete from kos.logged_tables l where l.relation = target;
 end $$;

@@ -20,10 +20,10 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
   union all
   select p.relation::text, 'the table has changed since its capture was made', false
     from part p join pg_proc f on f.proname = kos.capture_name(p.relation) and f.pronamespace = 'kos'::regnamespace
-   where strpos(f.prosrc, kos.layout(p.relation)) = 0
+   where strpos(f.prosrc, kos.is_changed(p.relation)) = 0
   union all
-  select l.relation::text, 'its key is gone', true
-    from kos.logged_tables l where kos.key_of(l.relation) is null
+  select l.relation::text, case when kos.key_of(l.relation) is null then 'its key is gone' else 'its tenant column is gone' end, true
+    from kos.logged_tables l where (kos.logged(l.relation)).relation is null
 $$;
 
 -- Make the capture of changed tables anew; how many that were. Functions only: no lock on any table is waited for.
@@ -39,8 +39,9 @@ begin
       from kos.logged_tables l
       left join pg_partition_tree(l.relation) t on true
       join pg_proc f on f.proname = kos.capture_name(coalesce(t.relid, l.relation)) and f.pronamespace = 'kos'::regnamespace
-     where strpos(f.prosrc, kos.layout(coalesce(t.relid, l.relation))) = 0 and kos.key_of(l.relation) is not null
+     where strpos(f.prosrc, kos.is_changed(coalesce(t.relid, l.relation))) = 0 and (kos.logged(l.relation)).relation is not null
   loop
+    perform kos.note_columns(kos.logged(part.relation));
     perform kos.make_capture(part.relation);
     made := made + 1;
   end loop;
@@ -58,6 +59,7 @@ declare
   taking_now regclass;
   resting regclass;
   resting_empty boolean;
+  truncated boolean := false;
 begin
   if not pg_try_advisory_xact_lock(kos.log_key(kos.no_tenants_log()) + 3) then
     return false;
@@ -66,23 +68,27 @@ begin
   taking_now := ('kos.pending_' || taking)::regclass;
   resting := ('kos.pending_' || 3 - taking)::regclass;
   resting_empty := pg_relation_size(resting) = 0;
-  if resting_empty and pg_relation_size(taking_now) >= at_least_bytes then
-    update kos.pending_turn set number = 3 - taking, since = now();
-    alter table kos.pending_turn set (autovacuum_enabled = true);  -- tells every session to plan its captures anew
-    return false;
-  elsif not resting_empty then
+  if not resting_empty then
     begin
       execute format('lock table %s in access exclusive mode', resting);
       -- In a statement after the lock: all who wrote have ended, and this sees what they committed.
-      if kos.is_drained(resting) then
+      truncated := kos.is_drained(resting);
+      if truncated then
         execute format('truncate %s', resting);
-        return true;
       end if;
     exception when lock_not_available then
       return false;
     end;
   end if;
-  return false;
+  if (resting_empty or truncated) and pg_relation_size(taking_now) >= at_least_bytes then
+    update kos.pending_turn set number = 3 - taking, since = now();
+  elsif not truncated then
+    return false;
+  end if;
+  -- Tells every session to plan its captures anew. After a truncation too: one that planned under a snapshot from before
+  -- the turn would go on writing to the resting table, and keep it from ever being empty.
+  alter table kos.pending_turn set (autovacuum_enabled = true);
+  return truncated;
 end $$;
 
 -- Is every row of a pending table sealed? By tenant, through the index.

@@ -43,7 +43,7 @@ begin
    where c.oid = target
      and s.columns = (select jsonb_agg(jsonb_build_object('name', i.name, 'type', i.type, 'generated', i.generated,
                                                           'sensitive', l.sensitive -> i.name) order by i.number)
-                        from kos.logged_tables l, kos.image_columns(target) i where l.relation = target);
+                        from kos.logged(target) l, kos.image_columns(target) i);
   return query execute format($query$
     with there as (
       select %1$s as tenant_id, %2$s as key, kos.event_data($1, %3$s) as data from %4$s n
