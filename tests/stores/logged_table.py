@@ -18,10 +18,10 @@ READING = (
     "set datestyle = 'ISO, YMD'", "set intervalstyle = postgres", "set timezone = 'UTC'", "set lc_monetary = 'C'",
 )  # fmt: skip
 
-# `record_image_eq` compares what is stored: 1.0 and 1.00 differ, and so do 0 and -0.
+# `record_image_eq` compares what is stored: 1.0 and 1.00 differ, and so do 0 and -0. A row of nulls `is null`, and isn't.
 SAME = SQL(
-    "(t.{name} is null) = (d.data ->> {text} is null) and d.data ? {text} "
-    "and (t.{name} is null or record_image_eq(row(t.{name}), row((d.data ->> {text})::{type})))"
+    "num_nulls(t.{name}) = num_nulls(d.data ->> {text}) and d.data ? {text} "
+    "and (num_nulls(t.{name}) = 1 or record_image_eq(row(t.{name}), row((d.data ->> {text})::{type})))"
 )
 DIFFERENCES = SQL(
     "select t::text, d.key::text, d.data::text "

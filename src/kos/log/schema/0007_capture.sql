@@ -154,7 +154,7 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
     when sensitive = 'digest' then
       format('coalesce(''\H'' || encode(sha256(convert_to(%3$s::text || %1$s.%2$I::text, ''UTF8'')), ''hex''), ''\N'')', side, name, tenant)
     when escapes then
-      format('coalesce(case when starts_with(%1$s.%2$I::text, ''\'') then ''\'' || %1$s.%2$I::text else %1$s.%2$I::text end, ''\N'')', side, name)
+      format('coalesce(case when starts_with(%1$s.%2$I::text collate "C", ''\'') then ''\'' || %1$s.%2$I::text else %1$s.%2$I::text end, ''\N'')', side, name)
     else format('coalesce(%s.%I::text, ''\N'')', side, name)
   end
 $$;
@@ -191,7 +191,7 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
   select format('%1$s.%3$I operator(%4$I.=) %2$s.%3$I', one, other, column_name, coalesce(equal.schema_name, 'pg_catalog'))
          || case when t.typtype = 'e' or (base.type = any ('{bool,int2,int4,int8,uuid,date,timestamp,timestamptz,bytea,text,varchar,name}'::regtype[])
                                           and coalesce(c.collisdeterministic, true))
-              then '' else format(' and %1$s.%3$I::text = %2$s.%3$I::text', one, other, column_name) end
+              then '' else format(' and %1$s.%3$I::text collate "C" = %2$s.%3$I::text collate "C"', one, other, column_name) end
     from pg_attribute a
     join pg_type t on t.oid = a.atttypid
     cross join lateral (select case when t.typtype = 'd' then t.typbasetype else t.oid end as type) base
