@@ -46,7 +46,7 @@ begin
                         from kos.logged(target) l, kos.image_columns(target) i);
   return query execute format($query$
     with there as (
-      select %1$s as tenant_id, %2$s as key, kos.event_data($1, %3$s) as data from %4$s n
+      select %1$s as tenant_id, (%2$s) collate "default" as key, kos.event_data($1, (%3$s) collate "default") as data from %4$s n
     ), known as (
       select t.tenant_id, l.key, l.data
         from (select distinct s.tenant_id from kos.seals s) t
