@@ -126,7 +126,9 @@ def test_a_function_that_writes_inside_of_a_statement_is_found(things: Connectio
         "create function write_too(here integer) returns text language plpgsql as $$ begin "
         "update things set name = 'by the function' where id = here; return 'by the statement'; end $$"
     )
-    things.execute(f"insert into things select '{ACME}', n, case n when 71 then write_too(70) end from generate_series(70, 71) n")
+    things.execute(
+        f"insert into things select '{ACME}', n, case n when 71 then write_too(70) end from generate_series(70, 71) n"
+    )
     seal(things)
     faults = things.execute("select key, fault from kos.compare_log('things')").fetchall()
     assert faults == [(["70"], "the log has other values")]

@@ -1,3 +1,4 @@
+# ruff: noqa: E501, UP031
 """Capture where one statement changes rows by another: foreign keys that act, partitions, changes of the table."""
 
 from __future__ import annotations
@@ -52,7 +53,9 @@ def test_a_foreign_key_to_the_table_itself(superuser: Connection, action: str) -
         assert_exact(superuser)
     superuser.execute("delete from things where id in (4, 105, 7)")
     assert_exact(superuser)
-    superuser.execute("with gone as (delete from things where id in (2, 102)) update things set up = null where id in (9, 10, 11)")
+    superuser.execute(
+        "with gone as (delete from things where id in (2, 102)) update things set up = null where id in (9, 10, 11)"
+    )
     assert_exact(superuser)
     superuser.execute("truncate things cascade")
     assert_exact(superuser)
@@ -129,7 +132,8 @@ WRITES = [
     "update {table} set {tenant} = {tenant} where {key} = 1",
     "delete from {table} where {key} = 2",
     "update {table} set {key} = {key} + 1000 where {key} > 100",
-    "insert into {table} ({tenant}, {key}) values ('%s', 3) on conflict ({key}) do update set {tenant} = excluded.{tenant}" % BETA,
+    "insert into {table} ({tenant}, {key}) values ('%s', 3) on conflict ({key}) do update set {tenant} = excluded.{tenant}"
+    % BETA,
 ]
 CHANGES = {
     "drop a column": ("alter table things drop column a", {}),
@@ -170,7 +174,10 @@ def test_a_change_of_the_table(superuser: Connection, change: str) -> None:
     else:
         superuser.execute("update {table} set {key} = {key}".format(**names))
     _assert_follows(superuser, names, change)
-    assert superuser.execute("select table_name, loses from kos.broken_captures()").fetchall() in ([], [(_full(names), False)])
+    assert superuser.execute("select table_name, loses from kos.broken_captures()").fetchall() in (
+        [],
+        [(_full(names), False)],
+    )
     superuser.execute("select kos.refresh_captures()")
     assert superuser.execute("select * from kos.broken_captures()").fetchall() == []
     for write in WRITES:

@@ -1,3 +1,4 @@
+# ruff: noqa: E501
 """Images: every value comes back from the log as it is stored, whatever the writing session's settings."""
 
 from __future__ import annotations
@@ -19,7 +20,19 @@ VALUES: dict[str, list[str]] = {
     "numeric(10, 3)": ["1", "1.5"],
     "boolean": ["true", "false"],
     "bytea": [r"'\x5c5c'", "''", r"'\x005c4e'", r"'\xff'"],
-    "text": [r"E'\\N'", r"E'\\\\N'", r"E'\\'", r"E'\\A'", r"E'\\H00'", "'null'", "'NULL'", "''", r"E'a\nb\tc'", "'{a,\"b}'", "'ü€😀'"],
+    "text": [
+        r"E'\\N'",
+        r"E'\\\\N'",
+        r"E'\\'",
+        r"E'\\A'",
+        r"E'\\H00'",
+        "'null'",
+        "'NULL'",
+        "''",
+        r"E'a\nb\tc'",
+        "'{a,\"b}'",
+        "'ü€😀'",
+    ],
     "varchar(5)": ["'a'", "'a  '", r"E'\\N'"],
     "char(5)": ["'a'", "''", r"E'\\N'"],
     '"char"': ["'a'", "''", r"E'\\134'", r"E'\\200'"],
@@ -37,10 +50,15 @@ VALUES: dict[str, list[str]] = {
     "slashes": [r"E'\\N'", r"E'\\\\'"],
     "many": ["'{1,2}'"],
     "jsonb": ["'null'", "'{\"a\": 1.0}'", "'{\"a\": 1.00}'", r"""'"\\N"'"""],
-    "json": ["'null'", "'{\"a\":1, \"a\":  2}'", "' {} '"],
+    "json": ["'null'", '\'{"a":1, "a":  2}\'', "' {} '"],
     "xml": ["'<a>b</a>'", "''", r"E'\\N'"],
     "interval": ["'1 day'", "'24:00'", "'-1 mon +2 days -03:04:05.6'", "'1 year -1 day'"],
-    "timestamptz": ["'2024-02-03 04:05:06.789+02'", "'infinity'", "'0044-03-15 12:00 BC'", "'294276-12-31 23:59:59.999999+00'"],
+    "timestamptz": [
+        "'2024-02-03 04:05:06.789+02'",
+        "'infinity'",
+        "'0044-03-15 12:00 BC'",
+        "'294276-12-31 23:59:59.999999+00'",
+    ],
     "timestamp": ["'2024-02-03 04:05:06'", "'-infinity'"],
     "timetz": ["'04:05:06+02'", "'24:00:00-07'"],
     "time": ["'24:00'", "'00:00:00.000001'"],
@@ -72,7 +90,10 @@ SESSIONS = {
 
 
 def _write(superuser: Connection, kind: str, values: list[str], session: str) -> None:
-    make(superuser, f"create table things (id integer generated always as identity primary key, v {kind}, w integer default 0)")
+    make(
+        superuser,
+        f"create table things (id integer generated always as identity primary key, v {kind}, w integer default 0)",
+    )
     log(superuser, tenant=None)
     # The values mean the same in every session; only the statements that write them are in the foreign one.
     superuser.execute(f"create table source (number integer, v {kind})")
@@ -108,7 +129,9 @@ def test_values_of_every_type(superuser: Connection, session: str) -> None:
         found = superuser.execute("select key, logged -> 'v', found -> 'v' from kos.compare_log('things')").fetchall()
         if found or differences(superuser):
             failed.append((kind, found, differences(superuser)))
-        superuser.execute("drop table things, source; truncate kos.knowledge_events, kos.seals, kos.pending_1, kos.pending_2")
+        superuser.execute(
+            "drop table things, source; truncate kos.knowledge_events, kos.seals, kos.pending_1, kos.pending_2"
+        )
         superuser.execute("delete from kos.logged_tables where relation not in (select oid from pg_class)")
     assert failed == []
 
@@ -177,22 +200,29 @@ def test_columns_beside_the_key_are_no_part_of_it(superuser: Connection) -> None
 
 @pytest.mark.parametrize("how", ["digest", "absent"])
 def test_sensitive_columns(superuser: Connection, how: str) -> None:
-    make(superuser, "create table things (tenant_id uuid not null, id integer primary key, secret text, pin integer, v text)")
+    make(
+        superuser,
+        "create table things (tenant_id uuid not null, id integer primary key, secret text, pin integer, v text)",
+    )
     superuser.execute(f"insert into things select '{ACME}', n, 'open sesame', 4711, 'v' from generate_series(1, 2) n")
     superuser.execute("truncate things")
     log(superuser, sensitive=f'{{"secret": "{how}", "pin": "{how}"}}', baseline="lazy")
-    superuser.execute(f"insert into things values ('{ACME}', 1, 'open sesame', 4711, 'a'), ('{ACME}', 2, null, null, 'b')")
+    superuser.execute(
+        f"insert into things values ('{ACME}', 1, 'open sesame', 4711, 'a'), ('{ACME}', 2, null, null, 'b')"
+    )
     superuser.execute("update things set secret = 'open sesame 2', pin = 4712 where id = 1; update things set v = 'c'")
     superuser.execute("alter table things rename secret to hidden")
     superuser.execute("update things set hidden = 'open sesame 3'; delete from things where id = 2")
     superuser.execute("select kos.refresh_captures()")
     superuser.execute("update things set hidden = 'open sesame 4'")
     assert_exact(superuser, without=("hidden", "pin"))
-    kept = superuser.execute("select string_agg(e::text, ' ') from kos.knowledge_events e").fetchone()
-    pending = superuser.execute("select string_agg(e::text, ' ') from kos.pending_1 e").fetchone()
-    assert kept and pending
-    for value in ("sesame", "4711", "4712"):
-        assert value not in kept[0] + pending[0]
+    kept = superuser.execute(
+        "select v from (select image, before from kos.knowledge_events union all select image, before from kos.pending_1) e,"
+        " unnest(e.image || e.before) v where v is not null"
+    ).fetchall()
+    assert ("c",) in kept
+    # Whole numbers are looked for: their digits may stand in a digest.
+    assert [value for (value,) in kept if "sesame" in value or value in ("4711", "4712")] == []
     (_, first), (_, second), *_ = events(superuser)
     assert first["secret"].startswith("sha256:" if how == "digest" else "[absent]")
     assert second["secret"] is None

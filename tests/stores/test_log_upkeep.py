@@ -1,3 +1,4 @@
+# ruff: noqa: E501
 """Upkeep of the log: what escapes capture is found, space comes back, and what can't be logged is refused."""
 
 from __future__ import annotations
@@ -52,14 +53,20 @@ def other(template: Stack, database: Topology, superuser: Connection) -> Iterato
 def test_what_escapes_capture_is_found(things: Connection, before: str, after: str, reported: str | None) -> None:
     things.execute("grant all on things to kos_mover")
     things.execute(before)
-    broken = things.execute("select fault from kos.broken_captures() where loses").fetchall() if "role" not in before else []
+    broken = (
+        things.execute("select fault from kos.broken_captures() where loses").fetchall() if "role" not in before else []
+    )
     for write in WRITES:
         things.execute(write)
     things.execute(after)
     seal(things)
     found = things.execute("select fault from kos.compare_log('things') order by 1").fetchall()
     everything = [(fault,) for fault in FAULTS]
-    assert found == everything if reported is None or "all" in before or "user" in before else found and set(found) < set(everything)
+    assert (
+        found == everything
+        if reported is None or "all" in before or "user" in before
+        else found and set(found) < set(everything)
+    )
     assert bool(broken) == (reported is not None)
     assert all(reported and reported in fault for (fault,) in broken)
 
@@ -102,8 +109,12 @@ select (select count(*) from kos.logged_tables), (select count(*) from kos.shape
 """
 
 
-@pytest.mark.parametrize(("ddl", "tenant", "options"), [each[1:] for each in REFUSED], ids=[each[0] for each in REFUSED])
-def test_what_cannot_be_logged_is_refused(superuser: Connection, ddl: str, tenant: str | None, options: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("ddl", "tenant", "options"), [each[1:] for each in REFUSED], ids=[each[0] for each in REFUSED]
+)
+def test_what_cannot_be_logged_is_refused(
+    superuser: Connection, ddl: str, tenant: str | None, options: dict[str, Any]
+) -> None:
     make(superuser, ddl, "t")
     before = superuser.execute(STATE).fetchone()
     with pytest.raises(psycopg.DatabaseError, match="can't be logged") as caught:
@@ -199,7 +210,9 @@ def test_a_session_that_planned_before_the_turn(things: Connection, other: Conne
 
 
 def test_an_old_snapshot_does_not_stand_in_the_way(things: Connection, other: Connection) -> None:
-    with _open(other, "begin isolation level repeatable read", "select txid_current(), (select count(*) from kos.shapes)"):
+    with _open(
+        other, "begin isolation level repeatable read", "select txid_current(), (select count(*) from kos.shapes)"
+    ):
         for n in range(4):
             things.execute(f"update things set v = 'x {n}'")
             seal(things)

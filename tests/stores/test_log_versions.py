@@ -1,3 +1,4 @@
+# ruff: noqa: E501
 """The log on the other versions that are supported: the same tests, on a server of their own."""
 
 from __future__ import annotations

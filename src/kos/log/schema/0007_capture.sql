@@ -277,7 +277,7 @@ begin
                         'case when n.%3$s is not null then %6$s end, null, kos_whoever from (%7$s) o left join %8$s n on %9$s',
                         old_tenant, kos.shape_of(target), key1, operation, kos.key_expression(target, '{o}'),
                         kos.image_of(target, 'n', null, old_tenant),
-                        (select string_agg(format('select %s, %s as kos_key from %s', columns.list, kos.key_expression(target, array[side]), side), ' union ')
+                        (select string_agg(format('select %s, (%s) collate "C" as kos_key from %s', columns.list, kos.key_expression(target, array[side]), side), ' union ')
                            from (select string_agg(distinct quote_ident(k), ', ') as list
                                    from unnest(logged.key_columns || logged.tenant_column) k where k is not null) columns,
                                 unnest(case operation when 'INSERT' then '{new_rows}' when 'DELETE' then '{old_rows}' else '{old_rows,new_rows}' end::text[]) side),
