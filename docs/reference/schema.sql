@@ -175,17 +175,13 @@ begin
   for part in select coalesce(t.relid, target) from (select) one left join pg_partition_tree(target) t on true loop
     perform kos.make_capture(part);
     name := kos.capture_name(part);
-    execute format('drop trigger if exists kos_capture_insert on %s', part);
-    execute format('drop trigger if exists kos_capture_update on %s', part);
-    execute format('drop trigger if exists kos_capture_delete on %s', part);
-    execute format('drop trigger if exists kos_capture_truncate on %s', part);
-    execute format('create trigger kos_capture_insert after insert on %s referencing new table as new_rows '
+    execute format('create or replace trigger kos_capture_insert after insert on %s referencing new table as new_rows '
                    'for each statement execute function kos.%I()', part, name);
-    execute format('create trigger kos_capture_update after update on %s referencing old table as old_rows new table as new_rows '
+    execute format('create or replace trigger kos_capture_update after update on %s referencing old table as old_rows new table as new_rows '
                    'for each statement execute function kos.%I()', part, name);
-    execute format('create trigger kos_capture_delete after delete on %s referencing old table as old_rows '
+    execute format('create or replace trigger kos_capture_delete after delete on %s referencing old table as old_rows '
                    'for each statement execute function kos.%I()', part, name);
-    execute format('create trigger kos_capture_truncate before truncate on %s for each statement execute function kos.%I()', part, name);
+    execute format('create or replace trigger kos_capture_truncate before truncate on %s for each statement execute function kos.%I()', part, name);
   end loop;
 end $$;
 
@@ -231,10 +227,10 @@ CREATE FUNCTION kos.broken_captures() RETURNS TABLE(table_name text, fault text,
   union all
   select p.relation::text, 'the table has changed since its capture was made', false
     from part p join pg_proc f on f.proname = kos.capture_name(p.relation) and f.pronamespace = 'kos'::regnamespace
-   where strpos(f.prosrc, kos.layout(p.relation)) = 0
+   where strpos(f.prosrc, kos.is_changed(p.relation)) = 0
   union all
-  select l.relation::text, 'its key is gone', true
-    from kos.logged_tables l where kos.key_of(l.relation) is null
+  select l.relation::text, case when kos.key_of(l.relation) is null then 'its key is gone' else 'its tenant column is gone' end, true
+    from kos.logged_tables l where (kos.logged(l.relation)).relation is null
 $$;
 
 
@@ -262,26 +258,26 @@ declare
 begin
   if current_setting('role') = 'kos_mover' then
     return null;
-  elsif kos.layout('knowledge.annotations'::regclass) <> 'ecf2d81d9eb6227ae24b5cda0dc30a89' then
+  elsif kos.layout('…'::regclass, '…'::regclass) <> 'a9788fb123a1425cfd360d426548d37e' then
     execute replace(kos.capture_statement(tg_relid, tg_op, 'pending_' || kos.turn('kos.pending_turn'::regclass)), 'kos_whoever', '$1')
       using kos_whoever;
   elsif tg_op = 'UPDATE' then
     if kos.turn('kos.pending_turn'::regclass) = 1 then
-      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), coalesce(case when n.tenant_id is not null then n.tenant_id end, case when o.tenant_id is not null then o.tenant_id end), 5, case when n.tenant_id is null then 'D' when o.tenant_id is null then 'I' else 'U' end, array[coalesce(n.tenant_id, o.tenant_id)::text, coalesce(n.id, o.id)::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(n.document_id::text, '\N'), coalesce(n.atom_id::text, '\N'), coalesce(n.start_offset::text, '\N'), coalesce(n.end_offset::text, '\N'), case when o.tenant_id is null or record_image_ne(row(n.quote), row(o.quote)) then coalesce(case when starts_with(n.quote::text, '\') then '\' || n.quote::text else n.quote::text end, '\N') end, coalesce(n.confidence::text, '\N'), coalesce(n.created_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o full join new_rows n on o.tenant_id = n.tenant_id and o.id = n.id;
+      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), coalesce(case when n.tenant_id is not null then n.tenant_id end, case when o.tenant_id is not null then o.tenant_id end), 5, case when n.tenant_id is null then 'D' when o.tenant_id is null then 'I' else 'U' end, array[coalesce(n.tenant_id, o.tenant_id)::text, coalesce(n.id, o.id)::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(n.document_id::text, '\N'), coalesce(n.atom_id::text, '\N'), coalesce(n.start_offset::text, '\N'), coalesce(n.end_offset::text, '\N'), case when o.tenant_id is null or record_image_ne(row(n.quote), row(o.quote)) then coalesce(case when starts_with(n.quote::text collate "C", '\') then '\' || n.quote::text else n.quote::text end, '\N') end, coalesce(n.confidence::text, '\N'), coalesce(n.created_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o full join new_rows n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.id operator(pg_catalog.=) n.id;
     else
-      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), coalesce(case when n.tenant_id is not null then n.tenant_id end, case when o.tenant_id is not null then o.tenant_id end), 5, case when n.tenant_id is null then 'D' when o.tenant_id is null then 'I' else 'U' end, array[coalesce(n.tenant_id, o.tenant_id)::text, coalesce(n.id, o.id)::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(n.document_id::text, '\N'), coalesce(n.atom_id::text, '\N'), coalesce(n.start_offset::text, '\N'), coalesce(n.end_offset::text, '\N'), case when o.tenant_id is null or record_image_ne(row(n.quote), row(o.quote)) then coalesce(case when starts_with(n.quote::text, '\') then '\' || n.quote::text else n.quote::text end, '\N') end, coalesce(n.confidence::text, '\N'), coalesce(n.created_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o full join new_rows n on o.tenant_id = n.tenant_id and o.id = n.id;
+      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), coalesce(case when n.tenant_id is not null then n.tenant_id end, case when o.tenant_id is not null then o.tenant_id end), 5, case when n.tenant_id is null then 'D' when o.tenant_id is null then 'I' else 'U' end, array[coalesce(n.tenant_id, o.tenant_id)::text, coalesce(n.id, o.id)::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(n.document_id::text, '\N'), coalesce(n.atom_id::text, '\N'), coalesce(n.start_offset::text, '\N'), coalesce(n.end_offset::text, '\N'), case when o.tenant_id is null or record_image_ne(row(n.quote), row(o.quote)) then coalesce(case when starts_with(n.quote::text collate "C", '\') then '\' || n.quote::text else n.quote::text end, '\N') end, coalesce(n.confidence::text, '\N'), coalesce(n.created_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o full join new_rows n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.id operator(pg_catalog.=) n.id;
     end if;
   elsif tg_op = 'INSERT' then
     if kos.turn('kos.pending_turn'::regclass) = 1 then
-      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), n.tenant_id, 5, 'I', array[n.tenant_id::text, n.id::text]::text[], array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(n.document_id::text, '\N'), coalesce(n.atom_id::text, '\N'), coalesce(n.start_offset::text, '\N'), coalesce(n.end_offset::text, '\N'), coalesce(case when starts_with(n.quote::text, '\') then '\' || n.quote::text else n.quote::text end, '\N'), coalesce(n.confidence::text, '\N'), coalesce(n.created_at::text, '\N')]::text[], null, kos_whoever from new_rows n;
+      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), n.tenant_id, 5, 'I', array[n.tenant_id::text, n.id::text]::text[], array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(n.document_id::text, '\N'), coalesce(n.atom_id::text, '\N'), coalesce(n.start_offset::text, '\N'), coalesce(n.end_offset::text, '\N'), coalesce(case when starts_with(n.quote::text collate "C", '\') then '\' || n.quote::text else n.quote::text end, '\N'), coalesce(n.confidence::text, '\N'), coalesce(n.created_at::text, '\N')]::text[], null, kos_whoever from new_rows n;
     else
-      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), n.tenant_id, 5, 'I', array[n.tenant_id::text, n.id::text]::text[], array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(n.document_id::text, '\N'), coalesce(n.atom_id::text, '\N'), coalesce(n.start_offset::text, '\N'), coalesce(n.end_offset::text, '\N'), coalesce(case when starts_with(n.quote::text, '\') then '\' || n.quote::text else n.quote::text end, '\N'), coalesce(n.confidence::text, '\N'), coalesce(n.created_at::text, '\N')]::text[], null, kos_whoever from new_rows n;
+      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), n.tenant_id, 5, 'I', array[n.tenant_id::text, n.id::text]::text[], array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(n.document_id::text, '\N'), coalesce(n.atom_id::text, '\N'), coalesce(n.start_offset::text, '\N'), coalesce(n.end_offset::text, '\N'), coalesce(case when starts_with(n.quote::text collate "C", '\') then '\' || n.quote::text else n.quote::text end, '\N'), coalesce(n.confidence::text, '\N'), coalesce(n.created_at::text, '\N')]::text[], null, kos_whoever from new_rows n;
     end if;
   elsif tg_op = 'DELETE' then
     if kos.turn('kos.pending_turn'::regclass) = 1 then
-      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), o.tenant_id, 5, case when n.tenant_id is null then 'D' else 'U' end, array[o.tenant_id::text, o.id::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(n.document_id::text, '\N'), coalesce(n.atom_id::text, '\N'), coalesce(n.start_offset::text, '\N'), coalesce(n.end_offset::text, '\N'), coalesce(case when starts_with(n.quote::text, '\') then '\' || n.quote::text else n.quote::text end, '\N'), coalesce(n.confidence::text, '\N'), coalesce(n.created_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o left join knowledge.annotations n on o.tenant_id = n.tenant_id and o.id = n.id;
+      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), o.tenant_id, 5, case when n.tenant_id is null then 'D' else 'U' end, array[o.tenant_id::text, o.id::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(n.document_id::text, '\N'), coalesce(n.atom_id::text, '\N'), coalesce(n.start_offset::text, '\N'), coalesce(n.end_offset::text, '\N'), coalesce(case when starts_with(n.quote::text collate "C", '\') then '\' || n.quote::text else n.quote::text end, '\N'), coalesce(n.confidence::text, '\N'), coalesce(n.created_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o left join knowledge.annotations n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.id operator(pg_catalog.=) n.id;
     else
-      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), o.tenant_id, 5, case when n.tenant_id is null then 'D' else 'U' end, array[o.tenant_id::text, o.id::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(n.document_id::text, '\N'), coalesce(n.atom_id::text, '\N'), coalesce(n.start_offset::text, '\N'), coalesce(n.end_offset::text, '\N'), coalesce(case when starts_with(n.quote::text, '\') then '\' || n.quote::text else n.quote::text end, '\N'), coalesce(n.confidence::text, '\N'), coalesce(n.created_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o left join knowledge.annotations n on o.tenant_id = n.tenant_id and o.id = n.id;
+      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), o.tenant_id, 5, case when n.tenant_id is null then 'D' else 'U' end, array[o.tenant_id::text, o.id::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(n.document_id::text, '\N'), coalesce(n.atom_id::text, '\N'), coalesce(n.start_offset::text, '\N'), coalesce(n.end_offset::text, '\N'), coalesce(case when starts_with(n.quote::text collate "C", '\') then '\' || n.quote::text else n.quote::text end, '\N'), coalesce(n.confidence::text, '\N'), coalesce(n.created_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o left join knowledge.annotations n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.id operator(pg_catalog.=) n.id;
     end if;
   elsif tg_op = 'TRUNCATE' then
     if kos.turn('kos.pending_turn'::regclass) = 1 then
@@ -325,26 +321,26 @@ declare
 begin
   if current_setting('role') = 'kos_mover' then
     return null;
-  elsif kos.layout('knowledge.implementations'::regclass) <> 'ec600ce047db51efcb88f4764553de44' then
+  elsif kos.layout('…'::regclass, '…'::regclass) <> 'd3e26689986805ca1055b660be8ea5b0' then
     execute replace(kos.capture_statement(tg_relid, tg_op, 'pending_' || kos.turn('kos.pending_turn'::regclass)), 'kos_whoever', '$1')
       using kos_whoever;
   elsif tg_op = 'UPDATE' then
     if kos.turn('kos.pending_turn'::regclass) = 1 then
-      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), coalesce(case when n.tenant_id is not null then n.tenant_id end, case when o.tenant_id is not null then o.tenant_id end), 7, case when n.tenant_id is null then 'D' when o.tenant_id is null then 'I' else 'U' end, array[coalesce(n.tenant_id, o.tenant_id)::text, coalesce(n.id, o.id)::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(n.atom_id::text, '\N'), case when o.tenant_id is null or record_image_ne(row(n.system), row(o.system)) then coalesce(case when starts_with(n.system::text, '\') then '\' || n.system::text else n.system::text end, '\N') end, case when o.tenant_id is null or record_image_ne(row(n.location), row(o.location)) then coalesce(case when starts_with(n.location::text, '\') then '\' || n.location::text else n.location::text end, '\N') end, coalesce(n.created_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o full join new_rows n on o.tenant_id = n.tenant_id and o.id = n.id;
+      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), coalesce(case when n.tenant_id is not null then n.tenant_id end, case when o.tenant_id is not null then o.tenant_id end), 7, case when n.tenant_id is null then 'D' when o.tenant_id is null then 'I' else 'U' end, array[coalesce(n.tenant_id, o.tenant_id)::text, coalesce(n.id, o.id)::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(n.atom_id::text, '\N'), case when o.tenant_id is null or record_image_ne(row(n.system), row(o.system)) then coalesce(case when starts_with(n.system::text collate "C", '\') then '\' || n.system::text else n.system::text end, '\N') end, case when o.tenant_id is null or record_image_ne(row(n.location), row(o.location)) then coalesce(case when starts_with(n.location::text collate "C", '\') then '\' || n.location::text else n.location::text end, '\N') end, coalesce(n.created_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o full join new_rows n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.id operator(pg_catalog.=) n.id;
     else
-      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), coalesce(case when n.tenant_id is not null then n.tenant_id end, case when o.tenant_id is not null then o.tenant_id end), 7, case when n.tenant_id is null then 'D' when o.tenant_id is null then 'I' else 'U' end, array[coalesce(n.tenant_id, o.tenant_id)::text, coalesce(n.id, o.id)::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(n.atom_id::text, '\N'), case when o.tenant_id is null or record_image_ne(row(n.system), row(o.system)) then coalesce(case when starts_with(n.system::text, '\') then '\' || n.system::text else n.system::text end, '\N') end, case when o.tenant_id is null or record_image_ne(row(n.location), row(o.location)) then coalesce(case when starts_with(n.location::text, '\') then '\' || n.location::text else n.location::text end, '\N') end, coalesce(n.created_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o full join new_rows n on o.tenant_id = n.tenant_id and o.id = n.id;
+      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), coalesce(case when n.tenant_id is not null then n.tenant_id end, case when o.tenant_id is not null then o.tenant_id end), 7, case when n.tenant_id is null then 'D' when o.tenant_id is null then 'I' else 'U' end, array[coalesce(n.tenant_id, o.tenant_id)::text, coalesce(n.id, o.id)::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(n.atom_id::text, '\N'), case when o.tenant_id is null or record_image_ne(row(n.system), row(o.system)) then coalesce(case when starts_with(n.system::text collate "C", '\') then '\' || n.system::text else n.system::text end, '\N') end, case when o.tenant_id is null or record_image_ne(row(n.location), row(o.location)) then coalesce(case when starts_with(n.location::text collate "C", '\') then '\' || n.location::text else n.location::text end, '\N') end, coalesce(n.created_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o full join new_rows n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.id operator(pg_catalog.=) n.id;
     end if;
   elsif tg_op = 'INSERT' then
     if kos.turn('kos.pending_turn'::regclass) = 1 then
-      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), n.tenant_id, 7, 'I', array[n.tenant_id::text, n.id::text]::text[], array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(n.atom_id::text, '\N'), coalesce(case when starts_with(n.system::text, '\') then '\' || n.system::text else n.system::text end, '\N'), coalesce(case when starts_with(n.location::text, '\') then '\' || n.location::text else n.location::text end, '\N'), coalesce(n.created_at::text, '\N')]::text[], null, kos_whoever from new_rows n;
+      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), n.tenant_id, 7, 'I', array[n.tenant_id::text, n.id::text]::text[], array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(n.atom_id::text, '\N'), coalesce(case when starts_with(n.system::text collate "C", '\') then '\' || n.system::text else n.system::text end, '\N'), coalesce(case when starts_with(n.location::text collate "C", '\') then '\' || n.location::text else n.location::text end, '\N'), coalesce(n.created_at::text, '\N')]::text[], null, kos_whoever from new_rows n;
     else
-      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), n.tenant_id, 7, 'I', array[n.tenant_id::text, n.id::text]::text[], array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(n.atom_id::text, '\N'), coalesce(case when starts_with(n.system::text, '\') then '\' || n.system::text else n.system::text end, '\N'), coalesce(case when starts_with(n.location::text, '\') then '\' || n.location::text else n.location::text end, '\N'), coalesce(n.created_at::text, '\N')]::text[], null, kos_whoever from new_rows n;
+      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), n.tenant_id, 7, 'I', array[n.tenant_id::text, n.id::text]::text[], array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(n.atom_id::text, '\N'), coalesce(case when starts_with(n.system::text collate "C", '\') then '\' || n.system::text else n.system::text end, '\N'), coalesce(case when starts_with(n.location::text collate "C", '\') then '\' || n.location::text else n.location::text end, '\N'), coalesce(n.created_at::text, '\N')]::text[], null, kos_whoever from new_rows n;
     end if;
   elsif tg_op = 'DELETE' then
     if kos.turn('kos.pending_turn'::regclass) = 1 then
-      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), o.tenant_id, 7, case when n.tenant_id is null then 'D' else 'U' end, array[o.tenant_id::text, o.id::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(n.atom_id::text, '\N'), coalesce(case when starts_with(n.system::text, '\') then '\' || n.system::text else n.system::text end, '\N'), coalesce(case when starts_with(n.location::text, '\') then '\' || n.location::text else n.location::text end, '\N'), coalesce(n.created_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o left join knowledge.implementations n on o.tenant_id = n.tenant_id and o.id = n.id;
+      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), o.tenant_id, 7, case when n.tenant_id is null then 'D' else 'U' end, array[o.tenant_id::text, o.id::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(n.atom_id::text, '\N'), coalesce(case when starts_with(n.system::text collate "C", '\') then '\' || n.system::text else n.system::text end, '\N'), coalesce(case when starts_with(n.location::text collate "C", '\') then '\' || n.location::text else n.location::text end, '\N'), coalesce(n.created_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o left join knowledge.implementations n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.id operator(pg_catalog.=) n.id;
     else
-      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), o.tenant_id, 7, case when n.tenant_id is null then 'D' else 'U' end, array[o.tenant_id::text, o.id::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(n.atom_id::text, '\N'), coalesce(case when starts_with(n.system::text, '\') then '\' || n.system::text else n.system::text end, '\N'), coalesce(case when starts_with(n.location::text, '\') then '\' || n.location::text else n.location::text end, '\N'), coalesce(n.created_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o left join knowledge.implementations n on o.tenant_id = n.tenant_id and o.id = n.id;
+      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), o.tenant_id, 7, case when n.tenant_id is null then 'D' else 'U' end, array[o.tenant_id::text, o.id::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(n.atom_id::text, '\N'), coalesce(case when starts_with(n.system::text collate "C", '\') then '\' || n.system::text else n.system::text end, '\N'), coalesce(case when starts_with(n.location::text collate "C", '\') then '\' || n.location::text else n.location::text end, '\N'), coalesce(n.created_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o left join knowledge.implementations n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.id operator(pg_catalog.=) n.id;
     end if;
   elsif tg_op = 'TRUNCATE' then
     if kos.turn('kos.pending_turn'::regclass) = 1 then
@@ -388,26 +384,26 @@ declare
 begin
   if current_setting('role') = 'kos_mover' then
     return null;
-  elsif kos.layout('knowledge.sensitive_atoms'::regclass) <> '2a425c4fba29558c051bf2d30216b9b2' then
+  elsif kos.layout('…'::regclass, '…'::regclass) <> '58a76f171b4dcbe43c0a88b1b9bb00ba' then
     execute replace(kos.capture_statement(tg_relid, tg_op, 'pending_' || kos.turn('kos.pending_turn'::regclass)), 'kos_whoever', '$1')
       using kos_whoever;
   elsif tg_op = 'UPDATE' then
     if kos.turn('kos.pending_turn'::regclass) = 1 then
-      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), coalesce(case when n.tenant_id is not null then n.tenant_id end, case when o.tenant_id is not null then o.tenant_id end), 9, case when n.tenant_id is null then 'D' when o.tenant_id is null then 'I' else 'U' end, array[coalesce(n.tenant_id, o.tenant_id)::text, coalesce(n.id, o.id)::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), case when o.tenant_id is null or record_image_ne(row(n.encrypted_value), row(o.encrypted_value)) then coalesce(case when starts_with(n.encrypted_value::text, '\') then '\' || n.encrypted_value::text else n.encrypted_value::text end, '\N') end, case when o.tenant_id is null or record_image_ne(row(n.encryption_key_id), row(o.encryption_key_id)) then coalesce(case when starts_with(n.encryption_key_id::text, '\') then '\' || n.encryption_key_id::text else n.encryption_key_id::text end, '\N') end, case when o.tenant_id is null or record_image_ne(row(n.searchable_hash), row(o.searchable_hash)) then coalesce(case when starts_with(n.searchable_hash::text, '\') then '\' || n.searchable_hash::text else n.searchable_hash::text end, '\N') end, case when o.tenant_id is null or record_image_ne(row(n.range_prefix), row(o.range_prefix)) then coalesce(case when starts_with(n.range_prefix::text, '\') then '\' || n.range_prefix::text else n.range_prefix::text end, '\N') end, coalesce(n.created_at::text, '\N'), coalesce(n.updated_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o full join new_rows n on o.tenant_id = n.tenant_id and o.id = n.id;
+      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), coalesce(case when n.tenant_id is not null then n.tenant_id end, case when o.tenant_id is not null then o.tenant_id end), 9, case when n.tenant_id is null then 'D' when o.tenant_id is null then 'I' else 'U' end, array[coalesce(n.tenant_id, o.tenant_id)::text, coalesce(n.id, o.id)::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), case when o.tenant_id is null or record_image_ne(row(n.encrypted_value), row(o.encrypted_value)) then coalesce(case when starts_with(n.encrypted_value::text collate "C", '\') then '\' || n.encrypted_value::text else n.encrypted_value::text end, '\N') end, case when o.tenant_id is null or record_image_ne(row(n.encryption_key_id), row(o.encryption_key_id)) then coalesce(case when starts_with(n.encryption_key_id::text collate "C", '\') then '\' || n.encryption_key_id::text else n.encryption_key_id::text end, '\N') end, case when o.tenant_id is null or record_image_ne(row(n.searchable_hash), row(o.searchable_hash)) then coalesce(case when starts_with(n.searchable_hash::text collate "C", '\') then '\' || n.searchable_hash::text else n.searchable_hash::text end, '\N') end, case when o.tenant_id is null or record_image_ne(row(n.range_prefix), row(o.range_prefix)) then coalesce(case when starts_with(n.range_prefix::text collate "C", '\') then '\' || n.range_prefix::text else n.range_prefix::text end, '\N') end, coalesce(n.created_at::text, '\N'), coalesce(n.updated_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o full join new_rows n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.id operator(pg_catalog.=) n.id;
     else
-      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), coalesce(case when n.tenant_id is not null then n.tenant_id end, case when o.tenant_id is not null then o.tenant_id end), 9, case when n.tenant_id is null then 'D' when o.tenant_id is null then 'I' else 'U' end, array[coalesce(n.tenant_id, o.tenant_id)::text, coalesce(n.id, o.id)::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), case when o.tenant_id is null or record_image_ne(row(n.encrypted_value), row(o.encrypted_value)) then coalesce(case when starts_with(n.encrypted_value::text, '\') then '\' || n.encrypted_value::text else n.encrypted_value::text end, '\N') end, case when o.tenant_id is null or record_image_ne(row(n.encryption_key_id), row(o.encryption_key_id)) then coalesce(case when starts_with(n.encryption_key_id::text, '\') then '\' || n.encryption_key_id::text else n.encryption_key_id::text end, '\N') end, case when o.tenant_id is null or record_image_ne(row(n.searchable_hash), row(o.searchable_hash)) then coalesce(case when starts_with(n.searchable_hash::text, '\') then '\' || n.searchable_hash::text else n.searchable_hash::text end, '\N') end, case when o.tenant_id is null or record_image_ne(row(n.range_prefix), row(o.range_prefix)) then coalesce(case when starts_with(n.range_prefix::text, '\') then '\' || n.range_prefix::text else n.range_prefix::text end, '\N') end, coalesce(n.created_at::text, '\N'), coalesce(n.updated_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o full join new_rows n on o.tenant_id = n.tenant_id and o.id = n.id;
+      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), coalesce(case when n.tenant_id is not null then n.tenant_id end, case when o.tenant_id is not null then o.tenant_id end), 9, case when n.tenant_id is null then 'D' when o.tenant_id is null then 'I' else 'U' end, array[coalesce(n.tenant_id, o.tenant_id)::text, coalesce(n.id, o.id)::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), case when o.tenant_id is null or record_image_ne(row(n.encrypted_value), row(o.encrypted_value)) then coalesce(case when starts_with(n.encrypted_value::text collate "C", '\') then '\' || n.encrypted_value::text else n.encrypted_value::text end, '\N') end, case when o.tenant_id is null or record_image_ne(row(n.encryption_key_id), row(o.encryption_key_id)) then coalesce(case when starts_with(n.encryption_key_id::text collate "C", '\') then '\' || n.encryption_key_id::text else n.encryption_key_id::text end, '\N') end, case when o.tenant_id is null or record_image_ne(row(n.searchable_hash), row(o.searchable_hash)) then coalesce(case when starts_with(n.searchable_hash::text collate "C", '\') then '\' || n.searchable_hash::text else n.searchable_hash::text end, '\N') end, case when o.tenant_id is null or record_image_ne(row(n.range_prefix), row(o.range_prefix)) then coalesce(case when starts_with(n.range_prefix::text collate "C", '\') then '\' || n.range_prefix::text else n.range_prefix::text end, '\N') end, coalesce(n.created_at::text, '\N'), coalesce(n.updated_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o full join new_rows n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.id operator(pg_catalog.=) n.id;
     end if;
   elsif tg_op = 'INSERT' then
     if kos.turn('kos.pending_turn'::regclass) = 1 then
-      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), n.tenant_id, 9, 'I', array[n.tenant_id::text, n.id::text]::text[], array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(case when starts_with(n.encrypted_value::text, '\') then '\' || n.encrypted_value::text else n.encrypted_value::text end, '\N'), coalesce(case when starts_with(n.encryption_key_id::text, '\') then '\' || n.encryption_key_id::text else n.encryption_key_id::text end, '\N'), coalesce(case when starts_with(n.searchable_hash::text, '\') then '\' || n.searchable_hash::text else n.searchable_hash::text end, '\N'), coalesce(case when starts_with(n.range_prefix::text, '\') then '\' || n.range_prefix::text else n.range_prefix::text end, '\N'), coalesce(n.created_at::text, '\N'), coalesce(n.updated_at::text, '\N')]::text[], null, kos_whoever from new_rows n;
+      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), n.tenant_id, 9, 'I', array[n.tenant_id::text, n.id::text]::text[], array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(case when starts_with(n.encrypted_value::text collate "C", '\') then '\' || n.encrypted_value::text else n.encrypted_value::text end, '\N'), coalesce(case when starts_with(n.encryption_key_id::text collate "C", '\') then '\' || n.encryption_key_id::text else n.encryption_key_id::text end, '\N'), coalesce(case when starts_with(n.searchable_hash::text collate "C", '\') then '\' || n.searchable_hash::text else n.searchable_hash::text end, '\N'), coalesce(case when starts_with(n.range_prefix::text collate "C", '\') then '\' || n.range_prefix::text else n.range_prefix::text end, '\N'), coalesce(n.created_at::text, '\N'), coalesce(n.updated_at::text, '\N')]::text[], null, kos_whoever from new_rows n;
     else
-      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), n.tenant_id, 9, 'I', array[n.tenant_id::text, n.id::text]::text[], array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(case when starts_with(n.encrypted_value::text, '\') then '\' || n.encrypted_value::text else n.encrypted_value::text end, '\N'), coalesce(case when starts_with(n.encryption_key_id::text, '\') then '\' || n.encryption_key_id::text else n.encryption_key_id::text end, '\N'), coalesce(case when starts_with(n.searchable_hash::text, '\') then '\' || n.searchable_hash::text else n.searchable_hash::text end, '\N'), coalesce(case when starts_with(n.range_prefix::text, '\') then '\' || n.range_prefix::text else n.range_prefix::text end, '\N'), coalesce(n.created_at::text, '\N'), coalesce(n.updated_at::text, '\N')]::text[], null, kos_whoever from new_rows n;
+      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), n.tenant_id, 9, 'I', array[n.tenant_id::text, n.id::text]::text[], array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(case when starts_with(n.encrypted_value::text collate "C", '\') then '\' || n.encrypted_value::text else n.encrypted_value::text end, '\N'), coalesce(case when starts_with(n.encryption_key_id::text collate "C", '\') then '\' || n.encryption_key_id::text else n.encryption_key_id::text end, '\N'), coalesce(case when starts_with(n.searchable_hash::text collate "C", '\') then '\' || n.searchable_hash::text else n.searchable_hash::text end, '\N'), coalesce(case when starts_with(n.range_prefix::text collate "C", '\') then '\' || n.range_prefix::text else n.range_prefix::text end, '\N'), coalesce(n.created_at::text, '\N'), coalesce(n.updated_at::text, '\N')]::text[], null, kos_whoever from new_rows n;
     end if;
   elsif tg_op = 'DELETE' then
     if kos.turn('kos.pending_turn'::regclass) = 1 then
-      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), o.tenant_id, 9, case when n.tenant_id is null then 'D' else 'U' end, array[o.tenant_id::text, o.id::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(case when starts_with(n.encrypted_value::text, '\') then '\' || n.encrypted_value::text else n.encrypted_value::text end, '\N'), coalesce(case when starts_with(n.encryption_key_id::text, '\') then '\' || n.encryption_key_id::text else n.encryption_key_id::text end, '\N'), coalesce(case when starts_with(n.searchable_hash::text, '\') then '\' || n.searchable_hash::text else n.searchable_hash::text end, '\N'), coalesce(case when starts_with(n.range_prefix::text, '\') then '\' || n.range_prefix::text else n.range_prefix::text end, '\N'), coalesce(n.created_at::text, '\N'), coalesce(n.updated_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o left join knowledge.sensitive_atoms n on o.tenant_id = n.tenant_id and o.id = n.id;
+      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), o.tenant_id, 9, case when n.tenant_id is null then 'D' else 'U' end, array[o.tenant_id::text, o.id::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(case when starts_with(n.encrypted_value::text collate "C", '\') then '\' || n.encrypted_value::text else n.encrypted_value::text end, '\N'), coalesce(case when starts_with(n.encryption_key_id::text collate "C", '\') then '\' || n.encryption_key_id::text else n.encryption_key_id::text end, '\N'), coalesce(case when starts_with(n.searchable_hash::text collate "C", '\') then '\' || n.searchable_hash::text else n.searchable_hash::text end, '\N'), coalesce(case when starts_with(n.range_prefix::text collate "C", '\') then '\' || n.range_prefix::text else n.range_prefix::text end, '\N'), coalesce(n.created_at::text, '\N'), coalesce(n.updated_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o left join knowledge.sensitive_atoms n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.id operator(pg_catalog.=) n.id;
     else
-      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), o.tenant_id, 9, case when n.tenant_id is null then 'D' else 'U' end, array[o.tenant_id::text, o.id::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(case when starts_with(n.encrypted_value::text, '\') then '\' || n.encrypted_value::text else n.encrypted_value::text end, '\N'), coalesce(case when starts_with(n.encryption_key_id::text, '\') then '\' || n.encryption_key_id::text else n.encryption_key_id::text end, '\N'), coalesce(case when starts_with(n.searchable_hash::text, '\') then '\' || n.searchable_hash::text else n.searchable_hash::text end, '\N'), coalesce(case when starts_with(n.range_prefix::text, '\') then '\' || n.range_prefix::text else n.range_prefix::text end, '\N'), coalesce(n.created_at::text, '\N'), coalesce(n.updated_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o left join knowledge.sensitive_atoms n on o.tenant_id = n.tenant_id and o.id = n.id;
+      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), o.tenant_id, 9, case when n.tenant_id is null then 'D' else 'U' end, array[o.tenant_id::text, o.id::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(case when starts_with(n.encrypted_value::text collate "C", '\') then '\' || n.encrypted_value::text else n.encrypted_value::text end, '\N'), coalesce(case when starts_with(n.encryption_key_id::text collate "C", '\') then '\' || n.encryption_key_id::text else n.encryption_key_id::text end, '\N'), coalesce(case when starts_with(n.searchable_hash::text collate "C", '\') then '\' || n.searchable_hash::text else n.searchable_hash::text end, '\N'), coalesce(case when starts_with(n.range_prefix::text collate "C", '\') then '\' || n.range_prefix::text else n.range_prefix::text end, '\N'), coalesce(n.created_at::text, '\N'), coalesce(n.updated_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o left join knowledge.sensitive_atoms n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.id operator(pg_catalog.=) n.id;
     end if;
   elsif tg_op = 'TRUNCATE' then
     if kos.turn('kos.pending_turn'::regclass) = 1 then
@@ -451,26 +447,26 @@ declare
 begin
   if current_setting('role') = 'kos_mover' then
     return null;
-  elsif kos.layout('knowledge.molecules'::regclass) <> '1ab43758632e11c54b5cd63e504de95f' then
+  elsif kos.layout('…'::regclass, '…'::regclass) <> '17f530a49cfe4e97036e4e47da91df83' then
     execute replace(kos.capture_statement(tg_relid, tg_op, 'pending_' || kos.turn('kos.pending_turn'::regclass)), 'kos_whoever', '$1')
       using kos_whoever;
   elsif tg_op = 'UPDATE' then
     if kos.turn('kos.pending_turn'::regclass) = 1 then
-      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), coalesce(case when n.tenant_id is not null then n.tenant_id end, case when o.tenant_id is not null then o.tenant_id end), 2, case when n.tenant_id is null then 'D' when o.tenant_id is null then 'I' else 'U' end, array[coalesce(n.tenant_id, o.tenant_id)::text, coalesce(n.id, o.id)::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), case when o.tenant_id is null or record_image_ne(row(n.name), row(o.name)) then coalesce(case when starts_with(n.name::text, '\') then '\' || n.name::text else n.name::text end, '\N') end, case when o.tenant_id is null or record_image_ne(row(n.rule), row(o.rule)) then coalesce(n.rule::text, '\N') end, coalesce(n.version::text, '\N'), coalesce(n.created_at::text, '\N'), coalesce(n.updated_at::text, '\N'), coalesce(n.deleted_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o full join new_rows n on o.tenant_id = n.tenant_id and o.id = n.id;
+      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), coalesce(case when n.tenant_id is not null then n.tenant_id end, case when o.tenant_id is not null then o.tenant_id end), 2, case when n.tenant_id is null then 'D' when o.tenant_id is null then 'I' else 'U' end, array[coalesce(n.tenant_id, o.tenant_id)::text, coalesce(n.id, o.id)::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), case when o.tenant_id is null or record_image_ne(row(n.name), row(o.name)) then coalesce(case when starts_with(n.name::text collate "C", '\') then '\' || n.name::text else n.name::text end, '\N') end, case when o.tenant_id is null or record_image_ne(row(n.rule), row(o.rule)) then coalesce(n.rule::text, '\N') end, coalesce(n.version::text, '\N'), coalesce(n.created_at::text, '\N'), coalesce(n.updated_at::text, '\N'), coalesce(n.deleted_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o full join new_rows n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.id operator(pg_catalog.=) n.id;
     else
-      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), coalesce(case when n.tenant_id is not null then n.tenant_id end, case when o.tenant_id is not null then o.tenant_id end), 2, case when n.tenant_id is null then 'D' when o.tenant_id is null then 'I' else 'U' end, array[coalesce(n.tenant_id, o.tenant_id)::text, coalesce(n.id, o.id)::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), case when o.tenant_id is null or record_image_ne(row(n.name), row(o.name)) then coalesce(case when starts_with(n.name::text, '\') then '\' || n.name::text else n.name::text end, '\N') end, case when o.tenant_id is null or record_image_ne(row(n.rule), row(o.rule)) then coalesce(n.rule::text, '\N') end, coalesce(n.version::text, '\N'), coalesce(n.created_at::text, '\N'), coalesce(n.updated_at::text, '\N'), coalesce(n.deleted_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o full join new_rows n on o.tenant_id = n.tenant_id and o.id = n.id;
+      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), coalesce(case when n.tenant_id is not null then n.tenant_id end, case when o.tenant_id is not null then o.tenant_id end), 2, case when n.tenant_id is null then 'D' when o.tenant_id is null then 'I' else 'U' end, array[coalesce(n.tenant_id, o.tenant_id)::text, coalesce(n.id, o.id)::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), case when o.tenant_id is null or record_image_ne(row(n.name), row(o.name)) then coalesce(case when starts_with(n.name::text collate "C", '\') then '\' || n.name::text else n.name::text end, '\N') end, case when o.tenant_id is null or record_image_ne(row(n.rule), row(o.rule)) then coalesce(n.rule::text, '\N') end, coalesce(n.version::text, '\N'), coalesce(n.created_at::text, '\N'), coalesce(n.updated_at::text, '\N'), coalesce(n.deleted_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o full join new_rows n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.id operator(pg_catalog.=) n.id;
     end if;
   elsif tg_op = 'INSERT' then
     if kos.turn('kos.pending_turn'::regclass) = 1 then
-      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), n.tenant_id, 2, 'I', array[n.tenant_id::text, n.id::text]::text[], array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(case when starts_with(n.name::text, '\') then '\' || n.name::text else n.name::text end, '\N'), coalesce(n.rule::text, '\N'), coalesce(n.version::text, '\N'), coalesce(n.created_at::text, '\N'), coalesce(n.updated_at::text, '\N'), coalesce(n.deleted_at::text, '\N')]::text[], null, kos_whoever from new_rows n;
+      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), n.tenant_id, 2, 'I', array[n.tenant_id::text, n.id::text]::text[], array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(case when starts_with(n.name::text collate "C", '\') then '\' || n.name::text else n.name::text end, '\N'), coalesce(n.rule::text, '\N'), coalesce(n.version::text, '\N'), coalesce(n.created_at::text, '\N'), coalesce(n.updated_at::text, '\N'), coalesce(n.deleted_at::text, '\N')]::text[], null, kos_whoever from new_rows n;
     else
-      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), n.tenant_id, 2, 'I', array[n.tenant_id::text, n.id::text]::text[], array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(case when starts_with(n.name::text, '\') then '\' || n.name::text else n.name::text end, '\N'), coalesce(n.rule::text, '\N'), coalesce(n.version::text, '\N'), coalesce(n.created_at::text, '\N'), coalesce(n.updated_at::text, '\N'), coalesce(n.deleted_at::text, '\N')]::text[], null, kos_whoever from new_rows n;
+      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), n.tenant_id, 2, 'I', array[n.tenant_id::text, n.id::text]::text[], array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(case when starts_with(n.name::text collate "C", '\') then '\' || n.name::text else n.name::text end, '\N'), coalesce(n.rule::text, '\N'), coalesce(n.version::text, '\N'), coalesce(n.created_at::text, '\N'), coalesce(n.updated_at::text, '\N'), coalesce(n.deleted_at::text, '\N')]::text[], null, kos_whoever from new_rows n;
     end if;
   elsif tg_op = 'DELETE' then
     if kos.turn('kos.pending_turn'::regclass) = 1 then
-      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), o.tenant_id, 2, case when n.tenant_id is null then 'D' else 'U' end, array[o.tenant_id::text, o.id::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(case when starts_with(n.name::text, '\') then '\' || n.name::text else n.name::text end, '\N'), coalesce(n.rule::text, '\N'), coalesce(n.version::text, '\N'), coalesce(n.created_at::text, '\N'), coalesce(n.updated_at::text, '\N'), coalesce(n.deleted_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o left join knowledge.molecules n on o.tenant_id = n.tenant_id and o.id = n.id;
+      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), o.tenant_id, 2, case when n.tenant_id is null then 'D' else 'U' end, array[o.tenant_id::text, o.id::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(case when starts_with(n.name::text collate "C", '\') then '\' || n.name::text else n.name::text end, '\N'), coalesce(n.rule::text, '\N'), coalesce(n.version::text, '\N'), coalesce(n.created_at::text, '\N'), coalesce(n.updated_at::text, '\N'), coalesce(n.deleted_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o left join knowledge.molecules n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.id operator(pg_catalog.=) n.id;
     else
-      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), o.tenant_id, 2, case when n.tenant_id is null then 'D' else 'U' end, array[o.tenant_id::text, o.id::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(case when starts_with(n.name::text, '\') then '\' || n.name::text else n.name::text end, '\N'), coalesce(n.rule::text, '\N'), coalesce(n.version::text, '\N'), coalesce(n.created_at::text, '\N'), coalesce(n.updated_at::text, '\N'), coalesce(n.deleted_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o left join knowledge.molecules n on o.tenant_id = n.tenant_id and o.id = n.id;
+      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), o.tenant_id, 2, case when n.tenant_id is null then 'D' else 'U' end, array[o.tenant_id::text, o.id::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(case when starts_with(n.name::text collate "C", '\') then '\' || n.name::text else n.name::text end, '\N'), coalesce(n.rule::text, '\N'), coalesce(n.version::text, '\N'), coalesce(n.created_at::text, '\N'), coalesce(n.updated_at::text, '\N'), coalesce(n.deleted_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o left join knowledge.molecules n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.id operator(pg_catalog.=) n.id;
     end if;
   elsif tg_op = 'TRUNCATE' then
     if kos.turn('kos.pending_turn'::regclass) = 1 then
@@ -514,26 +510,26 @@ declare
 begin
   if current_setting('role') = 'kos_mover' then
     return null;
-  elsif kos.layout('knowledge.capability_mappings'::regclass) <> 'c6c547c2e855481c66e41b0a097617d6' then
+  elsif kos.layout('…'::regclass, '…'::regclass) <> 'de2c239c1e2f656e825453135582e9d6' then
     execute replace(kos.capture_statement(tg_relid, tg_op, 'pending_' || kos.turn('kos.pending_turn'::regclass)), 'kos_whoever', '$1')
       using kos_whoever;
   elsif tg_op = 'UPDATE' then
     if kos.turn('kos.pending_turn'::regclass) = 1 then
-      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), coalesce(case when n.tenant_id is not null then n.tenant_id end, case when o.tenant_id is not null then o.tenant_id end), 8, case when n.tenant_id is null then 'D' when o.tenant_id is null then 'I' else 'U' end, array[coalesce(n.tenant_id, o.tenant_id)::text, coalesce(n.id, o.id)::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(n.atom_id::text, '\N'), case when o.tenant_id is null or record_image_ne(row(n.capability), row(o.capability)) then coalesce(case when starts_with(n.capability::text, '\') then '\' || n.capability::text else n.capability::text end, '\N') end, coalesce(n.created_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o full join new_rows n on o.tenant_id = n.tenant_id and o.id = n.id;
+      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), coalesce(case when n.tenant_id is not null then n.tenant_id end, case when o.tenant_id is not null then o.tenant_id end), 8, case when n.tenant_id is null then 'D' when o.tenant_id is null then 'I' else 'U' end, array[coalesce(n.tenant_id, o.tenant_id)::text, coalesce(n.id, o.id)::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(n.atom_id::text, '\N'), case when o.tenant_id is null or record_image_ne(row(n.capability), row(o.capability)) then coalesce(case when starts_with(n.capability::text collate "C", '\') then '\' || n.capability::text else n.capability::text end, '\N') end, coalesce(n.created_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o full join new_rows n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.id operator(pg_catalog.=) n.id;
     else
-      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), coalesce(case when n.tenant_id is not null then n.tenant_id end, case when o.tenant_id is not null then o.tenant_id end), 8, case when n.tenant_id is null then 'D' when o.tenant_id is null then 'I' else 'U' end, array[coalesce(n.tenant_id, o.tenant_id)::text, coalesce(n.id, o.id)::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(n.atom_id::text, '\N'), case when o.tenant_id is null or record_image_ne(row(n.capability), row(o.capability)) then coalesce(case when starts_with(n.capability::text, '\') then '\' || n.capability::text else n.capability::text end, '\N') end, coalesce(n.created_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o full join new_rows n on o.tenant_id = n.tenant_id and o.id = n.id;
+      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), coalesce(case when n.tenant_id is not null then n.tenant_id end, case when o.tenant_id is not null then o.tenant_id end), 8, case when n.tenant_id is null then 'D' when o.tenant_id is null then 'I' else 'U' end, array[coalesce(n.tenant_id, o.tenant_id)::text, coalesce(n.id, o.id)::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(n.atom_id::text, '\N'), case when o.tenant_id is null or record_image_ne(row(n.capability), row(o.capability)) then coalesce(case when starts_with(n.capability::text collate "C", '\') then '\' || n.capability::text else n.capability::text end, '\N') end, coalesce(n.created_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o full join new_rows n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.id operator(pg_catalog.=) n.id;
     end if;
   elsif tg_op = 'INSERT' then
     if kos.turn('kos.pending_turn'::regclass) = 1 then
-      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), n.tenant_id, 8, 'I', array[n.tenant_id::text, n.id::text]::text[], array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(n.atom_id::text, '\N'), coalesce(case when starts_with(n.capability::text, '\') then '\' || n.capability::text else n.capability::text end, '\N'), coalesce(n.created_at::text, '\N')]::text[], null, kos_whoever from new_rows n;
+      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), n.tenant_id, 8, 'I', array[n.tenant_id::text, n.id::text]::text[], array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(n.atom_id::text, '\N'), coalesce(case when starts_with(n.capability::text collate "C", '\') then '\' || n.capability::text else n.capability::text end, '\N'), coalesce(n.created_at::text, '\N')]::text[], null, kos_whoever from new_rows n;
     else
-      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), n.tenant_id, 8, 'I', array[n.tenant_id::text, n.id::text]::text[], array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(n.atom_id::text, '\N'), coalesce(case when starts_with(n.capability::text, '\') then '\' || n.capability::text else n.capability::text end, '\N'), coalesce(n.created_at::text, '\N')]::text[], null, kos_whoever from new_rows n;
+      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), n.tenant_id, 8, 'I', array[n.tenant_id::text, n.id::text]::text[], array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(n.atom_id::text, '\N'), coalesce(case when starts_with(n.capability::text collate "C", '\') then '\' || n.capability::text else n.capability::text end, '\N'), coalesce(n.created_at::text, '\N')]::text[], null, kos_whoever from new_rows n;
     end if;
   elsif tg_op = 'DELETE' then
     if kos.turn('kos.pending_turn'::regclass) = 1 then
-      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), o.tenant_id, 8, case when n.tenant_id is null then 'D' else 'U' end, array[o.tenant_id::text, o.id::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(n.atom_id::text, '\N'), coalesce(case when starts_with(n.capability::text, '\') then '\' || n.capability::text else n.capability::text end, '\N'), coalesce(n.created_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o left join knowledge.capability_mappings n on o.tenant_id = n.tenant_id and o.id = n.id;
+      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), o.tenant_id, 8, case when n.tenant_id is null then 'D' else 'U' end, array[o.tenant_id::text, o.id::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(n.atom_id::text, '\N'), coalesce(case when starts_with(n.capability::text collate "C", '\') then '\' || n.capability::text else n.capability::text end, '\N'), coalesce(n.created_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o left join knowledge.capability_mappings n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.id operator(pg_catalog.=) n.id;
     else
-      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), o.tenant_id, 8, case when n.tenant_id is null then 'D' else 'U' end, array[o.tenant_id::text, o.id::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(n.atom_id::text, '\N'), coalesce(case when starts_with(n.capability::text, '\') then '\' || n.capability::text else n.capability::text end, '\N'), coalesce(n.created_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o left join knowledge.capability_mappings n on o.tenant_id = n.tenant_id and o.id = n.id;
+      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), o.tenant_id, 8, case when n.tenant_id is null then 'D' else 'U' end, array[o.tenant_id::text, o.id::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(n.atom_id::text, '\N'), coalesce(case when starts_with(n.capability::text collate "C", '\') then '\' || n.capability::text else n.capability::text end, '\N'), coalesce(n.created_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o left join knowledge.capability_mappings n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.id operator(pg_catalog.=) n.id;
     end if;
   elsif tg_op = 'TRUNCATE' then
     if kos.turn('kos.pending_turn'::regclass) = 1 then
@@ -577,26 +573,26 @@ declare
 begin
   if current_setting('role') = 'kos_mover' then
     return null;
-  elsif kos.layout('knowledge.documents'::regclass) <> '848657dc55c527e663e21d3cd86cd29b' then
+  elsif kos.layout('…'::regclass, '…'::regclass) <> 'b67a43f6e04b893665d0a60f156b019d' then
     execute replace(kos.capture_statement(tg_relid, tg_op, 'pending_' || kos.turn('kos.pending_turn'::regclass)), 'kos_whoever', '$1')
       using kos_whoever;
   elsif tg_op = 'UPDATE' then
     if kos.turn('kos.pending_turn'::regclass) = 1 then
-      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), coalesce(case when n.tenant_id is not null then n.tenant_id end, case when o.tenant_id is not null then o.tenant_id end), 4, case when n.tenant_id is null then 'D' when o.tenant_id is null then 'I' else 'U' end, array[coalesce(n.tenant_id, o.tenant_id)::text, coalesce(n.id, o.id)::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), case when o.tenant_id is null or record_image_ne(row(n.title), row(o.title)) then coalesce(case when starts_with(n.title::text, '\') then '\' || n.title::text else n.title::text end, '\N') end, case when o.tenant_id is null or record_image_ne(row(n.media_type), row(o.media_type)) then coalesce(case when starts_with(n.media_type::text, '\') then '\' || n.media_type::text else n.media_type::text end, '\N') end, case when o.tenant_id is null or record_image_ne(row(n.content_sha256), row(o.content_sha256)) then coalesce(case when starts_with(n.content_sha256::text, '\') then '\' || n.content_sha256::text else n.content_sha256::text end, '\N') end, coalesce(n.byte_length::text, '\N'), case when o.tenant_id is null or record_image_ne(row(n.metadata), row(o.metadata)) then coalesce(n.metadata::text, '\N') end, coalesce(n.created_at::text, '\N'), coalesce(n.updated_at::text, '\N'), coalesce(n.deleted_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o full join new_rows n on o.tenant_id = n.tenant_id and o.id = n.id;
+      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), coalesce(case when n.tenant_id is not null then n.tenant_id end, case when o.tenant_id is not null then o.tenant_id end), 4, case when n.tenant_id is null then 'D' when o.tenant_id is null then 'I' else 'U' end, array[coalesce(n.tenant_id, o.tenant_id)::text, coalesce(n.id, o.id)::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), case when o.tenant_id is null or record_image_ne(row(n.title), row(o.title)) then coalesce(case when starts_with(n.title::text collate "C", '\') then '\' || n.title::text else n.title::text end, '\N') end, case when o.tenant_id is null or record_image_ne(row(n.media_type), row(o.media_type)) then coalesce(case when starts_with(n.media_type::text collate "C", '\') then '\' || n.media_type::text else n.media_type::text end, '\N') end, case when o.tenant_id is null or record_image_ne(row(n.content_sha256), row(o.content_sha256)) then coalesce(case when starts_with(n.content_sha256::text collate "C", '\') then '\' || n.content_sha256::text else n.content_sha256::text end, '\N') end, coalesce(n.byte_length::text, '\N'), case when o.tenant_id is null or record_image_ne(row(n.metadata), row(o.metadata)) then coalesce(n.metadata::text, '\N') end, coalesce(n.created_at::text, '\N'), coalesce(n.updated_at::text, '\N'), coalesce(n.deleted_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o full join new_rows n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.id operator(pg_catalog.=) n.id;
     else
-      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), coalesce(case when n.tenant_id is not null then n.tenant_id end, case when o.tenant_id is not null then o.tenant_id end), 4, case when n.tenant_id is null then 'D' when o.tenant_id is null then 'I' else 'U' end, array[coalesce(n.tenant_id, o.tenant_id)::text, coalesce(n.id, o.id)::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), case when o.tenant_id is null or record_image_ne(row(n.title), row(o.title)) then coalesce(case when starts_with(n.title::text, '\') then '\' || n.title::text else n.title::text end, '\N') end, case when o.tenant_id is null or record_image_ne(row(n.media_type), row(o.media_type)) then coalesce(case when starts_with(n.media_type::text, '\') then '\' || n.media_type::text else n.media_type::text end, '\N') end, case when o.tenant_id is null or record_image_ne(row(n.content_sha256), row(o.content_sha256)) then coalesce(case when starts_with(n.content_sha256::text, '\') then '\' || n.content_sha256::text else n.content_sha256::text end, '\N') end, coalesce(n.byte_length::text, '\N'), case when o.tenant_id is null or record_image_ne(row(n.metadata), row(o.metadata)) then coalesce(n.metadata::text, '\N') end, coalesce(n.created_at::text, '\N'), coalesce(n.updated_at::text, '\N'), coalesce(n.deleted_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o full join new_rows n on o.tenant_id = n.tenant_id and o.id = n.id;
+      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), coalesce(case when n.tenant_id is not null then n.tenant_id end, case when o.tenant_id is not null then o.tenant_id end), 4, case when n.tenant_id is null then 'D' when o.tenant_id is null then 'I' else 'U' end, array[coalesce(n.tenant_id, o.tenant_id)::text, coalesce(n.id, o.id)::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), case when o.tenant_id is null or record_image_ne(row(n.title), row(o.title)) then coalesce(case when starts_with(n.title::text collate "C", '\') then '\' || n.title::text else n.title::text end, '\N') end, case when o.tenant_id is null or record_image_ne(row(n.media_type), row(o.media_type)) then coalesce(case when starts_with(n.media_type::text collate "C", '\') then '\' || n.media_type::text else n.media_type::text end, '\N') end, case when o.tenant_id is null or record_image_ne(row(n.content_sha256), row(o.content_sha256)) then coalesce(case when starts_with(n.content_sha256::text collate "C", '\') then '\' || n.content_sha256::text else n.content_sha256::text end, '\N') end, coalesce(n.byte_length::text, '\N'), case when o.tenant_id is null or record_image_ne(row(n.metadata), row(o.metadata)) then coalesce(n.metadata::text, '\N') end, coalesce(n.created_at::text, '\N'), coalesce(n.updated_at::text, '\N'), coalesce(n.deleted_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o full join new_rows n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.id operator(pg_catalog.=) n.id;
     end if;
   elsif tg_op = 'INSERT' then
     if kos.turn('kos.pending_turn'::regclass) = 1 then
-      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), n.tenant_id, 4, 'I', array[n.tenant_id::text, n.id::text]::text[], array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(case when starts_with(n.title::text, '\') then '\' || n.title::text else n.title::text end, '\N'), coalesce(case when starts_with(n.media_type::text, '\') then '\' || n.media_type::text else n.media_type::text end, '\N'), coalesce(case when starts_with(n.content_sha256::text, '\') then '\' || n.content_sha256::text else n.content_sha256::text end, '\N'), coalesce(n.byte_length::text, '\N'), coalesce(n.metadata::text, '\N'), coalesce(n.created_at::text, '\N'), coalesce(n.updated_at::text, '\N'), coalesce(n.deleted_at::text, '\N')]::text[], null, kos_whoever from new_rows n;
+      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), n.tenant_id, 4, 'I', array[n.tenant_id::text, n.id::text]::text[], array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(case when starts_with(n.title::text collate "C", '\') then '\' || n.title::text else n.title::text end, '\N'), coalesce(case when starts_with(n.media_type::text collate "C", '\') then '\' || n.media_type::text else n.media_type::text end, '\N'), coalesce(case when starts_with(n.content_sha256::text collate "C", '\') then '\' || n.content_sha256::text else n.content_sha256::text end, '\N'), coalesce(n.byte_length::text, '\N'), coalesce(n.metadata::text, '\N'), coalesce(n.created_at::text, '\N'), coalesce(n.updated_at::text, '\N'), coalesce(n.deleted_at::text, '\N')]::text[], null, kos_whoever from new_rows n;
     else
-      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), n.tenant_id, 4, 'I', array[n.tenant_id::text, n.id::text]::text[], array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(case when starts_with(n.title::text, '\') then '\' || n.title::text else n.title::text end, '\N'), coalesce(case when starts_with(n.media_type::text, '\') then '\' || n.media_type::text else n.media_type::text end, '\N'), coalesce(case when starts_with(n.content_sha256::text, '\') then '\' || n.content_sha256::text else n.content_sha256::text end, '\N'), coalesce(n.byte_length::text, '\N'), coalesce(n.metadata::text, '\N'), coalesce(n.created_at::text, '\N'), coalesce(n.updated_at::text, '\N'), coalesce(n.deleted_at::text, '\N')]::text[], null, kos_whoever from new_rows n;
+      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), n.tenant_id, 4, 'I', array[n.tenant_id::text, n.id::text]::text[], array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(case when starts_with(n.title::text collate "C", '\') then '\' || n.title::text else n.title::text end, '\N'), coalesce(case when starts_with(n.media_type::text collate "C", '\') then '\' || n.media_type::text else n.media_type::text end, '\N'), coalesce(case when starts_with(n.content_sha256::text collate "C", '\') then '\' || n.content_sha256::text else n.content_sha256::text end, '\N'), coalesce(n.byte_length::text, '\N'), coalesce(n.metadata::text, '\N'), coalesce(n.created_at::text, '\N'), coalesce(n.updated_at::text, '\N'), coalesce(n.deleted_at::text, '\N')]::text[], null, kos_whoever from new_rows n;
     end if;
   elsif tg_op = 'DELETE' then
     if kos.turn('kos.pending_turn'::regclass) = 1 then
-      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), o.tenant_id, 4, case when n.tenant_id is null then 'D' else 'U' end, array[o.tenant_id::text, o.id::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(case when starts_with(n.title::text, '\') then '\' || n.title::text else n.title::text end, '\N'), coalesce(case when starts_with(n.media_type::text, '\') then '\' || n.media_type::text else n.media_type::text end, '\N'), coalesce(case when starts_with(n.content_sha256::text, '\') then '\' || n.content_sha256::text else n.content_sha256::text end, '\N'), coalesce(n.byte_length::text, '\N'), coalesce(n.metadata::text, '\N'), coalesce(n.created_at::text, '\N'), coalesce(n.updated_at::text, '\N'), coalesce(n.deleted_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o left join knowledge.documents n on o.tenant_id = n.tenant_id and o.id = n.id;
+      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), o.tenant_id, 4, case when n.tenant_id is null then 'D' else 'U' end, array[o.tenant_id::text, o.id::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(case when starts_with(n.title::text collate "C", '\') then '\' || n.title::text else n.title::text end, '\N'), coalesce(case when starts_with(n.media_type::text collate "C", '\') then '\' || n.media_type::text else n.media_type::text end, '\N'), coalesce(case when starts_with(n.content_sha256::text collate "C", '\') then '\' || n.content_sha256::text else n.content_sha256::text end, '\N'), coalesce(n.byte_length::text, '\N'), coalesce(n.metadata::text, '\N'), coalesce(n.created_at::text, '\N'), coalesce(n.updated_at::text, '\N'), coalesce(n.deleted_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o left join knowledge.documents n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.id operator(pg_catalog.=) n.id;
     else
-      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), o.tenant_id, 4, case when n.tenant_id is null then 'D' else 'U' end, array[o.tenant_id::text, o.id::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(case when starts_with(n.title::text, '\') then '\' || n.title::text else n.title::text end, '\N'), coalesce(case when starts_with(n.media_type::text, '\') then '\' || n.media_type::text else n.media_type::text end, '\N'), coalesce(case when starts_with(n.content_sha256::text, '\') then '\' || n.content_sha256::text else n.content_sha256::text end, '\N'), coalesce(n.byte_length::text, '\N'), coalesce(n.metadata::text, '\N'), coalesce(n.created_at::text, '\N'), coalesce(n.updated_at::text, '\N'), coalesce(n.deleted_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o left join knowledge.documents n on o.tenant_id = n.tenant_id and o.id = n.id;
+      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), o.tenant_id, 4, case when n.tenant_id is null then 'D' else 'U' end, array[o.tenant_id::text, o.id::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(case when starts_with(n.title::text collate "C", '\') then '\' || n.title::text else n.title::text end, '\N'), coalesce(case when starts_with(n.media_type::text collate "C", '\') then '\' || n.media_type::text else n.media_type::text end, '\N'), coalesce(case when starts_with(n.content_sha256::text collate "C", '\') then '\' || n.content_sha256::text else n.content_sha256::text end, '\N'), coalesce(n.byte_length::text, '\N'), coalesce(n.metadata::text, '\N'), coalesce(n.created_at::text, '\N'), coalesce(n.updated_at::text, '\N'), coalesce(n.deleted_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o left join knowledge.documents n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.id operator(pg_catalog.=) n.id;
     end if;
   elsif tg_op = 'TRUNCATE' then
     if kos.turn('kos.pending_turn'::regclass) = 1 then
@@ -640,26 +636,26 @@ declare
 begin
   if current_setting('role') = 'kos_mover' then
     return null;
-  elsif kos.layout('knowledge.atoms'::regclass) <> 'ff8922aa19b257311ddf5cb76c163ac9' then
+  elsif kos.layout('…'::regclass, '…'::regclass) <> '2164073726d161f1e9ef20c13439453c' then
     execute replace(kos.capture_statement(tg_relid, tg_op, 'pending_' || kos.turn('kos.pending_turn'::regclass)), 'kos_whoever', '$1')
       using kos_whoever;
   elsif tg_op = 'UPDATE' then
     if kos.turn('kos.pending_turn'::regclass) = 1 then
-      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), coalesce(case when n.tenant_id is not null then n.tenant_id end, case when o.tenant_id is not null then o.tenant_id end), 1, case when n.tenant_id is null then 'D' when o.tenant_id is null then 'I' else 'U' end, array[coalesce(n.tenant_id, o.tenant_id)::text, coalesce(n.id, o.id)::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), case when o.tenant_id is null or record_image_ne(row(n.atom_type), row(o.atom_type)) then coalesce(case when starts_with(n.atom_type::text, '\') then '\' || n.atom_type::text else n.atom_type::text end, '\N') end, case when o.tenant_id is null or record_image_ne(row(n.name), row(o.name)) then coalesce(case when starts_with(n.name::text, '\') then '\' || n.name::text else n.name::text end, '\N') end, case when o.tenant_id is null or record_image_ne(row(n.value), row(o.value)) then coalesce(case when starts_with(n.value::text, '\') then '\' || n.value::text else n.value::text end, '\N') end, case when o.tenant_id is null or record_image_ne(row(n.number_value), row(o.number_value)) then coalesce(n.number_value::text, '\N') end, coalesce(n.boolean_value::text, '\N'), coalesce(n.time_value::text, '\N'), case when o.tenant_id is null or record_image_ne(row(n.metadata), row(o.metadata)) then coalesce(n.metadata::text, '\N') end, coalesce(n.confidence::text, '\N'), case when o.tenant_id is null or record_image_ne(row(n.source), row(o.source)) then coalesce(case when starts_with(n.source::text, '\') then '\' || n.source::text else n.source::text end, '\N') end, coalesce(n.version::text, '\N'), coalesce(n.created_at::text, '\N'), coalesce(n.updated_at::text, '\N'), coalesce(n.deleted_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o full join new_rows n on o.tenant_id = n.tenant_id and o.id = n.id;
+      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), coalesce(case when n.tenant_id is not null then n.tenant_id end, case when o.tenant_id is not null then o.tenant_id end), 1, case when n.tenant_id is null then 'D' when o.tenant_id is null then 'I' else 'U' end, array[coalesce(n.tenant_id, o.tenant_id)::text, coalesce(n.id, o.id)::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), case when o.tenant_id is null or record_image_ne(row(n.atom_type), row(o.atom_type)) then coalesce(case when starts_with(n.atom_type::text collate "C", '\') then '\' || n.atom_type::text else n.atom_type::text end, '\N') end, case when o.tenant_id is null or record_image_ne(row(n.name), row(o.name)) then coalesce(case when starts_with(n.name::text collate "C", '\') then '\' || n.name::text else n.name::text end, '\N') end, case when o.tenant_id is null or record_image_ne(row(n.value), row(o.value)) then coalesce(case when starts_with(n.value::text collate "C", '\') then '\' || n.value::text else n.value::text end, '\N') end, case when o.tenant_id is null or record_image_ne(row(n.number_value), row(o.number_value)) then coalesce(n.number_value::text, '\N') end, coalesce(n.boolean_value::text, '\N'), coalesce(n.time_value::text, '\N'), case when o.tenant_id is null or record_image_ne(row(n.metadata), row(o.metadata)) then coalesce(n.metadata::text, '\N') end, coalesce(n.confidence::text, '\N'), case when o.tenant_id is null or record_image_ne(row(n.source), row(o.source)) then coalesce(case when starts_with(n.source::text collate "C", '\') then '\' || n.source::text else n.source::text end, '\N') end, coalesce(n.version::text, '\N'), coalesce(n.created_at::text, '\N'), coalesce(n.updated_at::text, '\N'), coalesce(n.deleted_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o full join new_rows n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.id operator(pg_catalog.=) n.id;
     else
-      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), coalesce(case when n.tenant_id is not null then n.tenant_id end, case when o.tenant_id is not null then o.tenant_id end), 1, case when n.tenant_id is null then 'D' when o.tenant_id is null then 'I' else 'U' end, array[coalesce(n.tenant_id, o.tenant_id)::text, coalesce(n.id, o.id)::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), case when o.tenant_id is null or record_image_ne(row(n.atom_type), row(o.atom_type)) then coalesce(case when starts_with(n.atom_type::text, '\') then '\' || n.atom_type::text else n.atom_type::text end, '\N') end, case when o.tenant_id is null or record_image_ne(row(n.name), row(o.name)) then coalesce(case when starts_with(n.name::text, '\') then '\' || n.name::text else n.name::text end, '\N') end, case when o.tenant_id is null or record_image_ne(row(n.value), row(o.value)) then coalesce(case when starts_with(n.value::text, '\') then '\' || n.value::text else n.value::text end, '\N') end, case when o.tenant_id is null or record_image_ne(row(n.number_value), row(o.number_value)) then coalesce(n.number_value::text, '\N') end, coalesce(n.boolean_value::text, '\N'), coalesce(n.time_value::text, '\N'), case when o.tenant_id is null or record_image_ne(row(n.metadata), row(o.metadata)) then coalesce(n.metadata::text, '\N') end, coalesce(n.confidence::text, '\N'), case when o.tenant_id is null or record_image_ne(row(n.source), row(o.source)) then coalesce(case when starts_with(n.source::text, '\') then '\' || n.source::text else n.source::text end, '\N') end, coalesce(n.version::text, '\N'), coalesce(n.created_at::text, '\N'), coalesce(n.updated_at::text, '\N'), coalesce(n.deleted_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o full join new_rows n on o.tenant_id = n.tenant_id and o.id = n.id;
+      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), coalesce(case when n.tenant_id is not null then n.tenant_id end, case when o.tenant_id is not null then o.tenant_id end), 1, case when n.tenant_id is null then 'D' when o.tenant_id is null then 'I' else 'U' end, array[coalesce(n.tenant_id, o.tenant_id)::text, coalesce(n.id, o.id)::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), case when o.tenant_id is null or record_image_ne(row(n.atom_type), row(o.atom_type)) then coalesce(case when starts_with(n.atom_type::text collate "C", '\') then '\' || n.atom_type::text else n.atom_type::text end, '\N') end, case when o.tenant_id is null or record_image_ne(row(n.name), row(o.name)) then coalesce(case when starts_with(n.name::text collate "C", '\') then '\' || n.name::text else n.name::text end, '\N') end, case when o.tenant_id is null or record_image_ne(row(n.value), row(o.value)) then coalesce(case when starts_with(n.value::text collate "C", '\') then '\' || n.value::text else n.value::text end, '\N') end, case when o.tenant_id is null or record_image_ne(row(n.number_value), row(o.number_value)) then coalesce(n.number_value::text, '\N') end, coalesce(n.boolean_value::text, '\N'), coalesce(n.time_value::text, '\N'), case when o.tenant_id is null or record_image_ne(row(n.metadata), row(o.metadata)) then coalesce(n.metadata::text, '\N') end, coalesce(n.confidence::text, '\N'), case when o.tenant_id is null or record_image_ne(row(n.source), row(o.source)) then coalesce(case when starts_with(n.source::text collate "C", '\') then '\' || n.source::text else n.source::text end, '\N') end, coalesce(n.version::text, '\N'), coalesce(n.created_at::text, '\N'), coalesce(n.updated_at::text, '\N'), coalesce(n.deleted_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o full join new_rows n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.id operator(pg_catalog.=) n.id;
     end if;
   elsif tg_op = 'INSERT' then
     if kos.turn('kos.pending_turn'::regclass) = 1 then
-      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), n.tenant_id, 1, 'I', array[n.tenant_id::text, n.id::text]::text[], array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(case when starts_with(n.atom_type::text, '\') then '\' || n.atom_type::text else n.atom_type::text end, '\N'), coalesce(case when starts_with(n.name::text, '\') then '\' || n.name::text else n.name::text end, '\N'), coalesce(case when starts_with(n.value::text, '\') then '\' || n.value::text else n.value::text end, '\N'), coalesce(n.number_value::text, '\N'), coalesce(n.boolean_value::text, '\N'), coalesce(n.time_value::text, '\N'), coalesce(n.metadata::text, '\N'), coalesce(n.confidence::text, '\N'), coalesce(case when starts_with(n.source::text, '\') then '\' || n.source::text else n.source::text end, '\N'), coalesce(n.version::text, '\N'), coalesce(n.created_at::text, '\N'), coalesce(n.updated_at::text, '\N'), coalesce(n.deleted_at::text, '\N')]::text[], null, kos_whoever from new_rows n;
+      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), n.tenant_id, 1, 'I', array[n.tenant_id::text, n.id::text]::text[], array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(case when starts_with(n.atom_type::text collate "C", '\') then '\' || n.atom_type::text else n.atom_type::text end, '\N'), coalesce(case when starts_with(n.name::text collate "C", '\') then '\' || n.name::text else n.name::text end, '\N'), coalesce(case when starts_with(n.value::text collate "C", '\') then '\' || n.value::text else n.value::text end, '\N'), coalesce(n.number_value::text, '\N'), coalesce(n.boolean_value::text, '\N'), coalesce(n.time_value::text, '\N'), coalesce(n.metadata::text, '\N'), coalesce(n.confidence::text, '\N'), coalesce(case when starts_with(n.source::text collate "C", '\') then '\' || n.source::text else n.source::text end, '\N'), coalesce(n.version::text, '\N'), coalesce(n.created_at::text, '\N'), coalesce(n.updated_at::text, '\N'), coalesce(n.deleted_at::text, '\N')]::text[], null, kos_whoever from new_rows n;
     else
-      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), n.tenant_id, 1, 'I', array[n.tenant_id::text, n.id::text]::text[], array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(case when starts_with(n.atom_type::text, '\') then '\' || n.atom_type::text else n.atom_type::text end, '\N'), coalesce(case when starts_with(n.name::text, '\') then '\' || n.name::text else n.name::text end, '\N'), coalesce(case when starts_with(n.value::text, '\') then '\' || n.value::text else n.value::text end, '\N'), coalesce(n.number_value::text, '\N'), coalesce(n.boolean_value::text, '\N'), coalesce(n.time_value::text, '\N'), coalesce(n.metadata::text, '\N'), coalesce(n.confidence::text, '\N'), coalesce(case when starts_with(n.source::text, '\') then '\' || n.source::text else n.source::text end, '\N'), coalesce(n.version::text, '\N'), coalesce(n.created_at::text, '\N'), coalesce(n.updated_at::text, '\N'), coalesce(n.deleted_at::text, '\N')]::text[], null, kos_whoever from new_rows n;
+      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), n.tenant_id, 1, 'I', array[n.tenant_id::text, n.id::text]::text[], array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(case when starts_with(n.atom_type::text collate "C", '\') then '\' || n.atom_type::text else n.atom_type::text end, '\N'), coalesce(case when starts_with(n.name::text collate "C", '\') then '\' || n.name::text else n.name::text end, '\N'), coalesce(case when starts_with(n.value::text collate "C", '\') then '\' || n.value::text else n.value::text end, '\N'), coalesce(n.number_value::text, '\N'), coalesce(n.boolean_value::text, '\N'), coalesce(n.time_value::text, '\N'), coalesce(n.metadata::text, '\N'), coalesce(n.confidence::text, '\N'), coalesce(case when starts_with(n.source::text collate "C", '\') then '\' || n.source::text else n.source::text end, '\N'), coalesce(n.version::text, '\N'), coalesce(n.created_at::text, '\N'), coalesce(n.updated_at::text, '\N'), coalesce(n.deleted_at::text, '\N')]::text[], null, kos_whoever from new_rows n;
     end if;
   elsif tg_op = 'DELETE' then
     if kos.turn('kos.pending_turn'::regclass) = 1 then
-      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), o.tenant_id, 1, case when n.tenant_id is null then 'D' else 'U' end, array[o.tenant_id::text, o.id::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(case when starts_with(n.atom_type::text, '\') then '\' || n.atom_type::text else n.atom_type::text end, '\N'), coalesce(case when starts_with(n.name::text, '\') then '\' || n.name::text else n.name::text end, '\N'), coalesce(case when starts_with(n.value::text, '\') then '\' || n.value::text else n.value::text end, '\N'), coalesce(n.number_value::text, '\N'), coalesce(n.boolean_value::text, '\N'), coalesce(n.time_value::text, '\N'), coalesce(n.metadata::text, '\N'), coalesce(n.confidence::text, '\N'), coalesce(case when starts_with(n.source::text, '\') then '\' || n.source::text else n.source::text end, '\N'), coalesce(n.version::text, '\N'), coalesce(n.created_at::text, '\N'), coalesce(n.updated_at::text, '\N'), coalesce(n.deleted_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o left join knowledge.atoms n on o.tenant_id = n.tenant_id and o.id = n.id;
+      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), o.tenant_id, 1, case when n.tenant_id is null then 'D' else 'U' end, array[o.tenant_id::text, o.id::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(case when starts_with(n.atom_type::text collate "C", '\') then '\' || n.atom_type::text else n.atom_type::text end, '\N'), coalesce(case when starts_with(n.name::text collate "C", '\') then '\' || n.name::text else n.name::text end, '\N'), coalesce(case when starts_with(n.value::text collate "C", '\') then '\' || n.value::text else n.value::text end, '\N'), coalesce(n.number_value::text, '\N'), coalesce(n.boolean_value::text, '\N'), coalesce(n.time_value::text, '\N'), coalesce(n.metadata::text, '\N'), coalesce(n.confidence::text, '\N'), coalesce(case when starts_with(n.source::text collate "C", '\') then '\' || n.source::text else n.source::text end, '\N'), coalesce(n.version::text, '\N'), coalesce(n.created_at::text, '\N'), coalesce(n.updated_at::text, '\N'), coalesce(n.deleted_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o left join knowledge.atoms n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.id operator(pg_catalog.=) n.id;
     else
-      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), o.tenant_id, 1, case when n.tenant_id is null then 'D' else 'U' end, array[o.tenant_id::text, o.id::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(case when starts_with(n.atom_type::text, '\') then '\' || n.atom_type::text else n.atom_type::text end, '\N'), coalesce(case when starts_with(n.name::text, '\') then '\' || n.name::text else n.name::text end, '\N'), coalesce(case when starts_with(n.value::text, '\') then '\' || n.value::text else n.value::text end, '\N'), coalesce(n.number_value::text, '\N'), coalesce(n.boolean_value::text, '\N'), coalesce(n.time_value::text, '\N'), coalesce(n.metadata::text, '\N'), coalesce(n.confidence::text, '\N'), coalesce(case when starts_with(n.source::text, '\') then '\' || n.source::text else n.source::text end, '\N'), coalesce(n.version::text, '\N'), coalesce(n.created_at::text, '\N'), coalesce(n.updated_at::text, '\N'), coalesce(n.deleted_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o left join knowledge.atoms n on o.tenant_id = n.tenant_id and o.id = n.id;
+      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), o.tenant_id, 1, case when n.tenant_id is null then 'D' else 'U' end, array[o.tenant_id::text, o.id::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(case when starts_with(n.atom_type::text collate "C", '\') then '\' || n.atom_type::text else n.atom_type::text end, '\N'), coalesce(case when starts_with(n.name::text collate "C", '\') then '\' || n.name::text else n.name::text end, '\N'), coalesce(case when starts_with(n.value::text collate "C", '\') then '\' || n.value::text else n.value::text end, '\N'), coalesce(n.number_value::text, '\N'), coalesce(n.boolean_value::text, '\N'), coalesce(n.time_value::text, '\N'), coalesce(n.metadata::text, '\N'), coalesce(n.confidence::text, '\N'), coalesce(case when starts_with(n.source::text collate "C", '\') then '\' || n.source::text else n.source::text end, '\N'), coalesce(n.version::text, '\N'), coalesce(n.created_at::text, '\N'), coalesce(n.updated_at::text, '\N'), coalesce(n.deleted_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o left join knowledge.atoms n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.id operator(pg_catalog.=) n.id;
     end if;
   elsif tg_op = 'TRUNCATE' then
     if kos.turn('kos.pending_turn'::regclass) = 1 then
@@ -703,26 +699,26 @@ declare
 begin
   if current_setting('role') = 'kos_mover' then
     return null;
-  elsif kos.layout('knowledge.relations'::regclass) <> 'd3259ce1367f3f8bf6a7623bb3ca236e' then
+  elsif kos.layout('…'::regclass, '…'::regclass) <> 'c7f1a7d2c771537494de93e0b9bc904f' then
     execute replace(kos.capture_statement(tg_relid, tg_op, 'pending_' || kos.turn('kos.pending_turn'::regclass)), 'kos_whoever', '$1')
       using kos_whoever;
   elsif tg_op = 'UPDATE' then
     if kos.turn('kos.pending_turn'::regclass) = 1 then
-      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), coalesce(case when n.tenant_id is not null then n.tenant_id end, case when o.tenant_id is not null then o.tenant_id end), 6, case when n.tenant_id is null then 'D' when o.tenant_id is null then 'I' else 'U' end, array[coalesce(n.tenant_id, o.tenant_id)::text, coalesce(n.id, o.id)::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), case when o.tenant_id is null or record_image_ne(row(n.relation_type), row(o.relation_type)) then coalesce(case when starts_with(n.relation_type::text, '\') then '\' || n.relation_type::text else n.relation_type::text end, '\N') end, coalesce(n.from_atom_id::text, '\N'), coalesce(n.to_atom_id::text, '\N'), case when o.tenant_id is null or record_image_ne(row(n.metadata), row(o.metadata)) then coalesce(n.metadata::text, '\N') end, coalesce(n.created_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o full join new_rows n on o.tenant_id = n.tenant_id and o.id = n.id;
+      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), coalesce(case when n.tenant_id is not null then n.tenant_id end, case when o.tenant_id is not null then o.tenant_id end), 6, case when n.tenant_id is null then 'D' when o.tenant_id is null then 'I' else 'U' end, array[coalesce(n.tenant_id, o.tenant_id)::text, coalesce(n.id, o.id)::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), case when o.tenant_id is null or record_image_ne(row(n.relation_type), row(o.relation_type)) then coalesce(case when starts_with(n.relation_type::text collate "C", '\') then '\' || n.relation_type::text else n.relation_type::text end, '\N') end, coalesce(n.from_atom_id::text, '\N'), coalesce(n.to_atom_id::text, '\N'), case when o.tenant_id is null or record_image_ne(row(n.metadata), row(o.metadata)) then coalesce(n.metadata::text, '\N') end, coalesce(n.created_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o full join new_rows n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.id operator(pg_catalog.=) n.id;
     else
-      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), coalesce(case when n.tenant_id is not null then n.tenant_id end, case when o.tenant_id is not null then o.tenant_id end), 6, case when n.tenant_id is null then 'D' when o.tenant_id is null then 'I' else 'U' end, array[coalesce(n.tenant_id, o.tenant_id)::text, coalesce(n.id, o.id)::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), case when o.tenant_id is null or record_image_ne(row(n.relation_type), row(o.relation_type)) then coalesce(case when starts_with(n.relation_type::text, '\') then '\' || n.relation_type::text else n.relation_type::text end, '\N') end, coalesce(n.from_atom_id::text, '\N'), coalesce(n.to_atom_id::text, '\N'), case when o.tenant_id is null or record_image_ne(row(n.metadata), row(o.metadata)) then coalesce(n.metadata::text, '\N') end, coalesce(n.created_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o full join new_rows n on o.tenant_id = n.tenant_id and o.id = n.id;
+      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), coalesce(case when n.tenant_id is not null then n.tenant_id end, case when o.tenant_id is not null then o.tenant_id end), 6, case when n.tenant_id is null then 'D' when o.tenant_id is null then 'I' else 'U' end, array[coalesce(n.tenant_id, o.tenant_id)::text, coalesce(n.id, o.id)::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), case when o.tenant_id is null or record_image_ne(row(n.relation_type), row(o.relation_type)) then coalesce(case when starts_with(n.relation_type::text collate "C", '\') then '\' || n.relation_type::text else n.relation_type::text end, '\N') end, coalesce(n.from_atom_id::text, '\N'), coalesce(n.to_atom_id::text, '\N'), case when o.tenant_id is null or record_image_ne(row(n.metadata), row(o.metadata)) then coalesce(n.metadata::text, '\N') end, coalesce(n.created_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o full join new_rows n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.id operator(pg_catalog.=) n.id;
     end if;
   elsif tg_op = 'INSERT' then
     if kos.turn('kos.pending_turn'::regclass) = 1 then
-      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), n.tenant_id, 6, 'I', array[n.tenant_id::text, n.id::text]::text[], array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(case when starts_with(n.relation_type::text, '\') then '\' || n.relation_type::text else n.relation_type::text end, '\N'), coalesce(n.from_atom_id::text, '\N'), coalesce(n.to_atom_id::text, '\N'), coalesce(n.metadata::text, '\N'), coalesce(n.created_at::text, '\N')]::text[], null, kos_whoever from new_rows n;
+      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), n.tenant_id, 6, 'I', array[n.tenant_id::text, n.id::text]::text[], array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(case when starts_with(n.relation_type::text collate "C", '\') then '\' || n.relation_type::text else n.relation_type::text end, '\N'), coalesce(n.from_atom_id::text, '\N'), coalesce(n.to_atom_id::text, '\N'), coalesce(n.metadata::text, '\N'), coalesce(n.created_at::text, '\N')]::text[], null, kos_whoever from new_rows n;
     else
-      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), n.tenant_id, 6, 'I', array[n.tenant_id::text, n.id::text]::text[], array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(case when starts_with(n.relation_type::text, '\') then '\' || n.relation_type::text else n.relation_type::text end, '\N'), coalesce(n.from_atom_id::text, '\N'), coalesce(n.to_atom_id::text, '\N'), coalesce(n.metadata::text, '\N'), coalesce(n.created_at::text, '\N')]::text[], null, kos_whoever from new_rows n;
+      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), n.tenant_id, 6, 'I', array[n.tenant_id::text, n.id::text]::text[], array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(case when starts_with(n.relation_type::text collate "C", '\') then '\' || n.relation_type::text else n.relation_type::text end, '\N'), coalesce(n.from_atom_id::text, '\N'), coalesce(n.to_atom_id::text, '\N'), coalesce(n.metadata::text, '\N'), coalesce(n.created_at::text, '\N')]::text[], null, kos_whoever from new_rows n;
     end if;
   elsif tg_op = 'DELETE' then
     if kos.turn('kos.pending_turn'::regclass) = 1 then
-      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), o.tenant_id, 6, case when n.tenant_id is null then 'D' else 'U' end, array[o.tenant_id::text, o.id::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(case when starts_with(n.relation_type::text, '\') then '\' || n.relation_type::text else n.relation_type::text end, '\N'), coalesce(n.from_atom_id::text, '\N'), coalesce(n.to_atom_id::text, '\N'), coalesce(n.metadata::text, '\N'), coalesce(n.created_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o left join knowledge.relations n on o.tenant_id = n.tenant_id and o.id = n.id;
+      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), o.tenant_id, 6, case when n.tenant_id is null then 'D' else 'U' end, array[o.tenant_id::text, o.id::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(case when starts_with(n.relation_type::text collate "C", '\') then '\' || n.relation_type::text else n.relation_type::text end, '\N'), coalesce(n.from_atom_id::text, '\N'), coalesce(n.to_atom_id::text, '\N'), coalesce(n.metadata::text, '\N'), coalesce(n.created_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o left join knowledge.relations n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.id operator(pg_catalog.=) n.id;
     else
-      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), o.tenant_id, 6, case when n.tenant_id is null then 'D' else 'U' end, array[o.tenant_id::text, o.id::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(case when starts_with(n.relation_type::text, '\') then '\' || n.relation_type::text else n.relation_type::text end, '\N'), coalesce(n.from_atom_id::text, '\N'), coalesce(n.to_atom_id::text, '\N'), coalesce(n.metadata::text, '\N'), coalesce(n.created_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o left join knowledge.relations n on o.tenant_id = n.tenant_id and o.id = n.id;
+      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), o.tenant_id, 6, case when n.tenant_id is null then 'D' else 'U' end, array[o.tenant_id::text, o.id::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(case when starts_with(n.relation_type::text collate "C", '\') then '\' || n.relation_type::text else n.relation_type::text end, '\N'), coalesce(n.from_atom_id::text, '\N'), coalesce(n.to_atom_id::text, '\N'), coalesce(n.metadata::text, '\N'), coalesce(n.created_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o left join knowledge.relations n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.id operator(pg_catalog.=) n.id;
     end if;
   elsif tg_op = 'TRUNCATE' then
     if kos.turn('kos.pending_turn'::regclass) = 1 then
@@ -766,26 +762,26 @@ declare
 begin
   if current_setting('role') = 'kos_mover' then
     return null;
-  elsif kos.layout('knowledge.molecule_atoms'::regclass) <> '030a6a6e5a6958f41b293c74e224170e' then
+  elsif kos.layout('…'::regclass, '…'::regclass) <> 'fd6db19fc6687baf183e231e32375db7' then
     execute replace(kos.capture_statement(tg_relid, tg_op, 'pending_' || kos.turn('kos.pending_turn'::regclass)), 'kos_whoever', '$1')
       using kos_whoever;
   elsif tg_op = 'UPDATE' then
     if kos.turn('kos.pending_turn'::regclass) = 1 then
-      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), coalesce(case when n.tenant_id is not null then n.tenant_id end, case when o.tenant_id is not null then o.tenant_id end), 3, case when n.tenant_id is null then 'D' when o.tenant_id is null then 'I' else 'U' end, array[coalesce(n.tenant_id, o.tenant_id)::text, coalesce(n.molecule_id, o.molecule_id)::text, coalesce(n.atom_id, o.atom_id)::text, coalesce(n.role, o.role)::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.molecule_id::text, '\N'), coalesce(n.atom_id::text, '\N'), coalesce(case when starts_with(n.role::text, '\') then '\' || n.role::text else n.role::text end, '\N')]::text[] end, null, kos_whoever from old_rows o full join new_rows n on o.tenant_id = n.tenant_id and o.molecule_id = n.molecule_id and o.atom_id = n.atom_id and o.role = n.role;
+      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), coalesce(case when n.tenant_id is not null then n.tenant_id end, case when o.tenant_id is not null then o.tenant_id end), 3, case when n.tenant_id is null then 'D' when o.tenant_id is null then 'I' else 'U' end, array[coalesce(n.tenant_id, o.tenant_id)::text, coalesce(n.molecule_id, o.molecule_id)::text, coalesce(n.atom_id, o.atom_id)::text, coalesce(n.role, o.role)::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.molecule_id::text, '\N'), coalesce(n.atom_id::text, '\N'), coalesce(case when starts_with(n.role::text collate "C", '\') then '\' || n.role::text else n.role::text end, '\N')]::text[] end, null, kos_whoever from old_rows o full join new_rows n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.molecule_id operator(pg_catalog.=) n.molecule_id and o.atom_id operator(pg_catalog.=) n.atom_id and o.role operator(pg_catalog.=) n.role;
     else
-      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), coalesce(case when n.tenant_id is not null then n.tenant_id end, case when o.tenant_id is not null then o.tenant_id end), 3, case when n.tenant_id is null then 'D' when o.tenant_id is null then 'I' else 'U' end, array[coalesce(n.tenant_id, o.tenant_id)::text, coalesce(n.molecule_id, o.molecule_id)::text, coalesce(n.atom_id, o.atom_id)::text, coalesce(n.role, o.role)::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.molecule_id::text, '\N'), coalesce(n.atom_id::text, '\N'), coalesce(case when starts_with(n.role::text, '\') then '\' || n.role::text else n.role::text end, '\N')]::text[] end, null, kos_whoever from old_rows o full join new_rows n on o.tenant_id = n.tenant_id and o.molecule_id = n.molecule_id and o.atom_id = n.atom_id and o.role = n.role;
+      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), coalesce(case when n.tenant_id is not null then n.tenant_id end, case when o.tenant_id is not null then o.tenant_id end), 3, case when n.tenant_id is null then 'D' when o.tenant_id is null then 'I' else 'U' end, array[coalesce(n.tenant_id, o.tenant_id)::text, coalesce(n.molecule_id, o.molecule_id)::text, coalesce(n.atom_id, o.atom_id)::text, coalesce(n.role, o.role)::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.molecule_id::text, '\N'), coalesce(n.atom_id::text, '\N'), coalesce(case when starts_with(n.role::text collate "C", '\') then '\' || n.role::text else n.role::text end, '\N')]::text[] end, null, kos_whoever from old_rows o full join new_rows n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.molecule_id operator(pg_catalog.=) n.molecule_id and o.atom_id operator(pg_catalog.=) n.atom_id and o.role operator(pg_catalog.=) n.role;
     end if;
   elsif tg_op = 'INSERT' then
     if kos.turn('kos.pending_turn'::regclass) = 1 then
-      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), n.tenant_id, 3, 'I', array[n.tenant_id::text, n.molecule_id::text, n.atom_id::text, n.role::text]::text[], array[coalesce(n.tenant_id::text, '\N'), coalesce(n.molecule_id::text, '\N'), coalesce(n.atom_id::text, '\N'), coalesce(case when starts_with(n.role::text, '\') then '\' || n.role::text else n.role::text end, '\N')]::text[], null, kos_whoever from new_rows n;
+      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), n.tenant_id, 3, 'I', array[n.tenant_id::text, n.molecule_id::text, n.atom_id::text, n.role::text]::text[], array[coalesce(n.tenant_id::text, '\N'), coalesce(n.molecule_id::text, '\N'), coalesce(n.atom_id::text, '\N'), coalesce(case when starts_with(n.role::text collate "C", '\') then '\' || n.role::text else n.role::text end, '\N')]::text[], null, kos_whoever from new_rows n;
     else
-      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), n.tenant_id, 3, 'I', array[n.tenant_id::text, n.molecule_id::text, n.atom_id::text, n.role::text]::text[], array[coalesce(n.tenant_id::text, '\N'), coalesce(n.molecule_id::text, '\N'), coalesce(n.atom_id::text, '\N'), coalesce(case when starts_with(n.role::text, '\') then '\' || n.role::text else n.role::text end, '\N')]::text[], null, kos_whoever from new_rows n;
+      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), n.tenant_id, 3, 'I', array[n.tenant_id::text, n.molecule_id::text, n.atom_id::text, n.role::text]::text[], array[coalesce(n.tenant_id::text, '\N'), coalesce(n.molecule_id::text, '\N'), coalesce(n.atom_id::text, '\N'), coalesce(case when starts_with(n.role::text collate "C", '\') then '\' || n.role::text else n.role::text end, '\N')]::text[], null, kos_whoever from new_rows n;
     end if;
   elsif tg_op = 'DELETE' then
     if kos.turn('kos.pending_turn'::regclass) = 1 then
-      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), o.tenant_id, 3, case when n.tenant_id is null then 'D' else 'U' end, array[o.tenant_id::text, o.molecule_id::text, o.atom_id::text, o.role::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.molecule_id::text, '\N'), coalesce(n.atom_id::text, '\N'), coalesce(case when starts_with(n.role::text, '\') then '\' || n.role::text else n.role::text end, '\N')]::text[] end, null, kos_whoever from old_rows o left join knowledge.molecule_atoms n on o.tenant_id = n.tenant_id and o.molecule_id = n.molecule_id and o.atom_id = n.atom_id and o.role = n.role;
+      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), o.tenant_id, 3, case when n.tenant_id is null then 'D' else 'U' end, array[o.tenant_id::text, o.molecule_id::text, o.atom_id::text, o.role::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.molecule_id::text, '\N'), coalesce(n.atom_id::text, '\N'), coalesce(case when starts_with(n.role::text collate "C", '\') then '\' || n.role::text else n.role::text end, '\N')]::text[] end, null, kos_whoever from old_rows o left join knowledge.molecule_atoms n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.molecule_id operator(pg_catalog.=) n.molecule_id and o.atom_id operator(pg_catalog.=) n.atom_id and o.role operator(pg_catalog.=) n.role;
     else
-      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), o.tenant_id, 3, case when n.tenant_id is null then 'D' else 'U' end, array[o.tenant_id::text, o.molecule_id::text, o.atom_id::text, o.role::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.molecule_id::text, '\N'), coalesce(n.atom_id::text, '\N'), coalesce(case when starts_with(n.role::text, '\') then '\' || n.role::text else n.role::text end, '\N')]::text[] end, null, kos_whoever from old_rows o left join knowledge.molecule_atoms n on o.tenant_id = n.tenant_id and o.molecule_id = n.molecule_id and o.atom_id = n.atom_id and o.role = n.role;
+      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), o.tenant_id, 3, case when n.tenant_id is null then 'D' else 'U' end, array[o.tenant_id::text, o.molecule_id::text, o.atom_id::text, o.role::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.molecule_id::text, '\N'), coalesce(n.atom_id::text, '\N'), coalesce(case when starts_with(n.role::text collate "C", '\') then '\' || n.role::text else n.role::text end, '\N')]::text[] end, null, kos_whoever from old_rows o left join knowledge.molecule_atoms n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.molecule_id operator(pg_catalog.=) n.molecule_id and o.atom_id operator(pg_catalog.=) n.atom_id and o.role operator(pg_catalog.=) n.role;
     end if;
   elsif tg_op = 'TRUNCATE' then
     if kos.turn('kos.pending_turn'::regclass) = 1 then
@@ -815,8 +811,16 @@ CREATE FUNCTION kos.capture_name(target regclass) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-  select 'capture_' || md5(format('%I.%I', n.nspname, c.relname))
-    from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = target
+  with capture as (
+    select t.tgrelid, f.proname::text as name
+      from pg_trigger t join pg_proc f on f.oid = t.tgfoid
+     where t.tgname ~ '^kos_capture_' and f.pronamespace = 'kos'::regnamespace
+  )
+  select coalesce((select min(c.name) from capture c where c.tgrelid = target),
+                  case when exists (select from capture c where c.name = first.name) then 'capture_' || md5(first.name || ' ' || target::oid)
+                       else first.name end)
+    from (select 'capture_' || md5(format('%I.%I', n.nspname, c.relname)) as name
+            from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = target) first
 $$;
 
 
@@ -832,7 +836,7 @@ CREATE FUNCTION kos.capture_statement(target regclass, operation text, pending t
     AS $_$
 declare
   root regclass := kos.root_of(target);
-  logged kos.logged_tables;
+  logged kos.logged_tables := kos.logged(target);
   head text;
   nested boolean := kos.has_nested_changes(target) or kos.has_nested_changes(root);
   new_tenant text := kos.tenant_expression(target, 'n');
@@ -840,7 +844,9 @@ declare
   key1 text;
   earlier text;
 begin
-  select * into logged from kos.logged_tables l where l.relation = root;
+  if logged.relation is null then
+    return 'select';  -- nothing to write: it left the log, as a detached partition does, or lost its key
+  end if;
   key1 := quote_ident(logged.key_columns[1]);
   earlier := case when logged.baseline = 'lazy' and operation <> 'INSERT'
     then kos.image_of(target, 'o', null, old_tenant) else 'null' end;
@@ -876,7 +882,7 @@ begin
                         'case when n.%3$s is not null then %6$s end, null, kos_whoever from (%7$s) o left join %8$s n on %9$s',
                         old_tenant, kos.shape_of(target), key1, operation, kos.key_expression(target, '{o}'),
                         kos.image_of(target, 'n', null, old_tenant),
-                        (select string_agg(format('select %s from %s', columns.list, side), ' union ')
+                        (select string_agg(format('select %s, (%s) collate "C" as kos_key from %s', columns.list, kos.key_expression(target, array[side]), side), ' union ')
                            from (select string_agg(distinct quote_ident(k), ', ') as list
                                    from unnest(logged.key_columns || logged.tenant_column) k where k is not null) columns,
                                 unnest(case operation when 'INSERT' then '{new_rows}' when 'DELETE' then '{old_rows}' else '{old_rows,new_rows}' end::text[]) side),
@@ -910,10 +916,10 @@ begin
    where c.oid = target
      and s.columns = (select jsonb_agg(jsonb_build_object('name', i.name, 'type', i.type, 'generated', i.generated,
                                                           'sensitive', l.sensitive -> i.name) order by i.number)
-                        from kos.logged_tables l, kos.image_columns(target) i where l.relation = target);
+                        from kos.logged(target) l, kos.image_columns(target) i);
   return query execute format($query$
     with there as (
-      select %1$s as tenant_id, %2$s as key, kos.event_data($1, %3$s) as data from %4$s n
+      select %1$s as tenant_id, (%2$s) collate "default" as key, kos.event_data($1, (%3$s) collate "default") as data from %4$s n
     ), known as (
       select t.tenant_id, l.key, l.data
         from (select distinct s.tenant_id from kos.seals s) t
@@ -1115,8 +1121,8 @@ CREATE FUNCTION kos.fence_again(target regclass) RETURNS text
     perform kos.pass_fences(array(select n.%1$I from new_rows n union select o.%1$I from old_rows o));
   end if;
 $text$, l.tenant_column)
-      from kos.logged_tables l
-     where l.relation = kos.root_of(target) and l.fenced), '')
+      from kos.logged(target) l
+     where l.fenced), '')
 $_$;
 
 
@@ -1249,6 +1255,10 @@ CREATE FUNCTION kos.has_nested_changes(target regclass) RETURNS boolean
             or exists (select from pg_trigger t where t.tgrelid = f.conrelid and not t.tgisinternal and t.tgname !~ '^kos_')
             or exists (select from pg_constraint g where g.contype = 'f' and g.confrelid = f.conrelid
                           and (g.confdeltype in ('c', 'n', 'd') or g.confupdtype in ('c', 'n', 'd'))))
+  ) or exists (
+    -- One statement on the other table can change a row here more than once, and the transition tables are shared.
+    select from pg_constraint f
+     where f.contype = 'f' and f.conrelid = target and (f.confdeltype in ('n', 'd') or f.confupdtype in ('c', 'n', 'd'))
   )
 $$;
 
@@ -1315,10 +1325,9 @@ CREATE FUNCTION kos.image_of(target regclass, side text, earlier text, tenant te
       then format('case when %1$s.%4$I is null or record_image_ne(row(%2$s.%3$I), row(%1$s.%3$I)) then %5$s end',
                   earlier, side, c.name, l.key_columns[1], v.value)
       else v.value end, ', ' order by c.number))
-    from kos.logged_tables l
+    from kos.logged(target) l
     cross join kos.image_columns(target) c
     cross join lateral (select kos.image_value(side, c.name, c.escapes, l.sensitive ->> c.name, tenant) as value) v
-   where l.relation = kos.root_of(target)
 $_$;
 
 
@@ -1337,13 +1346,27 @@ CREATE FUNCTION kos.image_value(side text, name text, escapes boolean, sensitive
     when sensitive = 'digest' then
       format('coalesce(''\H'' || encode(sha256(convert_to(%3$s::text || %1$s.%2$I::text, ''UTF8'')), ''hex''), ''\N'')', side, name, tenant)
     when escapes then
-      format('coalesce(case when starts_with(%1$s.%2$I::text, ''\'') then ''\'' || %1$s.%2$I::text else %1$s.%2$I::text end, ''\N'')', side, name)
+      format('coalesce(case when starts_with(%1$s.%2$I::text collate "C", ''\'') then ''\'' || %1$s.%2$I::text else %1$s.%2$I::text end, ''\N'')', side, name)
     else format('coalesce(%s.%I::text, ''\N'')', side, name)
   end
 $_$;
 
 
 ALTER FUNCTION kos.image_value(side text, name text, escapes boolean, sensitive text, tenant text) OWNER TO kos_owner;
+
+--
+-- Name: is_changed(regclass); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.is_changed(target regclass) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select format('kos.layout(%L::regclass, %L::regclass) <> %L', target::oid, kos.root_of(target)::oid, kos.layout(target, kos.root_of(target)))
+$$;
+
+
+ALTER FUNCTION kos.is_changed(target regclass) OWNER TO kos_owner;
 
 --
 -- Name: is_drained(regclass); Type: FUNCTION; Schema: kos; Owner: kos_owner
@@ -1505,8 +1528,7 @@ CREATE FUNCTION kos.key_expression(target regclass, sides text[]) RETURNS text
   select format('array[%s]::text[]', string_agg(
            case when cardinality(sides) = 1 then format('%s.%I::text', sides[1], k.name)
              else format('coalesce(%s.%I, %s.%I)::text', sides[1], k.name, sides[2], k.name) end, ', ' order by k.number))
-    from kos.logged_tables l, unnest(l.key_columns) with ordinality k (name, number)
-   where l.relation = kos.root_of(target)
+    from kos.logged(target) l, unnest(l.key_columns) with ordinality k (name, number)
 $$;
 
 
@@ -1521,11 +1543,12 @@ CREATE FUNCTION kos.key_of(target regclass) RETURNS text[]
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
   select array(select a.attname::text from unnest(i.indkey) with ordinality k (attnum, number)
-                 join pg_attribute a on a.attrelid = target and a.attnum = k.attnum order by k.number)
+                 join pg_attribute a on a.attrelid = target and a.attnum = k.attnum
+                where k.number <= i.indnkeyatts order by k.number)
     from pg_index i
    where i.indrelid = target and i.indisunique and i.indisvalid and i.indimmediate and i.indpred is null and i.indexprs is null
-     and not exists (select from pg_attribute a where a.attrelid = target and a.attnum = any (i.indkey) and not a.attnotnull)
-   order by i.indisprimary desc, i.indnatts, i.indexrelid
+     and not exists (select from pg_attribute a where a.attrelid = target and a.attnum = any (i.indkey[0:i.indnkeyatts - 1]) and not a.attnotnull)
+   order by i.indisprimary desc, i.indnkeyatts, i.indexrelid
    limit 1
 $$;
 
@@ -1533,20 +1556,24 @@ $$;
 ALTER FUNCTION kos.key_of(target regclass) OWNER TO kos_owner;
 
 --
--- Name: layout(regclass); Type: FUNCTION; Schema: kos; Owner: kos_owner
+-- Name: layout(regclass, regclass); Type: FUNCTION; Schema: kos; Owner: kos_owner
 --
 
-CREATE FUNCTION kos.layout(target regclass) RETURNS text
+CREATE FUNCTION kos.layout(target regclass, root regclass) RETURNS text
     LANGUAGE plpgsql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
+declare
+  logged kos.logged_tables := kos.logged(target);
 begin
-  return (select md5(concat(kos.has_nested_changes(target), string_agg(concat_ws(' ', c.name, c.type, c.generated), ',' order by c.number)))
+  return (select md5(concat_ws(' ', target, root, logged.relation, logged.key_columns, logged.tenant_column, logged.sensitive, logged.baseline,
+                               kos.has_nested_changes(target) or kos.has_nested_changes(root),
+                               string_agg(concat_ws(' ', c.name, c.type, c.generated), ',' order by c.number)))
             from kos.image_columns(target) c);
 end $$;
 
 
-ALTER FUNCTION kos.layout(target regclass) OWNER TO kos_owner;
+ALTER FUNCTION kos.layout(target regclass, root regclass) OWNER TO kos_owner;
 
 --
 -- Name: leaf(uuid, bigint, integer, xid8, timestamp with time zone, bytea, "char", text[], text[], text[], text[], uuid); Type: FUNCTION; Schema: kos; Owner: kos_owner
@@ -1599,6 +1626,27 @@ end $$;
 
 
 ALTER FUNCTION kos.limit_transaction(milliseconds integer) OWNER TO kos_owner;
+
+--
+-- Name: local_column(regclass); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.local_column(target regclass) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select format('%s (%s)', i.name, i.type)
+    from kos.image_columns(target) i
+    join pg_type t on t.oid = i.type_oid
+    left join pg_type base on base.oid = t.typbasetype
+   where array[t.oid, t.typelem, t.typbasetype, base.typelem] && '{oid,regclass,regproc,regprocedure,regtype,regrole,regnamespace,regoper,
+           regoperator,regconfig,regdictionary,regcollation,xid,cid,tid}'::regtype[]::oid[]
+     and t.typname not in ('name', 'oidvector')
+   order by i.number limit 1
+$$;
+
+
+ALTER FUNCTION kos.local_column(target regclass) OWNER TO kos_owner;
 
 --
 -- Name: log_key(uuid); Type: FUNCTION; Schema: kos; Owner: kos_owner
@@ -1666,7 +1714,8 @@ CREATE FUNCTION kos.log_table(target regclass, tenant_column text DEFAULT NULL::
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
-  refusal text := kos.refusal_to_log(target, tenant_column);
+  refusal text := kos.refusal_to_log(target, tenant_column, sensitive);
+  noted kos.logged_tables;
 begin
   if refusal is not null then
     raise exception '% can''t be logged: %', target, refusal using errcode = 'KS020', hint = 'kos adopt --level observe';
@@ -1676,12 +1725,65 @@ begin
           exists (select from pg_trigger t where t.tgrelid = target and t.tgname = 'kos_guard'))
   on conflict (relation) do update
     set fenced = excluded.fenced, tenant_column = excluded.tenant_column, key_columns = excluded.key_columns, baseline = excluded.baseline,
-        sensitive = excluded.sensitive;
+        sensitive = excluded.sensitive
+  returning * into noted;
+  perform kos.note_columns(noted);
   perform kos.attach_capture(target);
 end $$;
 
 
 ALTER FUNCTION kos.log_table(target regclass, tenant_column text, baseline text, sensitive jsonb) OWNER TO kos_owner;
+
+--
+-- Name: logged_tables; Type: TABLE; Schema: kos; Owner: kos_owner
+--
+
+CREATE TABLE kos.logged_tables (
+    relation regclass NOT NULL,
+    tenant_column text,
+    key_columns text[] NOT NULL,
+    baseline text DEFAULT 'none'::text NOT NULL,
+    fenced boolean DEFAULT false NOT NULL,
+    sensitive jsonb DEFAULT '{}'::jsonb NOT NULL,
+    numbers jsonb DEFAULT '{}'::jsonb NOT NULL,
+    origin integer DEFAULT 0 NOT NULL,
+    logged_since timestamp with time zone DEFAULT now() NOT NULL,
+    complete_at timestamp with time zone,
+    CONSTRAINT logged_tables_baseline_check CHECK ((baseline = ANY (ARRAY['full'::text, 'lazy'::text, 'none'::text])))
+);
+
+
+ALTER TABLE kos.logged_tables OWNER TO kos_owner;
+
+--
+-- Name: logged(regclass); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.logged(target regclass) RETURNS kos.logged_tables
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  found kos.logged_tables;
+  present text[];
+begin
+  select * into found from kos.logged_tables l where l.relation = kos.root_of(target);
+  present := array(select kos.present_name(found, k.name) from unnest(found.key_columns) with ordinality k (name, number) order by k.number);
+  present := case when array_position(present, null) is null then present else kos.key_of(found.relation) end;
+  if present is null or (found.tenant_column is not null and kos.present_name(found, found.tenant_column) is null) then
+    return null;
+  end if;
+  found.tenant_column := kos.present_name(found, found.tenant_column);
+  found.sensitive := (select coalesce(jsonb_object_agg(n.present, s.value), '{}')
+                        from jsonb_each(found.sensitive) s
+                        cross join lateral kos.present_name(found, s.key) n (present)
+                       where n.present is not null);
+  found.key_columns := present;
+  return found;
+end $$;
+
+
+ALTER FUNCTION kos.logged(target regclass) OWNER TO kos_owner;
 
 --
 -- Name: make_capture(regclass); Type: FUNCTION; Schema: kos; Owner: kos_owner
@@ -1692,11 +1794,9 @@ CREATE FUNCTION kos.make_capture(target regclass) RETURNS void
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
 declare
-  logged kos.logged_tables;
   branches text := '';
   operation text;
 begin
-  select * into logged from kos.logged_tables l where l.relation = kos.root_of(target);
   foreach operation in array array['UPDATE', 'INSERT', 'DELETE', 'TRUNCATE'] loop
     branches := branches || format(
       E'  elsif tg_op = %L then\n    if kos.turn(''kos.pending_turn''::regclass) = 1 then\n      %s;\n    else\n      %s;\n    end if;\n',
@@ -1715,13 +1815,13 @@ declare
 begin
   if current_setting('role') = 'kos_mover' then
     return null;
-  elsif kos.layout(%2$L::regclass) <> %3$L then
+  elsif %2$s then
     execute replace(kos.capture_statement(tg_relid, tg_op, 'pending_' || kos.turn('kos.pending_turn'::regclass)), 'kos_whoever', '$1')
       using kos_whoever;
-%4$s  end if;
-%5$s  return null;
+%3$s  end if;
+%4$s  return null;
 end $capture$ $function$,
-    kos.capture_name(target), target::text, kos.layout(target), branches, kos.fence_again(target));
+    kos.capture_name(target), kos.is_changed(target), branches, kos.fence_again(target));
 end $_$;
 
 
@@ -1807,6 +1907,25 @@ CREATE FUNCTION kos.no_tenants_log() RETURNS uuid
 
 
 ALTER FUNCTION kos.no_tenants_log() OWNER TO kos_owner;
+
+--
+-- Name: note_columns(kos.logged_tables); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.note_columns(logged kos.logged_tables) RETURNS void
+    LANGUAGE sql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  update kos.logged_tables l
+     set key_columns = logged.key_columns, tenant_column = logged.tenant_column, sensitive = logged.sensitive, origin = kos.origin(),
+         numbers = (select jsonb_object_agg(a.attname, a.attnum) from pg_attribute a
+                     where a.attrelid = logged.relation and a.attnum > 0 and not a.attisdropped
+                       and (a.attname = any (logged.key_columns || logged.tenant_column) or logged.sensitive ? a.attname::text))
+   where l.relation = logged.relation
+$$;
+
+
+ALTER FUNCTION kos.note_columns(logged kos.logged_tables) OWNER TO kos_owner;
 
 --
 -- Name: object_key(uuid, text); Type: FUNCTION; Schema: kos; Owner: kos_owner
@@ -1941,6 +2060,24 @@ end $$;
 ALTER FUNCTION kos.pass_lease(subject text, token bigint) OWNER TO kos_owner;
 
 --
+-- Name: present_name(kos.logged_tables, text); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.present_name(logged kos.logged_tables, column_name text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select a.attname::text
+    from pg_attribute a
+   where a.attrelid = logged.relation and a.attnum > 0 and not a.attisdropped
+     and case when logged.origin = kos.origin() then a.attnum = (logged.numbers ->> column_name)::smallint
+              else a.attname = column_name end
+$$;
+
+
+ALTER FUNCTION kos.present_name(logged kos.logged_tables, column_name text) OWNER TO kos_owner;
+
+--
 -- Name: protect(regclass); Type: FUNCTION; Schema: kos; Owner: kos_owner
 --
 
@@ -2037,8 +2174,9 @@ begin
       from kos.logged_tables l
       left join pg_partition_tree(l.relation) t on true
       join pg_proc f on f.proname = kos.capture_name(coalesce(t.relid, l.relation)) and f.pronamespace = 'kos'::regnamespace
-     where strpos(f.prosrc, kos.layout(coalesce(t.relid, l.relation))) = 0 and kos.key_of(l.relation) is not null
+     where strpos(f.prosrc, kos.is_changed(coalesce(t.relid, l.relation))) = 0 and (kos.logged(l.relation)).relation is not null
   loop
+    perform kos.note_columns(kos.logged(part.relation));
     perform kos.make_capture(part.relation);
     made := made + 1;
   end loop;
@@ -2049,10 +2187,10 @@ end $$;
 ALTER FUNCTION kos.refresh_captures() OWNER TO kos_owner;
 
 --
--- Name: refusal_to_log(regclass, text); Type: FUNCTION; Schema: kos; Owner: kos_owner
+-- Name: refusal_to_log(regclass, text, jsonb); Type: FUNCTION; Schema: kos; Owner: kos_owner
 --
 
-CREATE FUNCTION kos.refusal_to_log(target regclass, tenant_column text) RETURNS text
+CREATE FUNCTION kos.refusal_to_log(target regclass, tenant_column text, sensitive jsonb DEFAULT '{}'::jsonb) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
@@ -2060,24 +2198,30 @@ CREATE FUNCTION kos.refusal_to_log(target regclass, tenant_column text) RETURNS 
     when c.relkind not in ('r', 'p') then 'it is no ordinary table'
     when c.relpersistence <> 'p' then 'it is temporary or unlogged: a crash empties it, and no log could say so'
     when c.relispartition then 'it is a partition: name its root, ' || pg_partition_root(target)::text
+    when exists (select from pg_partition_tree(target) t join pg_class p on p.oid = t.relid where p.relkind = 'f' or p.relpersistence <> 'p')
+      then 'a partition of it is foreign or unlogged'
     when exists (select from pg_inherits i join pg_class p on p.oid = i.inhparent
                   where (i.inhparent = target or i.inhrelid = target) and p.relkind = 'r') then 'it inherits, or is inherited from'
     when kos.key_of(target) is null then 'it has no primary key, and no unique index without nulls'
     when tenant_column is not null and not exists (
-      select from pg_attribute a where a.attrelid = target and a.attname = tenant_column and not a.attisdropped)
+      select from pg_attribute a where a.attrelid = target and a.attnum > 0 and a.attname = tenant_column and not a.attisdropped)
       then format('it has no column %s', tenant_column)
-    when exists (select from kos.image_columns(target) i join pg_type t on t.oid = i.type_oid
-                  where t.typtype = 'p' or i.type_oid::regtype::text in
-                    ('oid', 'regclass', 'regproc', 'regprocedure', 'regtype', 'regrole', 'regnamespace', 'regoper', 'regoperator', 'regconfig', 'regdictionary', 'regcollation', 'xid', 'cid', 'tid'))
-      then (select format('the log cannot carry %s (%s): it means something in this database only', i.name, i.type)
-              from kos.image_columns(target) i
-             where i.type in ('oid', 'regclass', 'regproc', 'regprocedure', 'regtype', 'regrole', 'regnamespace', 'regoper', 'regoperator', 'regconfig', 'regdictionary', 'regcollation', 'xid', 'cid', 'tid') limit 1)
+    when kos.local_column(target) is not null
+      then format('the log cannot carry %s: it means something in this database only', kos.local_column(target))
+    -- What is asked to be hidden must be: a name that is mistyped would be in the log for good.
+    else (select case when s.value not in ('"digest"', '"absent"') then format('%s is sensitive as digest or absent, not as %s', s.key, s.value)
+                      when s.key = any (kos.key_of(target)) then format('the log knows rows by %s, so it can''t hide it', s.key)
+                      else format('it has no column %s', s.key) end
+            from jsonb_each(sensitive) s
+           where s.value not in ('"digest"', '"absent"') or s.key = any (kos.key_of(target))
+              or not exists (select from kos.image_columns(target) i where i.name = s.key)
+           order by s.key limit 1)
     end
     from pg_class c where c.oid = target
 $$;
 
 
-ALTER FUNCTION kos.refusal_to_log(target regclass, tenant_column text) OWNER TO kos_owner;
+ALTER FUNCTION kos.refusal_to_log(target regclass, tenant_column text, sensitive jsonb) OWNER TO kos_owner;
 
 --
 -- Name: refuse_move(); Type: FUNCTION; Schema: kos; Owner: kos_owner
@@ -2147,6 +2291,7 @@ declare
   taking_now regclass;
   resting regclass;
   resting_empty boolean;
+  truncated boolean := false;
 begin
   if not pg_try_advisory_xact_lock(kos.log_key(kos.no_tenants_log()) + 3) then
     return false;
@@ -2155,23 +2300,27 @@ begin
   taking_now := ('kos.pending_' || taking)::regclass;
   resting := ('kos.pending_' || 3 - taking)::regclass;
   resting_empty := pg_relation_size(resting) = 0;
-  if resting_empty and pg_relation_size(taking_now) >= at_least_bytes then
-    update kos.pending_turn set number = 3 - taking, since = now();
-    alter table kos.pending_turn set (autovacuum_enabled = true);  -- tells every session to plan its captures anew
-    return false;
-  elsif not resting_empty then
+  if not resting_empty then
     begin
       execute format('lock table %s in access exclusive mode', resting);
       -- In a statement after the lock: all who wrote have ended, and this sees what they committed.
-      if kos.is_drained(resting) then
+      truncated := kos.is_drained(resting);
+      if truncated then
         execute format('truncate %s', resting);
-        return true;
       end if;
     exception when lock_not_available then
       return false;
     end;
   end if;
-  return false;
+  if (resting_empty or truncated) and pg_relation_size(taking_now) >= at_least_bytes then
+    update kos.pending_turn set number = 3 - taking, since = now();
+  elsif not truncated then
+    return false;
+  end if;
+  -- Tells every session to plan its captures anew. After a truncation too: one that planned under a snapshot from before
+  -- the turn would go on writing to the resting table, and keep it from ever being empty.
+  alter table kos.pending_turn set (autovacuum_enabled = true);
+  return truncated;
 end $$;
 
 
@@ -2212,14 +2361,44 @@ CREATE FUNCTION kos.same_key(target regclass, one text, other text) RETURNS text
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
   select concat_ws(' and ',
-           (select string_agg(format('%s.%I = %s.%I', one, k, other, k), ' and ') from unnest(l.key_columns) k),
+           (select string_agg(kos.same_value(l.relation, one, other, k), ' and ') from unnest(l.key_columns) k),
            case when l.tenant_column is not null and l.tenant_column <> all (l.key_columns)
              then format('%s = %s', kos.tenant_expression(target, one), kos.tenant_expression(target, other)) end)
-    from kos.logged_tables l where l.relation = kos.root_of(target)
+    from kos.logged(target) l
 $$;
 
 
 ALTER FUNCTION kos.same_key(target regclass, one text, other text) OWNER TO kos_owner;
+
+--
+-- Name: same_value(regclass, text, text, text); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.same_value(of_table regclass, one text, other text, column_name text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+  select format('%1$s.%3$I operator(%4$I.=) %2$s.%3$I', one, other, column_name, coalesce(equal.schema_name, 'pg_catalog'))
+         || case when t.typtype = 'e' or (base.type = any ('{bool,int2,int4,int8,uuid,date,timestamp,timestamptz,bytea,text,varchar,name}'::regtype[])
+                                          and coalesce(c.collisdeterministic, true))
+              then '' else format(' and %1$s.%3$I::text collate "C" = %2$s.%3$I::text collate "C"', one, other, column_name) end
+    from pg_attribute a
+    join pg_type t on t.oid = a.atttypid
+    cross join lateral (select case when t.typtype = 'd' then t.typbasetype else t.oid end as type) base
+    left join pg_collation c on c.oid = a.attcollation
+    left join lateral (
+      select n.nspname as schema_name
+        from pg_opclass k
+        join pg_amop m on m.amopfamily = k.opcfamily and m.amopstrategy = 3 and m.amoplefttype = k.opcintype and m.amoprighttype = k.opcintype
+        join pg_operator o on o.oid = m.amopopr
+        join pg_namespace n on n.oid = o.oprnamespace
+       where k.opcdefault and k.opcintype = base.type and k.opcmethod = (select oid from pg_am where amname = 'btree')
+         and o.oprname = '=') equal on true
+   where a.attrelid = of_table and a.attname = column_name and not a.attisdropped
+$_$;
+
+
+ALTER FUNCTION kos.same_value(of_table regclass, one text, other text, column_name text) OWNER TO kos_owner;
 
 --
 -- Name: seal(uuid); Type: FUNCTION; Schema: kos; Owner: kos_owner
@@ -2292,7 +2471,7 @@ declare
   fingerprint bytea;
   found_id integer;
 begin
-  select * into logged from kos.logged_tables l where l.relation = kos.root_of(target);
+  logged := kos.logged(target);
   select n.nspname, c.relname into relation
     from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = logged.relation;
   select jsonb_agg(jsonb_build_object('name', c.name, 'type', c.type, 'generated', c.generated,
@@ -2329,9 +2508,8 @@ CREATE FUNCTION kos.tenant_expression(target regclass, side text) RETURNS text
     when a.atttypid = 'uuid'::regtype and a.attnotnull then format('%s.%I', side, l.tenant_column)
     when a.atttypid = 'uuid'::regtype then format('coalesce(%s.%I, kos.no_tenants_log())', side, l.tenant_column)
     else format('kos.tenant_of(%s.%I::text)', side, l.tenant_column) end
-    from kos.logged_tables l
+    from kos.logged(target) l
     left join pg_attribute a on a.attrelid = l.relation and a.attname = l.tenant_column
-   where l.relation = kos.root_of(target)
 $$;
 
 
@@ -2393,13 +2571,15 @@ CREATE FUNCTION kos.unlog_table(target regclass) RETURNS void
     AS $$
 declare
   part regclass;
+  name text;
 begin
   for part in select coalesce(t.relid, target) from (select) one left join pg_partition_tree(target) t on true loop
+    name := kos.capture_name(part);
     execute format('drop trigger if exists kos_capture_insert on %s', part);
     execute format('drop trigger if exists kos_capture_update on %s', part);
     execute format('drop trigger if exists kos_capture_delete on %s', part);
     execute format('drop trigger if exists kos_capture_truncate on %s', part);
-    execute format('drop function if exists kos.%I()', kos.capture_name(part));
+    execute format('drop function if exists kos.%I()', name);
   end loop;
   delete from kos.logged_tables l where l.relation = target;
 end $$;
@@ -2669,25 +2849,6 @@ CREATE SEQUENCE kos.lease_tokens
 
 
 ALTER SEQUENCE kos.lease_tokens OWNER TO kos_owner;
-
---
--- Name: logged_tables; Type: TABLE; Schema: kos; Owner: kos_owner
---
-
-CREATE TABLE kos.logged_tables (
-    relation regclass NOT NULL,
-    tenant_column text,
-    key_columns text[] NOT NULL,
-    baseline text DEFAULT 'none'::text NOT NULL,
-    fenced boolean DEFAULT false NOT NULL,
-    sensitive jsonb DEFAULT '{}'::jsonb NOT NULL,
-    logged_since timestamp with time zone DEFAULT now() NOT NULL,
-    complete_at timestamp with time zone,
-    CONSTRAINT logged_tables_baseline_check CHECK ((baseline = ANY (ARRAY['full'::text, 'lazy'::text, 'none'::text])))
-);
-
-
-ALTER TABLE kos.logged_tables OWNER TO kos_owner;
 
 --
 -- Name: object_holds; Type: TABLE; Schema: kos; Owner: kos_owner
@@ -3699,6 +3860,13 @@ REVOKE ALL ON FUNCTION kos.image_value(side text, name text, escapes boolean, se
 
 
 --
+-- Name: FUNCTION is_changed(target regclass); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.is_changed(target regclass) FROM PUBLIC;
+
+
+--
 -- Name: FUNCTION is_drained(pending regclass); Type: ACL; Schema: kos; Owner: kos_owner
 --
 
@@ -3761,10 +3929,10 @@ REVOKE ALL ON FUNCTION kos.key_of(target regclass) FROM PUBLIC;
 
 
 --
--- Name: FUNCTION layout(target regclass); Type: ACL; Schema: kos; Owner: kos_owner
+-- Name: FUNCTION layout(target regclass, root regclass); Type: ACL; Schema: kos; Owner: kos_owner
 --
 
-REVOKE ALL ON FUNCTION kos.layout(target regclass) FROM PUBLIC;
+REVOKE ALL ON FUNCTION kos.layout(target regclass, root regclass) FROM PUBLIC;
 
 
 --
@@ -3788,6 +3956,13 @@ GRANT ALL ON FUNCTION kos.lease_key(subject text, token bigint) TO kos_auditor;
 --
 
 REVOKE ALL ON FUNCTION kos.limit_transaction(milliseconds integer) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION local_column(target regclass); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.local_column(target regclass) FROM PUBLIC;
 
 
 --
@@ -3820,6 +3995,21 @@ GRANT ALL ON FUNCTION kos.log_status() TO kos_operator;
 --
 
 REVOKE ALL ON FUNCTION kos.log_table(target regclass, tenant_column text, baseline text, sensitive jsonb) FROM PUBLIC;
+
+
+--
+-- Name: TABLE logged_tables; Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+GRANT SELECT ON TABLE kos.logged_tables TO kos_operator;
+GRANT SELECT ON TABLE kos.logged_tables TO kos_auditor;
+
+
+--
+-- Name: FUNCTION logged(target regclass); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.logged(target regclass) FROM PUBLIC;
 
 
 --
@@ -3861,6 +4051,13 @@ GRANT ALL ON FUNCTION kos.no_tenants_log() TO kos_app;
 GRANT ALL ON FUNCTION kos.no_tenants_log() TO kos_persona;
 GRANT ALL ON FUNCTION kos.no_tenants_log() TO kos_operator;
 GRANT ALL ON FUNCTION kos.no_tenants_log() TO kos_auditor;
+
+
+--
+-- Name: FUNCTION note_columns(logged kos.logged_tables); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.note_columns(logged kos.logged_tables) FROM PUBLIC;
 
 
 --
@@ -3917,6 +4114,13 @@ GRANT ALL ON FUNCTION kos.pass_lease(subject text, token bigint) TO kos_operator
 
 
 --
+-- Name: FUNCTION present_name(logged kos.logged_tables, column_name text); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.present_name(logged kos.logged_tables, column_name text) FROM PUBLIC;
+
+
+--
 -- Name: FUNCTION protect(target regclass); Type: ACL; Schema: kos; Owner: kos_owner
 --
 
@@ -3949,10 +4153,10 @@ GRANT ALL ON FUNCTION kos.refresh_captures() TO kos_operator;
 
 
 --
--- Name: FUNCTION refusal_to_log(target regclass, tenant_column text); Type: ACL; Schema: kos; Owner: kos_owner
+-- Name: FUNCTION refusal_to_log(target regclass, tenant_column text, sensitive jsonb); Type: ACL; Schema: kos; Owner: kos_owner
 --
 
-REVOKE ALL ON FUNCTION kos.refusal_to_log(target regclass, tenant_column text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION kos.refusal_to_log(target regclass, tenant_column text, sensitive jsonb) FROM PUBLIC;
 
 
 --
@@ -3999,6 +4203,13 @@ GRANT ALL ON FUNCTION kos.route_to_shard(tenant_id uuid) TO kos_auditor;
 --
 
 REVOKE ALL ON FUNCTION kos.same_key(target regclass, one text, other text) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION same_value(of_table regclass, one text, other text, column_name text); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.same_value(of_table regclass, one text, other text, column_name text) FROM PUBLIC;
 
 
 --
@@ -4153,14 +4364,6 @@ GRANT SELECT ON TABLE kos.lease_fences TO kos_auditor;
 --
 
 GRANT USAGE ON SEQUENCE kos.lease_tokens TO kos_operator;
-
-
---
--- Name: TABLE logged_tables; Type: ACL; Schema: kos; Owner: kos_owner
---
-
-GRANT SELECT ON TABLE kos.logged_tables TO kos_operator;
-GRANT SELECT ON TABLE kos.logged_tables TO kos_auditor;
 
 
 --
