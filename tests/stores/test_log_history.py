@@ -82,7 +82,7 @@ FAULTS: dict[str, tuple[str, dict[str, str]]] = {
     ),
     "the snapshot is taken before the lock": (
         "seal",
-        {LOCK: f"taken pg_snapshot := pg_current_snapshot(); {LOCK}", "pg_current_snapshot()": "taken"},
+        {LOCK: f"taken pg_snapshot := pg_current_snapshot(); {LOCK}", "kos.seen_by_seal()": "taken"},
     ),
 }
 
