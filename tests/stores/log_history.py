@@ -35,7 +35,8 @@ grant select on public.firsts, public.seconds to kos_operator;
 select kos.log_table('public.firsts', 'tenant'), kos.log_table('public.seconds', 'tenant');
 """
 WRITES = {
-    "insert": "insert into public.{0} (tenant, id, stamp) values (%(t)s, %(k)s, nextval('stamps')) on conflict do nothing",
+    "insert": "insert into public.{0} (tenant, id, stamp) values (%(t)s, %(k)s, nextval('stamps'))"
+    " on conflict do nothing",
     "update": "update public.{0} set previous = stamp, stamp = nextval('stamps') where tenant = %(t)s and id = %(k)s",
     "update all": "update public.{0} set previous = stamp, stamp = nextval('stamps') where tenant = %(t)s",
     "delete": "delete from public.{0} where tenant = %(t)s and id = %(k)s",

@@ -129,8 +129,11 @@ def dump_and_restore(stack: Stack, database: str, name: str) -> str:
     with as_superuser(stack, database) as connection:
         where = connection.info.get_parameters() | {"password": connection.info.password}
     environment = os.environ | {
-        "PGHOST": str(where["host"]), "PGPORT": str(where["port"]), "PGUSER": "postgres", "PGPASSWORD": where["password"],
-    }  # fmt: skip
+        "PGHOST": str(where["host"]),
+        "PGPORT": str(where["port"]),
+        "PGUSER": "postgres",
+        "PGPASSWORD": where["password"],
+    }
     with as_superuser(stack, "knowledge_os") as connection:
         connection.execute(SQL("create database {} template template0").format(Identifier(name)))
     dumped = subprocess.run(
