@@ -270,6 +270,7 @@ def test_a_huge_transaction_delays_no_other_tenant(store: Store, place: Place, p
         first.send("begin", SEAL)
         sealing = "select from pg_locks where pid = %s and locktype = 'advisory' and granted"
         until(lambda: product.execute(sealing, (first.pid,)).rowcount > 0)
+        operator.execute("set lock_timeout = '10s'")  # a failure, where it would wait for ever
         assert seal(operator, OTHER) == 1
         assert operator.execute("select from kos.seals where tenant_id = %s", (ONE,)).rowcount == 0
         first.send("commit")
