@@ -33,7 +33,9 @@ def cut(store: Store, place: Place, tenants: Sequence[UUID]) -> Iterator[Cut]:
     """A cut of some tenants of one database, open as long as the block.
 
     The seals commit at its end, so a cut whose block fails has sealed nothing. Until then nobody else seals these
-    tenants: import the snapshot and leave the block.
+    tenants: import the snapshot, lock what you will read (`lock table … in access share mode`) and leave the block. A
+    table that is truncated between its end and your first look at it would be empty in the snapshot. Lock with a
+    `lock_timeout`, and begin again when it strikes: who waits to truncate stands before you, and waits for this block.
 
     Raises:
         StoreUnavailable

@@ -19,18 +19,43 @@ end $$;
 -- transaction stays open, and sealed rows are not read again.
 create function kos.unsealed_rows(tenant uuid, newest kos.seals) returns setof kos.pending_1
 language sql stable set search_path = pg_catalog, pg_temp as $$
-  select * from kos.pending_1 where tenant_id = tenant and origin = newest.origin and transaction >= pg_snapshot_xmax(newest.snapshot)
-  union all
-  select * from kos.pending_2 where tenant_id = tenant and origin = newest.origin and transaction >= pg_snapshot_xmax(newest.snapshot)
-  union all
-  select * from kos.pending_1 where tenant_id = tenant and origin = newest.origin and transaction = any (array(select pg_snapshot_xip(newest.snapshot)))
-  union all
-  select * from kos.pending_2 where tenant_id = tenant and origin = newest.origin and transaction = any (array(select pg_snapshot_xip(newest.snapshot)))
-  -- Of another cluster, whose dump was loaded here: transaction ids can't be compared, ids can.
-  union all
-  select * from kos.pending_1 where tenant_id = tenant and (origin < newest.origin or origin > newest.origin) and id > newest.foreign_id
-  union all
-  select * from kos.pending_2 where tenant_id = tenant and (origin < newest.origin or origin > newest.origin) and id > newest.foreign_id
+  select u.* from (
+    select * from kos.pending_1 where tenant_id = tenant and origin = newest.origin and transaction >= pg_snapshot_xmax(newest.snapshot)
+    union all
+    select * from kos.pending_2 where tenant_id = tenant and origin = newest.origin and transaction >= pg_snapshot_xmax(newest.snapshot)
+    union all
+    select * from kos.pending_1 where tenant_id = tenant and origin = newest.origin and transaction = any (array(select pg_snapshot_xip(newest.snapshot)))
+    union all
+    select * from kos.pending_2 where tenant_id = tenant and origin = newest.origin and transaction = any (array(select pg_snapshot_xip(newest.snapshot)))
+    -- Of another cluster, whose dump was loaded here: transaction ids can't be compared, ids can.
+    union all
+    select * from kos.pending_1 where tenant_id = tenant and (origin < newest.origin or origin > newest.origin) and id > newest.foreign_id
+    union all
+    select * from kos.pending_2 where tenant_id = tenant and (origin < newest.origin or origin > newest.origin) and id > newest.foreign_id
+  ) u
+  -- What the transaction that asks has written itself isn't committed.
+   where u.transaction is distinct from pg_current_xact_id_if_assigned()
+$$;
+
+-- What a seal has seen. A transaction sees its own writes, which no seal takes: it is listed as still running, for the
+-- next seal to find.
+create function kos.seen_by_seal() returns pg_snapshot
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select case when pg_current_xact_id_if_assigned() < pg_snapshot_xmax(s)
+           then (select format('%s:%s:%s', min(x), pg_snapshot_xmax(s), string_agg(x::text, ',' order by x))::pg_snapshot
+                   from (select pg_snapshot_xip(s) union select pg_current_xact_id_if_assigned()) running (x))
+           else s end
+    from pg_current_snapshot() s
+$$;
+
+-- The newest id that came with a dump of another cluster. Once a seal of this cluster stands, ids alone tell which of
+-- those rows are sealed: all up to here, those that were sealed before the dump as well.
+create function kos.newest_foreign_id(tenant uuid) returns bigint
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select coalesce(max(f.id), 0) from (
+    select id from kos.pending_1 where tenant_id = tenant and (origin < kos.origin() or origin > kos.origin())
+    union all
+    select id from kos.pending_2 where tenant_id = tenant and (origin < kos.origin() or origin > kos.origin())) f
 $$;
 
 -- The leaf of an event in a Merkle tree: H(header, H(salt, content)). Who erases salt and content can still prove that
@@ -87,8 +112,8 @@ begin
     select count(*) as events, max(occurred_at) as committed_at from written
   )
   insert into kos.seals (tenant_id, position, events, incarnation, origin, snapshot, foreign_id, committed_at)
-  select tenant, newest.position + c.events, c.events, now_in, kos.origin(), pg_current_snapshot(),
-         greatest(newest.foreign_id, (select coalesce(max(f.id) filter (where f.origin <> kos.origin()), 0) from found f)), c.committed_at
+  select tenant, newest.position + c.events, c.events, now_in, kos.origin(), kos.seen_by_seal(),
+         greatest(newest.foreign_id, kos.newest_foreign_id(tenant)), c.committed_at
     from counted c
    where c.events > 0
   returning events into sealed;
