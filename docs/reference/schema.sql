@@ -1858,6 +1858,23 @@ end $$;
 ALTER FUNCTION kos.make_log_partitions() OWNER TO kos_owner;
 
 --
+-- Name: newest_foreign_id(uuid); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.newest_foreign_id(tenant uuid) RETURNS bigint
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select coalesce(max(f.id), 0) from (
+    select id from kos.pending_1 where tenant_id = tenant and (origin < kos.origin() or origin > kos.origin())
+    union all
+    select id from kos.pending_2 where tenant_id = tenant and (origin < kos.origin() or origin > kos.origin())) f
+$$;
+
+
+ALTER FUNCTION kos.newest_foreign_id(tenant uuid) OWNER TO kos_owner;
+
+--
 -- Name: seals; Type: TABLE; Schema: kos; Owner: kos_owner
 --
 
@@ -2445,8 +2462,8 @@ begin
     select count(*) as events, max(occurred_at) as committed_at from written
   )
   insert into kos.seals (tenant_id, position, events, incarnation, origin, snapshot, foreign_id, committed_at)
-  select tenant, newest.position + c.events, c.events, now_in, kos.origin(), pg_current_snapshot(),
-         greatest(newest.foreign_id, (select coalesce(max(f.id) filter (where f.origin <> kos.origin()), 0) from found f)), c.committed_at
+  select tenant, newest.position + c.events, c.events, now_in, kos.origin(), kos.seen_by_seal(),
+         greatest(newest.foreign_id, kos.newest_foreign_id(tenant)), c.committed_at
     from counted c
    where c.events > 0
   returning events into sealed;
@@ -2455,6 +2472,24 @@ end $_$;
 
 
 ALTER FUNCTION kos.seal(tenant uuid) OWNER TO kos_owner;
+
+--
+-- Name: seen_by_seal(); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.seen_by_seal() RETURNS pg_snapshot
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select case when pg_current_xact_id_if_assigned() < pg_snapshot_xmax(s)
+           then (select format('%s:%s:%s', min(x), pg_snapshot_xmax(s), string_agg(x::text, ',' order by x))::pg_snapshot
+                   from (select pg_snapshot_xip(s) union select pg_current_xact_id_if_assigned()) running (x))
+           else s end
+    from pg_current_snapshot() s
+$$;
+
+
+ALTER FUNCTION kos.seen_by_seal() OWNER TO kos_owner;
 
 --
 -- Name: shape_of(regclass); Type: FUNCTION; Schema: kos; Owner: kos_owner
@@ -2652,18 +2687,22 @@ CREATE FUNCTION kos.unsealed_rows(tenant uuid, newest kos.seals) RETURNS SETOF k
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-  select * from kos.pending_1 where tenant_id = tenant and origin = newest.origin and transaction >= pg_snapshot_xmax(newest.snapshot)
-  union all
-  select * from kos.pending_2 where tenant_id = tenant and origin = newest.origin and transaction >= pg_snapshot_xmax(newest.snapshot)
-  union all
-  select * from kos.pending_1 where tenant_id = tenant and origin = newest.origin and transaction = any (array(select pg_snapshot_xip(newest.snapshot)))
-  union all
-  select * from kos.pending_2 where tenant_id = tenant and origin = newest.origin and transaction = any (array(select pg_snapshot_xip(newest.snapshot)))
-  -- Of another cluster, whose dump was loaded here: transaction ids can't be compared, ids can.
-  union all
-  select * from kos.pending_1 where tenant_id = tenant and (origin < newest.origin or origin > newest.origin) and id > newest.foreign_id
-  union all
-  select * from kos.pending_2 where tenant_id = tenant and (origin < newest.origin or origin > newest.origin) and id > newest.foreign_id
+  select u.* from (
+    select * from kos.pending_1 where tenant_id = tenant and origin = newest.origin and transaction >= pg_snapshot_xmax(newest.snapshot)
+    union all
+    select * from kos.pending_2 where tenant_id = tenant and origin = newest.origin and transaction >= pg_snapshot_xmax(newest.snapshot)
+    union all
+    select * from kos.pending_1 where tenant_id = tenant and origin = newest.origin and transaction = any (array(select pg_snapshot_xip(newest.snapshot)))
+    union all
+    select * from kos.pending_2 where tenant_id = tenant and origin = newest.origin and transaction = any (array(select pg_snapshot_xip(newest.snapshot)))
+    -- Of another cluster, whose dump was loaded here: transaction ids can't be compared, ids can.
+    union all
+    select * from kos.pending_1 where tenant_id = tenant and (origin < newest.origin or origin > newest.origin) and id > newest.foreign_id
+    union all
+    select * from kos.pending_2 where tenant_id = tenant and (origin < newest.origin or origin > newest.origin) and id > newest.foreign_id
+  ) u
+  -- What the transaction that asks has written itself isn't committed.
+   where u.transaction is distinct from pg_current_xact_id_if_assigned()
 $$;
 
 
@@ -4028,6 +4067,13 @@ GRANT ALL ON FUNCTION kos.make_log_partitions() TO kos_operator;
 
 
 --
+-- Name: FUNCTION newest_foreign_id(tenant uuid); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.newest_foreign_id(tenant uuid) FROM PUBLIC;
+
+
+--
 -- Name: TABLE seals; Type: ACL; Schema: kos; Owner: kos_owner
 --
 
@@ -4218,6 +4264,13 @@ REVOKE ALL ON FUNCTION kos.same_value(of_table regclass, one text, other text, c
 
 REVOKE ALL ON FUNCTION kos.seal(tenant uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION kos.seal(tenant uuid) TO kos_operator;
+
+
+--
+-- Name: FUNCTION seen_by_seal(); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.seen_by_seal() FROM PUBLIC;
 
 
 --
