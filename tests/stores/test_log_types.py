@@ -167,7 +167,10 @@ WITHOUT_CASE = "create collation without_case (provider = icu, locale = 'und-u-k
 @pytest.mark.parametrize("kind", KEYS)
 def test_keys_that_are_equal_and_differ(superuser: Connection, kind: str, nested: bool) -> None:
     """A log knows a row by its key's text; 1.0 and 1.00 are one key to the index, and two texts."""
-    superuser.execute("create extension if not exists citext; create extension if not exists ltree")
+    if kind in EXTENSIONS:
+        if superuser.execute("select from pg_available_extensions where name = %s", (kind,)).fetchone() is None:
+            pytest.skip(f"there is no {kind} here")
+        superuser.execute(f"create extension if not exists {kind}".encode())
     if "without_case" in kind:
         try:
             superuser.execute(WITHOUT_CASE)
