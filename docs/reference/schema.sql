@@ -1718,7 +1718,7 @@ declare
   noted kos.logged_tables;
 begin
   if refusal is not null then
-    raise exception '% can''t be logged: %', target, refusal using errcode = 'KS020', hint = 'kos adopt --level observe';
+    raise exception '% can''t be logged: %', target, refusal using errcode = 'KS020', hint = 'docs/log.md, Limits, says what a table needs';
   end if;
   insert into kos.logged_tables (relation, tenant_column, key_columns, baseline, sensitive, fenced)
   values (target, tenant_column, kos.key_of(target), baseline, sensitive,
@@ -1864,11 +1864,13 @@ ALTER FUNCTION kos.make_log_partitions() OWNER TO kos_owner;
 CREATE FUNCTION kos.newest_foreign_id(tenant uuid) RETURNS bigint
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
     AS $$
   select coalesce(max(f.id), 0) from (
-    select id from kos.pending_1 where tenant_id = tenant and (origin < kos.origin() or origin > kos.origin())
+    select id from kos.pending where tenant_id = tenant and origin < kos.origin()
     union all
-    select id from kos.pending_2 where tenant_id = tenant and (origin < kos.origin() or origin > kos.origin())) f
+    select id from kos.pending where tenant_id = tenant and origin > kos.origin()) f
 $$;
 
 
@@ -2680,26 +2682,77 @@ WITH (autovacuum_analyze_scale_factor='0.5');
 ALTER TABLE kos.pending_1 OWNER TO kos_owner;
 
 --
+-- Name: pending_2; Type: TABLE; Schema: kos; Owner: kos_owner
+--
+
+CREATE TABLE kos.pending_2 (
+    id bigint CONSTRAINT pending_1_id_not_null NOT NULL,
+    origin integer CONSTRAINT pending_1_origin_not_null NOT NULL,
+    transaction xid8 CONSTRAINT pending_1_transaction_not_null NOT NULL,
+    tenant_id uuid CONSTRAINT pending_1_tenant_id_not_null NOT NULL,
+    shape_id integer CONSTRAINT pending_1_shape_id_not_null NOT NULL,
+    operation "char" CONSTRAINT pending_1_operation_not_null NOT NULL,
+    key text[] CONSTRAINT pending_1_key_not_null NOT NULL,
+    image text[],
+    before text[],
+    context text[]
+)
+WITH (autovacuum_analyze_scale_factor='0.5');
+
+
+ALTER TABLE kos.pending_2 OWNER TO kos_owner;
+
+--
+-- Name: pending; Type: VIEW; Schema: kos; Owner: kos_owner
+--
+
+CREATE VIEW kos.pending AS
+ SELECT pending_1.id,
+    pending_1.origin,
+    pending_1.transaction,
+    pending_1.tenant_id,
+    pending_1.shape_id,
+    pending_1.operation,
+    pending_1.key,
+    pending_1.image,
+    pending_1.before,
+    pending_1.context
+   FROM kos.pending_1
+UNION ALL
+ SELECT pending_2.id,
+    pending_2.origin,
+    pending_2.transaction,
+    pending_2.tenant_id,
+    pending_2.shape_id,
+    pending_2.operation,
+    pending_2.key,
+    pending_2.image,
+    pending_2.before,
+    pending_2.context
+   FROM kos.pending_2;
+
+
+ALTER VIEW kos.pending OWNER TO kos_owner;
+
+--
 -- Name: unsealed_rows(uuid, kos.seals); Type: FUNCTION; Schema: kos; Owner: kos_owner
 --
 
-CREATE FUNCTION kos.unsealed_rows(tenant uuid, newest kos.seals) RETURNS SETOF kos.pending_1
+CREATE FUNCTION kos.unsealed_rows(tenant uuid, newest kos.seals) RETURNS SETOF kos.pending
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
     AS $$
   select u.* from (
-    select * from kos.pending_1 where tenant_id = tenant and origin = newest.origin and transaction >= pg_snapshot_xmax(newest.snapshot)
+    select * from kos.pending where tenant_id = tenant and origin = newest.origin and transaction >= pg_snapshot_xmax(newest.snapshot)
     union all
-    select * from kos.pending_2 where tenant_id = tenant and origin = newest.origin and transaction >= pg_snapshot_xmax(newest.snapshot)
-    union all
-    select * from kos.pending_1 where tenant_id = tenant and origin = newest.origin and transaction = any (array(select pg_snapshot_xip(newest.snapshot)))
-    union all
-    select * from kos.pending_2 where tenant_id = tenant and origin = newest.origin and transaction = any (array(select pg_snapshot_xip(newest.snapshot)))
+    select * from kos.pending where tenant_id = tenant and origin = newest.origin and transaction = any (array(select pg_snapshot_xip(newest.snapshot)))
     -- Of another cluster, whose dump was loaded here: transaction ids can't be compared, ids can.
     union all
-    select * from kos.pending_1 where tenant_id = tenant and (origin < newest.origin or origin > newest.origin) and id > newest.foreign_id
+    select * from kos.pending where tenant_id = tenant and origin < newest.origin and id > newest.foreign_id
     union all
-    select * from kos.pending_2 where tenant_id = tenant and (origin < newest.origin or origin > newest.origin) and id > newest.foreign_id
+    select * from kos.pending where tenant_id = tenant and origin > newest.origin and id > newest.foreign_id
   ) u
   -- What the transaction that asks has written itself isn't committed.
    where u.transaction is distinct from pg_current_xact_id_if_assigned()
@@ -2973,27 +3026,6 @@ ALTER TABLE kos.operations OWNER TO kos_owner;
 
 COMMENT ON TABLE kos.operations IS 'One row per operation: its plan, stored before its first step, and its state, which is the fold of its events.';
 
-
---
--- Name: pending_2; Type: TABLE; Schema: kos; Owner: kos_owner
---
-
-CREATE TABLE kos.pending_2 (
-    id bigint CONSTRAINT pending_1_id_not_null NOT NULL,
-    origin integer CONSTRAINT pending_1_origin_not_null NOT NULL,
-    transaction xid8 CONSTRAINT pending_1_transaction_not_null NOT NULL,
-    tenant_id uuid CONSTRAINT pending_1_tenant_id_not_null NOT NULL,
-    shape_id integer CONSTRAINT pending_1_shape_id_not_null NOT NULL,
-    operation "char" CONSTRAINT pending_1_operation_not_null NOT NULL,
-    key text[] CONSTRAINT pending_1_key_not_null NOT NULL,
-    image text[],
-    before text[],
-    context text[]
-)
-WITH (autovacuum_analyze_scale_factor='0.5');
-
-
-ALTER TABLE kos.pending_2 OWNER TO kos_owner;
 
 --
 -- Name: pending_ids; Type: SEQUENCE; Schema: kos; Owner: kos_owner
@@ -4337,6 +4369,13 @@ GRANT SELECT ON TABLE kos.pending_1 TO kos_operator;
 
 
 --
+-- Name: TABLE pending_2; Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+GRANT SELECT ON TABLE kos.pending_2 TO kos_operator;
+
+
+--
 -- Name: FUNCTION unsealed_rows(tenant uuid, newest kos.seals); Type: ACL; Schema: kos; Owner: kos_owner
 --
 
@@ -4449,13 +4488,6 @@ GRANT SELECT ON TABLE kos.operation_places TO kos_auditor;
 
 GRANT SELECT,INSERT,UPDATE ON TABLE kos.operations TO kos_operator;
 GRANT SELECT ON TABLE kos.operations TO kos_auditor;
-
-
---
--- Name: TABLE pending_2; Type: ACL; Schema: kos; Owner: kos_owner
---
-
-GRANT SELECT ON TABLE kos.pending_2 TO kos_operator;
 
 
 --

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
@@ -10,7 +12,7 @@ import psycopg
 import pytest
 
 from kos import errors
-from kos.log import Cursor, compare, cut, read, seal, seal_all, status
+from kos.log import Cursor, Cut, compare, cut, read, seal, seal_all, status
 from kos.tenancy import Place, Store, Tenant, create_tenant, remove_tenant
 from kos.tenancy.placement import control_place
 
@@ -218,3 +220,70 @@ def test_a_reader_of_a_log_that_was_restored_is_told(store: Store, place: Place,
             read(operator, tenant.id, Cursor(1, b"of another history"))
         with pytest.raises(errors.FeedDiverged):
             read(operator, tenant.id, Cursor(2, event.leaf))
+
+
+def test_all_tenants_that_wait_are_sealed(store: Store, place: Place, product: psycopg.Connection[Any]) -> None:
+    product.execute("insert into public.orders (account) select gen_random_uuid() from generate_series(1, 1001)")
+    with store.operator(place) as operator:
+        assert seal_all(operator) == 1001
+
+
+@pytest.mark.parametrize("times", [0, 1, 3])
+def test_a_comparison_under_load_finds_nothing_wrong(
+    store: Store,
+    place: Place,
+    product: psycopg.Connection[Any],
+    monkeypatch: pytest.MonkeyPatch,
+    times: int,
+) -> None:
+    """Tenants that write for the first time between the list of tenants and the cut; one that writes all the time."""
+    add(product, 1)
+    seen: list[int] = []
+
+    @contextmanager
+    def late(*arguments: Any) -> Iterator[Cut]:
+        product.execute("update public.orders set amount = amount + 1")
+        if len(seen) < times:
+            product.execute("insert into public.orders (account) values (gen_random_uuid())")
+        seen.append(len(arguments[2]))
+        with cut(*arguments) as here:
+            yield here
+
+    monkeypatch.setattr(sys.modules["kos.log.status"], "cut", late)
+    assert compare(store, place) == []
+    assert len(seen) == times + 1
+
+
+def test_a_comparison_that_gets_no_cut_says_so(
+    store: Store, place: Place, product: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextmanager
+    def late(*arguments: Any) -> Iterator[Cut]:
+        product.execute("insert into public.orders (account) values (gen_random_uuid())")
+        with cut(*arguments) as here:
+            yield here
+
+    monkeypatch.setattr(sys.modules["kos.log.status"], "cut", late)
+    with pytest.raises(errors.StoreBusy, match="new to the log"):
+        compare(store, place)
+
+
+def test_a_seal_reads_what_is_new_however_long_a_transaction_stays_open(
+    store: Store, place: Place, product: psycopg.Connection[Any]
+) -> None:
+    """A low-water id would be held back by it; here the index leads on from the last seal's snapshot."""
+    read_so_far = (
+        "select sum(pg_stat_get_xact_tuples_fetched(t::regclass) + pg_stat_get_xact_tuples_returned(t::regclass))"
+        " from unnest(array['kos.pending_1', 'kos.pending_2', 'kos.pending_1_by_tenant', 'kos.pending_2_by_tenant']) t"
+    )
+    with store.operator(place) as opened, store.operator(place) as operator, opened.transaction():
+        opened.execute("select pg_current_xact_id()")
+        add(product, 5000)
+        assert seal(operator, ACCOUNT) == 5000
+        product.execute("analyze kos.pending_1")
+        add(product, 1)
+        with operator.transaction():  # in which the server's counters are not told and reset
+            [before] = operator.execute(read_so_far).fetchone() or (0,)
+            assert seal(operator, ACCOUNT) == 1
+            [after] = operator.execute(read_so_far).fetchone() or (0,)
+    assert 1 <= after - before < 100

@@ -1,4 +1,4 @@
-"""`kos log status | seal | verify`, `kos feed tail`."""
+"""`kos log status | verify`, `kos feed tail`."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from uuid import UUID
 import typer
 
 from kos import errors
-from kos.console import DryRun, Json, emit, plain, say, table
+from kos.console import Json, emit, plain, say, table
 from kos.log.feed import Cursor, Event, tail
-from kos.log.seal import QUERIES, seal_all
+from kos.log.seal import QUERIES
 from kos.log.status import EXAMPLES, LogStatus, compare, status
 from kos.tenancy import Place, Store, find_tenant
 from kos.tenancy import open as open_store
@@ -65,24 +65,6 @@ def _say_what_is_wrong(each: LogStatus) -> None:
         say(f"{each.database}: {broken.table}: {broken.fault}; {outcome}")
     if not each.commit_times:
         say(f"{each.database}: track_commit_timestamp is off, so events carry the time of their seal")
-
-
-def log_seal(dry_run: DryRun = False, json: Json = False) -> None:
-    """Give positions to everything that is committed by now; the worker does this all the time."""
-    sealed = 0
-    with open_store() as store:
-        if dry_run:
-            waiting = sum(status(store, place).waiting_tenants for place in _places(store))
-            emit(
-                {"waiting_tenants": waiting},
-                as_json=json,
-                human=lambda: say(f"{waiting} tenants have changes that wait for their positions"),
-            )
-            return
-        for place in _places(store):
-            with store.operator(place) as operator:
-                sealed += seal_all(operator)
-    emit({"sealed": sealed}, as_json=json, human=lambda: say(f"{sealed} events have got their positions"))
 
 
 def log_verify(
@@ -149,4 +131,4 @@ def _short(value: str | None) -> str:
     return "null" if value is None else value if len(value) <= 40 else f"{value[:39]}…"
 
 
-COMMANDS = {"log status": log_status, "log seal": log_seal, "log verify": log_verify, "feed tail": feed_tail}
+COMMANDS = {"log status": log_status, "log verify": log_verify, "feed tail": feed_tail}

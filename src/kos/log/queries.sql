@@ -8,6 +8,10 @@ select kos.seal(%(tenant)s);
 -- Tenants with something to seal, the one that waits longest first.
 select tenant_id from kos.unsealed(%(limit)s);
 
+-- name: tenants_of_log
+-- Whoever has a log here, or is about to.
+select tenant_id from kos.seals union select tenant_id from kos.unsealed(null);
+
 -- name: logs_in_order
 -- The locks of several tenants' logs, in one order.
 select kos.log_key(t) from unnest(%(tenants)s::uuid[]) t order by 1;

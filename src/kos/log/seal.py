@@ -8,7 +8,6 @@ from kos import sql
 from kos.tenancy.store import Connection
 
 QUERIES = sql.load("kos.log")
-TENANTS_AT_ONCE = 1000
 
 
 def seal(operator: Connection, tenant: UUID) -> int:
@@ -23,5 +22,5 @@ def seal_all(operator: Connection) -> int:
 
     Each tenant in a transaction of its own: one that fails undoes no other.
     """
-    waiting = operator.execute(QUERIES.unsealed, {"limit": TENANTS_AT_ONCE}).fetchall()
+    waiting = operator.execute(QUERIES.unsealed, {"limit": None}).fetchall()
     return sum(seal(operator, tenant) for (tenant,) in waiting)

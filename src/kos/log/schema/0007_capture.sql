@@ -17,8 +17,7 @@ $$;
 
 -- Can a statement on this table run others on it before its own capture does? Then images come in another order than
 -- the changes, and the row itself is read again. Triggers of the application can, and foreign keys that act on rows of
--- this table or of tables with triggers or actions of their own, or that
--- change rows of this table.
+-- this table or of tables with triggers or actions of their own, or that change rows of this table.
 create function kos.has_nested_changes(target regclass) returns boolean
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select exists (
@@ -451,7 +450,7 @@ declare
   noted kos.logged_tables;
 begin
   if refusal is not null then
-    raise exception '% can''t be logged: %', target, refusal using errcode = 'KS020', hint = 'kos adopt --level observe';
+    raise exception '% can''t be logged: %', target, refusal using errcode = 'KS020', hint = 'docs/log.md, Limits, says what a table needs';
   end if;
   insert into kos.logged_tables (relation, tenant_column, key_columns, baseline, sensitive, fenced)
   values (target, tenant_column, kos.key_of(target), baseline, sensitive,

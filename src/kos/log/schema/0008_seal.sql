@@ -16,22 +16,19 @@ end $$;
 
 -- What a tenant's newest seal did not see, of what can be seen now. A transaction is in a seal or it is not, since all
 -- its rows become visible at once: so none is ever split. The index leads to exactly these rows, however long another
--- transaction stays open, and sealed rows are not read again.
-create function kos.unsealed_rows(tenant uuid, newest kos.seals) returns setof kos.pending_1
-language sql stable set search_path = pg_catalog, pg_temp as $$
+-- transaction stays open, and sealed rows are not read again. Without the settings a table that holds one tenant's rows
+-- is read whole: what the planner can't know is that nearly all of them are sealed.
+create function kos.unsealed_rows(tenant uuid, newest kos.seals) returns setof kos.pending
+language sql stable set search_path = pg_catalog, pg_temp set enable_seqscan = off set enable_bitmapscan = off as $$
   select u.* from (
-    select * from kos.pending_1 where tenant_id = tenant and origin = newest.origin and transaction >= pg_snapshot_xmax(newest.snapshot)
+    select * from kos.pending where tenant_id = tenant and origin = newest.origin and transaction >= pg_snapshot_xmax(newest.snapshot)
     union all
-    select * from kos.pending_2 where tenant_id = tenant and origin = newest.origin and transaction >= pg_snapshot_xmax(newest.snapshot)
-    union all
-    select * from kos.pending_1 where tenant_id = tenant and origin = newest.origin and transaction = any (array(select pg_snapshot_xip(newest.snapshot)))
-    union all
-    select * from kos.pending_2 where tenant_id = tenant and origin = newest.origin and transaction = any (array(select pg_snapshot_xip(newest.snapshot)))
+    select * from kos.pending where tenant_id = tenant and origin = newest.origin and transaction = any (array(select pg_snapshot_xip(newest.snapshot)))
     -- Of another cluster, whose dump was loaded here: transaction ids can't be compared, ids can.
     union all
-    select * from kos.pending_1 where tenant_id = tenant and (origin < newest.origin or origin > newest.origin) and id > newest.foreign_id
+    select * from kos.pending where tenant_id = tenant and origin < newest.origin and id > newest.foreign_id
     union all
-    select * from kos.pending_2 where tenant_id = tenant and (origin < newest.origin or origin > newest.origin) and id > newest.foreign_id
+    select * from kos.pending where tenant_id = tenant and origin > newest.origin and id > newest.foreign_id
   ) u
   -- What the transaction that asks has written itself isn't committed.
    where u.transaction is distinct from pg_current_xact_id_if_assigned()
@@ -51,11 +48,11 @@ $$;
 -- The newest id that came with a dump of another cluster. Once a seal of this cluster stands, ids alone tell which of
 -- those rows are sealed: all up to here, those that were sealed before the dump as well.
 create function kos.newest_foreign_id(tenant uuid) returns bigint
-language sql stable set search_path = pg_catalog, pg_temp as $$
+language sql stable set search_path = pg_catalog, pg_temp set enable_seqscan = off set enable_bitmapscan = off as $$
   select coalesce(max(f.id), 0) from (
-    select id from kos.pending_1 where tenant_id = tenant and (origin < kos.origin() or origin > kos.origin())
+    select id from kos.pending where tenant_id = tenant and origin < kos.origin()
     union all
-    select id from kos.pending_2 where tenant_id = tenant and (origin < kos.origin() or origin > kos.origin())) f
+    select id from kos.pending where tenant_id = tenant and origin > kos.origin()) f
 $$;
 
 -- The leaf of an event in a Merkle tree: H(header, H(salt, content)). Who erases salt and content can still prove that

@@ -156,6 +156,7 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
     cross join (select count(distinct c.table_name) as broken, count(distinct c.table_name) filter (where c.loses) as losing
                   from kos.broken_captures() c) b
 $$;
+
 -- What the worker does every few seconds beside sealing. None of it waits for long, and none is lost if it has to.
 create function kos.keep_log() returns boolean
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
