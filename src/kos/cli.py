@@ -15,7 +15,7 @@ import typer
 
 from kos.errors import DONE, FAILED, INTERRUPTED, Interrupted
 
-CAPABILITIES = ("kos", "kos.tenancy", "kos.knowledge", "kos.workload", "kos.tour")
+CAPABILITIES = ("kos", "kos.tenancy", "kos.knowledge", "kos.adoption", "kos.workload", "kos.tour")
 
 NOUNS = {
     "tenant": "Tenants: make, list, show, export, import.",

@@ -16,7 +16,7 @@ from kos.topology.embedded import Stack
 from kos.tour import STEPS
 
 READS = {"status", "doctor", "tenant list", "tenant show", "sample list", "objects holds", "workload verify"}
-ASKS = {"down", "tenant remove", "objects collect"}
+ASKS = {"adopt", "down", "tenant remove", "objects collect"}
 
 
 def options(words: str) -> set[str]:
