@@ -78,6 +78,8 @@ def of_keys(owned: Owned, relation: Relation) -> Iterator[Blocker]:
     if place.of_class != "tenant" or place.column is None:
         return
     column = place.column.name
+    if not place.column.not_null:
+        yield Blocker("composite", PLACED, f"{column} may be null: a reference with a null in it is not checked")
     for columns in lacking(owned, oid):
         yield Blocker("composite", PLACED, f"the key ({', '.join(columns)}) is without {column}")
     for reference in (each for each in rewritten(owned) if each.source == oid):

@@ -32,7 +32,7 @@ class Script(StrEnum):
     keys = "keys"
 
 
-def adopt(
+def adopt(  # noqa: PLR0913, PLR0917 - each is an option that people know
     globs: Annotated[
         list[str] | None, typer.Argument(metavar="GLOB...", help="Tables: `orders`, `shop_*`, `billing.*`.")
     ] = None,

@@ -41,8 +41,8 @@ def script(plan: Plan, which: str) -> list[str]:
         return [line for each in sorted(children, key=_generations) for line in each.columns_sql]
     phases: list[list[str]] = [[], [], []]
     for each in plan.tables:
-        for phase, lines in zip(phases, each.keys_sql, strict=False):
-            phase += lines
+        for number, lines in enumerate(each.keys_sql):
+            phases[number] += lines
     return [line for phase in phases for line in phase]
 
 

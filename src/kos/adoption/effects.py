@@ -11,7 +11,7 @@ from psycopg.rows import dict_row
 from psycopg.sql import Identifier
 
 from kos import sql
-from kos.adoption.facts import Connection
+from kos.adoption.facts import Connection, as_owner
 from kos.adoption.mends import Owned
 from kos.adoption.model import Effect, Effects, Role, Statement
 
@@ -87,15 +87,21 @@ def _of_tools() -> Iterator[Effect]:
 
 
 def _statements(connection: Connection, owned: Owned, oids: list[int]) -> tuple[Statement, ...] | None:
-    """None where pg_stat_statements is not installed, not loaded, or not ours to read."""
+    """None where pg_stat_statements is not installed, or not loaded. A role is shown its own statements only, so this
+    asks as each owner as well."""
     place = connection.execute(QUERIES.find_statements).fetchone()
     if place is None or not oids:
         return None
-    names = "|".join(re.escape(owned.facts.relations[oid].name) for oid in oids)
+    relations = [owned.facts.relations[oid] for oid in oids]
+    names = "|".join(re.escape(each.name) for each in relations)
     given = {"tables": rf"\y({names})\y", "column": rf"\y{re.escape(owned.column)}\y"}
+    query = QUERIES.statements.format(schema=Identifier(place[0]))
     try:
         with connection.transaction():
-            rows = _rows(connection, QUERIES.statements.format(schema=Identifier(place[0])), **given)
+            found = {Statement(**row) for row in _rows(connection, query, **given)}
+            for relation in {each.owner: each for each in relations if each.may_act}.values():
+                with as_owner(connection, relation):
+                    found |= {Statement(**row) for row in _rows(connection, query, **given)}
     except (psycopg.errors.ObjectNotInPrerequisiteState, psycopg.errors.InsufficientPrivilege):
         return None
-    return tuple(Statement(**row) for row in rows)
+    return tuple(sorted(found, key=lambda each: (-each.calls, each.role, each.statement)))

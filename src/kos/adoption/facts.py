@@ -177,7 +177,7 @@ def _by_table(found: Iterable[Any]) -> dict[int, tuple[Any, ...]]:
 
 
 @contextmanager
-def _as_owner(connection: Connection, relation: Relation) -> Iterator[None]:
+def as_owner(connection: Connection, relation: Relation) -> Iterator[None]:
     """With the owner's rights, where our own are not enough. A failed question spoils no other."""
     with connection.transaction():
         connection.execute(QUERIES.act_as.format(role=Identifier(relation.owner)))
@@ -193,7 +193,7 @@ def statistics(connection: Connection, facts: Facts, columns: Sequence[Column]) 
     owners = {facts.relations[column.oid].owner: facts.relations[column.oid] for column in columns}
     for relation in owners.values():
         if relation.may_act:
-            with _as_owner(connection, relation):
+            with as_owner(connection, relation):
                 rows = _rows(connection, Statistic, QUERIES.statistics, **given)
         else:
             rows = _rows(connection, Statistic, QUERIES.statistics, **given)
@@ -227,7 +227,7 @@ def _ask(connection: Connection, relation: Relation, query: SQL, column: Column,
             connection.execute(QUERIES.limit, {"statement": limit})
             if not relation.may_act:
                 return _one(connection, question)
-            with _as_owner(connection, relation):
+            with as_owner(connection, relation):
                 return _one(connection, question)
     except (psycopg.errors.QueryCanceled, psycopg.errors.LockNotAvailable):
         return None

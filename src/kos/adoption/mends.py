@@ -75,17 +75,21 @@ def _column(owned: Owned, oid: int) -> Iterator[Composable]:
         yield MENDS.backfill.format(
             table=leaf.identifier, literal=Literal(leaf.identifier.as_string()), match_row=_match("c", pairs), **parent
         )
-    constraint = Identifier(owned.name(relation.name, owned.column, "present"))
-    there = {"table": relation.identifier, "constraint": constraint, "column": column}
-    yield MENDS.add_check.format(**there)
-    yield MENDS.validate.format(table=relation.identifier, constraint=constraint)
-    yield MENDS.set_not_null.format(table=relation.identifier, column=column)
-    yield MENDS.drop_constraint.format(table=relation.identifier, constraint=constraint)
+    yield from _not_null(owned, relation, owned.column)
     yield from _index(owned, relation, (owned.column,), unique=False)
     root = _root_of(owned, path[-1].target)
     if root is not None:
         constraint = Identifier(owned.name(relation.name, owned.column, "fkey"))
         yield from _reference(owned, relation, constraint, (owned.column,), root)
+
+
+def _not_null(owned: Owned, relation: Relation, column: str) -> Iterator[Composable]:
+    constraint = Identifier(owned.name(relation.name, column, "present"))
+    there: dict[str, Composable] = {"table": relation.identifier, "constraint": constraint}
+    yield MENDS.add_check.format(column=Identifier(column), **there)
+    yield MENDS.validate.format(**there)
+    yield MENDS.set_not_null.format(table=relation.identifier, column=Identifier(column))
+    yield MENDS.drop_constraint.format(**there)
 
 
 def _type(owned: Owned, path: Sequence[Reference]) -> str:

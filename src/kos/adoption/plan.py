@@ -93,7 +93,8 @@ def _table(
         tenants = facts.count_tenants(connection, relation, place.column)
     writes, image = sum(each.writes for each in leaves), _image(leaves, rows)
     key = blockers.key_of(owned, relation.oid)
-    phases = mends.keys_sql(owned, relation.oid) if place.of_class == "tenant" else ()
+    nulls = any(each.kind == "nulls" and each.capabilities for each in reasons)
+    phases = mends.keys_sql(owned, relation.oid) if place.of_class == "tenant" and not nulls else ()
     return Table(
         name=relation.full_name,
         schema=relation.schema,
