@@ -35,12 +35,12 @@ GRANTS = (
 )
 
 
-def make_roles(administrator: psycopg.Connection[tuple[object, ...]]) -> None:
+def make_roles(administrator: psycopg.Connection[tuple[object, ...]], *, grant: bool = True) -> None:
     """The product's roles, and the right of kos to act for the one that owns its tables. Roles are the server's."""
     for role in (OWNER, OTHER_OWNER):
         if not administrator.execute("select 1 from pg_roles where rolname = %s", (role,)).fetchone():
             administrator.execute(SQL("create role {} login password {}").format(Identifier(role), PASSWORD))
-    if not administrator.execute("select 1 from pg_roles where rolname = 'kos_adopter'").fetchone():
+    if grant and not administrator.execute("select 1 from pg_roles where rolname = 'kos_adopter'").fetchone():
         for statement in GRANTS:
             administrator.execute(statement)
 

@@ -75,7 +75,7 @@ def of_keys(owned: Owned, relation: Relation) -> Iterator[Blocker]:
     """What moves and distribution need beyond the rest."""
     oid = relation.oid
     place = owned.places[oid]
-    if place.of_class != "tenant" or place.column is None:
+    if place.of_class != "tenant" or place.column is None or relation.kind not in "rp":
         return
     column = place.column.name
     if not place.column.not_null:

@@ -210,7 +210,11 @@ def _names_tenant(owned: Owned, reference: Reference) -> bool:
 def keys_sql(owned: Owned, oid: int) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
     """Put the tenant column into a table's keys, its references, and its primary key: three phases."""
     relation, column = owned.facts.relations[oid], owned.column_of(oid)
-    keys = [
+    place = owned.places[oid].column
+    # With a null in it a composite reference is not checked at all.
+    nullable = place is not None and not place.not_null
+    keys = [text(each) for each in (_not_null(owned, relation, column) if nullable else ())]
+    keys += [
         text(each)
         for columns in lacking(owned, oid)
         for each in _index(owned, relation, (column, *columns), unique=True)

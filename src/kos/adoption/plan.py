@@ -93,8 +93,8 @@ def _table(
         tenants = facts.count_tenants(connection, relation, place.column)
     writes, image = sum(each.writes for each in leaves), _image(leaves, rows)
     key = blockers.key_of(owned, relation.oid)
-    nulls = any(each.kind == "nulls" and each.capabilities for each in reasons)
-    phases = mends.keys_sql(owned, relation.oid) if place.of_class == "tenant" and not nulls else ()
+    hopeless = any(each.kind in ("nulls", "unsuitable") for each in reasons)
+    phases = mends.keys_sql(owned, relation.oid) if place.of_class == "tenant" and not hopeless else ()
     return Table(
         name=relation.full_name,
         schema=relation.schema,
