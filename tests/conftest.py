@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent / "sweep")]
 
 # Whoever runs the tests in the background has them ignore Ctrl-C, and all that they start with them.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -23,6 +23,7 @@ pytest_plugins = [
     "fix_pgbouncer",
     "fix_samples",
     "fix_exports",
+    "fix_worker",
 ]
 
 

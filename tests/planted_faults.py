@@ -90,7 +90,7 @@ PLANTED = [
             table,
             f"create or replace trigger kos_guard {fires} on {table} {each} execute function kos.guard()",
         )
-        for table in ("knowledge.documents", "knowledge.knowledge_events_default")
+        for table in ("knowledge.documents", "knowledge.relations")
         for fires, each in (
             ("before insert or update or delete", "when (current_user = 'nobody')"),
             ("before insert or update", ""),
@@ -235,12 +235,6 @@ PLANTED = [
     (
         "row_security tenant_policy guard",
         "public.planted",
-        "create table public.planted partition of knowledge.knowledge_events "
-        "for values from ('2020-01-01') to ('2021-01-01'); alter table public.planted owner to kos_owner",
-    ),
-    (
-        "row_security tenant_policy guard",
-        "public.planted",
         "create table public.planted () inherits (knowledge.atoms); alter table public.planted owner to kos_owner",
     ),
     (
@@ -257,8 +251,8 @@ PLANTED = [
     ),
     (
         "table_rights",
-        "knowledge.knowledge_events_default",
-        "grant all on knowledge.knowledge_events_default to kos_app",
+        "knowledge.atoms",
+        "grant all on knowledge.atoms to kos_app",
     ),
     (
         "table_rights",

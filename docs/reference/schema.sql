@@ -160,6 +160,774 @@ $$;
 ALTER FUNCTION kos.application_roles() OWNER TO kos_owner;
 
 --
+-- Name: attach_capture(regclass); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.attach_capture(target regclass) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET client_min_messages TO 'warning'
+    AS $$
+declare
+  part regclass;
+  name text;
+begin
+  for part in select coalesce(t.relid, target) from (select) one left join pg_partition_tree(target) t on true loop
+    perform kos.make_capture(part);
+    name := kos.capture_name(part);
+    execute format('drop trigger if exists kos_capture_insert on %s', part);
+    execute format('drop trigger if exists kos_capture_update on %s', part);
+    execute format('drop trigger if exists kos_capture_delete on %s', part);
+    execute format('drop trigger if exists kos_capture_truncate on %s', part);
+    execute format('create trigger kos_capture_insert after insert on %s referencing new table as new_rows '
+                   'for each statement execute function kos.%I()', part, name);
+    execute format('create trigger kos_capture_update after update on %s referencing old table as old_rows new table as new_rows '
+                   'for each statement execute function kos.%I()', part, name);
+    execute format('create trigger kos_capture_delete after delete on %s referencing old table as old_rows '
+                   'for each statement execute function kos.%I()', part, name);
+    execute format('create trigger kos_capture_truncate before truncate on %s for each statement execute function kos.%I()', part, name);
+  end loop;
+end $$;
+
+
+ALTER FUNCTION kos.attach_capture(target regclass) OWNER TO kos_owner;
+
+--
+-- Name: begin_incarnation(text); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.begin_incarnation(reason text) RETURNS integer
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  insert into kos.incarnations (identity, origin, reason) values (kos.identity(), kos.origin(), reason)
+  returning incarnation
+$$;
+
+
+ALTER FUNCTION kos.begin_incarnation(reason text) OWNER TO kos_owner;
+
+--
+-- Name: broken_captures(); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.broken_captures() RETURNS TABLE(table_name text, fault text, loses boolean)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  with part as (
+    select l.relation as root, coalesce(t.relid, l.relation) as relation
+      from kos.logged_tables l
+      left join pg_partition_tree(l.relation) t on true
+  )
+  select p.relation::text, format('trigger %s is missing', wanted.name), true
+    from part p
+    cross join unnest(array['kos_capture_insert', 'kos_capture_update', 'kos_capture_delete', 'kos_capture_truncate']) wanted (name)
+   where not exists (select from pg_trigger t where t.tgrelid = p.relation and t.tgname = wanted.name)
+  union all
+  select p.relation::text, format('trigger %s is disabled', t.tgname), true
+    from part p join pg_trigger t on t.tgrelid = p.relation
+   where t.tgname ~ '^kos_capture_' and t.tgenabled in ('D', 'R')
+  union all
+  select p.relation::text, 'the table has changed since its capture was made', false
+    from part p join pg_proc f on f.proname = kos.capture_name(p.relation) and f.pronamespace = 'kos'::regnamespace
+   where strpos(f.prosrc, kos.layout(p.relation)) = 0
+  union all
+  select l.relation::text, 'its key is gone', true
+    from kos.logged_tables l where kos.key_of(l.relation) is null
+$$;
+
+
+ALTER FUNCTION kos.broken_captures() OWNER TO kos_owner;
+
+--
+-- Name: capture_13ba0c856014f188d45c8461bb9ab3b9(); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.capture_13ba0c856014f188d45c8461bb9ab3b9() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET "DateStyle" TO 'ISO, YMD'
+    SET "IntervalStyle" TO 'postgres'
+    SET "TimeZone" TO 'UTC'
+    SET extra_float_digits TO '1'
+    SET bytea_output TO 'hex'
+    SET lc_monetary TO 'C'
+    AS $_$
+declare
+  kos_whoever text[] := case when current_setting('kos.tenant_id', true) <> '' then array[
+    current_setting('kos.user_id', true), current_setting('kos.persona', true), current_setting('kos.request_id', true),
+    current_setting('kos.address', true), current_setting('kos.agent', true)] end;
+begin
+  if current_setting('role') = 'kos_mover' then
+    return null;
+  elsif kos.layout('knowledge.annotations'::regclass) <> 'ecf2d81d9eb6227ae24b5cda0dc30a89' then
+    execute replace(kos.capture_statement(tg_relid, tg_op, 'pending_' || kos.turn('kos.pending_turn'::regclass)), 'kos_whoever', '$1')
+      using kos_whoever;
+  elsif tg_op = 'UPDATE' then
+    if kos.turn('kos.pending_turn'::regclass) = 1 then
+      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), coalesce(case when n.tenant_id is not null then n.tenant_id end, case when o.tenant_id is not null then o.tenant_id end), 5, case when n.tenant_id is null then 'D' when o.tenant_id is null then 'I' else 'U' end, array[coalesce(n.tenant_id, o.tenant_id)::text, coalesce(n.id, o.id)::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(n.document_id::text, '\N'), coalesce(n.atom_id::text, '\N'), coalesce(n.start_offset::text, '\N'), coalesce(n.end_offset::text, '\N'), case when o.tenant_id is null or record_image_ne(row(n.quote), row(o.quote)) then coalesce(case when starts_with(n.quote::text, '\') then '\' || n.quote::text else n.quote::text end, '\N') end, coalesce(n.confidence::text, '\N'), coalesce(n.created_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o full join new_rows n on o.tenant_id = n.tenant_id and o.id = n.id;
+    else
+      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), coalesce(case when n.tenant_id is not null then n.tenant_id end, case when o.tenant_id is not null then o.tenant_id end), 5, case when n.tenant_id is null then 'D' when o.tenant_id is null then 'I' else 'U' end, array[coalesce(n.tenant_id, o.tenant_id)::text, coalesce(n.id, o.id)::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(n.document_id::text, '\N'), coalesce(n.atom_id::text, '\N'), coalesce(n.start_offset::text, '\N'), coalesce(n.end_offset::text, '\N'), case when o.tenant_id is null or record_image_ne(row(n.quote), row(o.quote)) then coalesce(case when starts_with(n.quote::text, '\') then '\' || n.quote::text else n.quote::text end, '\N') end, coalesce(n.confidence::text, '\N'), coalesce(n.created_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o full join new_rows n on o.tenant_id = n.tenant_id and o.id = n.id;
+    end if;
+  elsif tg_op = 'INSERT' then
+    if kos.turn('kos.pending_turn'::regclass) = 1 then
+      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), n.tenant_id, 5, 'I', array[n.tenant_id::text, n.id::text]::text[], array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(n.document_id::text, '\N'), coalesce(n.atom_id::text, '\N'), coalesce(n.start_offset::text, '\N'), coalesce(n.end_offset::text, '\N'), coalesce(case when starts_with(n.quote::text, '\') then '\' || n.quote::text else n.quote::text end, '\N'), coalesce(n.confidence::text, '\N'), coalesce(n.created_at::text, '\N')]::text[], null, kos_whoever from new_rows n;
+    else
+      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), n.tenant_id, 5, 'I', array[n.tenant_id::text, n.id::text]::text[], array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(n.document_id::text, '\N'), coalesce(n.atom_id::text, '\N'), coalesce(n.start_offset::text, '\N'), coalesce(n.end_offset::text, '\N'), coalesce(case when starts_with(n.quote::text, '\') then '\' || n.quote::text else n.quote::text end, '\N'), coalesce(n.confidence::text, '\N'), coalesce(n.created_at::text, '\N')]::text[], null, kos_whoever from new_rows n;
+    end if;
+  elsif tg_op = 'DELETE' then
+    if kos.turn('kos.pending_turn'::regclass) = 1 then
+      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), o.tenant_id, 5, case when n.tenant_id is null then 'D' else 'U' end, array[o.tenant_id::text, o.id::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(n.document_id::text, '\N'), coalesce(n.atom_id::text, '\N'), coalesce(n.start_offset::text, '\N'), coalesce(n.end_offset::text, '\N'), coalesce(case when starts_with(n.quote::text, '\') then '\' || n.quote::text else n.quote::text end, '\N'), coalesce(n.confidence::text, '\N'), coalesce(n.created_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o left join knowledge.annotations n on o.tenant_id = n.tenant_id and o.id = n.id;
+    else
+      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), o.tenant_id, 5, case when n.tenant_id is null then 'D' else 'U' end, array[o.tenant_id::text, o.id::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(n.document_id::text, '\N'), coalesce(n.atom_id::text, '\N'), coalesce(n.start_offset::text, '\N'), coalesce(n.end_offset::text, '\N'), coalesce(case when starts_with(n.quote::text, '\') then '\' || n.quote::text else n.quote::text end, '\N'), coalesce(n.confidence::text, '\N'), coalesce(n.created_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o left join knowledge.annotations n on o.tenant_id = n.tenant_id and o.id = n.id;
+    end if;
+  elsif tg_op = 'TRUNCATE' then
+    if kos.turn('kos.pending_turn'::regclass) = 1 then
+      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), d.tenant, 5, 'T', '{}', null, null, kos_whoever from (select distinct n.tenant_id as tenant from knowledge.annotations n) d;
+    else
+      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), d.tenant, 5, 'T', '{}', null, null, kos_whoever from (select distinct n.tenant_id as tenant from knowledge.annotations n) d;
+    end if;
+  end if;
+  if tg_op = 'INSERT' then
+    perform kos.pass_fences(array(select distinct n.tenant_id from new_rows n));
+  elsif tg_op = 'DELETE' then
+    perform kos.pass_fences(array(select distinct o.tenant_id from old_rows o));
+  elsif tg_op = 'UPDATE' then
+    perform kos.pass_fences(array(select n.tenant_id from new_rows n union select o.tenant_id from old_rows o));
+  end if;
+  return null;
+end $_$;
+
+
+ALTER FUNCTION kos.capture_13ba0c856014f188d45c8461bb9ab3b9() OWNER TO kos_owner;
+
+--
+-- Name: capture_2a5e5fcb760c435101ef10fa45753876(); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.capture_2a5e5fcb760c435101ef10fa45753876() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET "DateStyle" TO 'ISO, YMD'
+    SET "IntervalStyle" TO 'postgres'
+    SET "TimeZone" TO 'UTC'
+    SET extra_float_digits TO '1'
+    SET bytea_output TO 'hex'
+    SET lc_monetary TO 'C'
+    AS $_$
+declare
+  kos_whoever text[] := case when current_setting('kos.tenant_id', true) <> '' then array[
+    current_setting('kos.user_id', true), current_setting('kos.persona', true), current_setting('kos.request_id', true),
+    current_setting('kos.address', true), current_setting('kos.agent', true)] end;
+begin
+  if current_setting('role') = 'kos_mover' then
+    return null;
+  elsif kos.layout('knowledge.implementations'::regclass) <> 'ec600ce047db51efcb88f4764553de44' then
+    execute replace(kos.capture_statement(tg_relid, tg_op, 'pending_' || kos.turn('kos.pending_turn'::regclass)), 'kos_whoever', '$1')
+      using kos_whoever;
+  elsif tg_op = 'UPDATE' then
+    if kos.turn('kos.pending_turn'::regclass) = 1 then
+      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), coalesce(case when n.tenant_id is not null then n.tenant_id end, case when o.tenant_id is not null then o.tenant_id end), 7, case when n.tenant_id is null then 'D' when o.tenant_id is null then 'I' else 'U' end, array[coalesce(n.tenant_id, o.tenant_id)::text, coalesce(n.id, o.id)::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(n.atom_id::text, '\N'), case when o.tenant_id is null or record_image_ne(row(n.system), row(o.system)) then coalesce(case when starts_with(n.system::text, '\') then '\' || n.system::text else n.system::text end, '\N') end, case when o.tenant_id is null or record_image_ne(row(n.location), row(o.location)) then coalesce(case when starts_with(n.location::text, '\') then '\' || n.location::text else n.location::text end, '\N') end, coalesce(n.created_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o full join new_rows n on o.tenant_id = n.tenant_id and o.id = n.id;
+    else
+      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), coalesce(case when n.tenant_id is not null then n.tenant_id end, case when o.tenant_id is not null then o.tenant_id end), 7, case when n.tenant_id is null then 'D' when o.tenant_id is null then 'I' else 'U' end, array[coalesce(n.tenant_id, o.tenant_id)::text, coalesce(n.id, o.id)::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(n.atom_id::text, '\N'), case when o.tenant_id is null or record_image_ne(row(n.system), row(o.system)) then coalesce(case when starts_with(n.system::text, '\') then '\' || n.system::text else n.system::text end, '\N') end, case when o.tenant_id is null or record_image_ne(row(n.location), row(o.location)) then coalesce(case when starts_with(n.location::text, '\') then '\' || n.location::text else n.location::text end, '\N') end, coalesce(n.created_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o full join new_rows n on o.tenant_id = n.tenant_id and o.id = n.id;
+    end if;
+  elsif tg_op = 'INSERT' then
+    if kos.turn('kos.pending_turn'::regclass) = 1 then
+      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), n.tenant_id, 7, 'I', array[n.tenant_id::text, n.id::text]::text[], array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(n.atom_id::text, '\N'), coalesce(case when starts_with(n.system::text, '\') then '\' || n.system::text else n.system::text end, '\N'), coalesce(case when starts_with(n.location::text, '\') then '\' || n.location::text else n.location::text end, '\N'), coalesce(n.created_at::text, '\N')]::text[], null, kos_whoever from new_rows n;
+    else
+      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), n.tenant_id, 7, 'I', array[n.tenant_id::text, n.id::text]::text[], array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(n.atom_id::text, '\N'), coalesce(case when starts_with(n.system::text, '\') then '\' || n.system::text else n.system::text end, '\N'), coalesce(case when starts_with(n.location::text, '\') then '\' || n.location::text else n.location::text end, '\N'), coalesce(n.created_at::text, '\N')]::text[], null, kos_whoever from new_rows n;
+    end if;
+  elsif tg_op = 'DELETE' then
+    if kos.turn('kos.pending_turn'::regclass) = 1 then
+      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), o.tenant_id, 7, case when n.tenant_id is null then 'D' else 'U' end, array[o.tenant_id::text, o.id::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(n.atom_id::text, '\N'), coalesce(case when starts_with(n.system::text, '\') then '\' || n.system::text else n.system::text end, '\N'), coalesce(case when starts_with(n.location::text, '\') then '\' || n.location::text else n.location::text end, '\N'), coalesce(n.created_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o left join knowledge.implementations n on o.tenant_id = n.tenant_id and o.id = n.id;
+    else
+      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), o.tenant_id, 7, case when n.tenant_id is null then 'D' else 'U' end, array[o.tenant_id::text, o.id::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(n.atom_id::text, '\N'), coalesce(case when starts_with(n.system::text, '\') then '\' || n.system::text else n.system::text end, '\N'), coalesce(case when starts_with(n.location::text, '\') then '\' || n.location::text else n.location::text end, '\N'), coalesce(n.created_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o left join knowledge.implementations n on o.tenant_id = n.tenant_id and o.id = n.id;
+    end if;
+  elsif tg_op = 'TRUNCATE' then
+    if kos.turn('kos.pending_turn'::regclass) = 1 then
+      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), d.tenant, 7, 'T', '{}', null, null, kos_whoever from (select distinct n.tenant_id as tenant from knowledge.implementations n) d;
+    else
+      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), d.tenant, 7, 'T', '{}', null, null, kos_whoever from (select distinct n.tenant_id as tenant from knowledge.implementations n) d;
+    end if;
+  end if;
+  if tg_op = 'INSERT' then
+    perform kos.pass_fences(array(select distinct n.tenant_id from new_rows n));
+  elsif tg_op = 'DELETE' then
+    perform kos.pass_fences(array(select distinct o.tenant_id from old_rows o));
+  elsif tg_op = 'UPDATE' then
+    perform kos.pass_fences(array(select n.tenant_id from new_rows n union select o.tenant_id from old_rows o));
+  end if;
+  return null;
+end $_$;
+
+
+ALTER FUNCTION kos.capture_2a5e5fcb760c435101ef10fa45753876() OWNER TO kos_owner;
+
+--
+-- Name: capture_6278fcf21078f5fb9556ac81378c6dbf(); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.capture_6278fcf21078f5fb9556ac81378c6dbf() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET "DateStyle" TO 'ISO, YMD'
+    SET "IntervalStyle" TO 'postgres'
+    SET "TimeZone" TO 'UTC'
+    SET extra_float_digits TO '1'
+    SET bytea_output TO 'hex'
+    SET lc_monetary TO 'C'
+    AS $_$
+declare
+  kos_whoever text[] := case when current_setting('kos.tenant_id', true) <> '' then array[
+    current_setting('kos.user_id', true), current_setting('kos.persona', true), current_setting('kos.request_id', true),
+    current_setting('kos.address', true), current_setting('kos.agent', true)] end;
+begin
+  if current_setting('role') = 'kos_mover' then
+    return null;
+  elsif kos.layout('knowledge.sensitive_atoms'::regclass) <> '2a425c4fba29558c051bf2d30216b9b2' then
+    execute replace(kos.capture_statement(tg_relid, tg_op, 'pending_' || kos.turn('kos.pending_turn'::regclass)), 'kos_whoever', '$1')
+      using kos_whoever;
+  elsif tg_op = 'UPDATE' then
+    if kos.turn('kos.pending_turn'::regclass) = 1 then
+      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), coalesce(case when n.tenant_id is not null then n.tenant_id end, case when o.tenant_id is not null then o.tenant_id end), 9, case when n.tenant_id is null then 'D' when o.tenant_id is null then 'I' else 'U' end, array[coalesce(n.tenant_id, o.tenant_id)::text, coalesce(n.id, o.id)::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), case when o.tenant_id is null or record_image_ne(row(n.encrypted_value), row(o.encrypted_value)) then coalesce(case when starts_with(n.encrypted_value::text, '\') then '\' || n.encrypted_value::text else n.encrypted_value::text end, '\N') end, case when o.tenant_id is null or record_image_ne(row(n.encryption_key_id), row(o.encryption_key_id)) then coalesce(case when starts_with(n.encryption_key_id::text, '\') then '\' || n.encryption_key_id::text else n.encryption_key_id::text end, '\N') end, case when o.tenant_id is null or record_image_ne(row(n.searchable_hash), row(o.searchable_hash)) then coalesce(case when starts_with(n.searchable_hash::text, '\') then '\' || n.searchable_hash::text else n.searchable_hash::text end, '\N') end, case when o.tenant_id is null or record_image_ne(row(n.range_prefix), row(o.range_prefix)) then coalesce(case when starts_with(n.range_prefix::text, '\') then '\' || n.range_prefix::text else n.range_prefix::text end, '\N') end, coalesce(n.created_at::text, '\N'), coalesce(n.updated_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o full join new_rows n on o.tenant_id = n.tenant_id and o.id = n.id;
+    else
+      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), coalesce(case when n.tenant_id is not null then n.tenant_id end, case when o.tenant_id is not null then o.tenant_id end), 9, case when n.tenant_id is null then 'D' when o.tenant_id is null then 'I' else 'U' end, array[coalesce(n.tenant_id, o.tenant_id)::text, coalesce(n.id, o.id)::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), case when o.tenant_id is null or record_image_ne(row(n.encrypted_value), row(o.encrypted_value)) then coalesce(case when starts_with(n.encrypted_value::text, '\') then '\' || n.encrypted_value::text else n.encrypted_value::text end, '\N') end, case when o.tenant_id is null or record_image_ne(row(n.encryption_key_id), row(o.encryption_key_id)) then coalesce(case when starts_with(n.encryption_key_id::text, '\') then '\' || n.encryption_key_id::text else n.encryption_key_id::text end, '\N') end, case when o.tenant_id is null or record_image_ne(row(n.searchable_hash), row(o.searchable_hash)) then coalesce(case when starts_with(n.searchable_hash::text, '\') then '\' || n.searchable_hash::text else n.searchable_hash::text end, '\N') end, case when o.tenant_id is null or record_image_ne(row(n.range_prefix), row(o.range_prefix)) then coalesce(case when starts_with(n.range_prefix::text, '\') then '\' || n.range_prefix::text else n.range_prefix::text end, '\N') end, coalesce(n.created_at::text, '\N'), coalesce(n.updated_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o full join new_rows n on o.tenant_id = n.tenant_id and o.id = n.id;
+    end if;
+  elsif tg_op = 'INSERT' then
+    if kos.turn('kos.pending_turn'::regclass) = 1 then
+      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), n.tenant_id, 9, 'I', array[n.tenant_id::text, n.id::text]::text[], array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(case when starts_with(n.encrypted_value::text, '\') then '\' || n.encrypted_value::text else n.encrypted_value::text end, '\N'), coalesce(case when starts_with(n.encryption_key_id::text, '\') then '\' || n.encryption_key_id::text else n.encryption_key_id::text end, '\N'), coalesce(case when starts_with(n.searchable_hash::text, '\') then '\' || n.searchable_hash::text else n.searchable_hash::text end, '\N'), coalesce(case when starts_with(n.range_prefix::text, '\') then '\' || n.range_prefix::text else n.range_prefix::text end, '\N'), coalesce(n.created_at::text, '\N'), coalesce(n.updated_at::text, '\N')]::text[], null, kos_whoever from new_rows n;
+    else
+      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), n.tenant_id, 9, 'I', array[n.tenant_id::text, n.id::text]::text[], array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(case when starts_with(n.encrypted_value::text, '\') then '\' || n.encrypted_value::text else n.encrypted_value::text end, '\N'), coalesce(case when starts_with(n.encryption_key_id::text, '\') then '\' || n.encryption_key_id::text else n.encryption_key_id::text end, '\N'), coalesce(case when starts_with(n.searchable_hash::text, '\') then '\' || n.searchable_hash::text else n.searchable_hash::text end, '\N'), coalesce(case when starts_with(n.range_prefix::text, '\') then '\' || n.range_prefix::text else n.range_prefix::text end, '\N'), coalesce(n.created_at::text, '\N'), coalesce(n.updated_at::text, '\N')]::text[], null, kos_whoever from new_rows n;
+    end if;
+  elsif tg_op = 'DELETE' then
+    if kos.turn('kos.pending_turn'::regclass) = 1 then
+      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), o.tenant_id, 9, case when n.tenant_id is null then 'D' else 'U' end, array[o.tenant_id::text, o.id::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(case when starts_with(n.encrypted_value::text, '\') then '\' || n.encrypted_value::text else n.encrypted_value::text end, '\N'), coalesce(case when starts_with(n.encryption_key_id::text, '\') then '\' || n.encryption_key_id::text else n.encryption_key_id::text end, '\N'), coalesce(case when starts_with(n.searchable_hash::text, '\') then '\' || n.searchable_hash::text else n.searchable_hash::text end, '\N'), coalesce(case when starts_with(n.range_prefix::text, '\') then '\' || n.range_prefix::text else n.range_prefix::text end, '\N'), coalesce(n.created_at::text, '\N'), coalesce(n.updated_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o left join knowledge.sensitive_atoms n on o.tenant_id = n.tenant_id and o.id = n.id;
+    else
+      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), o.tenant_id, 9, case when n.tenant_id is null then 'D' else 'U' end, array[o.tenant_id::text, o.id::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(case when starts_with(n.encrypted_value::text, '\') then '\' || n.encrypted_value::text else n.encrypted_value::text end, '\N'), coalesce(case when starts_with(n.encryption_key_id::text, '\') then '\' || n.encryption_key_id::text else n.encryption_key_id::text end, '\N'), coalesce(case when starts_with(n.searchable_hash::text, '\') then '\' || n.searchable_hash::text else n.searchable_hash::text end, '\N'), coalesce(case when starts_with(n.range_prefix::text, '\') then '\' || n.range_prefix::text else n.range_prefix::text end, '\N'), coalesce(n.created_at::text, '\N'), coalesce(n.updated_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o left join knowledge.sensitive_atoms n on o.tenant_id = n.tenant_id and o.id = n.id;
+    end if;
+  elsif tg_op = 'TRUNCATE' then
+    if kos.turn('kos.pending_turn'::regclass) = 1 then
+      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), d.tenant, 9, 'T', '{}', null, null, kos_whoever from (select distinct n.tenant_id as tenant from knowledge.sensitive_atoms n) d;
+    else
+      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), d.tenant, 9, 'T', '{}', null, null, kos_whoever from (select distinct n.tenant_id as tenant from knowledge.sensitive_atoms n) d;
+    end if;
+  end if;
+  if tg_op = 'INSERT' then
+    perform kos.pass_fences(array(select distinct n.tenant_id from new_rows n));
+  elsif tg_op = 'DELETE' then
+    perform kos.pass_fences(array(select distinct o.tenant_id from old_rows o));
+  elsif tg_op = 'UPDATE' then
+    perform kos.pass_fences(array(select n.tenant_id from new_rows n union select o.tenant_id from old_rows o));
+  end if;
+  return null;
+end $_$;
+
+
+ALTER FUNCTION kos.capture_6278fcf21078f5fb9556ac81378c6dbf() OWNER TO kos_owner;
+
+--
+-- Name: capture_7c8dc460d1fd50cea200b2c00c961c66(); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.capture_7c8dc460d1fd50cea200b2c00c961c66() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET "DateStyle" TO 'ISO, YMD'
+    SET "IntervalStyle" TO 'postgres'
+    SET "TimeZone" TO 'UTC'
+    SET extra_float_digits TO '1'
+    SET bytea_output TO 'hex'
+    SET lc_monetary TO 'C'
+    AS $_$
+declare
+  kos_whoever text[] := case when current_setting('kos.tenant_id', true) <> '' then array[
+    current_setting('kos.user_id', true), current_setting('kos.persona', true), current_setting('kos.request_id', true),
+    current_setting('kos.address', true), current_setting('kos.agent', true)] end;
+begin
+  if current_setting('role') = 'kos_mover' then
+    return null;
+  elsif kos.layout('knowledge.molecules'::regclass) <> '1ab43758632e11c54b5cd63e504de95f' then
+    execute replace(kos.capture_statement(tg_relid, tg_op, 'pending_' || kos.turn('kos.pending_turn'::regclass)), 'kos_whoever', '$1')
+      using kos_whoever;
+  elsif tg_op = 'UPDATE' then
+    if kos.turn('kos.pending_turn'::regclass) = 1 then
+      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), coalesce(case when n.tenant_id is not null then n.tenant_id end, case when o.tenant_id is not null then o.tenant_id end), 2, case when n.tenant_id is null then 'D' when o.tenant_id is null then 'I' else 'U' end, array[coalesce(n.tenant_id, o.tenant_id)::text, coalesce(n.id, o.id)::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), case when o.tenant_id is null or record_image_ne(row(n.name), row(o.name)) then coalesce(case when starts_with(n.name::text, '\') then '\' || n.name::text else n.name::text end, '\N') end, case when o.tenant_id is null or record_image_ne(row(n.rule), row(o.rule)) then coalesce(n.rule::text, '\N') end, coalesce(n.version::text, '\N'), coalesce(n.created_at::text, '\N'), coalesce(n.updated_at::text, '\N'), coalesce(n.deleted_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o full join new_rows n on o.tenant_id = n.tenant_id and o.id = n.id;
+    else
+      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), coalesce(case when n.tenant_id is not null then n.tenant_id end, case when o.tenant_id is not null then o.tenant_id end), 2, case when n.tenant_id is null then 'D' when o.tenant_id is null then 'I' else 'U' end, array[coalesce(n.tenant_id, o.tenant_id)::text, coalesce(n.id, o.id)::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), case when o.tenant_id is null or record_image_ne(row(n.name), row(o.name)) then coalesce(case when starts_with(n.name::text, '\') then '\' || n.name::text else n.name::text end, '\N') end, case when o.tenant_id is null or record_image_ne(row(n.rule), row(o.rule)) then coalesce(n.rule::text, '\N') end, coalesce(n.version::text, '\N'), coalesce(n.created_at::text, '\N'), coalesce(n.updated_at::text, '\N'), coalesce(n.deleted_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o full join new_rows n on o.tenant_id = n.tenant_id and o.id = n.id;
+    end if;
+  elsif tg_op = 'INSERT' then
+    if kos.turn('kos.pending_turn'::regclass) = 1 then
+      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), n.tenant_id, 2, 'I', array[n.tenant_id::text, n.id::text]::text[], array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(case when starts_with(n.name::text, '\') then '\' || n.name::text else n.name::text end, '\N'), coalesce(n.rule::text, '\N'), coalesce(n.version::text, '\N'), coalesce(n.created_at::text, '\N'), coalesce(n.updated_at::text, '\N'), coalesce(n.deleted_at::text, '\N')]::text[], null, kos_whoever from new_rows n;
+    else
+      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), n.tenant_id, 2, 'I', array[n.tenant_id::text, n.id::text]::text[], array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(case when starts_with(n.name::text, '\') then '\' || n.name::text else n.name::text end, '\N'), coalesce(n.rule::text, '\N'), coalesce(n.version::text, '\N'), coalesce(n.created_at::text, '\N'), coalesce(n.updated_at::text, '\N'), coalesce(n.deleted_at::text, '\N')]::text[], null, kos_whoever from new_rows n;
+    end if;
+  elsif tg_op = 'DELETE' then
+    if kos.turn('kos.pending_turn'::regclass) = 1 then
+      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), o.tenant_id, 2, case when n.tenant_id is null then 'D' else 'U' end, array[o.tenant_id::text, o.id::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(case when starts_with(n.name::text, '\') then '\' || n.name::text else n.name::text end, '\N'), coalesce(n.rule::text, '\N'), coalesce(n.version::text, '\N'), coalesce(n.created_at::text, '\N'), coalesce(n.updated_at::text, '\N'), coalesce(n.deleted_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o left join knowledge.molecules n on o.tenant_id = n.tenant_id and o.id = n.id;
+    else
+      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), o.tenant_id, 2, case when n.tenant_id is null then 'D' else 'U' end, array[o.tenant_id::text, o.id::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(case when starts_with(n.name::text, '\') then '\' || n.name::text else n.name::text end, '\N'), coalesce(n.rule::text, '\N'), coalesce(n.version::text, '\N'), coalesce(n.created_at::text, '\N'), coalesce(n.updated_at::text, '\N'), coalesce(n.deleted_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o left join knowledge.molecules n on o.tenant_id = n.tenant_id and o.id = n.id;
+    end if;
+  elsif tg_op = 'TRUNCATE' then
+    if kos.turn('kos.pending_turn'::regclass) = 1 then
+      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), d.tenant, 2, 'T', '{}', null, null, kos_whoever from (select distinct n.tenant_id as tenant from knowledge.molecules n) d;
+    else
+      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), d.tenant, 2, 'T', '{}', null, null, kos_whoever from (select distinct n.tenant_id as tenant from knowledge.molecules n) d;
+    end if;
+  end if;
+  if tg_op = 'INSERT' then
+    perform kos.pass_fences(array(select distinct n.tenant_id from new_rows n));
+  elsif tg_op = 'DELETE' then
+    perform kos.pass_fences(array(select distinct o.tenant_id from old_rows o));
+  elsif tg_op = 'UPDATE' then
+    perform kos.pass_fences(array(select n.tenant_id from new_rows n union select o.tenant_id from old_rows o));
+  end if;
+  return null;
+end $_$;
+
+
+ALTER FUNCTION kos.capture_7c8dc460d1fd50cea200b2c00c961c66() OWNER TO kos_owner;
+
+--
+-- Name: capture_98c740c0bdeb6c3080dd300b690d4ccd(); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.capture_98c740c0bdeb6c3080dd300b690d4ccd() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET "DateStyle" TO 'ISO, YMD'
+    SET "IntervalStyle" TO 'postgres'
+    SET "TimeZone" TO 'UTC'
+    SET extra_float_digits TO '1'
+    SET bytea_output TO 'hex'
+    SET lc_monetary TO 'C'
+    AS $_$
+declare
+  kos_whoever text[] := case when current_setting('kos.tenant_id', true) <> '' then array[
+    current_setting('kos.user_id', true), current_setting('kos.persona', true), current_setting('kos.request_id', true),
+    current_setting('kos.address', true), current_setting('kos.agent', true)] end;
+begin
+  if current_setting('role') = 'kos_mover' then
+    return null;
+  elsif kos.layout('knowledge.capability_mappings'::regclass) <> 'c6c547c2e855481c66e41b0a097617d6' then
+    execute replace(kos.capture_statement(tg_relid, tg_op, 'pending_' || kos.turn('kos.pending_turn'::regclass)), 'kos_whoever', '$1')
+      using kos_whoever;
+  elsif tg_op = 'UPDATE' then
+    if kos.turn('kos.pending_turn'::regclass) = 1 then
+      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), coalesce(case when n.tenant_id is not null then n.tenant_id end, case when o.tenant_id is not null then o.tenant_id end), 8, case when n.tenant_id is null then 'D' when o.tenant_id is null then 'I' else 'U' end, array[coalesce(n.tenant_id, o.tenant_id)::text, coalesce(n.id, o.id)::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(n.atom_id::text, '\N'), case when o.tenant_id is null or record_image_ne(row(n.capability), row(o.capability)) then coalesce(case when starts_with(n.capability::text, '\') then '\' || n.capability::text else n.capability::text end, '\N') end, coalesce(n.created_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o full join new_rows n on o.tenant_id = n.tenant_id and o.id = n.id;
+    else
+      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), coalesce(case when n.tenant_id is not null then n.tenant_id end, case when o.tenant_id is not null then o.tenant_id end), 8, case when n.tenant_id is null then 'D' when o.tenant_id is null then 'I' else 'U' end, array[coalesce(n.tenant_id, o.tenant_id)::text, coalesce(n.id, o.id)::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(n.atom_id::text, '\N'), case when o.tenant_id is null or record_image_ne(row(n.capability), row(o.capability)) then coalesce(case when starts_with(n.capability::text, '\') then '\' || n.capability::text else n.capability::text end, '\N') end, coalesce(n.created_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o full join new_rows n on o.tenant_id = n.tenant_id and o.id = n.id;
+    end if;
+  elsif tg_op = 'INSERT' then
+    if kos.turn('kos.pending_turn'::regclass) = 1 then
+      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), n.tenant_id, 8, 'I', array[n.tenant_id::text, n.id::text]::text[], array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(n.atom_id::text, '\N'), coalesce(case when starts_with(n.capability::text, '\') then '\' || n.capability::text else n.capability::text end, '\N'), coalesce(n.created_at::text, '\N')]::text[], null, kos_whoever from new_rows n;
+    else
+      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), n.tenant_id, 8, 'I', array[n.tenant_id::text, n.id::text]::text[], array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(n.atom_id::text, '\N'), coalesce(case when starts_with(n.capability::text, '\') then '\' || n.capability::text else n.capability::text end, '\N'), coalesce(n.created_at::text, '\N')]::text[], null, kos_whoever from new_rows n;
+    end if;
+  elsif tg_op = 'DELETE' then
+    if kos.turn('kos.pending_turn'::regclass) = 1 then
+      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), o.tenant_id, 8, case when n.tenant_id is null then 'D' else 'U' end, array[o.tenant_id::text, o.id::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(n.atom_id::text, '\N'), coalesce(case when starts_with(n.capability::text, '\') then '\' || n.capability::text else n.capability::text end, '\N'), coalesce(n.created_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o left join knowledge.capability_mappings n on o.tenant_id = n.tenant_id and o.id = n.id;
+    else
+      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), o.tenant_id, 8, case when n.tenant_id is null then 'D' else 'U' end, array[o.tenant_id::text, o.id::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(n.atom_id::text, '\N'), coalesce(case when starts_with(n.capability::text, '\') then '\' || n.capability::text else n.capability::text end, '\N'), coalesce(n.created_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o left join knowledge.capability_mappings n on o.tenant_id = n.tenant_id and o.id = n.id;
+    end if;
+  elsif tg_op = 'TRUNCATE' then
+    if kos.turn('kos.pending_turn'::regclass) = 1 then
+      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), d.tenant, 8, 'T', '{}', null, null, kos_whoever from (select distinct n.tenant_id as tenant from knowledge.capability_mappings n) d;
+    else
+      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), d.tenant, 8, 'T', '{}', null, null, kos_whoever from (select distinct n.tenant_id as tenant from knowledge.capability_mappings n) d;
+    end if;
+  end if;
+  if tg_op = 'INSERT' then
+    perform kos.pass_fences(array(select distinct n.tenant_id from new_rows n));
+  elsif tg_op = 'DELETE' then
+    perform kos.pass_fences(array(select distinct o.tenant_id from old_rows o));
+  elsif tg_op = 'UPDATE' then
+    perform kos.pass_fences(array(select n.tenant_id from new_rows n union select o.tenant_id from old_rows o));
+  end if;
+  return null;
+end $_$;
+
+
+ALTER FUNCTION kos.capture_98c740c0bdeb6c3080dd300b690d4ccd() OWNER TO kos_owner;
+
+--
+-- Name: capture_b8df113a68e8e19a574952bfc93949d9(); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.capture_b8df113a68e8e19a574952bfc93949d9() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET "DateStyle" TO 'ISO, YMD'
+    SET "IntervalStyle" TO 'postgres'
+    SET "TimeZone" TO 'UTC'
+    SET extra_float_digits TO '1'
+    SET bytea_output TO 'hex'
+    SET lc_monetary TO 'C'
+    AS $_$
+declare
+  kos_whoever text[] := case when current_setting('kos.tenant_id', true) <> '' then array[
+    current_setting('kos.user_id', true), current_setting('kos.persona', true), current_setting('kos.request_id', true),
+    current_setting('kos.address', true), current_setting('kos.agent', true)] end;
+begin
+  if current_setting('role') = 'kos_mover' then
+    return null;
+  elsif kos.layout('knowledge.documents'::regclass) <> '848657dc55c527e663e21d3cd86cd29b' then
+    execute replace(kos.capture_statement(tg_relid, tg_op, 'pending_' || kos.turn('kos.pending_turn'::regclass)), 'kos_whoever', '$1')
+      using kos_whoever;
+  elsif tg_op = 'UPDATE' then
+    if kos.turn('kos.pending_turn'::regclass) = 1 then
+      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), coalesce(case when n.tenant_id is not null then n.tenant_id end, case when o.tenant_id is not null then o.tenant_id end), 4, case when n.tenant_id is null then 'D' when o.tenant_id is null then 'I' else 'U' end, array[coalesce(n.tenant_id, o.tenant_id)::text, coalesce(n.id, o.id)::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), case when o.tenant_id is null or record_image_ne(row(n.title), row(o.title)) then coalesce(case when starts_with(n.title::text, '\') then '\' || n.title::text else n.title::text end, '\N') end, case when o.tenant_id is null or record_image_ne(row(n.media_type), row(o.media_type)) then coalesce(case when starts_with(n.media_type::text, '\') then '\' || n.media_type::text else n.media_type::text end, '\N') end, case when o.tenant_id is null or record_image_ne(row(n.content_sha256), row(o.content_sha256)) then coalesce(case when starts_with(n.content_sha256::text, '\') then '\' || n.content_sha256::text else n.content_sha256::text end, '\N') end, coalesce(n.byte_length::text, '\N'), case when o.tenant_id is null or record_image_ne(row(n.metadata), row(o.metadata)) then coalesce(n.metadata::text, '\N') end, coalesce(n.created_at::text, '\N'), coalesce(n.updated_at::text, '\N'), coalesce(n.deleted_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o full join new_rows n on o.tenant_id = n.tenant_id and o.id = n.id;
+    else
+      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), coalesce(case when n.tenant_id is not null then n.tenant_id end, case when o.tenant_id is not null then o.tenant_id end), 4, case when n.tenant_id is null then 'D' when o.tenant_id is null then 'I' else 'U' end, array[coalesce(n.tenant_id, o.tenant_id)::text, coalesce(n.id, o.id)::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), case when o.tenant_id is null or record_image_ne(row(n.title), row(o.title)) then coalesce(case when starts_with(n.title::text, '\') then '\' || n.title::text else n.title::text end, '\N') end, case when o.tenant_id is null or record_image_ne(row(n.media_type), row(o.media_type)) then coalesce(case when starts_with(n.media_type::text, '\') then '\' || n.media_type::text else n.media_type::text end, '\N') end, case when o.tenant_id is null or record_image_ne(row(n.content_sha256), row(o.content_sha256)) then coalesce(case when starts_with(n.content_sha256::text, '\') then '\' || n.content_sha256::text else n.content_sha256::text end, '\N') end, coalesce(n.byte_length::text, '\N'), case when o.tenant_id is null or record_image_ne(row(n.metadata), row(o.metadata)) then coalesce(n.metadata::text, '\N') end, coalesce(n.created_at::text, '\N'), coalesce(n.updated_at::text, '\N'), coalesce(n.deleted_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o full join new_rows n on o.tenant_id = n.tenant_id and o.id = n.id;
+    end if;
+  elsif tg_op = 'INSERT' then
+    if kos.turn('kos.pending_turn'::regclass) = 1 then
+      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), n.tenant_id, 4, 'I', array[n.tenant_id::text, n.id::text]::text[], array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(case when starts_with(n.title::text, '\') then '\' || n.title::text else n.title::text end, '\N'), coalesce(case when starts_with(n.media_type::text, '\') then '\' || n.media_type::text else n.media_type::text end, '\N'), coalesce(case when starts_with(n.content_sha256::text, '\') then '\' || n.content_sha256::text else n.content_sha256::text end, '\N'), coalesce(n.byte_length::text, '\N'), coalesce(n.metadata::text, '\N'), coalesce(n.created_at::text, '\N'), coalesce(n.updated_at::text, '\N'), coalesce(n.deleted_at::text, '\N')]::text[], null, kos_whoever from new_rows n;
+    else
+      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), n.tenant_id, 4, 'I', array[n.tenant_id::text, n.id::text]::text[], array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(case when starts_with(n.title::text, '\') then '\' || n.title::text else n.title::text end, '\N'), coalesce(case when starts_with(n.media_type::text, '\') then '\' || n.media_type::text else n.media_type::text end, '\N'), coalesce(case when starts_with(n.content_sha256::text, '\') then '\' || n.content_sha256::text else n.content_sha256::text end, '\N'), coalesce(n.byte_length::text, '\N'), coalesce(n.metadata::text, '\N'), coalesce(n.created_at::text, '\N'), coalesce(n.updated_at::text, '\N'), coalesce(n.deleted_at::text, '\N')]::text[], null, kos_whoever from new_rows n;
+    end if;
+  elsif tg_op = 'DELETE' then
+    if kos.turn('kos.pending_turn'::regclass) = 1 then
+      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), o.tenant_id, 4, case when n.tenant_id is null then 'D' else 'U' end, array[o.tenant_id::text, o.id::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(case when starts_with(n.title::text, '\') then '\' || n.title::text else n.title::text end, '\N'), coalesce(case when starts_with(n.media_type::text, '\') then '\' || n.media_type::text else n.media_type::text end, '\N'), coalesce(case when starts_with(n.content_sha256::text, '\') then '\' || n.content_sha256::text else n.content_sha256::text end, '\N'), coalesce(n.byte_length::text, '\N'), coalesce(n.metadata::text, '\N'), coalesce(n.created_at::text, '\N'), coalesce(n.updated_at::text, '\N'), coalesce(n.deleted_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o left join knowledge.documents n on o.tenant_id = n.tenant_id and o.id = n.id;
+    else
+      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), o.tenant_id, 4, case when n.tenant_id is null then 'D' else 'U' end, array[o.tenant_id::text, o.id::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(case when starts_with(n.title::text, '\') then '\' || n.title::text else n.title::text end, '\N'), coalesce(case when starts_with(n.media_type::text, '\') then '\' || n.media_type::text else n.media_type::text end, '\N'), coalesce(case when starts_with(n.content_sha256::text, '\') then '\' || n.content_sha256::text else n.content_sha256::text end, '\N'), coalesce(n.byte_length::text, '\N'), coalesce(n.metadata::text, '\N'), coalesce(n.created_at::text, '\N'), coalesce(n.updated_at::text, '\N'), coalesce(n.deleted_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o left join knowledge.documents n on o.tenant_id = n.tenant_id and o.id = n.id;
+    end if;
+  elsif tg_op = 'TRUNCATE' then
+    if kos.turn('kos.pending_turn'::regclass) = 1 then
+      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), d.tenant, 4, 'T', '{}', null, null, kos_whoever from (select distinct n.tenant_id as tenant from knowledge.documents n) d;
+    else
+      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), d.tenant, 4, 'T', '{}', null, null, kos_whoever from (select distinct n.tenant_id as tenant from knowledge.documents n) d;
+    end if;
+  end if;
+  if tg_op = 'INSERT' then
+    perform kos.pass_fences(array(select distinct n.tenant_id from new_rows n));
+  elsif tg_op = 'DELETE' then
+    perform kos.pass_fences(array(select distinct o.tenant_id from old_rows o));
+  elsif tg_op = 'UPDATE' then
+    perform kos.pass_fences(array(select n.tenant_id from new_rows n union select o.tenant_id from old_rows o));
+  end if;
+  return null;
+end $_$;
+
+
+ALTER FUNCTION kos.capture_b8df113a68e8e19a574952bfc93949d9() OWNER TO kos_owner;
+
+--
+-- Name: capture_c60e28cdc4df474c98e086126898aad2(); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.capture_c60e28cdc4df474c98e086126898aad2() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET "DateStyle" TO 'ISO, YMD'
+    SET "IntervalStyle" TO 'postgres'
+    SET "TimeZone" TO 'UTC'
+    SET extra_float_digits TO '1'
+    SET bytea_output TO 'hex'
+    SET lc_monetary TO 'C'
+    AS $_$
+declare
+  kos_whoever text[] := case when current_setting('kos.tenant_id', true) <> '' then array[
+    current_setting('kos.user_id', true), current_setting('kos.persona', true), current_setting('kos.request_id', true),
+    current_setting('kos.address', true), current_setting('kos.agent', true)] end;
+begin
+  if current_setting('role') = 'kos_mover' then
+    return null;
+  elsif kos.layout('knowledge.atoms'::regclass) <> 'ff8922aa19b257311ddf5cb76c163ac9' then
+    execute replace(kos.capture_statement(tg_relid, tg_op, 'pending_' || kos.turn('kos.pending_turn'::regclass)), 'kos_whoever', '$1')
+      using kos_whoever;
+  elsif tg_op = 'UPDATE' then
+    if kos.turn('kos.pending_turn'::regclass) = 1 then
+      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), coalesce(case when n.tenant_id is not null then n.tenant_id end, case when o.tenant_id is not null then o.tenant_id end), 1, case when n.tenant_id is null then 'D' when o.tenant_id is null then 'I' else 'U' end, array[coalesce(n.tenant_id, o.tenant_id)::text, coalesce(n.id, o.id)::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), case when o.tenant_id is null or record_image_ne(row(n.atom_type), row(o.atom_type)) then coalesce(case when starts_with(n.atom_type::text, '\') then '\' || n.atom_type::text else n.atom_type::text end, '\N') end, case when o.tenant_id is null or record_image_ne(row(n.name), row(o.name)) then coalesce(case when starts_with(n.name::text, '\') then '\' || n.name::text else n.name::text end, '\N') end, case when o.tenant_id is null or record_image_ne(row(n.value), row(o.value)) then coalesce(case when starts_with(n.value::text, '\') then '\' || n.value::text else n.value::text end, '\N') end, case when o.tenant_id is null or record_image_ne(row(n.number_value), row(o.number_value)) then coalesce(n.number_value::text, '\N') end, coalesce(n.boolean_value::text, '\N'), coalesce(n.time_value::text, '\N'), case when o.tenant_id is null or record_image_ne(row(n.metadata), row(o.metadata)) then coalesce(n.metadata::text, '\N') end, coalesce(n.confidence::text, '\N'), case when o.tenant_id is null or record_image_ne(row(n.source), row(o.source)) then coalesce(case when starts_with(n.source::text, '\') then '\' || n.source::text else n.source::text end, '\N') end, coalesce(n.version::text, '\N'), coalesce(n.created_at::text, '\N'), coalesce(n.updated_at::text, '\N'), coalesce(n.deleted_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o full join new_rows n on o.tenant_id = n.tenant_id and o.id = n.id;
+    else
+      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), coalesce(case when n.tenant_id is not null then n.tenant_id end, case when o.tenant_id is not null then o.tenant_id end), 1, case when n.tenant_id is null then 'D' when o.tenant_id is null then 'I' else 'U' end, array[coalesce(n.tenant_id, o.tenant_id)::text, coalesce(n.id, o.id)::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), case when o.tenant_id is null or record_image_ne(row(n.atom_type), row(o.atom_type)) then coalesce(case when starts_with(n.atom_type::text, '\') then '\' || n.atom_type::text else n.atom_type::text end, '\N') end, case when o.tenant_id is null or record_image_ne(row(n.name), row(o.name)) then coalesce(case when starts_with(n.name::text, '\') then '\' || n.name::text else n.name::text end, '\N') end, case when o.tenant_id is null or record_image_ne(row(n.value), row(o.value)) then coalesce(case when starts_with(n.value::text, '\') then '\' || n.value::text else n.value::text end, '\N') end, case when o.tenant_id is null or record_image_ne(row(n.number_value), row(o.number_value)) then coalesce(n.number_value::text, '\N') end, coalesce(n.boolean_value::text, '\N'), coalesce(n.time_value::text, '\N'), case when o.tenant_id is null or record_image_ne(row(n.metadata), row(o.metadata)) then coalesce(n.metadata::text, '\N') end, coalesce(n.confidence::text, '\N'), case when o.tenant_id is null or record_image_ne(row(n.source), row(o.source)) then coalesce(case when starts_with(n.source::text, '\') then '\' || n.source::text else n.source::text end, '\N') end, coalesce(n.version::text, '\N'), coalesce(n.created_at::text, '\N'), coalesce(n.updated_at::text, '\N'), coalesce(n.deleted_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o full join new_rows n on o.tenant_id = n.tenant_id and o.id = n.id;
+    end if;
+  elsif tg_op = 'INSERT' then
+    if kos.turn('kos.pending_turn'::regclass) = 1 then
+      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), n.tenant_id, 1, 'I', array[n.tenant_id::text, n.id::text]::text[], array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(case when starts_with(n.atom_type::text, '\') then '\' || n.atom_type::text else n.atom_type::text end, '\N'), coalesce(case when starts_with(n.name::text, '\') then '\' || n.name::text else n.name::text end, '\N'), coalesce(case when starts_with(n.value::text, '\') then '\' || n.value::text else n.value::text end, '\N'), coalesce(n.number_value::text, '\N'), coalesce(n.boolean_value::text, '\N'), coalesce(n.time_value::text, '\N'), coalesce(n.metadata::text, '\N'), coalesce(n.confidence::text, '\N'), coalesce(case when starts_with(n.source::text, '\') then '\' || n.source::text else n.source::text end, '\N'), coalesce(n.version::text, '\N'), coalesce(n.created_at::text, '\N'), coalesce(n.updated_at::text, '\N'), coalesce(n.deleted_at::text, '\N')]::text[], null, kos_whoever from new_rows n;
+    else
+      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), n.tenant_id, 1, 'I', array[n.tenant_id::text, n.id::text]::text[], array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(case when starts_with(n.atom_type::text, '\') then '\' || n.atom_type::text else n.atom_type::text end, '\N'), coalesce(case when starts_with(n.name::text, '\') then '\' || n.name::text else n.name::text end, '\N'), coalesce(case when starts_with(n.value::text, '\') then '\' || n.value::text else n.value::text end, '\N'), coalesce(n.number_value::text, '\N'), coalesce(n.boolean_value::text, '\N'), coalesce(n.time_value::text, '\N'), coalesce(n.metadata::text, '\N'), coalesce(n.confidence::text, '\N'), coalesce(case when starts_with(n.source::text, '\') then '\' || n.source::text else n.source::text end, '\N'), coalesce(n.version::text, '\N'), coalesce(n.created_at::text, '\N'), coalesce(n.updated_at::text, '\N'), coalesce(n.deleted_at::text, '\N')]::text[], null, kos_whoever from new_rows n;
+    end if;
+  elsif tg_op = 'DELETE' then
+    if kos.turn('kos.pending_turn'::regclass) = 1 then
+      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), o.tenant_id, 1, case when n.tenant_id is null then 'D' else 'U' end, array[o.tenant_id::text, o.id::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(case when starts_with(n.atom_type::text, '\') then '\' || n.atom_type::text else n.atom_type::text end, '\N'), coalesce(case when starts_with(n.name::text, '\') then '\' || n.name::text else n.name::text end, '\N'), coalesce(case when starts_with(n.value::text, '\') then '\' || n.value::text else n.value::text end, '\N'), coalesce(n.number_value::text, '\N'), coalesce(n.boolean_value::text, '\N'), coalesce(n.time_value::text, '\N'), coalesce(n.metadata::text, '\N'), coalesce(n.confidence::text, '\N'), coalesce(case when starts_with(n.source::text, '\') then '\' || n.source::text else n.source::text end, '\N'), coalesce(n.version::text, '\N'), coalesce(n.created_at::text, '\N'), coalesce(n.updated_at::text, '\N'), coalesce(n.deleted_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o left join knowledge.atoms n on o.tenant_id = n.tenant_id and o.id = n.id;
+    else
+      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), o.tenant_id, 1, case when n.tenant_id is null then 'D' else 'U' end, array[o.tenant_id::text, o.id::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(case when starts_with(n.atom_type::text, '\') then '\' || n.atom_type::text else n.atom_type::text end, '\N'), coalesce(case when starts_with(n.name::text, '\') then '\' || n.name::text else n.name::text end, '\N'), coalesce(case when starts_with(n.value::text, '\') then '\' || n.value::text else n.value::text end, '\N'), coalesce(n.number_value::text, '\N'), coalesce(n.boolean_value::text, '\N'), coalesce(n.time_value::text, '\N'), coalesce(n.metadata::text, '\N'), coalesce(n.confidence::text, '\N'), coalesce(case when starts_with(n.source::text, '\') then '\' || n.source::text else n.source::text end, '\N'), coalesce(n.version::text, '\N'), coalesce(n.created_at::text, '\N'), coalesce(n.updated_at::text, '\N'), coalesce(n.deleted_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o left join knowledge.atoms n on o.tenant_id = n.tenant_id and o.id = n.id;
+    end if;
+  elsif tg_op = 'TRUNCATE' then
+    if kos.turn('kos.pending_turn'::regclass) = 1 then
+      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), d.tenant, 1, 'T', '{}', null, null, kos_whoever from (select distinct n.tenant_id as tenant from knowledge.atoms n) d;
+    else
+      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), d.tenant, 1, 'T', '{}', null, null, kos_whoever from (select distinct n.tenant_id as tenant from knowledge.atoms n) d;
+    end if;
+  end if;
+  if tg_op = 'INSERT' then
+    perform kos.pass_fences(array(select distinct n.tenant_id from new_rows n));
+  elsif tg_op = 'DELETE' then
+    perform kos.pass_fences(array(select distinct o.tenant_id from old_rows o));
+  elsif tg_op = 'UPDATE' then
+    perform kos.pass_fences(array(select n.tenant_id from new_rows n union select o.tenant_id from old_rows o));
+  end if;
+  return null;
+end $_$;
+
+
+ALTER FUNCTION kos.capture_c60e28cdc4df474c98e086126898aad2() OWNER TO kos_owner;
+
+--
+-- Name: capture_cf4fff11d5be919c5e57ff2323eca247(); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.capture_cf4fff11d5be919c5e57ff2323eca247() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET "DateStyle" TO 'ISO, YMD'
+    SET "IntervalStyle" TO 'postgres'
+    SET "TimeZone" TO 'UTC'
+    SET extra_float_digits TO '1'
+    SET bytea_output TO 'hex'
+    SET lc_monetary TO 'C'
+    AS $_$
+declare
+  kos_whoever text[] := case when current_setting('kos.tenant_id', true) <> '' then array[
+    current_setting('kos.user_id', true), current_setting('kos.persona', true), current_setting('kos.request_id', true),
+    current_setting('kos.address', true), current_setting('kos.agent', true)] end;
+begin
+  if current_setting('role') = 'kos_mover' then
+    return null;
+  elsif kos.layout('knowledge.relations'::regclass) <> 'd3259ce1367f3f8bf6a7623bb3ca236e' then
+    execute replace(kos.capture_statement(tg_relid, tg_op, 'pending_' || kos.turn('kos.pending_turn'::regclass)), 'kos_whoever', '$1')
+      using kos_whoever;
+  elsif tg_op = 'UPDATE' then
+    if kos.turn('kos.pending_turn'::regclass) = 1 then
+      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), coalesce(case when n.tenant_id is not null then n.tenant_id end, case when o.tenant_id is not null then o.tenant_id end), 6, case when n.tenant_id is null then 'D' when o.tenant_id is null then 'I' else 'U' end, array[coalesce(n.tenant_id, o.tenant_id)::text, coalesce(n.id, o.id)::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), case when o.tenant_id is null or record_image_ne(row(n.relation_type), row(o.relation_type)) then coalesce(case when starts_with(n.relation_type::text, '\') then '\' || n.relation_type::text else n.relation_type::text end, '\N') end, coalesce(n.from_atom_id::text, '\N'), coalesce(n.to_atom_id::text, '\N'), case when o.tenant_id is null or record_image_ne(row(n.metadata), row(o.metadata)) then coalesce(n.metadata::text, '\N') end, coalesce(n.created_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o full join new_rows n on o.tenant_id = n.tenant_id and o.id = n.id;
+    else
+      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), coalesce(case when n.tenant_id is not null then n.tenant_id end, case when o.tenant_id is not null then o.tenant_id end), 6, case when n.tenant_id is null then 'D' when o.tenant_id is null then 'I' else 'U' end, array[coalesce(n.tenant_id, o.tenant_id)::text, coalesce(n.id, o.id)::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), case when o.tenant_id is null or record_image_ne(row(n.relation_type), row(o.relation_type)) then coalesce(case when starts_with(n.relation_type::text, '\') then '\' || n.relation_type::text else n.relation_type::text end, '\N') end, coalesce(n.from_atom_id::text, '\N'), coalesce(n.to_atom_id::text, '\N'), case when o.tenant_id is null or record_image_ne(row(n.metadata), row(o.metadata)) then coalesce(n.metadata::text, '\N') end, coalesce(n.created_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o full join new_rows n on o.tenant_id = n.tenant_id and o.id = n.id;
+    end if;
+  elsif tg_op = 'INSERT' then
+    if kos.turn('kos.pending_turn'::regclass) = 1 then
+      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), n.tenant_id, 6, 'I', array[n.tenant_id::text, n.id::text]::text[], array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(case when starts_with(n.relation_type::text, '\') then '\' || n.relation_type::text else n.relation_type::text end, '\N'), coalesce(n.from_atom_id::text, '\N'), coalesce(n.to_atom_id::text, '\N'), coalesce(n.metadata::text, '\N'), coalesce(n.created_at::text, '\N')]::text[], null, kos_whoever from new_rows n;
+    else
+      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), n.tenant_id, 6, 'I', array[n.tenant_id::text, n.id::text]::text[], array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(case when starts_with(n.relation_type::text, '\') then '\' || n.relation_type::text else n.relation_type::text end, '\N'), coalesce(n.from_atom_id::text, '\N'), coalesce(n.to_atom_id::text, '\N'), coalesce(n.metadata::text, '\N'), coalesce(n.created_at::text, '\N')]::text[], null, kos_whoever from new_rows n;
+    end if;
+  elsif tg_op = 'DELETE' then
+    if kos.turn('kos.pending_turn'::regclass) = 1 then
+      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), o.tenant_id, 6, case when n.tenant_id is null then 'D' else 'U' end, array[o.tenant_id::text, o.id::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(case when starts_with(n.relation_type::text, '\') then '\' || n.relation_type::text else n.relation_type::text end, '\N'), coalesce(n.from_atom_id::text, '\N'), coalesce(n.to_atom_id::text, '\N'), coalesce(n.metadata::text, '\N'), coalesce(n.created_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o left join knowledge.relations n on o.tenant_id = n.tenant_id and o.id = n.id;
+    else
+      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), o.tenant_id, 6, case when n.tenant_id is null then 'D' else 'U' end, array[o.tenant_id::text, o.id::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(case when starts_with(n.relation_type::text, '\') then '\' || n.relation_type::text else n.relation_type::text end, '\N'), coalesce(n.from_atom_id::text, '\N'), coalesce(n.to_atom_id::text, '\N'), coalesce(n.metadata::text, '\N'), coalesce(n.created_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o left join knowledge.relations n on o.tenant_id = n.tenant_id and o.id = n.id;
+    end if;
+  elsif tg_op = 'TRUNCATE' then
+    if kos.turn('kos.pending_turn'::regclass) = 1 then
+      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), d.tenant, 6, 'T', '{}', null, null, kos_whoever from (select distinct n.tenant_id as tenant from knowledge.relations n) d;
+    else
+      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), d.tenant, 6, 'T', '{}', null, null, kos_whoever from (select distinct n.tenant_id as tenant from knowledge.relations n) d;
+    end if;
+  end if;
+  if tg_op = 'INSERT' then
+    perform kos.pass_fences(array(select distinct n.tenant_id from new_rows n));
+  elsif tg_op = 'DELETE' then
+    perform kos.pass_fences(array(select distinct o.tenant_id from old_rows o));
+  elsif tg_op = 'UPDATE' then
+    perform kos.pass_fences(array(select n.tenant_id from new_rows n union select o.tenant_id from old_rows o));
+  end if;
+  return null;
+end $_$;
+
+
+ALTER FUNCTION kos.capture_cf4fff11d5be919c5e57ff2323eca247() OWNER TO kos_owner;
+
+--
+-- Name: capture_e614d76f0143a6e39a9429007817e26e(); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.capture_e614d76f0143a6e39a9429007817e26e() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET "DateStyle" TO 'ISO, YMD'
+    SET "IntervalStyle" TO 'postgres'
+    SET "TimeZone" TO 'UTC'
+    SET extra_float_digits TO '1'
+    SET bytea_output TO 'hex'
+    SET lc_monetary TO 'C'
+    AS $_$
+declare
+  kos_whoever text[] := case when current_setting('kos.tenant_id', true) <> '' then array[
+    current_setting('kos.user_id', true), current_setting('kos.persona', true), current_setting('kos.request_id', true),
+    current_setting('kos.address', true), current_setting('kos.agent', true)] end;
+begin
+  if current_setting('role') = 'kos_mover' then
+    return null;
+  elsif kos.layout('knowledge.molecule_atoms'::regclass) <> '030a6a6e5a6958f41b293c74e224170e' then
+    execute replace(kos.capture_statement(tg_relid, tg_op, 'pending_' || kos.turn('kos.pending_turn'::regclass)), 'kos_whoever', '$1')
+      using kos_whoever;
+  elsif tg_op = 'UPDATE' then
+    if kos.turn('kos.pending_turn'::regclass) = 1 then
+      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), coalesce(case when n.tenant_id is not null then n.tenant_id end, case when o.tenant_id is not null then o.tenant_id end), 3, case when n.tenant_id is null then 'D' when o.tenant_id is null then 'I' else 'U' end, array[coalesce(n.tenant_id, o.tenant_id)::text, coalesce(n.molecule_id, o.molecule_id)::text, coalesce(n.atom_id, o.atom_id)::text, coalesce(n.role, o.role)::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.molecule_id::text, '\N'), coalesce(n.atom_id::text, '\N'), coalesce(case when starts_with(n.role::text, '\') then '\' || n.role::text else n.role::text end, '\N')]::text[] end, null, kos_whoever from old_rows o full join new_rows n on o.tenant_id = n.tenant_id and o.molecule_id = n.molecule_id and o.atom_id = n.atom_id and o.role = n.role;
+    else
+      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), coalesce(case when n.tenant_id is not null then n.tenant_id end, case when o.tenant_id is not null then o.tenant_id end), 3, case when n.tenant_id is null then 'D' when o.tenant_id is null then 'I' else 'U' end, array[coalesce(n.tenant_id, o.tenant_id)::text, coalesce(n.molecule_id, o.molecule_id)::text, coalesce(n.atom_id, o.atom_id)::text, coalesce(n.role, o.role)::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.molecule_id::text, '\N'), coalesce(n.atom_id::text, '\N'), coalesce(case when starts_with(n.role::text, '\') then '\' || n.role::text else n.role::text end, '\N')]::text[] end, null, kos_whoever from old_rows o full join new_rows n on o.tenant_id = n.tenant_id and o.molecule_id = n.molecule_id and o.atom_id = n.atom_id and o.role = n.role;
+    end if;
+  elsif tg_op = 'INSERT' then
+    if kos.turn('kos.pending_turn'::regclass) = 1 then
+      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), n.tenant_id, 3, 'I', array[n.tenant_id::text, n.molecule_id::text, n.atom_id::text, n.role::text]::text[], array[coalesce(n.tenant_id::text, '\N'), coalesce(n.molecule_id::text, '\N'), coalesce(n.atom_id::text, '\N'), coalesce(case when starts_with(n.role::text, '\') then '\' || n.role::text else n.role::text end, '\N')]::text[], null, kos_whoever from new_rows n;
+    else
+      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), n.tenant_id, 3, 'I', array[n.tenant_id::text, n.molecule_id::text, n.atom_id::text, n.role::text]::text[], array[coalesce(n.tenant_id::text, '\N'), coalesce(n.molecule_id::text, '\N'), coalesce(n.atom_id::text, '\N'), coalesce(case when starts_with(n.role::text, '\') then '\' || n.role::text else n.role::text end, '\N')]::text[], null, kos_whoever from new_rows n;
+    end if;
+  elsif tg_op = 'DELETE' then
+    if kos.turn('kos.pending_turn'::regclass) = 1 then
+      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), o.tenant_id, 3, case when n.tenant_id is null then 'D' else 'U' end, array[o.tenant_id::text, o.molecule_id::text, o.atom_id::text, o.role::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.molecule_id::text, '\N'), coalesce(n.atom_id::text, '\N'), coalesce(case when starts_with(n.role::text, '\') then '\' || n.role::text else n.role::text end, '\N')]::text[] end, null, kos_whoever from old_rows o left join knowledge.molecule_atoms n on o.tenant_id = n.tenant_id and o.molecule_id = n.molecule_id and o.atom_id = n.atom_id and o.role = n.role;
+    else
+      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), o.tenant_id, 3, case when n.tenant_id is null then 'D' else 'U' end, array[o.tenant_id::text, o.molecule_id::text, o.atom_id::text, o.role::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.molecule_id::text, '\N'), coalesce(n.atom_id::text, '\N'), coalesce(case when starts_with(n.role::text, '\') then '\' || n.role::text else n.role::text end, '\N')]::text[] end, null, kos_whoever from old_rows o left join knowledge.molecule_atoms n on o.tenant_id = n.tenant_id and o.molecule_id = n.molecule_id and o.atom_id = n.atom_id and o.role = n.role;
+    end if;
+  elsif tg_op = 'TRUNCATE' then
+    if kos.turn('kos.pending_turn'::regclass) = 1 then
+      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), d.tenant, 3, 'T', '{}', null, null, kos_whoever from (select distinct n.tenant_id as tenant from knowledge.molecule_atoms n) d;
+    else
+      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), d.tenant, 3, 'T', '{}', null, null, kos_whoever from (select distinct n.tenant_id as tenant from knowledge.molecule_atoms n) d;
+    end if;
+  end if;
+  if tg_op = 'INSERT' then
+    perform kos.pass_fences(array(select distinct n.tenant_id from new_rows n));
+  elsif tg_op = 'DELETE' then
+    perform kos.pass_fences(array(select distinct o.tenant_id from old_rows o));
+  elsif tg_op = 'UPDATE' then
+    perform kos.pass_fences(array(select n.tenant_id from new_rows n union select o.tenant_id from old_rows o));
+  end if;
+  return null;
+end $_$;
+
+
+ALTER FUNCTION kos.capture_e614d76f0143a6e39a9429007817e26e() OWNER TO kos_owner;
+
+--
+-- Name: capture_name(regclass); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.capture_name(target regclass) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select 'capture_' || md5(format('%I.%I', n.nspname, c.relname))
+    from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = target
+$$;
+
+
+ALTER FUNCTION kos.capture_name(target regclass) OWNER TO kos_owner;
+
+--
+-- Name: capture_statement(regclass, text, text); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.capture_statement(target regclass, operation text, pending text) RETURNS text
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+  root regclass := kos.root_of(target);
+  logged kos.logged_tables;
+  head text;
+  nested boolean := kos.has_nested_changes(target) or kos.has_nested_changes(root);
+  new_tenant text := kos.tenant_expression(target, 'n');
+  old_tenant text := kos.tenant_expression(target, 'o');
+  key1 text;
+  earlier text;
+begin
+  select * into logged from kos.logged_tables l where l.relation = root;
+  key1 := quote_ident(logged.key_columns[1]);
+  earlier := case when logged.baseline = 'lazy' and operation <> 'INSERT'
+    then kos.image_of(target, 'o', null, old_tenant) else 'null' end;
+  head := format('insert into kos.%s (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) '
+                 'select nextval(''kos.pending_ids''), kos.origin(), pg_current_xact_id(), ', pending);
+  if operation = 'TRUNCATE' and root = target then
+    return head || format('d.tenant, %s, ''T'', ''{}'', null, null, kos_whoever from (select distinct %s as tenant from %s n) d',
+                          kos.shape_of(target), new_tenant, target);
+  elsif operation = 'TRUNCATE' then
+    return head || format('%s, %s, ''D'', %s, null, null, kos_whoever from only %s n',
+                          new_tenant, kos.shape_of(target), kos.key_expression(target, '{n}'), target);
+  elsif operation = 'INSERT' and not nested then
+    return head || format('%s, %s, ''I'', %s, %s, null, kos_whoever from new_rows n', new_tenant, kos.shape_of(target),
+                          kos.key_expression(target, '{n}'), kos.image_of(target, 'n', null, new_tenant));
+  elsif operation = 'UPDATE' and not nested then
+    return head || format('coalesce(%1$s, %2$s), %3$s, case when n.%4$s is null then ''D'' when o.%4$s is null then ''I'' else ''U'' end, '
+                          '%5$s, case when n.%4$s is not null then %6$s end, %7$s, kos_whoever from old_rows o full join new_rows n on %8$s',
+                          case when logged.tenant_column is null then new_tenant else format('case when n.%s is not null then %s end', key1, new_tenant) end,
+                          case when logged.tenant_column is null then old_tenant else format('case when o.%s is not null then %s end', key1, old_tenant) end,
+                          kos.shape_of(target), key1, kos.key_expression(target, '{n,o}'),
+                          kos.image_of(target, 'n', 'o', new_tenant),
+                          case when earlier = 'null' then earlier else format('case when o.%s is not null then %s end', key1, earlier) end,
+                          kos.same_key(target, 'o', 'n'));
+  elsif operation = 'DELETE' and not nested then
+    -- One statement can delete a key and insert it again, and its deletion is captured last.
+    return head || format('%1$s, %2$s, case when n.%3$s is null then ''D'' else ''U'' end, %4$s, case when n.%3$s is not null then %5$s end, '
+                          '%6$s, kos_whoever from old_rows o left join %7$s n on %8$s',
+                          old_tenant, kos.shape_of(target), key1, kos.key_expression(target, '{o}'),
+                          kos.image_of(target, 'n', null, old_tenant), earlier, root, kos.same_key(target, 'o', 'n'));
+  end if;
+  -- As it is now: what ran in between has been captured already, so the newest event tells the truth.
+  return head || format('%1$s, %2$s, case when n.%3$s is null then ''D'' when %4$L = ''INSERT'' then ''I'' else ''U'' end, %5$s, '
+                        'case when n.%3$s is not null then %6$s end, null, kos_whoever from (%7$s) o left join %8$s n on %9$s',
+                        old_tenant, kos.shape_of(target), key1, operation, kos.key_expression(target, '{o}'),
+                        kos.image_of(target, 'n', null, old_tenant),
+                        (select string_agg(format('select %s from %s', columns.list, side), ' union ')
+                           from (select string_agg(distinct quote_ident(k), ', ') as list
+                                   from unnest(logged.key_columns || logged.tenant_column) k where k is not null) columns,
+                                unnest(case operation when 'INSERT' then '{new_rows}' when 'DELETE' then '{old_rows}' else '{old_rows,new_rows}' end::text[]) side),
+                        root, kos.same_key(target, 'o', 'n'));
+end $_$;
+
+
+ALTER FUNCTION kos.capture_statement(target regclass, operation text, pending text) OWNER TO kos_owner;
+
+--
+-- Name: compare_log(regclass); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.compare_log(target regclass) RETURNS TABLE(tenant_id uuid, key text[], fault text, logged jsonb, found jsonb)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET "DateStyle" TO 'ISO, YMD'
+    SET "IntervalStyle" TO 'postgres'
+    SET "TimeZone" TO 'UTC'
+    SET extra_float_digits TO '1'
+    SET bytea_output TO 'hex'
+    SET lc_monetary TO 'C'
+    AS $_$
+declare
+  shape kos.shapes;
+begin
+  select s.* into shape
+    from kos.shapes s
+    join pg_class c on c.relname = s.table_name
+    join pg_namespace n on n.oid = c.relnamespace and n.nspname = s.schema_name
+   where c.oid = target
+     and s.columns = (select jsonb_agg(jsonb_build_object('name', i.name, 'type', i.type, 'generated', i.generated,
+                                                          'sensitive', l.sensitive -> i.name) order by i.number)
+                        from kos.logged_tables l, kos.image_columns(target) i where l.relation = target);
+  return query execute format($query$
+    with there as (
+      select %1$s as tenant_id, %2$s as key, kos.event_data($1, %3$s) as data from %4$s n
+    ), known as (
+      select t.tenant_id, l.key, l.data
+        from (select distinct s.tenant_id from kos.seals s) t
+        cross join lateral kos.log_state(t.tenant_id, $2, $3, 9223372036854775807) l
+    ), common as (
+      select coalesce(h.tenant_id, k.tenant_id) as tenant_id, coalesce(h.key, k.key) as key, k.data as logged, h.data as found
+        from there h full join known k using (tenant_id, key)
+    )
+    select c.tenant_id, c.key,
+           case when c.found is null then 'it is gone, and the log has no deletion'
+                when c.logged is null then 'the log has never seen it' else 'the log has other values' end, c.logged, c.found
+      from common c
+     where c.found is null or c.logged is null
+        or exists (select from jsonb_each(c.found) f where c.logged ? f.key and c.logged -> f.key <> f.value)
+    $query$, kos.tenant_expression(target, 'n'), kos.key_expression(target, '{n}'),
+    kos.image_of(target, 'n', null, kos.tenant_expression(target, 'n')), target)
+    using shape.columns, shape.schema_name, shape.table_name;
+end $_$;
+
+
+ALTER FUNCTION kos.compare_log(target regclass) OWNER TO kos_owner;
+
+--
 -- Name: conninfo_value(text); Type: FUNCTION; Schema: kos; Owner: kos_owner
 --
 
@@ -169,6 +937,34 @@ CREATE FUNCTION kos.conninfo_value(value text) RETURNS text
 
 
 ALTER FUNCTION kos.conninfo_value(value text) OWNER TO kos_owner;
+
+--
+-- Name: current_incarnation(); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.current_incarnation() RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  here text := kos.identity();
+  newest kos.incarnations;
+begin
+  select * into newest from kos.incarnations order by incarnation desc limit 1;
+  if newest.identity is distinct from here then
+    perform pg_advisory_xact_lock(kos.log_key(kos.no_tenants_log()) + 1);
+    select * into newest from kos.incarnations order by incarnation desc limit 1;
+    if newest.identity is distinct from here then
+      insert into kos.incarnations (identity, origin, reason)
+      values (here, kos.origin(), case when newest.identity is null then 'installed' else 'restored or promoted' end)
+      returning * into newest;
+    end if;
+  end if;
+  return newest.incarnation;
+end $$;
+
+
+ALTER FUNCTION kos.current_incarnation() OWNER TO kos_owner;
 
 --
 -- Name: current_persona(); Type: FUNCTION; Schema: kos; Owner: kos_owner
@@ -262,6 +1058,62 @@ end $$;
 ALTER FUNCTION kos.enter(tenant text, epoch bigint, persona text, user_id text, request_id text, address inet, agent text, timeout_ms integer) OWNER TO kos_owner;
 
 --
+-- Name: event_data(jsonb, text[]); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.event_data(columns jsonb, image text[]) RETURNS jsonb
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select coalesce(jsonb_object_agg(c.description ->> 'name', case when v.value <> '\N' then
+           case when starts_with(v.value, '\\') then substr(v.value, 2)
+                when v.value = '\A' then '[absent]'
+                when starts_with(v.value, '\H') then 'sha256:' || substr(v.value, 3)
+                else v.value end end), '{}')
+    from jsonb_array_elements(columns) with ordinality c (description, number)
+    join unnest(image) with ordinality v (value, number) using (number)
+   where v.value is not null
+$$;
+
+
+ALTER FUNCTION kos.event_data(columns jsonb, image text[]) OWNER TO kos_owner;
+
+--
+-- Name: event_type(text, "char"); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.event_type(table_name text, operation "char") RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN (table_name || CASE operation WHEN 'I'::"char" THEN '.created'::text WHEN 'U'::"char" THEN '.updated'::text WHEN 'D'::"char" THEN '.deleted'::text WHEN 'T'::"char" THEN '.truncated'::text ELSE '.found'::text END);
+
+
+ALTER FUNCTION kos.event_type(table_name text, operation "char") OWNER TO kos_owner;
+
+--
+-- Name: fence_again(regclass); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.fence_again(target regclass) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+  select coalesce((
+    select format($text$  if tg_op = 'INSERT' then
+    perform kos.pass_fences(array(select distinct n.%1$I from new_rows n));
+  elsif tg_op = 'DELETE' then
+    perform kos.pass_fences(array(select distinct o.%1$I from old_rows o));
+  elsif tg_op = 'UPDATE' then
+    perform kos.pass_fences(array(select n.%1$I from new_rows n union select o.%1$I from old_rows o));
+  end if;
+$text$, l.tenant_column)
+      from kos.logged_tables l
+     where l.relation = kos.root_of(target) and l.fenced), '')
+$_$;
+
+
+ALTER FUNCTION kos.fence_again(target regclass) OWNER TO kos_owner;
+
+--
 -- Name: fence_holders(uuid); Type: FUNCTION; Schema: kos; Owner: kos_owner
 --
 
@@ -295,6 +1147,24 @@ CREATE FUNCTION kos.fence_key(tenant_id uuid) RETURNS bigint
 
 
 ALTER FUNCTION kos.fence_key(tenant_id uuid) OWNER TO kos_owner;
+
+--
+-- Name: forget_log(uuid); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.forget_log(tenant uuid) RETURNS void
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select pg_advisory_xact_lock(kos.log_key(tenant));
+  delete from kos.pending_1 where tenant_id = tenant;
+  delete from kos.pending_2 where tenant_id = tenant;
+  delete from kos.knowledge_events where tenant_id = tenant;
+  delete from kos.seals where tenant_id = tenant;
+$$;
+
+
+ALTER FUNCTION kos.forget_log(tenant uuid) OWNER TO kos_owner;
 
 --
 -- Name: guard(); Type: FUNCTION; Schema: kos; Owner: kos_owner
@@ -353,6 +1223,30 @@ end $$;
 ALTER FUNCTION kos.handshake(library integer) OWNER TO kos_owner;
 
 --
+-- Name: has_nested_changes(regclass); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.has_nested_changes(target regclass) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select exists (
+    select from pg_trigger t
+     where t.tgrelid = target and not t.tgisinternal and t.tgname !~ '^kos_' and t.tgenabled <> 'D'
+  ) or exists (
+    select from pg_constraint f
+     where f.contype = 'f' and f.confrelid = target and (f.confdeltype in ('c', 'n', 'd') or f.confupdtype in ('c', 'n', 'd'))
+       and (f.conrelid = target
+            or exists (select from pg_trigger t where t.tgrelid = f.conrelid and not t.tgisinternal and t.tgname !~ '^kos_')
+            or exists (select from pg_constraint g where g.contype = 'f' and g.confrelid = f.conrelid
+                          and (g.confdeltype in ('c', 'n', 'd') or g.confupdtype in ('c', 'n', 'd'))))
+  )
+$$;
+
+
+ALTER FUNCTION kos.has_nested_changes(target regclass) OWNER TO kos_owner;
+
+--
 -- Name: holds_key(); Type: FUNCTION; Schema: kos; Owner: kos_owner
 --
 
@@ -362,6 +1256,158 @@ CREATE FUNCTION kos.holds_key() RETURNS bigint
 
 
 ALTER FUNCTION kos.holds_key() OWNER TO kos_owner;
+
+--
+-- Name: identity(); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.identity() RETURNS text
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select concat_ws(' ', (select system_identifier from pg_control_system()),
+                   case when pg_is_in_recovery() then 'standby' else left(pg_walfile_name(pg_current_wal_lsn()), 8) end,
+                   (select oid from pg_database where datname = current_database()))
+$$;
+
+
+ALTER FUNCTION kos.identity() OWNER TO kos_owner;
+
+--
+-- Name: image_columns(regclass); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.image_columns(target regclass) RETURNS TABLE(number integer, name text, type text, type_oid oid, varies boolean, generated boolean, escapes boolean)
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select row_number() over (order by a.attnum)::integer, a.attname::text, format_type(a.atttypid, a.atttypmod), a.atttypid,
+         a.attlen = -1, a.attgenerated <> '',
+         -- Text of these types can begin with a backslash, which has a meaning in images.
+         t.typcategory in ('S', 'U', 'E', 'X', 'Z') and a.atttypid <> all ('{uuid,json,jsonb}'::regtype[])
+    from pg_attribute a
+    join pg_type t on t.oid = a.atttypid
+   where a.attrelid = target and a.attnum > 0 and not a.attisdropped and a.attgenerated <> 'v'
+$$;
+
+
+ALTER FUNCTION kos.image_columns(target regclass) OWNER TO kos_owner;
+
+--
+-- Name: image_of(regclass, text, text, text); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.image_of(target regclass, side text, earlier text, tenant text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+  select format('array[%s]::text[]', string_agg(
+    case when earlier is not null and c.varies and c.name <> all (l.key_columns)
+      then format('case when %1$s.%4$I is null or record_image_ne(row(%2$s.%3$I), row(%1$s.%3$I)) then %5$s end',
+                  earlier, side, c.name, l.key_columns[1], v.value)
+      else v.value end, ', ' order by c.number))
+    from kos.logged_tables l
+    cross join kos.image_columns(target) c
+    cross join lateral (select kos.image_value(side, c.name, c.escapes, l.sensitive ->> c.name, tenant) as value) v
+   where l.relation = kos.root_of(target)
+$_$;
+
+
+ALTER FUNCTION kos.image_of(target regclass, side text, earlier text, tenant text) OWNER TO kos_owner;
+
+--
+-- Name: image_value(text, text, boolean, text, text); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.image_value(side text, name text, escapes boolean, sensitive text, tenant text) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+  select case
+    when sensitive = 'absent' then format('case when %1$s.%2$I is null then ''\N'' else ''\A'' end', side, name)
+    when sensitive = 'digest' then
+      format('coalesce(''\H'' || encode(sha256(convert_to(%3$s::text || %1$s.%2$I::text, ''UTF8'')), ''hex''), ''\N'')', side, name, tenant)
+    when escapes then
+      format('coalesce(case when starts_with(%1$s.%2$I::text, ''\'') then ''\'' || %1$s.%2$I::text else %1$s.%2$I::text end, ''\N'')', side, name)
+    else format('coalesce(%s.%I::text, ''\N'')', side, name)
+  end
+$_$;
+
+
+ALTER FUNCTION kos.image_value(side text, name text, escapes boolean, sensitive text, tenant text) OWNER TO kos_owner;
+
+--
+-- Name: is_drained(regclass); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.is_drained(pending regclass) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+  tenant uuid;
+  newest kos.seals;
+  waiting boolean;
+begin
+  loop
+    execute format('select p.tenant_id from %s p where $1 is null or p.tenant_id > $1 order by p.tenant_id limit 1', pending)
+      into tenant using tenant;
+    exit when tenant is null;
+    newest := kos.newest_seal(tenant);
+    execute format('select exists (select from %s p where p.tenant_id = $1 and case when p.origin = $2
+                      then not pg_visible_in_snapshot(p.transaction, $3) else p.id > $4 end)', pending)
+      into waiting using tenant, newest.origin, newest.snapshot, newest.foreign_id;
+    if waiting then
+      return false;
+    end if;
+  end loop;
+  return true;
+end $_$;
+
+
+ALTER FUNCTION kos.is_drained(pending regclass) OWNER TO kos_owner;
+
+SET default_tablespace = '';
+
+SET default_table_access_method = heap;
+
+--
+-- Name: leases; Type: TABLE; Schema: kos; Owner: kos_owner
+--
+
+CREATE TABLE kos.leases (
+    subject text NOT NULL,
+    token bigint NOT NULL,
+    operation_id uuid NOT NULL,
+    holder text NOT NULL,
+    has_session boolean NOT NULL,
+    until timestamp with time zone NOT NULL,
+    taken_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+);
+
+
+ALTER TABLE kos.leases OWNER TO kos_owner;
+
+--
+-- Name: is_held(kos.leases); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.is_held(lease kos.leases) RETURNS boolean
+    LANGUAGE sql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select lease.until > clock_timestamp() and (not lease.has_session or exists (
+    select from pg_locks l
+     where l.locktype = 'advisory'
+       and l.granted
+       and l.database = (select oid from pg_database where datname = current_database())
+       and (l.classid::bigint << 32 | l.objid::bigint) = kos.lease_key(lease.subject, lease.token)
+       and l.objsubid = 1
+  ))
+$$;
+
+
+ALTER FUNCTION kos.is_held(lease kos.leases) OWNER TO kos_owner;
 
 --
 -- Name: is_inside(text); Type: FUNCTION; Schema: kos; Owner: kos_owner
@@ -386,6 +1432,29 @@ end $$;
 
 
 ALTER FUNCTION kos.is_inside(tenant text) OWNER TO kos_owner;
+
+--
+-- Name: keep_log(); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.keep_log() RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  noted integer;
+begin
+  begin
+    noted := kos.refresh_captures();
+    noted := kos.make_log_partitions();
+  exception when lock_not_available then
+    noted := 0;  -- another time
+  end;
+  return kos.rotate_pending();
+end $$;
+
+
+ALTER FUNCTION kos.keep_log() OWNER TO kos_owner;
 
 --
 -- Name: kept_tables(); Type: FUNCTION; Schema: kos; Owner: kos_owner
@@ -415,6 +1484,82 @@ $$;
 
 
 ALTER FUNCTION kos.kept_tables() OWNER TO kos_owner;
+
+--
+-- Name: key_expression(regclass, text[]); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.key_expression(target regclass, sides text[]) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select format('array[%s]::text[]', string_agg(
+           case when cardinality(sides) = 1 then format('%s.%I::text', sides[1], k.name)
+             else format('coalesce(%s.%I, %s.%I)::text', sides[1], k.name, sides[2], k.name) end, ', ' order by k.number))
+    from kos.logged_tables l, unnest(l.key_columns) with ordinality k (name, number)
+   where l.relation = kos.root_of(target)
+$$;
+
+
+ALTER FUNCTION kos.key_expression(target regclass, sides text[]) OWNER TO kos_owner;
+
+--
+-- Name: key_of(regclass); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.key_of(target regclass) RETURNS text[]
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select array(select a.attname::text from unnest(i.indkey) with ordinality k (attnum, number)
+                 join pg_attribute a on a.attrelid = target and a.attnum = k.attnum order by k.number)
+    from pg_index i
+   where i.indrelid = target and i.indisunique and i.indisvalid and i.indimmediate and i.indpred is null and i.indexprs is null
+     and not exists (select from pg_attribute a where a.attrelid = target and a.attnum = any (i.indkey) and not a.attnotnull)
+   order by i.indisprimary desc, i.indnatts, i.indexrelid
+   limit 1
+$$;
+
+
+ALTER FUNCTION kos.key_of(target regclass) OWNER TO kos_owner;
+
+--
+-- Name: layout(regclass); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.layout(target regclass) RETURNS text
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  return (select md5(concat(kos.has_nested_changes(target), string_agg(concat_ws(' ', c.name, c.type, c.generated), ',' order by c.number)))
+            from kos.image_columns(target) c);
+end $$;
+
+
+ALTER FUNCTION kos.layout(target regclass) OWNER TO kos_owner;
+
+--
+-- Name: leaf(uuid, bigint, integer, xid8, timestamp with time zone, bytea, "char", text[], text[], text[], text[], uuid); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.leaf(tenant uuid, at bigint, incarnation integer, transaction xid8, occurred timestamp with time zone, shape bytea, operation "char", key text[], image text[], before text[], context text[], salt uuid) RETURNS bytea
+    LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN sha256((convert_to(concat_ws(' '::text, (tenant)::text, (at)::text, (incarnation)::text, (transaction)::text, (((EXTRACT(epoch FROM occurred) * (1000000)::numeric))::bigint)::text, encode(shape, 'hex'::text), (operation)::text), 'UTF8'::name) || sha256((uuid_send(salt) || convert_to(concat_ws(' '::text, (key)::text, COALESCE((image)::text, '-'::text), COALESCE((before)::text, '-'::text), COALESCE((context)::text, '-'::text)), 'UTF8'::name)))));
+
+
+ALTER FUNCTION kos.leaf(tenant uuid, at bigint, incarnation integer, transaction xid8, occurred timestamp with time zone, shape bytea, operation "char", key text[], image text[], before text[], context text[], salt uuid) OWNER TO kos_owner;
+
+--
+-- Name: lease_key(text, bigint); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.lease_key(subject text, token bigint) RETURNS bigint
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN hashtextextended(((subject || ' '::text) || token), (1263489027)::bigint);
+
+
+ALTER FUNCTION kos.lease_key(subject text, token bigint) OWNER TO kos_owner;
 
 --
 -- Name: limit_transaction(integer); Type: FUNCTION; Schema: kos; Owner: kos_owner
@@ -447,6 +1592,214 @@ end $$;
 ALTER FUNCTION kos.limit_transaction(milliseconds integer) OWNER TO kos_owner;
 
 --
+-- Name: log_key(uuid); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.log_key(tenant_id uuid) RETURNS bigint
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN hashtextextended((tenant_id)::text, (1263489027)::bigint);
+
+
+ALTER FUNCTION kos.log_key(tenant_id uuid) OWNER TO kos_owner;
+
+--
+-- Name: log_state(uuid, text, text, bigint); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.log_state(tenant uuid, schema_name text, table_name text, at bigint) RETURNS TABLE(key text[], data jsonb)
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select e.key, kos.overlay(e.operation, kos.event_data(s.columns, e.image) order by e.position)
+    from kos.knowledge_events e
+    join kos.shapes s using (shape_id)
+   where e.tenant_id = log_state.tenant and e.position <= log_state.at and e.operation <> 'T'
+     and s.schema_name = log_state.schema_name and s.table_name = log_state.table_name
+     and e.position > coalesce((
+       select max(t.position) from kos.knowledge_events t join kos.shapes z using (shape_id)
+        where t.tenant_id = log_state.tenant and t.operation = 'T' and t.position <= log_state.at
+          and z.schema_name = log_state.schema_name and z.table_name = log_state.table_name), 0)
+   group by e.key
+  having kos.overlay(e.operation, kos.event_data(s.columns, e.image) order by e.position) is not null
+$$;
+
+
+ALTER FUNCTION kos.log_state(tenant uuid, schema_name text, table_name text, at bigint) OWNER TO kos_owner;
+
+--
+-- Name: log_status(); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.log_status() RETURNS TABLE(pending_bytes bigint, pending_rows bigint, waiting_tenants bigint, oldest_seconds double precision, sealed_events bigint, logged_tables bigint, broken_tables bigint, losing_tables bigint, incarnation integer, commit_times boolean)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select pg_table_size('kos.pending_1') + pg_table_size('kos.pending_2'), u.waiting, u.tenants,
+         case when u.tenants > 0 then greatest(0, extract(epoch from clock_timestamp() - u.oldest)) else 0 end,
+         (select coalesce(sum(s.events), 0)::bigint from kos.seals s),
+         (select count(*) from kos.logged_tables), b.broken, b.losing,
+         (select max(i.incarnation) from kos.incarnations i), current_setting('track_commit_timestamp')::boolean
+    from (select count(*) as tenants, coalesce(sum(w.waiting), 0)::bigint as waiting, min(w.oldest) as oldest
+            from kos.unsealed() w) u
+    cross join (select count(distinct c.table_name) as broken, count(distinct c.table_name) filter (where c.loses) as losing
+                  from kos.broken_captures() c) b
+$$;
+
+
+ALTER FUNCTION kos.log_status() OWNER TO kos_owner;
+
+--
+-- Name: log_table(regclass, text, text, jsonb); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.log_table(target regclass, tenant_column text DEFAULT NULL::text, baseline text DEFAULT 'none'::text, sensitive jsonb DEFAULT '{}'::jsonb) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  refusal text := kos.refusal_to_log(target, tenant_column);
+begin
+  if refusal is not null then
+    raise exception '% can''t be logged: %', target, refusal using errcode = 'KS020', hint = 'kos adopt --level observe';
+  end if;
+  insert into kos.logged_tables (relation, tenant_column, key_columns, baseline, sensitive, fenced)
+  values (target, tenant_column, kos.key_of(target), baseline, sensitive,
+          exists (select from pg_trigger t where t.tgrelid = target and t.tgname = 'kos_guard'))
+  on conflict (relation) do update
+    set fenced = excluded.fenced, tenant_column = excluded.tenant_column, key_columns = excluded.key_columns, baseline = excluded.baseline,
+        sensitive = excluded.sensitive;
+  perform kos.attach_capture(target);
+end $$;
+
+
+ALTER FUNCTION kos.log_table(target regclass, tenant_column text, baseline text, sensitive jsonb) OWNER TO kos_owner;
+
+--
+-- Name: make_capture(regclass); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.make_capture(target regclass) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+  logged kos.logged_tables;
+  branches text := '';
+  operation text;
+begin
+  select * into logged from kos.logged_tables l where l.relation = kos.root_of(target);
+  foreach operation in array array['UPDATE', 'INSERT', 'DELETE', 'TRUNCATE'] loop
+    branches := branches || format(
+      E'  elsif tg_op = %L then\n    if kos.turn(''kos.pending_turn''::regclass) = 1 then\n      %s;\n    else\n      %s;\n    end if;\n',
+      operation, kos.capture_statement(target, operation, 'pending_1'), kos.capture_statement(target, operation, 'pending_2'));
+  end loop;
+  execute format($function$
+    create or replace function kos.%1$I() returns trigger
+    language plpgsql volatile security definer
+    set search_path = pg_catalog, pg_temp set "DateStyle" = 'ISO, YMD' set "IntervalStyle" = 'postgres'
+    set "TimeZone" = 'UTC' set extra_float_digits = 1 set bytea_output = 'hex' set lc_monetary = 'C'
+    as $capture$
+declare
+  kos_whoever text[] := case when current_setting('kos.tenant_id', true) <> '' then array[
+    current_setting('kos.user_id', true), current_setting('kos.persona', true), current_setting('kos.request_id', true),
+    current_setting('kos.address', true), current_setting('kos.agent', true)] end;
+begin
+  if current_setting('role') = 'kos_mover' then
+    return null;
+  elsif kos.layout(%2$L::regclass) <> %3$L then
+    execute replace(kos.capture_statement(tg_relid, tg_op, 'pending_' || kos.turn('kos.pending_turn'::regclass)), 'kos_whoever', '$1')
+      using kos_whoever;
+%4$s  end if;
+%5$s  return null;
+end $capture$ $function$,
+    kos.capture_name(target), target::text, kos.layout(target), branches, kos.fence_again(target));
+end $_$;
+
+
+ALTER FUNCTION kos.make_capture(target regclass) OWNER TO kos_owner;
+
+--
+-- Name: make_log_partitions(); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.make_log_partitions() RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '200ms'
+    AS $$
+declare
+  starts timestamptz;
+  name text;
+  made integer := 0;
+begin
+  for starts in select date_trunc('month', now(), 'UTC') + n * interval '1 month' from generate_series(0, 1) n loop
+    name := 'knowledge_events_' || to_char(starts at time zone 'UTC', 'YYYY_MM');
+    if to_regclass('kos.' || name) is null and not exists (
+      select from kos.knowledge_events_default d where d.occurred_at >= starts and d.occurred_at < starts + interval '1 month') then
+      execute format('create table kos.%I partition of kos.knowledge_events for values from (%L) to (%L)',
+                     name, starts, starts + interval '1 month');
+      perform kos.protect_log_partition(('kos.' || name)::regclass);
+      made := made + 1;
+    end if;
+  end loop;
+  return made;
+end $$;
+
+
+ALTER FUNCTION kos.make_log_partitions() OWNER TO kos_owner;
+
+--
+-- Name: seals; Type: TABLE; Schema: kos; Owner: kos_owner
+--
+
+CREATE TABLE kos.seals (
+    tenant_id uuid NOT NULL,
+    "position" bigint NOT NULL,
+    events bigint NOT NULL,
+    incarnation integer NOT NULL,
+    origin integer NOT NULL,
+    snapshot pg_snapshot NOT NULL,
+    foreign_id bigint NOT NULL,
+    committed_at timestamp with time zone NOT NULL,
+    sealed_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+);
+
+
+ALTER TABLE kos.seals OWNER TO kos_owner;
+
+--
+-- Name: newest_seal(uuid); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.newest_seal(tenant uuid) RETURNS kos.seals
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  newest kos.seals;
+begin
+  select * into newest from kos.seals s where s.tenant_id = tenant order by s.position desc limit 1;
+  if newest.tenant_id is null then
+    newest := row(tenant, 0, 0, 0, kos.origin(), '1:1:'::pg_snapshot, 0, '-infinity', '-infinity')::kos.seals;
+  end if;
+  return newest;
+end $$;
+
+
+ALTER FUNCTION kos.newest_seal(tenant uuid) OWNER TO kos_owner;
+
+--
+-- Name: no_tenants_log(); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.no_tenants_log() RETURNS uuid
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN '00000000-0000-0000-0000-000000000000'::uuid;
+
+
+ALTER FUNCTION kos.no_tenants_log() OWNER TO kos_owner;
+
+--
 -- Name: object_key(uuid, text); Type: FUNCTION; Schema: kos; Owner: kos_owner
 --
 
@@ -457,9 +1810,32 @@ CREATE FUNCTION kos.object_key(tenant_id uuid, sha256 text) RETURNS bigint
 
 ALTER FUNCTION kos.object_key(tenant_id uuid, sha256 text) OWNER TO kos_owner;
 
-SET default_tablespace = '';
+--
+-- Name: origin(); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
 
-SET default_table_access_method = heap;
+CREATE FUNCTION kos.origin() RETURNS integer
+    LANGUAGE plpgsql IMMUTABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  return hashtext(concat((select system_identifier from pg_control_system()), ' ',
+                         (select oid from pg_database where datname = current_database())));
+end $$;
+
+
+ALTER FUNCTION kos.origin() OWNER TO kos_owner;
+
+--
+-- Name: overlay_step(jsonb, "char", jsonb); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.overlay_step(state jsonb, operation "char", data jsonb) RETURNS jsonb
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE operation WHEN 'D'::"char" THEN NULL::jsonb WHEN 'U'::"char" THEN (COALESCE(state, '{}'::jsonb) || data) WHEN 'B'::"char" THEN COALESCE(state, data) ELSE data END;
+
+
+ALTER FUNCTION kos.overlay_step(state jsonb, operation "char", data jsonb) OWNER TO kos_owner;
 
 --
 -- Name: fence; Type: TABLE; Schema: kos; Owner: kos_owner
@@ -515,6 +1891,47 @@ end $$;
 ALTER FUNCTION kos.pass_fence(tenant uuid, wanted_epoch bigint) OWNER TO kos_owner;
 
 --
+-- Name: pass_fences(uuid[]); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.pass_fences(tenants uuid[]) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+declare
+  tenant uuid;
+  noted kos.fence;
+begin
+  foreach tenant in array tenants loop
+    noted := kos.pass_fence(tenant, case when tenant::text = current_setting('kos.tenant_id', true)
+                                      then nullif(current_setting('kos.epoch', true), '')::bigint end);
+  end loop;
+end $$;
+
+
+ALTER FUNCTION kos.pass_fences(tenants uuid[]) OWNER TO kos_owner;
+
+--
+-- Name: pass_lease(text, bigint); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.pass_lease(subject text, token bigint) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  here bigint;
+begin
+  select f.token into here from kos.lease_fences f where f.subject = pass_lease.subject for share;
+  if here is distinct from pass_lease.token then
+    raise exception 'the lease of % was taken over', pass_lease.subject
+      using errcode = 'KS011', hint = 'kos operation list', detail = coalesce(here::text, 'no fence');
+  end if;
+end $$;
+
+
+ALTER FUNCTION kos.pass_lease(subject text, token bigint) OWNER TO kos_owner;
+
+--
 -- Name: protect(regclass); Type: FUNCTION; Schema: kos; Owner: kos_owner
 --
 
@@ -529,8 +1946,11 @@ begin
   execute format('create policy tenant_isolation on %s as restrictive for all to kos_app, kos_persona
                     using (tenant_id = (select kos.current_tenant_id()))', target);
   execute format('drop policy if exists operator_access on %s', target);
-  execute format('create policy operator_access on %s as permissive for all to kos_operator
+  execute format('create policy operator_access on %s as permissive for all to kos_operator, kos_mover
                     using (true) with check (true)', target);
+  -- Capture runs as the owner, and reads a row again where what happened to it can't be told otherwise.
+  execute format('drop policy if exists capture_access on %s', target);
+  execute format('create policy capture_access on %s as permissive for select to kos_owner using (true)', target);
   execute format('drop trigger if exists kos_guard on %s', target);
   execute format('create trigger kos_guard before insert or update or delete on %s
                     for each statement execute function kos.guard()', target);
@@ -541,6 +1961,212 @@ end $$;
 
 
 ALTER FUNCTION kos.protect(target regclass) OWNER TO kos_owner;
+
+--
+-- Name: protect_log_partition(regclass); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.protect_log_partition(part regclass) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  execute format('alter table %s enable row level security, force row level security', part);
+  execute format('create policy operator_access on %s for all to kos_operator, kos_owner using (true)', part);
+end $$;
+
+
+ALTER FUNCTION kos.protect_log_partition(part regclass) OWNER TO kos_owner;
+
+--
+-- Name: read_feed(uuid, bigint, bytea, integer); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.read_feed(tenant uuid, after bigint, seen_leaf bytea, at_most integer) RETURNS TABLE("position" bigint, event_type text, schema_name text, table_name text, operation "char", key text[], event_data jsonb, incarnation integer, transaction xid8, ends_transaction boolean, leaf bytea, occurred_at timestamp with time zone)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  here bytea;
+begin
+  if seen_leaf is not null then
+    select e.leaf into here from kos.knowledge_events e where e.tenant_id = tenant and e.position = after;
+    if here is distinct from seen_leaf then
+      raise exception 'the log of % has diverged at or before position %', tenant, after
+        using errcode = 'KS021', hint = 'begin again from a position before the restore or promotion';
+    end if;
+  end if;
+  return query
+    select e.position, kos.event_type(s.table_name, e.operation), s.schema_name, s.table_name, e.operation, e.key,
+           kos.event_data(s.columns, e.image), e.incarnation, e.transaction,
+           lead(e.transaction) over (order by e.position) is distinct from e.transaction, e.leaf, e.occurred_at
+      from (select * from kos.knowledge_events k where k.tenant_id = tenant and k.position > after
+             order by k.position limit at_most + 1) e
+      join kos.shapes s using (shape_id)
+     order by e.position
+     limit at_most;
+end $$;
+
+
+ALTER FUNCTION kos.read_feed(tenant uuid, after bigint, seen_leaf bytea, at_most integer) OWNER TO kos_owner;
+
+--
+-- Name: refresh_captures(); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.refresh_captures() RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  part record;
+  made integer := 0;
+begin
+  perform pg_advisory_xact_lock(kos.log_key(kos.no_tenants_log()) + 2);
+  for part in
+    select coalesce(t.relid, l.relation) as relation
+      from kos.logged_tables l
+      left join pg_partition_tree(l.relation) t on true
+      join pg_proc f on f.proname = kos.capture_name(coalesce(t.relid, l.relation)) and f.pronamespace = 'kos'::regnamespace
+     where strpos(f.prosrc, kos.layout(coalesce(t.relid, l.relation))) = 0 and kos.key_of(l.relation) is not null
+  loop
+    perform kos.make_capture(part.relation);
+    made := made + 1;
+  end loop;
+  return made;
+end $$;
+
+
+ALTER FUNCTION kos.refresh_captures() OWNER TO kos_owner;
+
+--
+-- Name: refusal_to_log(regclass, text); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.refusal_to_log(target regclass, tenant_column text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select case
+    when c.relkind not in ('r', 'p') then 'it is no ordinary table'
+    when c.relpersistence <> 'p' then 'it is temporary or unlogged: a crash empties it, and no log could say so'
+    when c.relispartition then 'it is a partition: name its root, ' || pg_partition_root(target)::text
+    when exists (select from pg_inherits i join pg_class p on p.oid = i.inhparent
+                  where (i.inhparent = target or i.inhrelid = target) and p.relkind = 'r') then 'it inherits, or is inherited from'
+    when kos.key_of(target) is null then 'it has no primary key, and no unique index without nulls'
+    when tenant_column is not null and not exists (
+      select from pg_attribute a where a.attrelid = target and a.attname = tenant_column and not a.attisdropped)
+      then format('it has no column %s', tenant_column)
+    when exists (select from kos.image_columns(target) i join pg_type t on t.oid = i.type_oid
+                  where t.typtype = 'p' or i.type_oid::regtype::text in
+                    ('oid', 'regclass', 'regproc', 'regprocedure', 'regtype', 'regrole', 'regnamespace', 'regoper', 'regoperator', 'regconfig', 'regdictionary', 'regcollation', 'xid', 'cid', 'tid'))
+      then (select format('the log cannot carry %s (%s): it means something in this database only', i.name, i.type)
+              from kos.image_columns(target) i
+             where i.type in ('oid', 'regclass', 'regproc', 'regprocedure', 'regtype', 'regrole', 'regnamespace', 'regoper', 'regoperator', 'regconfig', 'regdictionary', 'regcollation', 'xid', 'cid', 'tid') limit 1)
+    end
+    from pg_class c where c.oid = target
+$$;
+
+
+ALTER FUNCTION kos.refusal_to_log(target regclass, tenant_column text) OWNER TO kos_owner;
+
+--
+-- Name: refuse_move(); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.refuse_move() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  if old.state in ('finished', 'rolled_back') and new.state <> old.state
+     or old.state in ('rolling_back', 'rollback_failed') and new.state not in ('rolling_back', 'rollback_failed', 'rolled_back') then
+    raise exception 'the operation % is %, it can''t become %', old.operation_id, old.state, new.state
+      using errcode = 'KS010', hint = 'kos operation show ' || old.operation_id;
+  end if;
+  if (new.operation_id, new.name, new.subject, new.plan) is distinct from (old.operation_id, old.name, old.subject, old.plan) then
+    raise exception 'the plan of the operation % is fixed', old.operation_id
+      using errcode = 'KS010', hint = 'kos operation show ' || old.operation_id;
+  end if;
+  return new;
+end $$;
+
+
+ALTER FUNCTION kos.refuse_move() OWNER TO kos_owner;
+
+--
+-- Name: refuse_rewriting(); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.refuse_rewriting() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  raise exception 'the journal is only ever added to'
+    using errcode = 'KS010', hint = 'kos operation show ' || old.operation_id;
+end $$;
+
+
+ALTER FUNCTION kos.refuse_rewriting() OWNER TO kos_owner;
+
+--
+-- Name: root_of(regclass); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.root_of(target regclass) RETURNS regclass
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select coalesce(pg_partition_root(target), target)
+$$;
+
+
+ALTER FUNCTION kos.root_of(target regclass) OWNER TO kos_owner;
+
+--
+-- Name: rotate_pending(bigint); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.rotate_pending(at_least_bytes bigint DEFAULT 8388608) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '10ms'
+    AS $$
+declare
+  taking integer;
+  taking_now regclass;
+  resting regclass;
+  resting_empty boolean;
+begin
+  if not pg_try_advisory_xact_lock(kos.log_key(kos.no_tenants_log()) + 3) then
+    return false;
+  end if;
+  select number into taking from kos.pending_turn;
+  taking_now := ('kos.pending_' || taking)::regclass;
+  resting := ('kos.pending_' || 3 - taking)::regclass;
+  resting_empty := pg_relation_size(resting) = 0;
+  if resting_empty and pg_relation_size(taking_now) >= at_least_bytes then
+    update kos.pending_turn set number = 3 - taking, since = now();
+    alter table kos.pending_turn set (autovacuum_enabled = true);  -- tells every session to plan its captures anew
+    return false;
+  elsif not resting_empty then
+    begin
+      execute format('lock table %s in access exclusive mode', resting);
+      -- In a statement after the lock: all who wrote have ended, and this sees what they committed.
+      if kos.is_drained(resting) then
+        execute format('truncate %s', resting);
+        return true;
+      end if;
+    exception when lock_not_available then
+      return false;
+    end;
+  end if;
+  return false;
+end $$;
+
+
+ALTER FUNCTION kos.rotate_pending(at_least_bytes bigint) OWNER TO kos_owner;
 
 --
 -- Name: route_to_shard(uuid); Type: FUNCTION; Schema: kos; Owner: kos_owner
@@ -569,6 +2195,151 @@ end $$;
 ALTER FUNCTION kos.route_to_shard(tenant_id uuid) OWNER TO kos_owner;
 
 --
+-- Name: same_key(regclass, text, text); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.same_key(target regclass, one text, other text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select concat_ws(' and ',
+           (select string_agg(format('%s.%I = %s.%I', one, k, other, k), ' and ') from unnest(l.key_columns) k),
+           case when l.tenant_column is not null and l.tenant_column <> all (l.key_columns)
+             then format('%s = %s', kos.tenant_expression(target, one), kos.tenant_expression(target, other)) end)
+    from kos.logged_tables l where l.relation = kos.root_of(target)
+$$;
+
+
+ALTER FUNCTION kos.same_key(target regclass, one text, other text) OWNER TO kos_owner;
+
+--
+-- Name: seal(uuid); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.seal(tenant uuid) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+  noted text := pg_advisory_xact_lock(kos.log_key(tenant));
+  newest kos.seals := kos.newest_seal(tenant);
+  now_in integer;
+  timed boolean := current_setting('track_commit_timestamp')::boolean;
+  sealed bigint;
+begin
+  if not exists (select from kos.unsealed_rows(tenant, newest)) then
+    return 0;
+  end if;
+  now_in := kos.current_incarnation();
+  with found as materialized (
+    select p.*, max(p.id) over (partition by p.origin, p.transaction) as last_id
+      from kos.unsealed_rows(tenant, newest) p
+  ), placed as (
+    select f.*, s.digest, s.table_name, gen_random_uuid() as salt,
+           newest.position + row_number() over (order by f.last_id, f.id) as position,
+           -- By commit time a moment maps to a position; a running maximum, so that positions and times agree.
+           greatest(newest.committed_at, max(
+             case when timed and f.origin = kos.origin() then coalesce(pg_xact_commit_timestamp(f.transaction::xid), clock_timestamp())
+               else now() end) over (order by f.last_id, f.id)) as committed_at
+      from found f
+      join kos.shapes s using (shape_id)
+  ), written as (
+    insert into kos.knowledge_events
+    select tenant, position, now_in, transaction, shape_id, operation,
+           case when cardinality(key) = 1 and length(key[1]) = 36 and key[1] ~ '^[0-9a-f]{8}-[0-9a-f-]{27}$' then key[1]::uuid
+             else md5(concat(table_name, ' ', key::text))::uuid end,
+           key, image, before, context, salt,
+           kos.leaf(tenant, position, now_in, transaction, committed_at, digest, operation, key, image, before, context, salt),
+           committed_at
+      from placed
+    returning position, occurred_at
+  ), counted as (
+    select count(*) as events, max(occurred_at) as committed_at from written
+  )
+  insert into kos.seals (tenant_id, position, events, incarnation, origin, snapshot, foreign_id, committed_at)
+  select tenant, newest.position + c.events, c.events, now_in, kos.origin(), pg_current_snapshot(),
+         greatest(newest.foreign_id, (select coalesce(max(f.id) filter (where f.origin <> kos.origin()), 0) from found f)), c.committed_at
+    from counted c
+   where c.events > 0
+  returning events into sealed;
+  return coalesce(sealed, 0);
+end $_$;
+
+
+ALTER FUNCTION kos.seal(tenant uuid) OWNER TO kos_owner;
+
+--
+-- Name: shape_of(regclass); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.shape_of(target regclass) RETURNS integer
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  logged kos.logged_tables;
+  relation record;
+  described jsonb;
+  fingerprint bytea;
+  found_id integer;
+begin
+  select * into logged from kos.logged_tables l where l.relation = kos.root_of(target);
+  select n.nspname, c.relname into relation
+    from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = logged.relation;
+  select jsonb_agg(jsonb_build_object('name', c.name, 'type', c.type, 'generated', c.generated,
+                                      'sensitive', logged.sensitive -> c.name) order by c.number)
+    into described from kos.image_columns(target) c;
+  fingerprint := sha256(convert_to(concat_ws(' ', quote_ident(relation.nspname), quote_ident(relation.relname),
+                                             logged.key_columns::text, described::text), 'UTF8'));
+  select s.shape_id into found_id from kos.shapes s where s.digest = fingerprint;
+  if found_id is null then
+    insert into kos.shapes (schema_name, table_name, key_columns, columns, digest)
+    values (relation.nspname, relation.relname, logged.key_columns, described, fingerprint)
+    on conflict (digest) do nothing
+    returning shape_id into found_id;
+    if found_id is null then
+      select s.shape_id into found_id from kos.shapes s where s.digest = fingerprint;
+    end if;
+  end if;
+  return found_id;
+end $$;
+
+
+ALTER FUNCTION kos.shape_of(target regclass) OWNER TO kos_owner;
+
+--
+-- Name: tenant_expression(regclass, text); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.tenant_expression(target regclass, side text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select case
+    when l.tenant_column is null then 'kos.no_tenants_log()'
+    when a.atttypid = 'uuid'::regtype and a.attnotnull then format('%s.%I', side, l.tenant_column)
+    when a.atttypid = 'uuid'::regtype then format('coalesce(%s.%I, kos.no_tenants_log())', side, l.tenant_column)
+    else format('kos.tenant_of(%s.%I::text)', side, l.tenant_column) end
+    from kos.logged_tables l
+    left join pg_attribute a on a.attrelid = l.relation and a.attname = l.tenant_column
+   where l.relation = kos.root_of(target)
+$$;
+
+
+ALTER FUNCTION kos.tenant_expression(target regclass, side text) OWNER TO kos_owner;
+
+--
+-- Name: tenant_of(text); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.tenant_of(value text) RETURNS uuid
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN COALESCE((md5(('kos tenant '::text || value)))::uuid, kos.no_tenants_log());
+
+
+ALTER FUNCTION kos.tenant_of(value text) OWNER TO kos_owner;
+
+--
 -- Name: tenant_tables(); Type: FUNCTION; Schema: kos; Owner: kos_owner
 --
 
@@ -588,6 +2359,128 @@ $$;
 ALTER FUNCTION kos.tenant_tables() OWNER TO kos_owner;
 
 --
+-- Name: turn(regclass); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.turn(switch regclass) RETURNS integer
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  return (select number from kos.pending_turn);
+end $$;
+
+
+ALTER FUNCTION kos.turn(switch regclass) OWNER TO kos_owner;
+
+--
+-- Name: unlog_table(regclass); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.unlog_table(target regclass) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET client_min_messages TO 'warning'
+    AS $$
+declare
+  part regclass;
+begin
+  for part in select coalesce(t.relid, target) from (select) one left join pg_partition_tree(target) t on true loop
+    execute format('drop trigger if exists kos_capture_insert on %s', part);
+    execute format('drop trigger if exists kos_capture_update on %s', part);
+    execute format('drop trigger if exists kos_capture_delete on %s', part);
+    execute format('drop trigger if exists kos_capture_truncate on %s', part);
+    execute format('drop function if exists kos.%I()', kos.capture_name(part));
+  end loop;
+  delete from kos.logged_tables l where l.relation = target;
+end $$;
+
+
+ALTER FUNCTION kos.unlog_table(target regclass) OWNER TO kos_owner;
+
+--
+-- Name: unsealed(integer); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.unsealed(max_tenants integer DEFAULT 1000) RETURNS TABLE(tenant_id uuid, waiting bigint, oldest timestamp with time zone)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  with recursive first_table as (
+    (select p.tenant_id from kos.pending_1 p order by p.tenant_id limit 1)
+    union all
+    select (select p.tenant_id from kos.pending_1 p where p.tenant_id > f.tenant_id order by p.tenant_id limit 1)
+      from first_table f where f.tenant_id is not null
+  ), second_table as (
+    (select p.tenant_id from kos.pending_2 p order by p.tenant_id limit 1)
+    union all
+    select (select p.tenant_id from kos.pending_2 p where p.tenant_id > s.tenant_id order by p.tenant_id limit 1)
+      from second_table s where s.tenant_id is not null
+  )
+  select t.tenant_id, u.waiting,
+         case when current_setting('track_commit_timestamp')::boolean and u.origin = kos.origin()
+           then pg_xact_commit_timestamp(u.transaction::xid) else now() end as oldest
+    from (select f.tenant_id from first_table f where f.tenant_id is not null
+           union select s.tenant_id from second_table s where s.tenant_id is not null) t
+    cross join lateral (
+      -- Counted up to a limit: a huge transaction is not read twice.
+      select count(*) as waiting, min(r.transaction) as transaction, min(r.origin) as origin
+        from (select * from kos.unsealed_rows(t.tenant_id, kos.newest_seal(t.tenant_id)) limit 1000) r) u
+   where u.waiting > 0
+   order by 3, 1
+   limit max_tenants
+$$;
+
+
+ALTER FUNCTION kos.unsealed(max_tenants integer) OWNER TO kos_owner;
+
+--
+-- Name: pending_1; Type: TABLE; Schema: kos; Owner: kos_owner
+--
+
+CREATE TABLE kos.pending_1 (
+    id bigint NOT NULL,
+    origin integer NOT NULL,
+    transaction xid8 NOT NULL,
+    tenant_id uuid NOT NULL,
+    shape_id integer NOT NULL,
+    operation "char" NOT NULL,
+    key text[] NOT NULL,
+    image text[],
+    before text[],
+    context text[]
+)
+WITH (autovacuum_analyze_scale_factor='0.5');
+
+
+ALTER TABLE kos.pending_1 OWNER TO kos_owner;
+
+--
+-- Name: unsealed_rows(uuid, kos.seals); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.unsealed_rows(tenant uuid, newest kos.seals) RETURNS SETOF kos.pending_1
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select * from kos.pending_1 where tenant_id = tenant and origin = newest.origin and transaction >= pg_snapshot_xmax(newest.snapshot)
+  union all
+  select * from kos.pending_2 where tenant_id = tenant and origin = newest.origin and transaction >= pg_snapshot_xmax(newest.snapshot)
+  union all
+  select * from kos.pending_1 where tenant_id = tenant and origin = newest.origin and transaction = any (array(select pg_snapshot_xip(newest.snapshot)))
+  union all
+  select * from kos.pending_2 where tenant_id = tenant and origin = newest.origin and transaction = any (array(select pg_snapshot_xip(newest.snapshot)))
+  -- Of another cluster, whose dump was loaded here: transaction ids can't be compared, ids can.
+  union all
+  select * from kos.pending_1 where tenant_id = tenant and (origin < newest.origin or origin > newest.origin) and id > newest.foreign_id
+  union all
+  select * from kos.pending_2 where tenant_id = tenant and (origin < newest.origin or origin > newest.origin) and id > newest.foreign_id
+$$;
+
+
+ALTER FUNCTION kos.unsealed_rows(tenant uuid, newest kos.seals) OWNER TO kos_owner;
+
+--
 -- Name: uuid_v7(); Type: FUNCTION; Schema: kos; Owner: kos_owner
 --
 
@@ -597,6 +2490,195 @@ CREATE FUNCTION kos.uuid_v7() RETURNS uuid
 
 
 ALTER FUNCTION kos.uuid_v7() OWNER TO kos_owner;
+
+--
+-- Name: overlay("char", jsonb); Type: AGGREGATE; Schema: kos; Owner: kos_owner
+--
+
+CREATE AGGREGATE kos."overlay"("char", jsonb) (
+    SFUNC = kos.overlay_step,
+    STYPE = jsonb
+);
+
+
+ALTER AGGREGATE kos."overlay"("char", jsonb) OWNER TO kos_owner;
+
+--
+-- Name: knowledge_events; Type: TABLE; Schema: kos; Owner: kos_owner
+--
+
+CREATE TABLE kos.knowledge_events (
+    tenant_id uuid NOT NULL,
+    "position" bigint NOT NULL,
+    incarnation integer NOT NULL,
+    transaction xid8 NOT NULL,
+    shape_id integer NOT NULL,
+    operation "char" NOT NULL,
+    aggregate_id uuid NOT NULL,
+    key text[] NOT NULL,
+    image text[],
+    before text[],
+    context text[],
+    salt uuid,
+    leaf bytea NOT NULL,
+    occurred_at timestamp with time zone NOT NULL,
+    CONSTRAINT knowledge_events_operation_check CHECK ((operation = ANY (ARRAY['I'::"char", 'U'::"char", 'D'::"char", 'T'::"char", 'B'::"char"]))),
+    CONSTRAINT knowledge_events_position_check CHECK (("position" > 0))
+)
+PARTITION BY RANGE (occurred_at);
+
+ALTER TABLE ONLY kos.knowledge_events FORCE ROW LEVEL SECURITY;
+
+
+ALTER TABLE kos.knowledge_events OWNER TO kos_owner;
+
+--
+-- Name: TABLE knowledge_events; Type: COMMENT; Schema: kos; Owner: kos_owner
+--
+
+COMMENT ON TABLE kos.knowledge_events IS 'Every change of a logged table, by position: per tenant, without gaps.';
+
+
+--
+-- Name: COLUMN knowledge_events.operation; Type: COMMENT; Schema: kos; Owner: kos_owner
+--
+
+COMMENT ON COLUMN kos.knowledge_events.operation IS 'Inserted, updated, deleted, truncated, or found there when logging began (B).';
+
+
+--
+-- Name: shapes; Type: TABLE; Schema: kos; Owner: kos_owner
+--
+
+CREATE TABLE kos.shapes (
+    shape_id integer NOT NULL,
+    schema_name text NOT NULL,
+    table_name text NOT NULL,
+    key_columns text[] NOT NULL,
+    columns jsonb NOT NULL,
+    digest bytea NOT NULL,
+    made_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+
+ALTER TABLE kos.shapes OWNER TO kos_owner;
+
+--
+-- Name: checkpoints; Type: TABLE; Schema: kos; Owner: kos_owner
+--
+
+CREATE TABLE kos.checkpoints (
+    operation_id uuid NOT NULL,
+    step text NOT NULL,
+    value jsonb NOT NULL,
+    done bigint,
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+);
+
+
+ALTER TABLE kos.checkpoints OWNER TO kos_owner;
+
+--
+-- Name: incarnations; Type: TABLE; Schema: kos; Owner: kos_owner
+--
+
+CREATE TABLE kos.incarnations (
+    incarnation integer NOT NULL,
+    identity text NOT NULL,
+    origin integer NOT NULL,
+    reason text NOT NULL,
+    began_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+
+ALTER TABLE kos.incarnations OWNER TO kos_owner;
+
+--
+-- Name: incarnations_incarnation_seq; Type: SEQUENCE; Schema: kos; Owner: kos_owner
+--
+
+ALTER TABLE kos.incarnations ALTER COLUMN incarnation ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME kos.incarnations_incarnation_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+
+--
+-- Name: knowledge_events_default; Type: TABLE; Schema: kos; Owner: kos_owner
+--
+
+CREATE TABLE kos.knowledge_events_default (
+    tenant_id uuid CONSTRAINT knowledge_events_tenant_id_not_null NOT NULL,
+    "position" bigint CONSTRAINT knowledge_events_position_not_null NOT NULL,
+    incarnation integer CONSTRAINT knowledge_events_incarnation_not_null NOT NULL,
+    transaction xid8 CONSTRAINT knowledge_events_transaction_not_null NOT NULL,
+    shape_id integer CONSTRAINT knowledge_events_shape_id_not_null NOT NULL,
+    operation "char" CONSTRAINT knowledge_events_operation_not_null NOT NULL,
+    aggregate_id uuid CONSTRAINT knowledge_events_aggregate_id_not_null NOT NULL,
+    key text[] CONSTRAINT knowledge_events_key_not_null NOT NULL,
+    image text[],
+    before text[],
+    context text[],
+    salt uuid,
+    leaf bytea CONSTRAINT knowledge_events_leaf_not_null NOT NULL,
+    occurred_at timestamp with time zone CONSTRAINT knowledge_events_occurred_at_not_null NOT NULL,
+    CONSTRAINT knowledge_events_operation_check CHECK ((operation = ANY (ARRAY['I'::"char", 'U'::"char", 'D'::"char", 'T'::"char", 'B'::"char"]))),
+    CONSTRAINT knowledge_events_position_check CHECK (("position" > 0))
+);
+
+ALTER TABLE ONLY kos.knowledge_events_default FORCE ROW LEVEL SECURITY;
+
+
+ALTER TABLE kos.knowledge_events_default OWNER TO kos_owner;
+
+--
+-- Name: lease_fences; Type: TABLE; Schema: kos; Owner: kos_owner
+--
+
+CREATE TABLE kos.lease_fences (
+    subject text NOT NULL,
+    token bigint NOT NULL
+);
+
+
+ALTER TABLE kos.lease_fences OWNER TO kos_owner;
+
+--
+-- Name: lease_tokens; Type: SEQUENCE; Schema: kos; Owner: kos_owner
+--
+
+CREATE SEQUENCE kos.lease_tokens
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
+
+
+ALTER SEQUENCE kos.lease_tokens OWNER TO kos_owner;
+
+--
+-- Name: logged_tables; Type: TABLE; Schema: kos; Owner: kos_owner
+--
+
+CREATE TABLE kos.logged_tables (
+    relation regclass NOT NULL,
+    tenant_column text,
+    key_columns text[] NOT NULL,
+    baseline text DEFAULT 'none'::text NOT NULL,
+    fenced boolean DEFAULT false NOT NULL,
+    sensitive jsonb DEFAULT '{}'::jsonb NOT NULL,
+    logged_since timestamp with time zone DEFAULT now() NOT NULL,
+    complete_at timestamp with time zone,
+    CONSTRAINT logged_tables_baseline_check CHECK ((baseline = ANY (ARRAY['full'::text, 'lazy'::text, 'none'::text])))
+);
+
+
+ALTER TABLE kos.logged_tables OWNER TO kos_owner;
 
 --
 -- Name: object_holds; Type: TABLE; Schema: kos; Owner: kos_owner
@@ -621,6 +2703,115 @@ ALTER TABLE kos.object_holds OWNER TO kos_owner;
 
 COMMENT ON TABLE kos.object_holds IS 'While a hold is in force, no object of its tenant (null: of any tenant) is collected.';
 
+
+--
+-- Name: operation_events; Type: TABLE; Schema: kos; Owner: kos_owner
+--
+
+CREATE TABLE kos.operation_events (
+    operation_id uuid NOT NULL,
+    sequence integer NOT NULL,
+    step text,
+    what text NOT NULL,
+    result jsonb,
+    token bigint NOT NULL,
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT operation_events_check CHECK (((step IS NULL) = (what = ANY (ARRAY['finished'::text, 'rollback_started'::text, 'rolled_back'::text])))),
+    CONSTRAINT operation_events_sequence_check CHECK ((sequence > 0)),
+    CONSTRAINT operation_events_what_check CHECK ((what = ANY (ARRAY['started'::text, 'done'::text, 'failed'::text, 'finished'::text, 'rollback_started'::text, 'undo_started'::text, 'undone'::text, 'undo_failed'::text, 'rolled_back'::text])))
+);
+
+
+ALTER TABLE kos.operation_events OWNER TO kos_owner;
+
+--
+-- Name: operation_places; Type: TABLE; Schema: kos; Owner: kos_owner
+--
+
+CREATE TABLE kos.operation_places (
+    operation_id uuid NOT NULL,
+    shard text NOT NULL,
+    database_name text NOT NULL
+);
+
+
+ALTER TABLE kos.operation_places OWNER TO kos_owner;
+
+--
+-- Name: operations; Type: TABLE; Schema: kos; Owner: kos_owner
+--
+
+CREATE TABLE kos.operations (
+    operation_id uuid NOT NULL,
+    name text NOT NULL,
+    subject text NOT NULL,
+    plan jsonb NOT NULL,
+    state text DEFAULT 'planned'::text NOT NULL,
+    library text NOT NULL,
+    created_by text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT operations_state_check CHECK ((state = ANY (ARRAY['planned'::text, 'running'::text, 'failed'::text, 'finished'::text, 'rolling_back'::text, 'rollback_failed'::text, 'rolled_back'::text]))),
+    CONSTRAINT operations_subject_check CHECK ((subject <> ''::text))
+);
+
+
+ALTER TABLE kos.operations OWNER TO kos_owner;
+
+--
+-- Name: TABLE operations; Type: COMMENT; Schema: kos; Owner: kos_owner
+--
+
+COMMENT ON TABLE kos.operations IS 'One row per operation: its plan, stored before its first step, and its state, which is the fold of its events.';
+
+
+--
+-- Name: pending_2; Type: TABLE; Schema: kos; Owner: kos_owner
+--
+
+CREATE TABLE kos.pending_2 (
+    id bigint CONSTRAINT pending_1_id_not_null NOT NULL,
+    origin integer CONSTRAINT pending_1_origin_not_null NOT NULL,
+    transaction xid8 CONSTRAINT pending_1_transaction_not_null NOT NULL,
+    tenant_id uuid CONSTRAINT pending_1_tenant_id_not_null NOT NULL,
+    shape_id integer CONSTRAINT pending_1_shape_id_not_null NOT NULL,
+    operation "char" CONSTRAINT pending_1_operation_not_null NOT NULL,
+    key text[] CONSTRAINT pending_1_key_not_null NOT NULL,
+    image text[],
+    before text[],
+    context text[]
+)
+WITH (autovacuum_analyze_scale_factor='0.5');
+
+
+ALTER TABLE kos.pending_2 OWNER TO kos_owner;
+
+--
+-- Name: pending_ids; Type: SEQUENCE; Schema: kos; Owner: kos_owner
+--
+
+CREATE SEQUENCE kos.pending_ids
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
+
+
+ALTER SEQUENCE kos.pending_ids OWNER TO kos_owner;
+
+--
+-- Name: pending_turn; Type: TABLE; Schema: kos; Owner: kos_owner
+--
+
+CREATE TABLE kos.pending_turn (
+    number integer NOT NULL,
+    since timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT pending_turn_number_check CHECK ((number = ANY (ARRAY[1, 2])))
+);
+
+
+ALTER TABLE kos.pending_turn OWNER TO kos_owner;
 
 --
 -- Name: placements; Type: TABLE; Schema: kos; Owner: kos_owner
@@ -656,6 +2847,20 @@ CREATE TABLE kos.schema_versions (
 
 
 ALTER TABLE kos.schema_versions OWNER TO kos_owner;
+
+--
+-- Name: shapes_shape_id_seq; Type: SEQUENCE; Schema: kos; Owner: kos_owner
+--
+
+ALTER TABLE kos.shapes ALTER COLUMN shape_id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME kos.shapes_shape_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
 
 --
 -- Name: shards; Type: TABLE; Schema: kos; Owner: kos_owner
@@ -721,6 +2926,21 @@ CREATE TABLE kos.tenants (
 ALTER TABLE kos.tenants OWNER TO kos_owner;
 
 --
+-- Name: knowledge_events_default; Type: TABLE ATTACH; Schema: kos; Owner: kos_owner
+--
+
+ALTER TABLE ONLY kos.knowledge_events ATTACH PARTITION kos.knowledge_events_default DEFAULT;
+
+
+--
+-- Name: checkpoints checkpoints_pkey; Type: CONSTRAINT; Schema: kos; Owner: kos_owner
+--
+
+ALTER TABLE ONLY kos.checkpoints
+    ADD CONSTRAINT checkpoints_pkey PRIMARY KEY (operation_id, step);
+
+
+--
 -- Name: fence fence_name_key; Type: CONSTRAINT; Schema: kos; Owner: kos_owner
 --
 
@@ -737,11 +2957,83 @@ ALTER TABLE ONLY kos.fence
 
 
 --
+-- Name: incarnations incarnations_pkey; Type: CONSTRAINT; Schema: kos; Owner: kos_owner
+--
+
+ALTER TABLE ONLY kos.incarnations
+    ADD CONSTRAINT incarnations_pkey PRIMARY KEY (incarnation);
+
+
+--
+-- Name: knowledge_events knowledge_events_pkey; Type: CONSTRAINT; Schema: kos; Owner: kos_owner
+--
+
+ALTER TABLE ONLY kos.knowledge_events
+    ADD CONSTRAINT knowledge_events_pkey PRIMARY KEY (tenant_id, "position", occurred_at);
+
+
+--
+-- Name: knowledge_events_default knowledge_events_default_pkey; Type: CONSTRAINT; Schema: kos; Owner: kos_owner
+--
+
+ALTER TABLE ONLY kos.knowledge_events_default
+    ADD CONSTRAINT knowledge_events_default_pkey PRIMARY KEY (tenant_id, "position", occurred_at);
+
+
+--
+-- Name: lease_fences lease_fences_pkey; Type: CONSTRAINT; Schema: kos; Owner: kos_owner
+--
+
+ALTER TABLE ONLY kos.lease_fences
+    ADD CONSTRAINT lease_fences_pkey PRIMARY KEY (subject);
+
+
+--
+-- Name: leases leases_pkey; Type: CONSTRAINT; Schema: kos; Owner: kos_owner
+--
+
+ALTER TABLE ONLY kos.leases
+    ADD CONSTRAINT leases_pkey PRIMARY KEY (subject);
+
+
+--
+-- Name: logged_tables logged_tables_pkey; Type: CONSTRAINT; Schema: kos; Owner: kos_owner
+--
+
+ALTER TABLE ONLY kos.logged_tables
+    ADD CONSTRAINT logged_tables_pkey PRIMARY KEY (relation);
+
+
+--
 -- Name: object_holds object_holds_pkey; Type: CONSTRAINT; Schema: kos; Owner: kos_owner
 --
 
 ALTER TABLE ONLY kos.object_holds
     ADD CONSTRAINT object_holds_pkey PRIMARY KEY (hold_id);
+
+
+--
+-- Name: operation_events operation_events_pkey; Type: CONSTRAINT; Schema: kos; Owner: kos_owner
+--
+
+ALTER TABLE ONLY kos.operation_events
+    ADD CONSTRAINT operation_events_pkey PRIMARY KEY (operation_id, sequence);
+
+
+--
+-- Name: operation_places operation_places_pkey; Type: CONSTRAINT; Schema: kos; Owner: kos_owner
+--
+
+ALTER TABLE ONLY kos.operation_places
+    ADD CONSTRAINT operation_places_pkey PRIMARY KEY (operation_id, shard, database_name);
+
+
+--
+-- Name: operations operations_pkey; Type: CONSTRAINT; Schema: kos; Owner: kos_owner
+--
+
+ALTER TABLE ONLY kos.operations
+    ADD CONSTRAINT operations_pkey PRIMARY KEY (operation_id);
 
 
 --
@@ -758,6 +3050,30 @@ ALTER TABLE ONLY kos.placements
 
 ALTER TABLE ONLY kos.schema_versions
     ADD CONSTRAINT schema_versions_pkey PRIMARY KEY (schema_name, version);
+
+
+--
+-- Name: seals seals_pkey; Type: CONSTRAINT; Schema: kos; Owner: kos_owner
+--
+
+ALTER TABLE ONLY kos.seals
+    ADD CONSTRAINT seals_pkey PRIMARY KEY (tenant_id, "position");
+
+
+--
+-- Name: shapes shapes_digest_key; Type: CONSTRAINT; Schema: kos; Owner: kos_owner
+--
+
+ALTER TABLE ONLY kos.shapes
+    ADD CONSTRAINT shapes_digest_key UNIQUE (digest);
+
+
+--
+-- Name: shapes shapes_pkey; Type: CONSTRAINT; Schema: kos; Owner: kos_owner
+--
+
+ALTER TABLE ONLY kos.shapes
+    ADD CONSTRAINT shapes_pkey PRIMARY KEY (shape_id);
 
 
 --
@@ -793,10 +3109,131 @@ ALTER TABLE ONLY kos.tenants
 
 
 --
+-- Name: knowledge_events_by_aggregate; Type: INDEX; Schema: kos; Owner: kos_owner
+--
+
+CREATE INDEX knowledge_events_by_aggregate ON ONLY kos.knowledge_events USING btree (tenant_id, aggregate_id, "position");
+
+
+--
+-- Name: knowledge_events_by_time; Type: INDEX; Schema: kos; Owner: kos_owner
+--
+
+CREATE INDEX knowledge_events_by_time ON ONLY kos.knowledge_events USING btree (tenant_id, occurred_at);
+
+
+--
+-- Name: knowledge_events_default_tenant_id_aggregate_id_position_idx; Type: INDEX; Schema: kos; Owner: kos_owner
+--
+
+CREATE INDEX knowledge_events_default_tenant_id_aggregate_id_position_idx ON kos.knowledge_events_default USING btree (tenant_id, aggregate_id, "position");
+
+
+--
+-- Name: knowledge_events_default_tenant_id_occurred_at_idx; Type: INDEX; Schema: kos; Owner: kos_owner
+--
+
+CREATE INDEX knowledge_events_default_tenant_id_occurred_at_idx ON kos.knowledge_events_default USING btree (tenant_id, occurred_at);
+
+
+--
+-- Name: operation_events_once; Type: INDEX; Schema: kos; Owner: kos_owner
+--
+
+CREATE UNIQUE INDEX operation_events_once ON kos.operation_events USING btree (operation_id, step, what) WHERE (what = ANY (ARRAY['done'::text, 'undone'::text]));
+
+
+--
+-- Name: operations_by_time; Type: INDEX; Schema: kos; Owner: kos_owner
+--
+
+CREATE INDEX operations_by_time ON kos.operations USING btree (created_at, operation_id);
+
+
+--
+-- Name: operations_unfinished; Type: INDEX; Schema: kos; Owner: kos_owner
+--
+
+CREATE UNIQUE INDEX operations_unfinished ON kos.operations USING btree (subject) WHERE (state <> ALL (ARRAY['finished'::text, 'rolled_back'::text]));
+
+
+--
+-- Name: pending_1_by_tenant; Type: INDEX; Schema: kos; Owner: kos_owner
+--
+
+CREATE INDEX pending_1_by_tenant ON kos.pending_1 USING btree (tenant_id, origin, transaction);
+
+
+--
+-- Name: pending_2_by_tenant; Type: INDEX; Schema: kos; Owner: kos_owner
+--
+
+CREATE INDEX pending_2_by_tenant ON kos.pending_2 USING btree (tenant_id, origin, transaction);
+
+
+--
 -- Name: placements_by_shard; Type: INDEX; Schema: kos; Owner: kos_owner
 --
 
 CREATE INDEX placements_by_shard ON kos.placements USING btree (shard_id, database_name);
+
+
+--
+-- Name: knowledge_events_default_pkey; Type: INDEX ATTACH; Schema: kos; Owner: kos_owner
+--
+
+ALTER INDEX kos.knowledge_events_pkey ATTACH PARTITION kos.knowledge_events_default_pkey;
+
+
+--
+-- Name: knowledge_events_default_tenant_id_aggregate_id_position_idx; Type: INDEX ATTACH; Schema: kos; Owner: kos_owner
+--
+
+ALTER INDEX kos.knowledge_events_by_aggregate ATTACH PARTITION kos.knowledge_events_default_tenant_id_aggregate_id_position_idx;
+
+
+--
+-- Name: knowledge_events_default_tenant_id_occurred_at_idx; Type: INDEX ATTACH; Schema: kos; Owner: kos_owner
+--
+
+ALTER INDEX kos.knowledge_events_by_time ATTACH PARTITION kos.knowledge_events_default_tenant_id_occurred_at_idx;
+
+
+--
+-- Name: operations refuse_move; Type: TRIGGER; Schema: kos; Owner: kos_owner
+--
+
+CREATE TRIGGER refuse_move BEFORE UPDATE ON kos.operations FOR EACH ROW EXECUTE FUNCTION kos.refuse_move();
+
+
+--
+-- Name: operation_events refuse_rewriting; Type: TRIGGER; Schema: kos; Owner: kos_owner
+--
+
+CREATE TRIGGER refuse_rewriting BEFORE DELETE OR UPDATE ON kos.operation_events FOR EACH ROW EXECUTE FUNCTION kos.refuse_rewriting();
+
+
+--
+-- Name: operations refuse_rewriting; Type: TRIGGER; Schema: kos; Owner: kos_owner
+--
+
+CREATE TRIGGER refuse_rewriting BEFORE DELETE ON kos.operations FOR EACH ROW EXECUTE FUNCTION kos.refuse_rewriting();
+
+
+--
+-- Name: knowledge_events knowledge_events_shape_id_fkey; Type: FK CONSTRAINT; Schema: kos; Owner: kos_owner
+--
+
+ALTER TABLE kos.knowledge_events
+    ADD CONSTRAINT knowledge_events_shape_id_fkey FOREIGN KEY (shape_id) REFERENCES kos.shapes(shape_id);
+
+
+--
+-- Name: leases leases_operation_id_fkey; Type: FK CONSTRAINT; Schema: kos; Owner: kos_owner
+--
+
+ALTER TABLE ONLY kos.leases
+    ADD CONSTRAINT leases_operation_id_fkey FOREIGN KEY (operation_id) REFERENCES kos.operations(operation_id);
 
 
 --
@@ -805,6 +3242,22 @@ CREATE INDEX placements_by_shard ON kos.placements USING btree (shard_id, databa
 
 ALTER TABLE ONLY kos.object_holds
     ADD CONSTRAINT object_holds_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES kos.tenants(tenant_id) ON DELETE CASCADE;
+
+
+--
+-- Name: operation_events operation_events_operation_id_fkey; Type: FK CONSTRAINT; Schema: kos; Owner: kos_owner
+--
+
+ALTER TABLE ONLY kos.operation_events
+    ADD CONSTRAINT operation_events_operation_id_fkey FOREIGN KEY (operation_id) REFERENCES kos.operations(operation_id);
+
+
+--
+-- Name: operation_places operation_places_operation_id_fkey; Type: FK CONSTRAINT; Schema: kos; Owner: kos_owner
+--
+
+ALTER TABLE ONLY kos.operation_places
+    ADD CONSTRAINT operation_places_operation_id_fkey FOREIGN KEY (operation_id) REFERENCES kos.operations(operation_id);
 
 
 --
@@ -824,6 +3277,74 @@ ALTER TABLE ONLY kos.placements
 
 
 --
+-- Name: knowledge_events application_access; Type: POLICY; Schema: kos; Owner: kos_owner
+--
+
+CREATE POLICY application_access ON kos.knowledge_events FOR SELECT TO kos_app USING (true);
+
+
+--
+-- Name: knowledge_events_default application_access; Type: POLICY; Schema: kos; Owner: kos_owner
+--
+
+CREATE POLICY application_access ON kos.knowledge_events_default FOR SELECT TO kos_app USING (true);
+
+
+--
+-- Name: knowledge_events auditor_access; Type: POLICY; Schema: kos; Owner: kos_owner
+--
+
+CREATE POLICY auditor_access ON kos.knowledge_events FOR SELECT TO kos_auditor USING (true);
+
+
+--
+-- Name: knowledge_events_default auditor_access; Type: POLICY; Schema: kos; Owner: kos_owner
+--
+
+CREATE POLICY auditor_access ON kos.knowledge_events_default FOR SELECT TO kos_auditor USING (true);
+
+
+--
+-- Name: knowledge_events; Type: ROW SECURITY; Schema: kos; Owner: kos_owner
+--
+
+ALTER TABLE kos.knowledge_events ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: knowledge_events_default; Type: ROW SECURITY; Schema: kos; Owner: kos_owner
+--
+
+ALTER TABLE kos.knowledge_events_default ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: knowledge_events operator_access; Type: POLICY; Schema: kos; Owner: kos_owner
+--
+
+CREATE POLICY operator_access ON kos.knowledge_events TO kos_owner, kos_operator USING (true);
+
+
+--
+-- Name: knowledge_events_default operator_access; Type: POLICY; Schema: kos; Owner: kos_owner
+--
+
+CREATE POLICY operator_access ON kos.knowledge_events_default TO kos_owner, kos_operator USING (true);
+
+
+--
+-- Name: knowledge_events tenant_isolation; Type: POLICY; Schema: kos; Owner: kos_owner
+--
+
+CREATE POLICY tenant_isolation ON kos.knowledge_events AS RESTRICTIVE TO kos_app USING ((tenant_id = ( SELECT kos.current_tenant_id() AS current_tenant_id)));
+
+
+--
+-- Name: knowledge_events_default tenant_isolation; Type: POLICY; Schema: kos; Owner: kos_owner
+--
+
+CREATE POLICY tenant_isolation ON kos.knowledge_events_default AS RESTRICTIVE TO kos_app USING ((tenant_id = ( SELECT kos.current_tenant_id() AS current_tenant_id)));
+
+
+--
 -- Name: SCHEMA kos; Type: ACL; Schema: -; Owner: kos_owner
 --
 
@@ -831,6 +3352,7 @@ GRANT USAGE ON SCHEMA kos TO kos_app;
 GRANT USAGE ON SCHEMA kos TO kos_persona;
 GRANT USAGE ON SCHEMA kos TO kos_operator;
 GRANT USAGE ON SCHEMA kos TO kos_auditor;
+GRANT USAGE ON SCHEMA kos TO kos_mover;
 
 
 --
@@ -871,6 +3393,114 @@ GRANT ALL ON FUNCTION kos.application_roles() TO kos_auditor;
 
 
 --
+-- Name: FUNCTION attach_capture(target regclass); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.attach_capture(target regclass) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION begin_incarnation(reason text); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.begin_incarnation(reason text) FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.begin_incarnation(reason text) TO kos_operator;
+
+
+--
+-- Name: FUNCTION broken_captures(); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.broken_captures() FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.broken_captures() TO kos_operator;
+
+
+--
+-- Name: FUNCTION capture_13ba0c856014f188d45c8461bb9ab3b9(); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.capture_13ba0c856014f188d45c8461bb9ab3b9() FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION capture_2a5e5fcb760c435101ef10fa45753876(); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.capture_2a5e5fcb760c435101ef10fa45753876() FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION capture_6278fcf21078f5fb9556ac81378c6dbf(); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.capture_6278fcf21078f5fb9556ac81378c6dbf() FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION capture_7c8dc460d1fd50cea200b2c00c961c66(); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.capture_7c8dc460d1fd50cea200b2c00c961c66() FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION capture_98c740c0bdeb6c3080dd300b690d4ccd(); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.capture_98c740c0bdeb6c3080dd300b690d4ccd() FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION capture_b8df113a68e8e19a574952bfc93949d9(); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.capture_b8df113a68e8e19a574952bfc93949d9() FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION capture_c60e28cdc4df474c98e086126898aad2(); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.capture_c60e28cdc4df474c98e086126898aad2() FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION capture_cf4fff11d5be919c5e57ff2323eca247(); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.capture_cf4fff11d5be919c5e57ff2323eca247() FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION capture_e614d76f0143a6e39a9429007817e26e(); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.capture_e614d76f0143a6e39a9429007817e26e() FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION capture_name(target regclass); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.capture_name(target regclass) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION capture_statement(target regclass, operation text, pending text); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.capture_statement(target regclass, operation text, pending text) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION compare_log(target regclass); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.compare_log(target regclass) FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.compare_log(target regclass) TO kos_operator;
+
+
+--
 -- Name: FUNCTION conninfo_value(value text); Type: ACL; Schema: kos; Owner: kos_owner
 --
 
@@ -878,6 +3508,14 @@ REVOKE ALL ON FUNCTION kos.conninfo_value(value text) FROM PUBLIC;
 GRANT ALL ON FUNCTION kos.conninfo_value(value text) TO kos_app;
 GRANT ALL ON FUNCTION kos.conninfo_value(value text) TO kos_operator;
 GRANT ALL ON FUNCTION kos.conninfo_value(value text) TO kos_auditor;
+
+
+--
+-- Name: FUNCTION current_incarnation(); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.current_incarnation() FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.current_incarnation() TO kos_operator;
 
 
 --
@@ -889,6 +3527,7 @@ GRANT ALL ON FUNCTION kos.current_persona() TO kos_app;
 GRANT ALL ON FUNCTION kos.current_persona() TO kos_persona;
 GRANT ALL ON FUNCTION kos.current_persona() TO kos_operator;
 GRANT ALL ON FUNCTION kos.current_persona() TO kos_auditor;
+GRANT ALL ON FUNCTION kos.current_persona() TO kos_mover;
 
 
 --
@@ -900,6 +3539,7 @@ GRANT ALL ON FUNCTION kos.no_tenant() TO kos_app;
 GRANT ALL ON FUNCTION kos.no_tenant() TO kos_persona;
 GRANT ALL ON FUNCTION kos.no_tenant() TO kos_operator;
 GRANT ALL ON FUNCTION kos.no_tenant() TO kos_auditor;
+GRANT ALL ON FUNCTION kos.no_tenant() TO kos_mover;
 
 
 --
@@ -911,6 +3551,7 @@ GRANT ALL ON FUNCTION kos.current_tenant_id() TO kos_app;
 GRANT ALL ON FUNCTION kos.current_tenant_id() TO kos_persona;
 GRANT ALL ON FUNCTION kos.current_tenant_id() TO kos_operator;
 GRANT ALL ON FUNCTION kos.current_tenant_id() TO kos_auditor;
+GRANT ALL ON FUNCTION kos.current_tenant_id() TO kos_mover;
 
 
 --
@@ -922,6 +3563,7 @@ GRANT ALL ON FUNCTION kos.current_user_id() TO kos_app;
 GRANT ALL ON FUNCTION kos.current_user_id() TO kos_persona;
 GRANT ALL ON FUNCTION kos.current_user_id() TO kos_operator;
 GRANT ALL ON FUNCTION kos.current_user_id() TO kos_auditor;
+GRANT ALL ON FUNCTION kos.current_user_id() TO kos_mover;
 
 
 --
@@ -933,6 +3575,33 @@ GRANT ALL ON FUNCTION kos.enter(tenant text, epoch bigint, persona text, user_id
 GRANT ALL ON FUNCTION kos.enter(tenant text, epoch bigint, persona text, user_id text, request_id text, address inet, agent text, timeout_ms integer) TO kos_persona;
 GRANT ALL ON FUNCTION kos.enter(tenant text, epoch bigint, persona text, user_id text, request_id text, address inet, agent text, timeout_ms integer) TO kos_operator;
 GRANT ALL ON FUNCTION kos.enter(tenant text, epoch bigint, persona text, user_id text, request_id text, address inet, agent text, timeout_ms integer) TO kos_auditor;
+
+
+--
+-- Name: FUNCTION event_data(columns jsonb, image text[]); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.event_data(columns jsonb, image text[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.event_data(columns jsonb, image text[]) TO kos_app;
+GRANT ALL ON FUNCTION kos.event_data(columns jsonb, image text[]) TO kos_operator;
+GRANT ALL ON FUNCTION kos.event_data(columns jsonb, image text[]) TO kos_auditor;
+
+
+--
+-- Name: FUNCTION event_type(table_name text, operation "char"); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.event_type(table_name text, operation "char") FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.event_type(table_name text, operation "char") TO kos_app;
+GRANT ALL ON FUNCTION kos.event_type(table_name text, operation "char") TO kos_operator;
+GRANT ALL ON FUNCTION kos.event_type(table_name text, operation "char") TO kos_auditor;
+
+
+--
+-- Name: FUNCTION fence_again(target regclass); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.fence_again(target regclass) FROM PUBLIC;
 
 
 --
@@ -948,6 +3617,14 @@ GRANT ALL ON FUNCTION kos.fence_holders(tenant uuid) TO kos_operator;
 --
 
 REVOKE ALL ON FUNCTION kos.fence_key(tenant_id uuid) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION forget_log(tenant uuid); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.forget_log(tenant uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.forget_log(tenant uuid) TO kos_operator;
 
 
 --
@@ -969,6 +3646,13 @@ GRANT ALL ON FUNCTION kos.handshake(library integer) TO kos_auditor;
 
 
 --
+-- Name: FUNCTION has_nested_changes(target regclass); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.has_nested_changes(target regclass) FROM PUBLIC;
+
+
+--
 -- Name: FUNCTION holds_key(); Type: ACL; Schema: kos; Owner: kos_owner
 --
 
@@ -977,10 +3661,71 @@ GRANT ALL ON FUNCTION kos.holds_key() TO kos_operator;
 
 
 --
+-- Name: FUNCTION identity(); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.identity() FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.identity() TO kos_operator;
+
+
+--
+-- Name: FUNCTION image_columns(target regclass); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.image_columns(target regclass) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION image_of(target regclass, side text, earlier text, tenant text); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.image_of(target regclass, side text, earlier text, tenant text) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION image_value(side text, name text, escapes boolean, sensitive text, tenant text); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.image_value(side text, name text, escapes boolean, sensitive text, tenant text) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION is_drained(pending regclass); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.is_drained(pending regclass) FROM PUBLIC;
+
+
+--
+-- Name: TABLE leases; Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE kos.leases TO kos_operator;
+GRANT SELECT ON TABLE kos.leases TO kos_auditor;
+
+
+--
+-- Name: FUNCTION is_held(lease kos.leases); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.is_held(lease kos.leases) FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.is_held(lease kos.leases) TO kos_operator;
+GRANT ALL ON FUNCTION kos.is_held(lease kos.leases) TO kos_auditor;
+
+
+--
 -- Name: FUNCTION is_inside(tenant text); Type: ACL; Schema: kos; Owner: kos_owner
 --
 
 REVOKE ALL ON FUNCTION kos.is_inside(tenant text) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION keep_log(); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.keep_log() FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.keep_log() TO kos_operator;
 
 
 --
@@ -993,10 +3738,120 @@ GRANT ALL ON FUNCTION kos.kept_tables() TO kos_auditor;
 
 
 --
+-- Name: FUNCTION key_expression(target regclass, sides text[]); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.key_expression(target regclass, sides text[]) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION key_of(target regclass); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.key_of(target regclass) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION layout(target regclass); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.layout(target regclass) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION leaf(tenant uuid, at bigint, incarnation integer, transaction xid8, occurred timestamp with time zone, shape bytea, operation "char", key text[], image text[], before text[], context text[], salt uuid); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.leaf(tenant uuid, at bigint, incarnation integer, transaction xid8, occurred timestamp with time zone, shape bytea, operation "char", key text[], image text[], before text[], context text[], salt uuid) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION lease_key(subject text, token bigint); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.lease_key(subject text, token bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.lease_key(subject text, token bigint) TO kos_operator;
+GRANT ALL ON FUNCTION kos.lease_key(subject text, token bigint) TO kos_auditor;
+
+
+--
 -- Name: FUNCTION limit_transaction(milliseconds integer); Type: ACL; Schema: kos; Owner: kos_owner
 --
 
 REVOKE ALL ON FUNCTION kos.limit_transaction(milliseconds integer) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION log_key(tenant_id uuid); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.log_key(tenant_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.log_key(tenant_id uuid) TO kos_operator;
+
+
+--
+-- Name: FUNCTION log_state(tenant uuid, schema_name text, table_name text, at bigint); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.log_state(tenant uuid, schema_name text, table_name text, at bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.log_state(tenant uuid, schema_name text, table_name text, at bigint) TO kos_operator;
+GRANT ALL ON FUNCTION kos.log_state(tenant uuid, schema_name text, table_name text, at bigint) TO kos_auditor;
+
+
+--
+-- Name: FUNCTION log_status(); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.log_status() FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.log_status() TO kos_operator;
+
+
+--
+-- Name: FUNCTION log_table(target regclass, tenant_column text, baseline text, sensitive jsonb); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.log_table(target regclass, tenant_column text, baseline text, sensitive jsonb) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION make_capture(target regclass); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.make_capture(target regclass) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION make_log_partitions(); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.make_log_partitions() FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.make_log_partitions() TO kos_operator;
+
+
+--
+-- Name: TABLE seals; Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+GRANT SELECT ON TABLE kos.seals TO kos_operator;
+GRANT SELECT ON TABLE kos.seals TO kos_auditor;
+
+
+--
+-- Name: FUNCTION newest_seal(tenant uuid); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.newest_seal(tenant uuid) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION no_tenants_log(); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.no_tenants_log() FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.no_tenants_log() TO kos_app;
+GRANT ALL ON FUNCTION kos.no_tenants_log() TO kos_persona;
+GRANT ALL ON FUNCTION kos.no_tenants_log() TO kos_operator;
+GRANT ALL ON FUNCTION kos.no_tenants_log() TO kos_auditor;
 
 
 --
@@ -1007,6 +3862,20 @@ REVOKE ALL ON FUNCTION kos.object_key(tenant_id uuid, sha256 text) FROM PUBLIC;
 GRANT ALL ON FUNCTION kos.object_key(tenant_id uuid, sha256 text) TO kos_app;
 GRANT ALL ON FUNCTION kos.object_key(tenant_id uuid, sha256 text) TO kos_persona;
 GRANT ALL ON FUNCTION kos.object_key(tenant_id uuid, sha256 text) TO kos_operator;
+
+
+--
+-- Name: FUNCTION origin(); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.origin() FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION overlay_step(state jsonb, operation "char", data jsonb); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.overlay_step(state jsonb, operation "char", data jsonb) FROM PUBLIC;
 
 
 --
@@ -1024,10 +3893,86 @@ REVOKE ALL ON FUNCTION kos.pass_fence(tenant uuid, wanted_epoch bigint) FROM PUB
 
 
 --
+-- Name: FUNCTION pass_fences(tenants uuid[]); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.pass_fences(tenants uuid[]) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION pass_lease(subject text, token bigint); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.pass_lease(subject text, token bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.pass_lease(subject text, token bigint) TO kos_operator;
+
+
+--
 -- Name: FUNCTION protect(target regclass); Type: ACL; Schema: kos; Owner: kos_owner
 --
 
 REVOKE ALL ON FUNCTION kos.protect(target regclass) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION protect_log_partition(part regclass); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.protect_log_partition(part regclass) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION read_feed(tenant uuid, after bigint, seen_leaf bytea, at_most integer); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.read_feed(tenant uuid, after bigint, seen_leaf bytea, at_most integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.read_feed(tenant uuid, after bigint, seen_leaf bytea, at_most integer) TO kos_app;
+GRANT ALL ON FUNCTION kos.read_feed(tenant uuid, after bigint, seen_leaf bytea, at_most integer) TO kos_operator;
+GRANT ALL ON FUNCTION kos.read_feed(tenant uuid, after bigint, seen_leaf bytea, at_most integer) TO kos_auditor;
+
+
+--
+-- Name: FUNCTION refresh_captures(); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.refresh_captures() FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.refresh_captures() TO kos_operator;
+
+
+--
+-- Name: FUNCTION refusal_to_log(target regclass, tenant_column text); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.refusal_to_log(target regclass, tenant_column text) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION refuse_move(); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.refuse_move() FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION refuse_rewriting(); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.refuse_rewriting() FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION root_of(target regclass); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.root_of(target regclass) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION rotate_pending(at_least_bytes bigint); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.rotate_pending(at_least_bytes bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.rotate_pending(at_least_bytes bigint) TO kos_operator;
 
 
 --
@@ -1041,12 +3986,88 @@ GRANT ALL ON FUNCTION kos.route_to_shard(tenant_id uuid) TO kos_auditor;
 
 
 --
+-- Name: FUNCTION same_key(target regclass, one text, other text); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.same_key(target regclass, one text, other text) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION seal(tenant uuid); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.seal(tenant uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.seal(tenant uuid) TO kos_operator;
+
+
+--
+-- Name: FUNCTION shape_of(target regclass); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.shape_of(target regclass) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION tenant_expression(target regclass, side text); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.tenant_expression(target regclass, side text) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION tenant_of(value text); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.tenant_of(value text) FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.tenant_of(value text) TO kos_app;
+GRANT ALL ON FUNCTION kos.tenant_of(value text) TO kos_persona;
+GRANT ALL ON FUNCTION kos.tenant_of(value text) TO kos_operator;
+GRANT ALL ON FUNCTION kos.tenant_of(value text) TO kos_auditor;
+
+
+--
 -- Name: FUNCTION tenant_tables(); Type: ACL; Schema: kos; Owner: kos_owner
 --
 
 REVOKE ALL ON FUNCTION kos.tenant_tables() FROM PUBLIC;
 GRANT ALL ON FUNCTION kos.tenant_tables() TO kos_operator;
 GRANT ALL ON FUNCTION kos.tenant_tables() TO kos_auditor;
+
+
+--
+-- Name: FUNCTION turn(switch regclass); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.turn(switch regclass) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION unlog_table(target regclass); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.unlog_table(target regclass) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION unsealed(max_tenants integer); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.unsealed(max_tenants integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.unsealed(max_tenants integer) TO kos_operator;
+
+
+--
+-- Name: TABLE pending_1; Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+GRANT SELECT ON TABLE kos.pending_1 TO kos_operator;
+
+
+--
+-- Name: FUNCTION unsealed_rows(tenant uuid, newest kos.seals); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.unsealed_rows(tenant uuid, newest kos.seals) FROM PUBLIC;
 
 
 --
@@ -1057,6 +4078,80 @@ REVOKE ALL ON FUNCTION kos.uuid_v7() FROM PUBLIC;
 GRANT ALL ON FUNCTION kos.uuid_v7() TO kos_app;
 GRANT ALL ON FUNCTION kos.uuid_v7() TO kos_persona;
 GRANT ALL ON FUNCTION kos.uuid_v7() TO kos_operator;
+GRANT ALL ON FUNCTION kos.uuid_v7() TO kos_mover;
+
+
+--
+-- Name: FUNCTION "overlay"("char", jsonb); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos."overlay"("char", jsonb) FROM PUBLIC;
+
+
+--
+-- Name: TABLE knowledge_events; Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+GRANT SELECT ON TABLE kos.knowledge_events TO kos_app;
+GRANT SELECT ON TABLE kos.knowledge_events TO kos_operator;
+GRANT SELECT ON TABLE kos.knowledge_events TO kos_auditor;
+
+
+--
+-- Name: TABLE shapes; Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+GRANT SELECT ON TABLE kos.shapes TO kos_app;
+GRANT SELECT ON TABLE kos.shapes TO kos_operator;
+GRANT SELECT ON TABLE kos.shapes TO kos_auditor;
+
+
+--
+-- Name: TABLE checkpoints; Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE kos.checkpoints TO kos_operator;
+GRANT SELECT ON TABLE kos.checkpoints TO kos_auditor;
+
+
+--
+-- Name: TABLE incarnations; Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+GRANT SELECT ON TABLE kos.incarnations TO kos_operator;
+GRANT SELECT ON TABLE kos.incarnations TO kos_auditor;
+
+
+--
+-- Name: TABLE knowledge_events_default; Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+GRANT SELECT ON TABLE kos.knowledge_events_default TO kos_app;
+GRANT SELECT ON TABLE kos.knowledge_events_default TO kos_operator;
+GRANT SELECT ON TABLE kos.knowledge_events_default TO kos_auditor;
+
+
+--
+-- Name: TABLE lease_fences; Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+GRANT SELECT,INSERT,UPDATE ON TABLE kos.lease_fences TO kos_operator;
+GRANT SELECT ON TABLE kos.lease_fences TO kos_auditor;
+
+
+--
+-- Name: SEQUENCE lease_tokens; Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+GRANT USAGE ON SEQUENCE kos.lease_tokens TO kos_operator;
+
+
+--
+-- Name: TABLE logged_tables; Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+GRANT SELECT ON TABLE kos.logged_tables TO kos_operator;
+GRANT SELECT ON TABLE kos.logged_tables TO kos_auditor;
 
 
 --
@@ -1065,6 +4160,45 @@ GRANT ALL ON FUNCTION kos.uuid_v7() TO kos_operator;
 
 GRANT SELECT,INSERT,DELETE ON TABLE kos.object_holds TO kos_operator;
 GRANT SELECT ON TABLE kos.object_holds TO kos_auditor;
+
+
+--
+-- Name: TABLE operation_events; Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+GRANT SELECT,INSERT ON TABLE kos.operation_events TO kos_operator;
+GRANT SELECT ON TABLE kos.operation_events TO kos_auditor;
+
+
+--
+-- Name: TABLE operation_places; Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+GRANT SELECT,INSERT ON TABLE kos.operation_places TO kos_operator;
+GRANT SELECT ON TABLE kos.operation_places TO kos_auditor;
+
+
+--
+-- Name: TABLE operations; Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+GRANT SELECT,INSERT,UPDATE ON TABLE kos.operations TO kos_operator;
+GRANT SELECT ON TABLE kos.operations TO kos_auditor;
+
+
+--
+-- Name: TABLE pending_2; Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+GRANT SELECT ON TABLE kos.pending_2 TO kos_operator;
+
+
+--
+-- Name: TABLE pending_turn; Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+GRANT SELECT ON TABLE kos.pending_turn TO kos_operator;
+GRANT SELECT ON TABLE kos.pending_turn TO kos_auditor;
 
 
 --
@@ -1295,50 +4429,28 @@ COMMENT ON TABLE knowledge.implementations IS 'Where an atom is implemented; dev
 
 
 --
--- Name: knowledge_events; Type: TABLE; Schema: knowledge; Owner: kos_owner
+-- Name: knowledge_events; Type: VIEW; Schema: knowledge; Owner: kos_owner
 --
 
-CREATE TABLE knowledge.knowledge_events (
-    tenant_id uuid DEFAULT kos.current_tenant_id() NOT NULL,
-    "position" bigint NOT NULL,
-    event_type text NOT NULL,
-    event_data jsonb NOT NULL,
-    aggregate_id uuid NOT NULL,
-    occurred_at timestamp with time zone NOT NULL,
-    CONSTRAINT knowledge_events_position_check CHECK (("position" > 0))
-)
-PARTITION BY RANGE (occurred_at);
-
-ALTER TABLE ONLY knowledge.knowledge_events FORCE ROW LEVEL SECURITY;
+CREATE VIEW knowledge.knowledge_events WITH (security_invoker='true') AS
+ SELECT e.tenant_id,
+    e."position",
+    kos.event_type(s.table_name, e.operation) AS event_type,
+    kos.event_data(s.columns, e.image) AS event_data,
+    e.aggregate_id,
+    e.occurred_at
+   FROM (kos.knowledge_events e
+     JOIN kos.shapes s USING (shape_id));
 
 
-ALTER TABLE knowledge.knowledge_events OWNER TO kos_owner;
+ALTER VIEW knowledge.knowledge_events OWNER TO kos_owner;
 
 --
--- Name: TABLE knowledge_events; Type: COMMENT; Schema: knowledge; Owner: kos_owner
+-- Name: VIEW knowledge_events; Type: COMMENT; Schema: knowledge; Owner: kos_owner
 --
 
-COMMENT ON TABLE knowledge.knowledge_events IS 'The log of a tenant''s changes, by position.';
+COMMENT ON VIEW knowledge.knowledge_events IS 'The log of a tenant''s changes, by position.';
 
-
---
--- Name: knowledge_events_default; Type: TABLE; Schema: knowledge; Owner: kos_owner
---
-
-CREATE TABLE knowledge.knowledge_events_default (
-    tenant_id uuid DEFAULT kos.current_tenant_id() CONSTRAINT knowledge_events_tenant_id_not_null NOT NULL,
-    "position" bigint CONSTRAINT knowledge_events_position_not_null NOT NULL,
-    event_type text CONSTRAINT knowledge_events_event_type_not_null NOT NULL,
-    event_data jsonb CONSTRAINT knowledge_events_event_data_not_null NOT NULL,
-    aggregate_id uuid CONSTRAINT knowledge_events_aggregate_id_not_null NOT NULL,
-    occurred_at timestamp with time zone CONSTRAINT knowledge_events_occurred_at_not_null NOT NULL,
-    CONSTRAINT knowledge_events_position_check CHECK (("position" > 0))
-);
-
-ALTER TABLE ONLY knowledge.knowledge_events_default FORCE ROW LEVEL SECURITY;
-
-
-ALTER TABLE knowledge.knowledge_events_default OWNER TO kos_owner;
 
 --
 -- Name: molecule_atoms; Type: TABLE; Schema: knowledge; Owner: kos_owner
@@ -1445,13 +4557,6 @@ COMMENT ON TABLE knowledge.sensitive_atoms IS 'Values that are stored encrypted 
 
 
 --
--- Name: knowledge_events_default; Type: TABLE ATTACH; Schema: knowledge; Owner: kos_owner
---
-
-ALTER TABLE ONLY knowledge.knowledge_events ATTACH PARTITION knowledge.knowledge_events_default DEFAULT;
-
-
---
 -- Name: annotations annotations_pkey; Type: CONSTRAINT; Schema: knowledge; Owner: kos_owner
 --
 
@@ -1505,22 +4610,6 @@ ALTER TABLE ONLY knowledge.implementations
 
 ALTER TABLE ONLY knowledge.implementations
     ADD CONSTRAINT implementations_tenant_id_atom_id_system_location_key UNIQUE (tenant_id, atom_id, system, location);
-
-
---
--- Name: knowledge_events knowledge_events_pkey; Type: CONSTRAINT; Schema: knowledge; Owner: kos_owner
---
-
-ALTER TABLE ONLY knowledge.knowledge_events
-    ADD CONSTRAINT knowledge_events_pkey PRIMARY KEY (tenant_id, "position", occurred_at);
-
-
---
--- Name: knowledge_events_default knowledge_events_default_pkey; Type: CONSTRAINT; Schema: knowledge; Owner: kos_owner
---
-
-ALTER TABLE ONLY knowledge.knowledge_events_default
-    ADD CONSTRAINT knowledge_events_default_pkey PRIMARY KEY (tenant_id, "position", occurred_at);
 
 
 --
@@ -1600,20 +4689,6 @@ CREATE INDEX documents_by_content ON knowledge.documents USING btree (tenant_id,
 
 
 --
--- Name: knowledge_events_by_aggregate; Type: INDEX; Schema: knowledge; Owner: kos_owner
---
-
-CREATE INDEX knowledge_events_by_aggregate ON ONLY knowledge.knowledge_events USING btree (tenant_id, aggregate_id, "position");
-
-
---
--- Name: knowledge_events_default_tenant_id_aggregate_id_position_idx; Type: INDEX; Schema: knowledge; Owner: kos_owner
---
-
-CREATE INDEX knowledge_events_default_tenant_id_aggregate_id_position_idx ON knowledge.knowledge_events_default USING btree (tenant_id, aggregate_id, "position");
-
-
---
 -- Name: molecule_atoms_by_atom; Type: INDEX; Schema: knowledge; Owner: kos_owner
 --
 
@@ -1635,17 +4710,255 @@ CREATE INDEX sensitive_atoms_by_hash ON knowledge.sensitive_atoms USING btree (t
 
 
 --
--- Name: knowledge_events_default_pkey; Type: INDEX ATTACH; Schema: knowledge; Owner: kos_owner
+-- Name: annotations kos_capture_delete; Type: TRIGGER; Schema: knowledge; Owner: kos_owner
 --
 
-ALTER INDEX knowledge.knowledge_events_pkey ATTACH PARTITION knowledge.knowledge_events_default_pkey;
+CREATE TRIGGER kos_capture_delete AFTER DELETE ON knowledge.annotations REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION kos.capture_13ba0c856014f188d45c8461bb9ab3b9();
 
 
 --
--- Name: knowledge_events_default_tenant_id_aggregate_id_position_idx; Type: INDEX ATTACH; Schema: knowledge; Owner: kos_owner
+-- Name: atoms kos_capture_delete; Type: TRIGGER; Schema: knowledge; Owner: kos_owner
 --
 
-ALTER INDEX knowledge.knowledge_events_by_aggregate ATTACH PARTITION knowledge.knowledge_events_default_tenant_id_aggregate_id_position_idx;
+CREATE TRIGGER kos_capture_delete AFTER DELETE ON knowledge.atoms REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION kos.capture_c60e28cdc4df474c98e086126898aad2();
+
+
+--
+-- Name: capability_mappings kos_capture_delete; Type: TRIGGER; Schema: knowledge; Owner: kos_owner
+--
+
+CREATE TRIGGER kos_capture_delete AFTER DELETE ON knowledge.capability_mappings REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION kos.capture_98c740c0bdeb6c3080dd300b690d4ccd();
+
+
+--
+-- Name: documents kos_capture_delete; Type: TRIGGER; Schema: knowledge; Owner: kos_owner
+--
+
+CREATE TRIGGER kos_capture_delete AFTER DELETE ON knowledge.documents REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION kos.capture_b8df113a68e8e19a574952bfc93949d9();
+
+
+--
+-- Name: implementations kos_capture_delete; Type: TRIGGER; Schema: knowledge; Owner: kos_owner
+--
+
+CREATE TRIGGER kos_capture_delete AFTER DELETE ON knowledge.implementations REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION kos.capture_2a5e5fcb760c435101ef10fa45753876();
+
+
+--
+-- Name: molecule_atoms kos_capture_delete; Type: TRIGGER; Schema: knowledge; Owner: kos_owner
+--
+
+CREATE TRIGGER kos_capture_delete AFTER DELETE ON knowledge.molecule_atoms REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION kos.capture_e614d76f0143a6e39a9429007817e26e();
+
+
+--
+-- Name: molecules kos_capture_delete; Type: TRIGGER; Schema: knowledge; Owner: kos_owner
+--
+
+CREATE TRIGGER kos_capture_delete AFTER DELETE ON knowledge.molecules REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION kos.capture_7c8dc460d1fd50cea200b2c00c961c66();
+
+
+--
+-- Name: relations kos_capture_delete; Type: TRIGGER; Schema: knowledge; Owner: kos_owner
+--
+
+CREATE TRIGGER kos_capture_delete AFTER DELETE ON knowledge.relations REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION kos.capture_cf4fff11d5be919c5e57ff2323eca247();
+
+
+--
+-- Name: sensitive_atoms kos_capture_delete; Type: TRIGGER; Schema: knowledge; Owner: kos_owner
+--
+
+CREATE TRIGGER kos_capture_delete AFTER DELETE ON knowledge.sensitive_atoms REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION kos.capture_6278fcf21078f5fb9556ac81378c6dbf();
+
+
+--
+-- Name: annotations kos_capture_insert; Type: TRIGGER; Schema: knowledge; Owner: kos_owner
+--
+
+CREATE TRIGGER kos_capture_insert AFTER INSERT ON knowledge.annotations REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION kos.capture_13ba0c856014f188d45c8461bb9ab3b9();
+
+
+--
+-- Name: atoms kos_capture_insert; Type: TRIGGER; Schema: knowledge; Owner: kos_owner
+--
+
+CREATE TRIGGER kos_capture_insert AFTER INSERT ON knowledge.atoms REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION kos.capture_c60e28cdc4df474c98e086126898aad2();
+
+
+--
+-- Name: capability_mappings kos_capture_insert; Type: TRIGGER; Schema: knowledge; Owner: kos_owner
+--
+
+CREATE TRIGGER kos_capture_insert AFTER INSERT ON knowledge.capability_mappings REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION kos.capture_98c740c0bdeb6c3080dd300b690d4ccd();
+
+
+--
+-- Name: documents kos_capture_insert; Type: TRIGGER; Schema: knowledge; Owner: kos_owner
+--
+
+CREATE TRIGGER kos_capture_insert AFTER INSERT ON knowledge.documents REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION kos.capture_b8df113a68e8e19a574952bfc93949d9();
+
+
+--
+-- Name: implementations kos_capture_insert; Type: TRIGGER; Schema: knowledge; Owner: kos_owner
+--
+
+CREATE TRIGGER kos_capture_insert AFTER INSERT ON knowledge.implementations REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION kos.capture_2a5e5fcb760c435101ef10fa45753876();
+
+
+--
+-- Name: molecule_atoms kos_capture_insert; Type: TRIGGER; Schema: knowledge; Owner: kos_owner
+--
+
+CREATE TRIGGER kos_capture_insert AFTER INSERT ON knowledge.molecule_atoms REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION kos.capture_e614d76f0143a6e39a9429007817e26e();
+
+
+--
+-- Name: molecules kos_capture_insert; Type: TRIGGER; Schema: knowledge; Owner: kos_owner
+--
+
+CREATE TRIGGER kos_capture_insert AFTER INSERT ON knowledge.molecules REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION kos.capture_7c8dc460d1fd50cea200b2c00c961c66();
+
+
+--
+-- Name: relations kos_capture_insert; Type: TRIGGER; Schema: knowledge; Owner: kos_owner
+--
+
+CREATE TRIGGER kos_capture_insert AFTER INSERT ON knowledge.relations REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION kos.capture_cf4fff11d5be919c5e57ff2323eca247();
+
+
+--
+-- Name: sensitive_atoms kos_capture_insert; Type: TRIGGER; Schema: knowledge; Owner: kos_owner
+--
+
+CREATE TRIGGER kos_capture_insert AFTER INSERT ON knowledge.sensitive_atoms REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION kos.capture_6278fcf21078f5fb9556ac81378c6dbf();
+
+
+--
+-- Name: annotations kos_capture_truncate; Type: TRIGGER; Schema: knowledge; Owner: kos_owner
+--
+
+CREATE TRIGGER kos_capture_truncate BEFORE TRUNCATE ON knowledge.annotations FOR EACH STATEMENT EXECUTE FUNCTION kos.capture_13ba0c856014f188d45c8461bb9ab3b9();
+
+
+--
+-- Name: atoms kos_capture_truncate; Type: TRIGGER; Schema: knowledge; Owner: kos_owner
+--
+
+CREATE TRIGGER kos_capture_truncate BEFORE TRUNCATE ON knowledge.atoms FOR EACH STATEMENT EXECUTE FUNCTION kos.capture_c60e28cdc4df474c98e086126898aad2();
+
+
+--
+-- Name: capability_mappings kos_capture_truncate; Type: TRIGGER; Schema: knowledge; Owner: kos_owner
+--
+
+CREATE TRIGGER kos_capture_truncate BEFORE TRUNCATE ON knowledge.capability_mappings FOR EACH STATEMENT EXECUTE FUNCTION kos.capture_98c740c0bdeb6c3080dd300b690d4ccd();
+
+
+--
+-- Name: documents kos_capture_truncate; Type: TRIGGER; Schema: knowledge; Owner: kos_owner
+--
+
+CREATE TRIGGER kos_capture_truncate BEFORE TRUNCATE ON knowledge.documents FOR EACH STATEMENT EXECUTE FUNCTION kos.capture_b8df113a68e8e19a574952bfc93949d9();
+
+
+--
+-- Name: implementations kos_capture_truncate; Type: TRIGGER; Schema: knowledge; Owner: kos_owner
+--
+
+CREATE TRIGGER kos_capture_truncate BEFORE TRUNCATE ON knowledge.implementations FOR EACH STATEMENT EXECUTE FUNCTION kos.capture_2a5e5fcb760c435101ef10fa45753876();
+
+
+--
+-- Name: molecule_atoms kos_capture_truncate; Type: TRIGGER; Schema: knowledge; Owner: kos_owner
+--
+
+CREATE TRIGGER kos_capture_truncate BEFORE TRUNCATE ON knowledge.molecule_atoms FOR EACH STATEMENT EXECUTE FUNCTION kos.capture_e614d76f0143a6e39a9429007817e26e();
+
+
+--
+-- Name: molecules kos_capture_truncate; Type: TRIGGER; Schema: knowledge; Owner: kos_owner
+--
+
+CREATE TRIGGER kos_capture_truncate BEFORE TRUNCATE ON knowledge.molecules FOR EACH STATEMENT EXECUTE FUNCTION kos.capture_7c8dc460d1fd50cea200b2c00c961c66();
+
+
+--
+-- Name: relations kos_capture_truncate; Type: TRIGGER; Schema: knowledge; Owner: kos_owner
+--
+
+CREATE TRIGGER kos_capture_truncate BEFORE TRUNCATE ON knowledge.relations FOR EACH STATEMENT EXECUTE FUNCTION kos.capture_cf4fff11d5be919c5e57ff2323eca247();
+
+
+--
+-- Name: sensitive_atoms kos_capture_truncate; Type: TRIGGER; Schema: knowledge; Owner: kos_owner
+--
+
+CREATE TRIGGER kos_capture_truncate BEFORE TRUNCATE ON knowledge.sensitive_atoms FOR EACH STATEMENT EXECUTE FUNCTION kos.capture_6278fcf21078f5fb9556ac81378c6dbf();
+
+
+--
+-- Name: annotations kos_capture_update; Type: TRIGGER; Schema: knowledge; Owner: kos_owner
+--
+
+CREATE TRIGGER kos_capture_update AFTER UPDATE ON knowledge.annotations REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION kos.capture_13ba0c856014f188d45c8461bb9ab3b9();
+
+
+--
+-- Name: atoms kos_capture_update; Type: TRIGGER; Schema: knowledge; Owner: kos_owner
+--
+
+CREATE TRIGGER kos_capture_update AFTER UPDATE ON knowledge.atoms REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION kos.capture_c60e28cdc4df474c98e086126898aad2();
+
+
+--
+-- Name: capability_mappings kos_capture_update; Type: TRIGGER; Schema: knowledge; Owner: kos_owner
+--
+
+CREATE TRIGGER kos_capture_update AFTER UPDATE ON knowledge.capability_mappings REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION kos.capture_98c740c0bdeb6c3080dd300b690d4ccd();
+
+
+--
+-- Name: documents kos_capture_update; Type: TRIGGER; Schema: knowledge; Owner: kos_owner
+--
+
+CREATE TRIGGER kos_capture_update AFTER UPDATE ON knowledge.documents REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION kos.capture_b8df113a68e8e19a574952bfc93949d9();
+
+
+--
+-- Name: implementations kos_capture_update; Type: TRIGGER; Schema: knowledge; Owner: kos_owner
+--
+
+CREATE TRIGGER kos_capture_update AFTER UPDATE ON knowledge.implementations REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION kos.capture_2a5e5fcb760c435101ef10fa45753876();
+
+
+--
+-- Name: molecule_atoms kos_capture_update; Type: TRIGGER; Schema: knowledge; Owner: kos_owner
+--
+
+CREATE TRIGGER kos_capture_update AFTER UPDATE ON knowledge.molecule_atoms REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION kos.capture_e614d76f0143a6e39a9429007817e26e();
+
+
+--
+-- Name: molecules kos_capture_update; Type: TRIGGER; Schema: knowledge; Owner: kos_owner
+--
+
+CREATE TRIGGER kos_capture_update AFTER UPDATE ON knowledge.molecules REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION kos.capture_7c8dc460d1fd50cea200b2c00c961c66();
+
+
+--
+-- Name: relations kos_capture_update; Type: TRIGGER; Schema: knowledge; Owner: kos_owner
+--
+
+CREATE TRIGGER kos_capture_update AFTER UPDATE ON knowledge.relations REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION kos.capture_cf4fff11d5be919c5e57ff2323eca247();
+
+
+--
+-- Name: sensitive_atoms kos_capture_update; Type: TRIGGER; Schema: knowledge; Owner: kos_owner
+--
+
+CREATE TRIGGER kos_capture_update AFTER UPDATE ON knowledge.sensitive_atoms REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION kos.capture_6278fcf21078f5fb9556ac81378c6dbf();
 
 
 --
@@ -1681,20 +4994,6 @@ CREATE TRIGGER kos_guard BEFORE INSERT OR DELETE OR UPDATE ON knowledge.document
 --
 
 CREATE TRIGGER kos_guard BEFORE INSERT OR DELETE OR UPDATE ON knowledge.implementations FOR EACH STATEMENT EXECUTE FUNCTION kos.guard();
-
-
---
--- Name: knowledge_events kos_guard; Type: TRIGGER; Schema: knowledge; Owner: kos_owner
---
-
-CREATE TRIGGER kos_guard BEFORE INSERT OR DELETE OR UPDATE ON knowledge.knowledge_events FOR EACH STATEMENT EXECUTE FUNCTION kos.guard();
-
-
---
--- Name: knowledge_events_default kos_guard; Type: TRIGGER; Schema: knowledge; Owner: kos_owner
---
-
-CREATE TRIGGER kos_guard BEFORE INSERT OR DELETE OR UPDATE ON knowledge.knowledge_events_default FOR EACH STATEMENT EXECUTE FUNCTION kos.guard();
 
 
 --
@@ -1758,20 +5057,6 @@ CREATE TRIGGER kos_guard_truncate BEFORE TRUNCATE ON knowledge.documents FOR EAC
 --
 
 CREATE TRIGGER kos_guard_truncate BEFORE TRUNCATE ON knowledge.implementations FOR EACH STATEMENT EXECUTE FUNCTION kos.guard();
-
-
---
--- Name: knowledge_events kos_guard_truncate; Type: TRIGGER; Schema: knowledge; Owner: kos_owner
---
-
-CREATE TRIGGER kos_guard_truncate BEFORE TRUNCATE ON knowledge.knowledge_events FOR EACH STATEMENT EXECUTE FUNCTION kos.guard();
-
-
---
--- Name: knowledge_events_default kos_guard_truncate; Type: TRIGGER; Schema: knowledge; Owner: kos_owner
---
-
-CREATE TRIGGER kos_guard_truncate BEFORE TRUNCATE ON knowledge.knowledge_events_default FOR EACH STATEMENT EXECUTE FUNCTION kos.guard();
 
 
 --
@@ -1908,20 +5193,6 @@ CREATE POLICY application_access ON knowledge.implementations TO kos_persona, ko
 
 
 --
--- Name: knowledge_events application_access; Type: POLICY; Schema: knowledge; Owner: kos_owner
---
-
-CREATE POLICY application_access ON knowledge.knowledge_events TO kos_persona, kos_app USING (true);
-
-
---
--- Name: knowledge_events_default application_access; Type: POLICY; Schema: knowledge; Owner: kos_owner
---
-
-CREATE POLICY application_access ON knowledge.knowledge_events_default TO kos_persona, kos_app USING (true);
-
-
---
 -- Name: molecule_atoms application_access; Type: POLICY; Schema: knowledge; Owner: kos_owner
 --
 
@@ -1956,17 +5227,73 @@ CREATE POLICY application_access ON knowledge.sensitive_atoms TO kos_persona, ko
 ALTER TABLE knowledge.atoms ENABLE ROW LEVEL SECURITY;
 
 --
--- Name: knowledge_events auditor_access; Type: POLICY; Schema: knowledge; Owner: kos_owner
---
-
-CREATE POLICY auditor_access ON knowledge.knowledge_events FOR SELECT TO kos_auditor USING (true);
-
-
---
 -- Name: capability_mappings; Type: ROW SECURITY; Schema: knowledge; Owner: kos_owner
 --
 
 ALTER TABLE knowledge.capability_mappings ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: annotations capture_access; Type: POLICY; Schema: knowledge; Owner: kos_owner
+--
+
+CREATE POLICY capture_access ON knowledge.annotations FOR SELECT TO kos_owner USING (true);
+
+
+--
+-- Name: atoms capture_access; Type: POLICY; Schema: knowledge; Owner: kos_owner
+--
+
+CREATE POLICY capture_access ON knowledge.atoms FOR SELECT TO kos_owner USING (true);
+
+
+--
+-- Name: capability_mappings capture_access; Type: POLICY; Schema: knowledge; Owner: kos_owner
+--
+
+CREATE POLICY capture_access ON knowledge.capability_mappings FOR SELECT TO kos_owner USING (true);
+
+
+--
+-- Name: documents capture_access; Type: POLICY; Schema: knowledge; Owner: kos_owner
+--
+
+CREATE POLICY capture_access ON knowledge.documents FOR SELECT TO kos_owner USING (true);
+
+
+--
+-- Name: implementations capture_access; Type: POLICY; Schema: knowledge; Owner: kos_owner
+--
+
+CREATE POLICY capture_access ON knowledge.implementations FOR SELECT TO kos_owner USING (true);
+
+
+--
+-- Name: molecule_atoms capture_access; Type: POLICY; Schema: knowledge; Owner: kos_owner
+--
+
+CREATE POLICY capture_access ON knowledge.molecule_atoms FOR SELECT TO kos_owner USING (true);
+
+
+--
+-- Name: molecules capture_access; Type: POLICY; Schema: knowledge; Owner: kos_owner
+--
+
+CREATE POLICY capture_access ON knowledge.molecules FOR SELECT TO kos_owner USING (true);
+
+
+--
+-- Name: relations capture_access; Type: POLICY; Schema: knowledge; Owner: kos_owner
+--
+
+CREATE POLICY capture_access ON knowledge.relations FOR SELECT TO kos_owner USING (true);
+
+
+--
+-- Name: sensitive_atoms capture_access; Type: POLICY; Schema: knowledge; Owner: kos_owner
+--
+
+CREATE POLICY capture_access ON knowledge.sensitive_atoms FOR SELECT TO kos_owner USING (true);
+
 
 --
 -- Name: documents; Type: ROW SECURITY; Schema: knowledge; Owner: kos_owner
@@ -1979,18 +5306,6 @@ ALTER TABLE knowledge.documents ENABLE ROW LEVEL SECURITY;
 --
 
 ALTER TABLE knowledge.implementations ENABLE ROW LEVEL SECURITY;
-
---
--- Name: knowledge_events; Type: ROW SECURITY; Schema: knowledge; Owner: kos_owner
---
-
-ALTER TABLE knowledge.knowledge_events ENABLE ROW LEVEL SECURITY;
-
---
--- Name: knowledge_events_default; Type: ROW SECURITY; Schema: knowledge; Owner: kos_owner
---
-
-ALTER TABLE knowledge.knowledge_events_default ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: molecule_atoms; Type: ROW SECURITY; Schema: knowledge; Owner: kos_owner
@@ -2008,77 +5323,63 @@ ALTER TABLE knowledge.molecules ENABLE ROW LEVEL SECURITY;
 -- Name: annotations operator_access; Type: POLICY; Schema: knowledge; Owner: kos_owner
 --
 
-CREATE POLICY operator_access ON knowledge.annotations TO kos_operator USING (true) WITH CHECK (true);
+CREATE POLICY operator_access ON knowledge.annotations TO kos_mover, kos_operator USING (true) WITH CHECK (true);
 
 
 --
 -- Name: atoms operator_access; Type: POLICY; Schema: knowledge; Owner: kos_owner
 --
 
-CREATE POLICY operator_access ON knowledge.atoms TO kos_operator USING (true) WITH CHECK (true);
+CREATE POLICY operator_access ON knowledge.atoms TO kos_mover, kos_operator USING (true) WITH CHECK (true);
 
 
 --
 -- Name: capability_mappings operator_access; Type: POLICY; Schema: knowledge; Owner: kos_owner
 --
 
-CREATE POLICY operator_access ON knowledge.capability_mappings TO kos_operator USING (true) WITH CHECK (true);
+CREATE POLICY operator_access ON knowledge.capability_mappings TO kos_mover, kos_operator USING (true) WITH CHECK (true);
 
 
 --
 -- Name: documents operator_access; Type: POLICY; Schema: knowledge; Owner: kos_owner
 --
 
-CREATE POLICY operator_access ON knowledge.documents TO kos_operator USING (true) WITH CHECK (true);
+CREATE POLICY operator_access ON knowledge.documents TO kos_mover, kos_operator USING (true) WITH CHECK (true);
 
 
 --
 -- Name: implementations operator_access; Type: POLICY; Schema: knowledge; Owner: kos_owner
 --
 
-CREATE POLICY operator_access ON knowledge.implementations TO kos_operator USING (true) WITH CHECK (true);
-
-
---
--- Name: knowledge_events operator_access; Type: POLICY; Schema: knowledge; Owner: kos_owner
---
-
-CREATE POLICY operator_access ON knowledge.knowledge_events TO kos_operator USING (true) WITH CHECK (true);
-
-
---
--- Name: knowledge_events_default operator_access; Type: POLICY; Schema: knowledge; Owner: kos_owner
---
-
-CREATE POLICY operator_access ON knowledge.knowledge_events_default TO kos_operator USING (true) WITH CHECK (true);
+CREATE POLICY operator_access ON knowledge.implementations TO kos_mover, kos_operator USING (true) WITH CHECK (true);
 
 
 --
 -- Name: molecule_atoms operator_access; Type: POLICY; Schema: knowledge; Owner: kos_owner
 --
 
-CREATE POLICY operator_access ON knowledge.molecule_atoms TO kos_operator USING (true) WITH CHECK (true);
+CREATE POLICY operator_access ON knowledge.molecule_atoms TO kos_mover, kos_operator USING (true) WITH CHECK (true);
 
 
 --
 -- Name: molecules operator_access; Type: POLICY; Schema: knowledge; Owner: kos_owner
 --
 
-CREATE POLICY operator_access ON knowledge.molecules TO kos_operator USING (true) WITH CHECK (true);
+CREATE POLICY operator_access ON knowledge.molecules TO kos_mover, kos_operator USING (true) WITH CHECK (true);
 
 
 --
 -- Name: relations operator_access; Type: POLICY; Schema: knowledge; Owner: kos_owner
 --
 
-CREATE POLICY operator_access ON knowledge.relations TO kos_operator USING (true) WITH CHECK (true);
+CREATE POLICY operator_access ON knowledge.relations TO kos_mover, kos_operator USING (true) WITH CHECK (true);
 
 
 --
 -- Name: sensitive_atoms operator_access; Type: POLICY; Schema: knowledge; Owner: kos_owner
 --
 
-CREATE POLICY operator_access ON knowledge.sensitive_atoms TO kos_operator USING (true) WITH CHECK (true);
+CREATE POLICY operator_access ON knowledge.sensitive_atoms TO kos_mover, kos_operator USING (true) WITH CHECK (true);
 
 
 --
@@ -2146,20 +5447,6 @@ CREATE POLICY tenant_isolation ON knowledge.implementations AS RESTRICTIVE TO ko
 
 
 --
--- Name: knowledge_events tenant_isolation; Type: POLICY; Schema: knowledge; Owner: kos_owner
---
-
-CREATE POLICY tenant_isolation ON knowledge.knowledge_events AS RESTRICTIVE TO kos_persona, kos_app USING ((tenant_id = ( SELECT kos.current_tenant_id() AS current_tenant_id)));
-
-
---
--- Name: knowledge_events_default tenant_isolation; Type: POLICY; Schema: knowledge; Owner: kos_owner
---
-
-CREATE POLICY tenant_isolation ON knowledge.knowledge_events_default AS RESTRICTIVE TO kos_persona, kos_app USING ((tenant_id = ( SELECT kos.current_tenant_id() AS current_tenant_id)));
-
-
---
 -- Name: molecule_atoms tenant_isolation; Type: POLICY; Schema: knowledge; Owner: kos_owner
 --
 
@@ -2195,6 +5482,7 @@ GRANT USAGE ON SCHEMA knowledge TO kos_app;
 GRANT USAGE ON SCHEMA knowledge TO kos_persona;
 GRANT USAGE ON SCHEMA knowledge TO kos_operator;
 GRANT USAGE ON SCHEMA knowledge TO kos_auditor;
+GRANT USAGE ON SCHEMA knowledge TO kos_mover;
 
 
 --
@@ -2204,6 +5492,7 @@ GRANT USAGE ON SCHEMA knowledge TO kos_auditor;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE knowledge.annotations TO kos_app;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE knowledge.annotations TO kos_persona;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE knowledge.annotations TO kos_operator;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE knowledge.annotations TO kos_mover;
 
 
 --
@@ -2213,6 +5502,7 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE knowledge.annotations TO kos_operator
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE knowledge.atoms TO kos_app;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE knowledge.atoms TO kos_persona;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE knowledge.atoms TO kos_operator;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE knowledge.atoms TO kos_mover;
 
 
 --
@@ -2222,6 +5512,7 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE knowledge.atoms TO kos_operator;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE knowledge.capability_mappings TO kos_app;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE knowledge.capability_mappings TO kos_persona;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE knowledge.capability_mappings TO kos_operator;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE knowledge.capability_mappings TO kos_mover;
 
 
 --
@@ -2231,6 +5522,7 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE knowledge.capability_mappings TO kos_
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE knowledge.documents TO kos_app;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE knowledge.documents TO kos_persona;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE knowledge.documents TO kos_operator;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE knowledge.documents TO kos_mover;
 
 
 --
@@ -2240,6 +5532,7 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE knowledge.documents TO kos_operator;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE knowledge.implementations TO kos_app;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE knowledge.implementations TO kos_persona;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE knowledge.implementations TO kos_operator;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE knowledge.implementations TO kos_mover;
 
 
 --
@@ -2247,18 +5540,8 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE knowledge.implementations TO kos_oper
 --
 
 GRANT SELECT ON TABLE knowledge.knowledge_events TO kos_app;
-GRANT SELECT ON TABLE knowledge.knowledge_events TO kos_persona;
 GRANT SELECT ON TABLE knowledge.knowledge_events TO kos_operator;
 GRANT SELECT ON TABLE knowledge.knowledge_events TO kos_auditor;
-
-
---
--- Name: TABLE knowledge_events_default; Type: ACL; Schema: knowledge; Owner: kos_owner
---
-
-GRANT SELECT ON TABLE knowledge.knowledge_events_default TO kos_app;
-GRANT SELECT ON TABLE knowledge.knowledge_events_default TO kos_persona;
-GRANT SELECT ON TABLE knowledge.knowledge_events_default TO kos_operator;
 
 
 --
@@ -2268,6 +5551,7 @@ GRANT SELECT ON TABLE knowledge.knowledge_events_default TO kos_operator;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE knowledge.molecule_atoms TO kos_app;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE knowledge.molecule_atoms TO kos_persona;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE knowledge.molecule_atoms TO kos_operator;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE knowledge.molecule_atoms TO kos_mover;
 
 
 --
@@ -2277,6 +5561,7 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE knowledge.molecule_atoms TO kos_opera
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE knowledge.molecules TO kos_app;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE knowledge.molecules TO kos_persona;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE knowledge.molecules TO kos_operator;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE knowledge.molecules TO kos_mover;
 
 
 --
@@ -2286,6 +5571,7 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE knowledge.molecules TO kos_operator;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE knowledge.relations TO kos_app;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE knowledge.relations TO kos_persona;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE knowledge.relations TO kos_operator;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE knowledge.relations TO kos_mover;
 
 
 --
@@ -2295,6 +5581,7 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE knowledge.relations TO kos_operator;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE knowledge.sensitive_atoms TO kos_app;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE knowledge.sensitive_atoms TO kos_persona;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE knowledge.sensitive_atoms TO kos_operator;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE knowledge.sensitive_atoms TO kos_mover;
 
 
 --

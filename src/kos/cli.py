@@ -15,10 +15,23 @@ import typer
 
 from kos.errors import DONE, FAILED, INTERRUPTED, Interrupted
 
-CAPABILITIES = ("kos", "kos.tenancy", "kos.knowledge", "kos.adoption", "kos.workload", "kos.tour")
+CAPABILITIES = (
+    "kos",
+    "kos.tenancy",
+    "kos.journal",
+    "kos.log",
+    "kos.knowledge",
+    "kos.adoption",
+    "kos.worker",
+    "kos.workload",
+    "kos.tour",
+)
 
 NOUNS = {
     "tenant": "Tenants: make, list, show, export, import.",
+    "log": "The log of changes: what waits for its position, and whether it has everything.",
+    "feed": "A tenant's events, by position.",
+    "operation": "The journal: long operations, to be watched, resumed and rolled back.",
     "sample": "Real data to try things with.",
     "objects": "Objects in object storage: collect what nothing refers to, and hold what must stay.",
     "workload": "A live load that accounts for every acknowledged write.",

@@ -14,7 +14,7 @@ from kos.tenancy import Failure, install
 from kos.tenancy.checks import CHECKS, tenant_databases
 from kos.topology import config, health
 from kos.topology import doctor as examination
-from kos.topology.embedded import Planned, Stack, StartPlan, require_embedded
+from kos.topology.embedded import WORKER, Planned, Stack, StartPlan, WorkerHealth, require_embedded
 
 
 def up(
@@ -34,7 +34,9 @@ def up(
     with console.progress(quiet=json) as progress:
         started = stack.up(shards=shards, port=port, progress=progress)
         failures = prepare(stack)
-    stores = health.check(stack.topology())
+        worker = stack.begin_worker()
+        stores = health.check(stack.topology())  # while the worker comes up
+        worker.wait()
 
     def human() -> None:
         table(
@@ -45,6 +47,7 @@ def up(
             ],
             numbers=("seconds",),
         )
+        say(f"worker: {'started' if worker.started else 'ran already'}, http://127.0.0.1:{worker.port}/healthz")
         say("look around: kos status · kos tour        stop: kos down")
 
     value = {
@@ -53,6 +56,7 @@ def up(
         "adopted": started.adopted,
         "seconds": started.seconds,
         "stores": [_as_row(store) for store in stores],
+        "workers": _workers(stack),
         "failed": _as_objects(failures),
     }
     emit(value, as_json=json, human=human)
@@ -67,11 +71,17 @@ def _plan_up(stack: Stack, shards: int, port: int | None) -> StartPlan:
         planned.changes += [
             Planned(store, "install or upgrade its schema, if it is behind") for store in sorted(started)
         ]
+        planned.changes += _plan_worker(stack)
         return planned
     for change in install(stack.topology(), dry_run=True, failures=[]):
         schema = f" in schema {change.schema}" if change.schema else ""
         planned.changes.append(Planned("postgres", f"{change.what}{schema} of {change.database}"))
+    planned.changes += _plan_worker(stack)
     return planned
+
+
+def _plan_worker(stack: Stack) -> list[Planned]:
+    return [] if WORKER in stack.running() else [Planned(WORKER, "start it")]
 
 
 def _show_plan(stack: Stack, planned: StartPlan) -> None:
@@ -98,7 +108,7 @@ def down(
     _refuse_external("down")
     stack = Stack.find(Path.cwd()) or _stack_here()
     if dry_run:
-        running = sorted(stack.processes())
+        running = sorted(stack.running())
         emit(
             {"folder": stack.folder, "would_stop": running, "would_purge": purge},
             as_json=json,
@@ -119,18 +129,25 @@ def down(
 
 
 def status(json: Json = False) -> None:
-    """Every store: kind, version, address, and whether it answers."""
-    stores = health.check(topology.find())
+    """Every store: kind, version, address, and whether it answers; and the embedded stack's worker."""
+    here = topology.find()
+    stores = health.check(here)
     healthy = all(store.healthy for store in stores)
+    workers = _workers(Stack(here.folder)) if here.stack and here.folder else []
 
     def human() -> None:
         rows = [
             (store.name, store.kind, store.version, store.address, "yes" if store.healthy else f"no: {store.detail}")
             for store in stores
         ]
+        rows += [
+            (each.name, "kos worker", "", each.address, "yes" if each.healthy else f"no: {each.detail}")
+            for each in workers
+        ]
         table(("store", "kind", "version", "address", "healthy"), rows)
 
-    emit({"healthy": healthy, "stores": [_as_row(store) for store in stores]}, as_json=json, human=human)
+    value = {"healthy": healthy, "stores": [_as_row(store) for store in stores], "workers": workers}
+    emit(value, as_json=json, human=human)
     if not healthy:
         raise typer.Exit(errors.FAILED)
 
@@ -197,6 +214,10 @@ def _refuse_external(command: str) -> None:
 
 def _stack_here() -> Stack:
     return Stack.find(Path.cwd()) or Stack(Path.cwd())
+
+
+def _workers(stack: Stack) -> list[WorkerHealth]:
+    return [stack.worker()]
 
 
 def _as_row(store: health.StoreHealth) -> dict[str, object]:

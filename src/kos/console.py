@@ -126,6 +126,7 @@ def report(error: KosError, *, as_json: bool) -> None:
             "message": str(error),
             "next": error.next_command,
             "retryable": error.retryable,
+            **({} if error.left is None else {"operation": error.left[0]}),
             **{name: plain(value) for name, value in error.fields.items()},
         }
         print(json.dumps({"error": body}, ensure_ascii=False, default=str), file=sys.stderr)  # noqa: T201

@@ -20,14 +20,20 @@ Every error has named fields, a sentence that states the fact, and the command t
     │                          UnregisteredShard, NoTenantEntered, AnotherTenantEntered,
     │                          PlacementMoved (retryable), TablesChanged (retryable), TenantBusy (retryable),
     │                          SessionClosed, TruncateRefused, TransactionFailed, OutcomeUnknown
-    ├── DatasetError           UnknownDataset, DatasetMissing, DatasetDamaged, DatasetConflict
+    ├── JournalError           LeaseHeld (retryable), LeaseLost, OperationUnfinished, OperationInterrupted,
+    │                          OperationOver, RollbackBegun, PastReturn, UnknownOperation, UnknownKind, UnknownStep,
+    │                          PlanUnreadable, IllegalMove
+    ├── LogError               FeedDiverged, NoLog
+    ├── DatasetError           UnknownDataset, DatasetMissing, DatasetDamaged, DatasetConflict, DatasetChanged,
+    │                          DatasetInUse
     ├── ExportError            ExportTargetExists, ExportTargetRefused, ExportRunning, ExportMissing, ExportDamaged,
     │                          ExportUnsupported, ImportRunning
     ├── AdoptionError          NothingMatches, UnknownTenantColumn, NoTenantColumn, TableWithoutKey,
     │                          TenantColumnHasNulls, TypeNotCarried, TableUnsuitable, ChildWithoutColumn,
     │                          GrantMissing, LevelNotReady
-    └── WorkloadError          LedgerMissing, LedgerExists, LedgerBusy, LedgerDamaged, LedgerUnwritable,
-                               WorkloadMismatch
+    ├── WorkloadError          LedgerMissing, LedgerExists, LedgerBusy, LedgerDamaged, LedgerUnwritable,
+    │                          WorkloadMismatch
+    └── WorkerError            ListenRefused, PoolerBetween, SealFailed
 """
 
 from __future__ import annotations
@@ -61,7 +67,26 @@ class KosError(Exception):
     @property
     def next_command(self) -> str:
         """What to run or do next."""
-        return self.mend.format(**self.fields)
+        mend = self.mend.format(**self.fields)
+        if self.left is None:
+            return mend
+        operation, verb = self.left
+        back = f" (or take it back: kos operation rollback {operation})" if verb == "resume" else ""
+        return f"{mend}; then: kos operation {verb} {operation}{back}"
+
+    @property
+    def left(self) -> tuple[str, str] | None:
+        """The operation that it has stopped, and what is to be done with that: "resume" or "rollback"."""
+        found: tuple[str, str] | None = vars(self).get("_left")
+        return found
+
+    def forget_left(self) -> None:
+        """That operation was rolled back meanwhile."""
+        vars(self).pop("_left", None)
+
+    def leaves(self, operation: str, verb: str) -> None:
+        """It has stopped an operation."""
+        vars(self)["_left"] = (operation, verb)
 
     def __str__(self) -> str:
         return self.fact.format(**self.fields)
@@ -633,7 +658,146 @@ class OutcomeUnknown(TenancyError):
     mend = "look for the transaction's rows before running it again"
 
 
-# samples, exports, workload
+# the journal
+
+
+class JournalError(KosError):
+    """An operation can't be run, resumed or rolled back."""
+
+
+@dataclass(eq=False)
+class LeaseHeld(JournalError):
+    subject: str
+    operation: str
+    name: str
+    holder: str
+    fact = "{name} is at work on {subject}: {holder}"
+    mend = "wait for it, and watch it: kos operation show {operation}"
+    exit_code = REFUSED
+    retryable = True
+
+
+@dataclass(eq=False)
+class LeaseLost(JournalError):
+    subject: str
+    operation: str
+    fact = "another runner has taken {subject} over, because this one seemed dead; this one wrote nothing more"
+    mend = "kos operation show {operation}"
+
+
+@dataclass(eq=False)
+class OperationUnfinished(JournalError):
+    subject: str
+    operation: str
+    name: str
+    fact = "{name} was begun on {subject} and is not finished: nothing else may build upon that"
+    mend = "kos operation resume {operation}   (or take it back: kos operation rollback {operation})"
+    exit_code = REFUSED
+
+
+@dataclass(eq=False)
+class OperationInterrupted(JournalError):
+    operation: str
+    name: str
+    step: str
+    verb: str
+    fact = "{name} was interrupted at {step}"
+    mend = "kos operation {verb} {operation}"
+    exit_code = INTERRUPTED
+
+
+@dataclass(eq=False)
+class OperationOver(JournalError):
+    operation: str
+    state: str
+    fact = "the operation {operation} is over: {state}"
+    mend = "kos operation show {operation}"
+    exit_code = WRONG_USE
+
+
+@dataclass(eq=False)
+class RollbackBegun(JournalError):
+    operation: str
+    fact = "the operation {operation} is being rolled back, so it can't be resumed"
+    mend = "kos operation rollback {operation}"
+    exit_code = REFUSED
+
+
+@dataclass(eq=False)
+class PastReturn(JournalError):
+    operation: str
+    step: str
+    fact = "there is no way back after {step}, which the operation {operation} has begun"
+    mend = "kos operation resume {operation}"
+    exit_code = REFUSED
+
+
+@dataclass(eq=False)
+class UnknownOperation(JournalError):
+    operation: str
+    reason: str
+    fact = "there is no operation {operation!r}: {reason}"
+    mend = "kos operation list"
+    exit_code = WRONG_USE
+
+
+@dataclass(eq=False)
+class UnknownKind(JournalError):
+    name: str
+    fact = "this version of kos knows no operation {name!r}"
+    mend = "install the version of kos that began it: kos operation list"
+
+
+@dataclass(eq=False)
+class UnknownStep(JournalError):
+    operation: str
+    name: str
+    step: str
+    library: str
+    fact = "the journal has a step {step!r} of {name}, which this version of kos does not know; kos {library} began it"
+    mend = "install kos {library}, then: kos operation resume {operation}"
+    exit_code = REFUSED
+
+
+@dataclass(eq=False)
+class PlanUnreadable(JournalError):
+    operation: str
+    name: str
+    library: str
+    reason: str
+    fact = "this version of kos can't read the plan of {name}, which kos {library} stored: {reason}"
+    mend = "install kos {library}, then: kos operation resume {operation}"
+    exit_code = REFUSED
+
+
+@dataclass(eq=False)
+class IllegalMove(JournalError):
+    operation: str
+    state: str
+    move: str
+    fact = "the operation {operation} is {state}, so this can't happen to it: {move}"
+    mend = "kos operation show {operation}"
+
+
+class LogError(KosError):
+    """The log does not have what was asked for."""
+
+
+@dataclass(eq=False)
+class FeedDiverged(LogError):
+    tenant: str
+    position: int
+    fact = "the log of {tenant} has another event at position {position} than this reader has seen: it was restored"
+    mend = "kos feed tail --tenant {tenant} --from 0, into a fresh copy"
+    exit_code = REFUSED
+
+
+@dataclass(eq=False)
+class NoLog(LogError):
+    tenant: str
+    fact = "no log has anything of {tenant!r}, and there is no tenant of that name"
+    mend = "kos tenant list"
+    exit_code = WRONG_USE
 
 
 class DatasetError(KosError):
@@ -663,6 +827,25 @@ class DatasetDamaged(DatasetError):
     reason: str
     fact = "the dataset {dataset!r} is damaged: {reason}"
     mend = "reinstall its package, then run the same command again"
+
+
+@dataclass(eq=False)
+class DatasetChanged(DatasetError):
+    dataset: str
+    operation: str
+    fact = "the dataset {dataset} is not what it was when the operation {operation} began to load it"
+    mend = "install the package's version of then"
+
+
+@dataclass(eq=False)
+class DatasetInUse(DatasetError):
+    dataset: str
+    tenant: str
+    table: str
+    referring: str
+    fact = "rows in {referring} of the tenant {tenant} refer to rows in {table} that loading {dataset} brought"
+    mend = "delete those rows"
+    exit_code = REFUSED
 
 
 @dataclass(eq=False)
@@ -883,3 +1066,32 @@ class WorkloadMismatch(WorkloadError):
     fact = "the ledger and the database disagree: {lost} lost, {doubled} doubled, {foreign} that nobody attempted"
     mend = "kos workload verify {ledger}"
     exit_code = FAILED
+
+
+class WorkerError(KosError):
+    """The worker can't do its work."""
+
+
+@dataclass(eq=False)
+class ListenRefused(WorkerError):
+    address: str
+    reason: str
+    fact = "the worker can't listen on {address}: {reason}"
+    mend = "kos worker --listen 127.0.0.1:0   (a free port)"
+    exit_code = WRONG_USE
+
+
+@dataclass(eq=False)
+class PoolerBetween(WorkerError):
+    address: str
+    fact = "a pooler is between us and {address}: the lock of the worker that leads belongs to a session"
+    mend = "name the server itself in a kos.toml for the worker, or run: kos worker --once   (from cron)"
+    exit_code = WRONG_USE
+
+
+@dataclass(eq=False)
+class SealFailed(WorkerError):
+    what: str
+    reason: str
+    fact = "{what} could not be sealed: {reason}"
+    mend = "kos doctor"

@@ -11,13 +11,20 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
+from psycopg.sql import SQL
 
+from fix_samples import child_environment
+from fix_worker import Log
 from kos import errors
 from kos.cli import commands, run
+from kos.journal import list_operations
+from kos.knowledge.objects import QUERIES
 from kos.tenancy import Store, create_tenant, find_tenant, list_tenants, remove_tenant
 from kos.topology.embedded import Stack
+from kos.topology.model import Topology
 from kos.tour import commands as tour
 
 PAGE = (Path(__file__).parents[2] / "docs/reference/cli.md").read_text(encoding="utf-8")
@@ -165,6 +172,42 @@ def test_samples_exports_and_imports(documented: Store, cli: Cli, tmp_path: Path
     assert find_tenant(documented, "again").state == "active"
 
 
+def test_log(documented: Store, cli: Cli, capsys: pytest.CaptureFixture[str]) -> None:
+    with documented.tenant("documented") as session:
+        session.execute("insert into atoms (atom_type, name) values ('price', 'tea')")
+    agrees("log seal", cli("log", "seal", "--dry-run"), 1)
+    agrees("log seal", cli("log", "seal"))
+    agrees("log status", cli("log", "status"))
+    agrees("log verify", cli("log", "verify"))
+    capsys.readouterr()
+    assert run(["feed", "tail", "--tenant", "documented", "--json"]) == errors.DONE
+    agrees("feed tail", json.loads(capsys.readouterr().out.splitlines()[-1]))
+
+
+def test_operations(documented: Store, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    def loaded(failing: bool) -> str:
+        """The id of a load; one that fails has begun its last step."""
+        with monkeypatch.context() as patch:
+            if failing:
+                patch.setattr(QUERIES, "release", SQL("select 1/0"))
+            code = run(list(SAMPLE))
+        assert code == (errors.FAILED if failing else errors.DONE)
+        return str(list_operations(documented, subject="tenant:documented")[0].id)
+
+    one = loaded(failing=True)
+    agrees("operation resume", cli("operation", "resume", one, "--dry-run"), 1)
+    agrees("operation resume", cli("operation", "resume", one))
+    two = loaded(failing=True)
+    agrees("operation rollback", cli("operation", "rollback", two, "--dry-run"), 1)
+    agrees("operation rollback", cli("operation", "rollback", two, "--yes"))
+    listed = cli("operation", "list")
+    assert [each["state"] for each in listed if each["id"] in {one, two}] == ["rolled_back", "finished"]
+    agrees("operation list", listed)
+    agrees("operation show", cli("operation", "show", one))
+    assert run(["operation", "show", one]) == errors.DONE
+    assert run(["operation", "list"]) == errors.DONE
+
+
 def test_objects(documented: Store, cli: Cli) -> None:
     agrees("objects collect", cli("objects", "collect", "--dry-run"))
     agrees("objects collect", cli("objects", "collect", "--tenant", "documented", "--yes"))
@@ -188,6 +231,15 @@ def test_the_workload(documented: Store, cli: Cli, tmp_path: Path) -> None:
     assert not Path(ledger).exists()
     agrees("workload run", cli("workload", "run", *shape, "--ledger", ledger))
     agrees("workload verify", cli("workload", "verify", ledger))
+
+
+def test_the_worker(database: Topology, log: Log, monkeypatch: pytest.MonkeyPatch, cli: Cli, tmp_path: Path) -> None:
+    for name, value in child_environment(database, tmp_path).items():
+        monkeypatch.setenv(name, value)
+    log.write(UUID(int=1))
+    agrees("worker", cli("worker", "--dry-run"), 1)
+    agrees("worker", cli("worker", "--once"))
+    assert log.waiting() == 0
 
 
 def test_the_tour(documented: Store, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

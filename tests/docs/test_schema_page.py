@@ -24,11 +24,11 @@ def made(schema: str) -> set[str]:
 
 def test_every_table_has_its_row() -> None:
     assert rows("Schema kos") == made("kos")
-    assert rows("Tables of tenants") == made("knowledge") == set(TENANT_TABLES)
+    assert rows("Tables of tenants") == made("knowledge") == {*TENANT_TABLES, "knowledge_events"}
 
 
 def test_every_role_has_its_row() -> None:
-    assert rows("Roles") == set(re.findall(r"\b(kos_(?:owner|app|persona|operator|auditor))\b", SNAPSHOT))
+    assert rows("Roles") == set(re.findall(r"\b(kos_(?:owner|app|persona|operator|auditor|mover))\b", SNAPSHOT))
 
 
 def test_every_policy_is_named() -> None:

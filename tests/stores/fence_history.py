@@ -76,12 +76,6 @@ WRITES: dict[str, tuple[Statement, ...]] = {
     "a partition": ("insert into {schema}.readings_low (at) values (1)",),
     "from partition to partition": ("update {schema}.readings set at = 10 - at",),
     "delete from a partition": ("delete from {schema}.readings_low",),
-    "the default partition of events": (
-        AS_SUPERUSER,
-        "insert into {schema}.knowledge_events_default (position, event_type, event_data, aggregate_id, occurred_at) "
-        "values (1, 'T', '{{}}', kos.uuid_v7(), clock_timestamp())",
-        AS_APPLICATION,
-    ),
     "do": ("do $$ begin update {schema}.atoms set version = version + 1 where name = 'kept'; end $$",),
     "function": ("select public.write_{schema}()",),
     "prepared": ("execute write_{schema}",),

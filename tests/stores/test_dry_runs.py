@@ -15,8 +15,21 @@ from kos.tenancy import Store, create_tenant, install, list_tenants
 from kos.topology.embedded import Stack
 from kos.tour import STEPS
 
-READS = {"status", "doctor", "tenant list", "tenant show", "sample list", "objects holds", "workload verify"}
-ASKS = {"adopt", "down", "tenant remove", "objects collect"}
+READS = {
+    "log status",
+    "log verify",
+    "feed tail",
+    "status",
+    "doctor",
+    "tenant list",
+    "tenant show",
+    "sample list",
+    "objects holds",
+    "workload verify",
+    "operation list",
+    "operation show",
+}
+ASKS = {"adopt", "down", "tenant remove", "objects collect", "operation rollback"}
 
 
 def options(words: str) -> set[str]:
@@ -67,7 +80,7 @@ def test_of_a_stack_that_runs(place: Path, monkeypatch: pytest.MonkeyPatch, caps
     install(stack.topology())
     stack.set_role_passwords()
     stores = {change["store"] for change in planned(capsys, "up")["changes"]}
-    assert stores == {"graph", "cache", "objects"}
+    assert stores == {"graph", "cache", "objects", "worker"}
     with Store(stack.topology()) as store:
         create_tenant(store, "workload-2")
         load = planned(capsys, "workload", "run", "--clients", "2", "--seconds", "7")

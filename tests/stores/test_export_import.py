@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,8 +18,10 @@ import pytest
 
 from fix_exports import blocked, files_of, fill, names, until
 from fix_samples import Site, child_environment
+from kos import journal
 from kos.errors import (
     DiskFull,
+    ExportDamaged,
     ExportRunning,
     ExportTargetExists,
     ExportTargetRefused,
@@ -26,15 +29,18 @@ from kos.errors import (
     InvalidTenantName,
     KosError,
     ObjectMissing,
+    OperationUnfinished,
     StoreNotConfigured,
     TenantExists,
     TenantUnfinished,
     UnknownTenant,
     UnknownTier,
 )
+from kos.journal import Runner
 from kos.knowledge import TENANT_TABLES
 from kos.knowledge.bucket import bucket_of
-from kos.knowledge.exchange import export_tenant, import_tenant, plan_export, plan_import
+from kos.knowledge.exchange import export_tenant, import_, import_tenant, plan_export, plan_import
+from kos.knowledge.exchange.import_ import IMPORT_TENANT
 from kos.knowledge.objects import collect, list_holds, missing_objects, put_object
 from kos.knowledge.samples import load_sample
 from kos.tenancy import Place, Store, Tenant, create_tenant, find_tenant, rows_per_table
@@ -63,7 +69,7 @@ def test_what_is_imported_exports_as_the_same_files(store: Store, site: Site, tm
     fill(store, origin, site)
     written = export_tenant(store, "origin", tmp_path / "origin")
     files = files_of(tmp_path / "origin")
-    assert {table for table, rows in written.rows.items() if rows} == set(TENANT_TABLES) - {"knowledge_events"}
+    assert {table for table, rows in written.rows.items() if rows} == set(TENANT_TABLES)
     for tier in ("row", "schema", "database"):
         imported = import_tenant(store, tmp_path / "origin", f"into-{tier}", tier)
         assert (imported.tenant.tier, imported.tenant.state) == (tier, "active")
@@ -307,6 +313,56 @@ def test_two_imports_under_one_name_do_not_mix(
     assert first.result(60).tenant.state == "active"
     with pytest.raises(TenantExists):
         import_tenant(store, exported, "copy")
+
+
+def stopped_at(store: Store, exported: Path, point: str) -> journal.Record:
+    """What the journal has of an import that was stopped there and gave its lease back."""
+
+    def stop(reached: str) -> None:
+        if reached == point:
+            raise SystemExit
+
+    made = import_.stored(store, plan_import(store, exported, "copy"))
+    with pytest.raises(SystemExit):
+        Runner(store, IMPORT_TENANT, point=stop).run(made)
+    return journal.list_operations(store, unfinished=True)[0]
+
+
+@pytest.mark.parametrize(
+    "point", ["after done claim_tenant", "after started load_rows", "after started let_in", "before finished"]
+)
+def test_an_import_goes_on_where_it_was(store: Store, exported: Path, tmp_path: Path, point: str) -> None:
+    """By the same command, and also where its tenant is let in already."""
+    begun = stopped_at(store, exported, point)
+    imported = import_tenant(store, exported, "copy")
+    assert imported.rows["atoms"] > 0
+    assert journal.find_operation(store, str(begun.id)).state == "finished"
+    export_tenant(store, "copy", tmp_path / "copy")
+    assert files_of(tmp_path / "copy") == files_of(exported)
+    assert list_holds(store) == []
+
+
+def test_an_import_that_is_taken_back_leaves_no_tenant(store: Store, exported: Path) -> None:
+    begun = stopped_at(store, exported, "after done load_rows")
+    with pytest.raises(OperationUnfinished):
+        import_tenant(store, exported, "copy", "schema")
+    journal.roll_back(store, str(begun.id))
+    assert names(store) == {"acme"}
+    assert list_holds(store) == []
+
+
+def test_an_export_that_is_another_by_now_is_not_gone_on_with(store: Store, exported: Path, tmp_path: Path) -> None:
+    begun = stopped_at(store, exported, "after done claim_tenant")
+    with store.tenant("acme") as acme:
+        acme.execute("delete from annotations")
+    shutil.rmtree(exported)
+    export_tenant(store, "acme", exported)
+    with pytest.raises(OperationUnfinished):
+        import_tenant(store, exported, "copy")
+    with pytest.raises(ExportDamaged, match="another one"):
+        journal.resume(store, str(begun.id))
+    journal.roll_back(store, str(begun.id))
+    assert import_tenant(store, exported, "copy").tenant.state == "active"
 
 
 # refused

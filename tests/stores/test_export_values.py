@@ -102,8 +102,8 @@ def lines_of(store: Store, tenant: Tenant, table: str, odd: bool = False) -> byt
         if odd:
             for name, value in ODD_SETTINGS.items():
                 session.execute("select set_config(%s, %s, true)", (name, value))
-        pin(session)
-        return b"".join(describe(session, table).read(session))
+        pin(session.connection)
+        return b"".join(describe(session.connection, table).read(session.connection))
 
 
 def bring_in(store: Store, tenant: Tenant, table: str, lines: bytes, odd: bool) -> None:
@@ -111,15 +111,15 @@ def bring_in(store: Store, tenant: Tenant, table: str, lines: bytes, odd: bool) 
         if odd:
             for name, value in ODD_SETTINGS.items():
                 session.execute("select set_config(%s, %s, true)", (name, value))
-        pin(session)
+        pin(session.connection)
         session.execute(SQL("delete from {}").format(Identifier(table)))
-        describe(session, table).write(session, [lines])
+        describe(session.connection, table).write(session.connection, [lines])
 
 
 def text_of(store: Store, tenant: Tenant, table: str) -> list[Any]:
     """Every column as PostgreSQL's own text, which tells 1.0 from 1.00, and null from 'null'."""
     with store.session(tenant) as session:
-        columns = describe(session, table).columns
+        columns = describe(session.connection, table).columns
         texts = SQL(", ").join(SQL("{}::text").format(Identifier(name)) for name in columns)
         return session.execute(SQL("select {} from {} order by id").format(texts, Identifier(table))).fetchall()
 
@@ -168,5 +168,5 @@ def test_rows_are_ordered_by_bytes_whatever_the_collation(tenants: tuple[Store, 
     """The embedded server has no collation but C, so what is asked is looked at rather than what comes."""
     store, source, _ = tenants
     with store.session(source) as session:
-        query = describe(session, "molecule_atoms").query.as_string()
+        query = describe(session.connection, "molecule_atoms").query.as_string()
     assert 'order by "molecule_id", "atom_id", "role" collate "C")' in query

@@ -199,4 +199,6 @@ def test_every_tier_has_the_same_tables(store: Store) -> None:
     control = store.topology.control
     elsewhere: Any = replace(control.primary, database=f"{control.primary.database}_vault")
     database = dump(replace(store.topology, shards=(replace(control, primary=elsewhere),)), "knowledge")
-    assert row == schema == database
+    # The function that captures a table is named after it.
+    named = re.compile(r"\bcapture_[0-9a-f]{32}\b")
+    assert named.sub("capture", row) == named.sub("capture", schema) == named.sub("capture", database)

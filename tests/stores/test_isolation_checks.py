@@ -139,6 +139,6 @@ def test_protecting_again_changes_nothing(planting: psycopg.Connection[Any]) -> 
         planting.execute("select kos.protect(oid) from kos.tenant_tables()")
     after = [sorted(planting.execute(query).fetchall(), key=str) for query in (rights, policies, triggers)]
     assert after == before
-    assert planting.execute(
-        "select has_table_privilege('kos_app', 'knowledge.knowledge_events', 'insert')"
-    ).fetchone() == (False,)
+    assert planting.execute("select has_table_privilege('kos_app', 'kos.knowledge_events', 'insert')").fetchone() == (
+        False,
+    )

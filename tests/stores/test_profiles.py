@@ -5,13 +5,16 @@ As on a managed service: no superuser takes part after the database was made.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import psycopg
 import pytest
+import sweep_toy
 
 from fix_own_postgres import MakePostgres
 from kos import errors
+from kos.journal import Runner, list_operations
 from kos.tenancy import Store, create_tenant, fence, find_tenant, install, list_tenants, remove_tenant
 from kos.tenancy.checks import row_security
 from kos.tenancy.fence import Patience
@@ -110,3 +113,25 @@ def test_a_client_that_is_stuck_is_ended(store: Store) -> None:
         session.execute("select pg_sleep(20)")
     with store.tenant("acme") as session:
         assert session.execute("select 1").fetchone() == (1,)
+
+
+def test_operations_are_taken_over_and_taken_back(store: Store, tmp_path: Path) -> None:
+    """Also from a runner whose session still lives: it is of the same role, so it may be ended."""
+    sweep_toy.set_up(store, tmp_path)
+    old = Runner(store, sweep_toy.TOY, point=frozen_at("after checkpoint of copy_rows", store))
+    with pytest.raises(errors.LeaseLost):
+        old.run(sweep_toy.ToyPlan(6))
+    assert sweep_toy.facts(store, None).keys() == {"counted", "published", "source"}
+    assert list_operations(store)[0].state == "rolled_back"
+
+
+def frozen_at(point: str, store: Store) -> Callable[[str], None]:
+    """As if the process stood still there, until another one has rolled its operation back."""
+
+    def stand_still(reached: str) -> None:
+        if reached == point:
+            with store.operator() as operator:
+                operator.execute("update kos.leases set until = clock_timestamp()")
+            Runner(store, sweep_toy.TOY).roll_back(list_operations(store)[0])
+
+    return stand_still

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +17,25 @@ import pytest
 from psycopg.sql import SQL, Identifier
 
 from fix_samples import Site, child_environment
+from kos import journal
 from kos.errors import (
+    DatasetChanged,
     DatasetConflict,
     DatasetDamaged,
+    DatasetInUse,
+    OperationUnfinished,
     StoreNotConfigured,
     TenantUnfinished,
     UnknownDataset,
     UnknownTenant,
 )
+from kos.journal import Record, Run, Runner
 from kos.knowledge import TENANT_TABLES
-from kos.knowledge.objects import get_object, list_holds, missing_objects
+from kos.knowledge.bucket import bucket_of
+from kos.knowledge.objects import collect, get_object, list_holds, missing_objects
 from kos.knowledge.samples import load_sample, plan_load, run_load
+from kos.knowledge.samples.load import LOAD_SAMPLE
+from kos.knowledge.samples.plan import stored
 from kos.tenancy import Place, Store, Tenant, create_tenant, rows_per_table
 
 CLI = [sys.executable, "-c", "from kos.cli import main; main()"]
@@ -183,6 +194,104 @@ def wait_for_a_lock_on(store: Store, tenant: Tenant, table: str, child: subproce
             assert child.poll() is None, child.stderr.read().decode() if child.stderr else ""
             assert time.monotonic() < deadline, f"nobody came to {table}"
             time.sleep(0.02)
+
+
+def kill_a_load(store: Store, site: Site, folder: Path, after: int = 130) -> Record:
+    """What the journal has of a load of cities that was killed after so many rows."""
+    command = [sys.executable, "-c", LOADER, str(site.folder), str(after)]
+    environment = child_environment(store.topology, folder)
+    child = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert child.returncode == -signal.SIGKILL, child.stderr
+    [record] = journal.list_operations(store, unfinished=True)
+    assert (record.name, record.subject, record.state) == ("sample.load", "tenant:acme", "running")
+    assert record.done is not None
+    assert after <= record.done < (record.total or 0)
+    return record
+
+
+def test_a_load_that_was_killed_is_resumed_or_loaded_again(
+    store: Store, site: Site, tenant: Tenant, tmp_path: Path
+) -> None:
+    """Both go on with what was begun."""
+    create_tenant(store, "whole")
+    load_sample(store, "cities", "whole", site=site.folder)
+    whole = rows_of(store, store.find("whole"))
+    begun = kill_a_load(store, site, tmp_path)
+    journal.resume(store, str(begun.id))
+    assert rows_of(store, tenant) == whole
+    with store.tenant("acme") as acme:
+        acme.execute("delete from relations")
+    begun = kill_a_load(store, site, tmp_path)
+    heard: list[int] = []
+    load_sample(store, "cities", "acme", lambda _, done, __: heard.append(done), site=site.folder)
+    assert heard[0] == begun.done
+    assert journal.find_operation(store, str(begun.id)).state == "finished"
+    assert rows_of(store, tenant) == whole
+
+
+def test_what_is_begun_comes_first(store: Store, site: Site, tenant: Tenant, tmp_path: Path) -> None:
+    """A load of something else may not build upon a half."""
+    begun = kill_a_load(store, site, tmp_path)
+    shutil.copytree(site.folder, tmp_path / "other")
+    with pytest.raises(OperationUnfinished) as caught:
+        load_sample(store, "cities", "acme", site=tmp_path / "other")
+    assert caught.value.operation == str(begun.id)
+
+
+def test_a_rollback_takes_only_what_the_load_brought(store: Store, site: Site, tenant: Tenant, tmp_path: Path) -> None:
+    with store.tenant("acme") as acme:
+        acme.execute("insert into atoms (atom_type, name) values ('own', 'own')")
+    before = rows_of(store, tenant)
+    begun = kill_a_load(store, site, tmp_path, after=450)
+    refer = (
+        "insert into relations (relation_type, from_atom_id, to_atom_id) select 'own', o.id, c.id from atoms o, atoms c"
+    )
+    with store.tenant("acme") as acme:
+        acme.execute(refer + " where o.name = 'own' and c.name = 'France' and c.value = 'country'")
+        mine = acme.execute("select count(*) from relations where relation_type = 'own'").fetchone()
+    assert mine == (1,)
+    with pytest.raises(DatasetInUse, match=r"relations .* refer to rows in atoms") as caught:
+        journal.roll_back(store, str(begun.id))
+    assert f"kos operation rollback {begun.id}" in caught.value.next_command
+    with store.tenant("acme") as acme:
+        assert acme.execute("delete from relations where relation_type = 'own'").rowcount == 1
+    journal.roll_back(store, str(begun.id))
+    assert rows_of(store, tenant) == before
+
+
+def test_another_version_of_the_dataset_does_not_go_on_with_it(
+    store: Store, site: Site, tenant: Tenant, tmp_path: Path
+) -> None:
+    begun = kill_a_load(store, site, tmp_path)
+    countries = json.loads((site.data / "countries.json").read_text())
+    site.change("countries.json", FR=countries["FR"] | {"population": 1})
+    for go_on in (
+        lambda: load_sample(store, "cities", "acme", site=site.folder),
+        lambda: journal.roll_back(store, str(begun.id)),
+    ):
+        with pytest.raises(DatasetChanged, match=str(begun.id)):
+            go_on()
+
+
+def test_a_killed_load_leaves_its_hold_until_it_is_over(full_store: Store, site: Site, tmp_path: Path) -> None:
+    tenant = create_tenant(full_store, "acme")
+    stop = replace(LOAD_SAMPLE, steps=(*LOAD_SAMPLE.steps[:2], replace(LOAD_SAMPLE.steps[2], do=load_rows)))
+    for verb, objects in (("roll_back", 0), ("resume", 2)):
+        made = stored(full_store, plan_load(full_store, "packages", "acme", site=site.folder))
+        with pytest.raises(ZeroDivisionError):
+            Runner(full_store, stop).run(made)
+        [left] = list_holds(full_store)
+        assert (left.id, left.until) == (made.hold, None)
+        assert collect(full_store, tenant, grace=timedelta(minutes=-1)).held
+        getattr(journal, verb)(full_store, str(journal.list_operations(full_store)[0].id))
+        assert list_holds(full_store) == []
+        assert sum(len(page) for page in bucket_of(full_store, "a test").pages(tenant.id)) == objects
+    assert missing_objects(full_store, tenant) == []
+
+
+def load_rows(run: Run[Any]) -> None:
+    """Fail."""
+    raise ZeroDivisionError
 
 
 # refused, with nothing written

@@ -16,7 +16,6 @@ TENANT_TABLES = (
     "implementations",
     "capability_mappings",
     "sensitive_atoms",
-    "knowledge_events",
 )
 """The tables of a tenant; one that is referred to stands before the ones that refer to it."""
 

@@ -24,6 +24,7 @@ from kos.errors import UnknownHold
 from kos.knowledge.bucket import Bucket, StoredObject, bucket_of
 from kos.progress import Advance, silent
 from kos.tenancy import Session, Store, Tenant
+from kos.tenancy.store import Connection
 
 QUERIES = sql.load("kos.knowledge", "objects.sql")
 
@@ -252,6 +253,36 @@ def held(store: Store, tenant: Tenant, reason: str) -> Iterator[None]:
         yield
     finally:
         release(store, hold_id)
+
+
+def hold_as(control: Connection, hold_id: UUID, tenant: UUID, reason: str) -> None:
+    """The hold of an operation, in its transaction in the control database. It ends with the operation, which some day
+    is resumed or rolled back; until then what it has put must stay, however long that takes."""
+    control.execute(QUERIES.take_holds)
+    control.execute(QUERIES.hold_as, {"hold": hold_id, "tenant": tenant, "reason": reason})
+
+
+def end_hold(control: Connection, hold_id: UUID) -> None:
+    """End the hold of an operation, if it is still there."""
+    control.execute(QUERIES.release, {"hold": hold_id})
+
+
+def take_back(store: Store, tenant: Tenant, digests: Sequence[str], hold_id: UUID, progress: Advance = silent) -> None:
+    """Delete objects that an operation has put, as far as nothing refers to them. Where somebody else holds the
+    tenant's objects they stay: the collector comes for them later.
+
+    Raises:
+        StoreNotConfigured, StoreUnavailable, PlacementMoved
+    """
+    bucket = bucket_of(store, "rolling back")
+    for start in range(0, len(digests), DELETIONS):
+        with store.operator() as control, control.transaction():
+            control.execute(QUERIES.share_holds)
+            if control.execute(QUERIES.is_held_by_others, {"tenant": tenant.id, "hold": hold_id}).fetchone() == (True,):
+                return
+            for sha256 in digests[start : start + DELETIONS]:
+                _delete(store, bucket, tenant, sha256)
+        progress("objects", min(start + DELETIONS, len(digests)), len(digests))
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,11 @@ insert into kos.object_holds (tenant_id, reason, created_by, until)
 values (%(tenant)s, %(reason)s, %(created_by)s, %(until)s)
 returning hold_id;
 
+-- name: hold_as
+-- The hold of an operation, whose plan has its id. Repeatable.
+insert into kos.object_holds (hold_id, tenant_id, reason, created_by) values (%(hold)s, %(tenant)s, %(reason)s, 'kos')
+on conflict (hold_id) do nothing;
+
 -- name: release
 -- End a hold.
 delete from kos.object_holds where hold_id = %(hold)s;
@@ -45,6 +50,14 @@ delete from kos.object_holds where hold_id = %(hold)s;
 select exists (
   select from kos.object_holds
    where (tenant_id is null or tenant_id = %(tenant)s) and (until is null or until > clock_timestamp())
+);
+
+-- name: is_held_by_others
+-- Is another hold than this one in force for this tenant?
+select exists (
+  select from kos.object_holds
+   where hold_id <> %(hold)s and (tenant_id is null or tenant_id = %(tenant)s)
+     and (until is null or until > clock_timestamp())
 );
 
 -- name: list_holds

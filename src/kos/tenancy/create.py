@@ -63,8 +63,10 @@ def create_tenant(
     service_plan: str | None = None,
     shard: str | None = None,
     state: str = "active",
+    tenant_id: UUID | None = None,
 ) -> Tenant:
     """A new tenant, ready to be entered. `state` is what it is left in ('importing' while an import fills it).
+    `tenant_id` is the id of a new one, where a plan has fixed it.
 
     `service_plan` is "standard" if not said, and `shard` the first one; of a tenant that was begun already, both are
     what they were, and only the service plan can still be another.
@@ -77,7 +79,7 @@ def create_tenant(
     """
     with _alone(store, name):
         plan = plan_tenant(store, name, tier, shard)
-        claim = {**dataclasses.asdict(plan), "service_plan": service_plan, "state": "creating"}
+        claim = {**dataclasses.asdict(plan), "service_plan": service_plan, "state": "creating", "id": tenant_id}
         tenant, claimed = _claim(store, claim, state)
         home = placement.shard_named(store.topology, tenant.shard)
         try:
@@ -316,8 +318,12 @@ def _empty(operator: Connection, tenant: Tenant) -> None:
         if tenant.tier != "schema":
             _delete_rows(operator, tenant.id, tenant.schema)
         elif _mark(operator, QUERIES.mark_of_schema, tenant.schema) == (_mark_of(tenant),):
+            operator.execute(schema_files.QUERIES.become_owner)
+            operator.execute(QUERIES.unlog_schema, {"schema": tenant.schema})
+            operator.execute(QUERIES.become_operator)
             operator.execute(QUERIES.drop_schema.format(schema=Identifier(tenant.schema)))
             operator.execute(QUERIES.forget_schema, {"schema": tenant.schema})
+        operator.execute(QUERIES.forget_log, {"id": tenant.id})
         operator.execute(QUERIES.forget_fence, {"id": tenant.id})
 
 
@@ -325,5 +331,8 @@ def _delete_rows(operator: Connection, tenant: UUID, schema: str) -> None:
     """Delete in an order that foreign keys allow: referring tables before the tables they refer to."""
     if operator.execute(QUERIES.enter_to_remove, {"id": str(tenant)}).rowcount == 0:
         return
-    for (name,) in operator.execute(QUERIES.tables_to_empty, {"schema": schema}).fetchall():
+    tables = operator.execute(QUERIES.tables_to_empty, {"schema": schema}).fetchall()
+    operator.execute(QUERIES.become_mover)
+    for (name,) in tables:
         operator.execute(QUERIES.delete_rows.format(table=Identifier(schema, name)), {"id": tenant})
+    operator.execute(QUERIES.become_operator)

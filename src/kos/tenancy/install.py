@@ -114,7 +114,12 @@ def _roles(connection: Connection, shard: Shard, *, dry_run: bool) -> list[Chang
         return changes
     installer = connection.execute(QUERIES.who_am_i).fetchone()
     assert installer is not None
-    for role, member in (("kos_owner", installer[0]), ("kos_owner", "kos_operator"), ("kos_persona", "kos_app")):
+    for role, member in (
+        ("kos_owner", installer[0]),
+        ("kos_owner", "kos_operator"),
+        ("kos_persona", "kos_app"),
+        ("kos_mover", "kos_operator"),
+    ):
         if connection.execute(QUERIES.is_granted, {"member": member, "role": role}).fetchone() != (True,):
             changes.append(Change(shard.name, database, "", f"grant {role} to {member}"))
             if not dry_run:

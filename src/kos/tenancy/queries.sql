@@ -42,8 +42,10 @@ select t.tenant_id, t.name, p.tier, t.service_plan, t.state, s.name, s.region, p
 -- name: claim_tenant
 -- Take the name, with its placement decided, before anything is made: a killed command finds its plan again.
 with tenant as (
-  insert into kos.tenants (name, service_plan, state)
-  select %(name)s, coalesce(%(service_plan)s, 'standard'), %(state)s from kos.shards where name = %(shard)s
+  insert into kos.tenants (tenant_id, name, service_plan, state)
+  select coalesce(%(id)s::uuid, kos.uuid_v7()), %(name)s, coalesce(%(service_plan)s, 'standard'), %(state)s
+    from kos.shards
+   where name = %(shard)s
   on conflict (name) do nothing
   returning tenant_id
 )
@@ -136,6 +138,26 @@ select t.relname
 -- name: delete_rows
 -- One table of one tenant.
 delete from {table} where tenant_id = %(id)s;
+
+-- name: become_mover
+-- Its deletions are not captured: the log goes as well.
+set local role kos_mover;
+
+-- name: become_operator
+-- Again.
+set local role none;
+
+-- name: unlog_schema
+-- The capture of a schema's tables, before they go.
+select kos.unlog_table(l.relation)
+  from kos.logged_tables l
+  join pg_class c on c.oid = l.relation
+  join pg_namespace n on n.oid = c.relnamespace
+ where n.nspname = %(schema)s;
+
+-- name: forget_log
+-- What the log holds of a tenant.
+select kos.forget_log(%(id)s);
 
 -- name: forget_fence
 -- This database no longer knows the tenant.

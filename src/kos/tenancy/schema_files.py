@@ -51,7 +51,7 @@ class SchemaFile:
 
 @dataclass(frozen=True)
 class Source:
-    """The numbered files of one schema; each package that has a part of it keeps its own, with numbers of one series."""
+    """The numbered files of one schema; each package keeps its own part of it, with numbers of one series."""
 
     packages: tuple[str, ...]
 
@@ -60,7 +60,8 @@ class Source:
         found = {
             item.name: item.read_text(encoding="utf-8")
             for package in self.packages
-            for item in files(package).joinpath("schema").iterdir()
+            # By way of `kos`: to look into a package must not import it, for later parts of the core import this one.
+            for item in files("kos").joinpath(*package.split(".")[1:], "schema").iterdir()
             if item.name.endswith(".sql")
         }
         return tuple(SchemaFile(number, name, found[name]) for number, name in enumerate(sorted(found), start=1))
@@ -71,7 +72,7 @@ class Source:
         return len(self.files)
 
 
-CONTROL = Source(("kos.tenancy",))
+CONTROL = Source(("kos.tenancy", "kos.journal", "kos.log"))
 TENANT_TABLES = Source(("kos.knowledge",))
 
 

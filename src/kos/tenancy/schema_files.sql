@@ -40,7 +40,7 @@ create schema if not exists {schema};
 
 -- name: open_schema
 -- Row security says what is seen; this says only that the schema can be named.
-grant usage on schema {schema} to kos_app, kos_persona, kos_operator, kos_auditor;
+grant usage on schema {schema} to kos_app, kos_persona, kos_operator, kos_auditor, kos_mover;
 
 -- name: enter_schema
 -- The files of tenants' tables name no schema.
@@ -61,10 +61,10 @@ select distinct a.pid, a.usename, a.application_name, a.state
  limit 5;
 
 -- name: missing_roles
--- Which of the five roles this server lacks.
-select name from unnest(array['kos_owner', 'kos_app', 'kos_persona', 'kos_operator', 'kos_auditor']) as name
+-- Which of the six roles this server lacks.
+select name from unnest(array['kos_owner', 'kos_app', 'kos_persona', 'kos_operator', 'kos_auditor', 'kos_mover']) as name
  where not exists (select from pg_roles where rolname = name)
- order by array_position(array['kos_owner', 'kos_app', 'kos_persona', 'kos_operator', 'kos_auditor'], name);
+ order by array_position(array['kos_owner', 'kos_app', 'kos_persona', 'kos_operator', 'kos_auditor', 'kos_mover'], name);
 
 -- name: create_role
 -- Roles can't log in unless the administrator lets them, or grants them to roles that can.

@@ -49,7 +49,9 @@ def settle_tenants(tour: Tour) -> Fact:
     began = time.monotonic()
     install(tour.stack.topology(), progress=tour.progress)
     tour.stack.set_role_passwords()
+    worker = tour.stack.begin_worker()
     tenants = [_tenant(tour, name, tier) for name, tier in TENANTS.items()]
+    worker.wait()
     seconds = time.monotonic() - began
     return Fact(
         f"{len(tenants)} tenants in {len({tenant.tier for tenant in tenants})} tiers, with the same tables, "

@@ -42,7 +42,7 @@ def tenant_import(
     dry_run: DryRun = False,
     json: Json = False,
 ) -> None:
-    """Bring an export in as a new tenant, identical. Run it again after a kill: it starts anew."""
+    """Bring an export in as a new tenant, identical. Run it again after a kill: it goes on."""
     with open_store() as store, console.progress(quiet=json) as progress:
         plan = plan_import(store, folder, name, tier, shard, progress)
         imported = None if dry_run else run_import(store, plan, progress)

@@ -56,7 +56,7 @@ def plan_export(store: Store, name: str, target: Path) -> ExportPlan:
     tenant = store.find(name, again=True)
     folder.refuse_existing(target)
     with store.session(tenant, read_only=True, isolation="repeatable read", timeout=TIMEOUT) as session:
-        rows = {table: describe(session, table).count(session) for table in TENANT_TABLES}
+        rows = {table: describe(session.connection, table).count(session.connection) for table in TENANT_TABLES}
         objects = session.execute(QUERIES.objects).fetchall()
         left_out = _left_out(session)
     if objects:
@@ -119,13 +119,15 @@ def _schema_version(store: Store, tenant: Tenant) -> int:
 
 
 def _write_tables(session: Session, path: Path, progress: Advance) -> dict[str, TableFile]:
-    pin(session)
-    tables = [describe(session, name) for name in TENANT_TABLES]
-    total = sum(table.count(session) for table in tables)
+    pin(session.connection)
+    tables = [describe(session.connection, name) for name in TENANT_TABLES]
+    total = sum(table.count(session.connection) for table in tables)
     done = 0
     written = {}
     for table in tables:
-        facts = folder.write(path / f"{table.name}.jsonl", _counted(table.read(session), done, total, progress))
+        facts = folder.write(
+            path / f"{table.name}.jsonl", _counted(table.read(session.connection), done, total, progress)
+        )
         written[table.name] = TableFile(rows=facts.lines, bytes=facts.bytes, sha256=facts.sha256, columns=table.columns)
         done += facts.lines
     return written

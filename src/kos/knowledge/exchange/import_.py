@@ -1,34 +1,45 @@
 """Bring an export in as a new tenant, identical.
 
-The tenant is in state 'importing' until all is there and compared, and nobody can enter it before. Rows go in one
-transaction: a killed import leaves none of them, and the same command starts them again.
+An operation of the journal. The tenant is in state 'importing' until all is there and compared, and nobody can enter it
+before. Rows go in one transaction: a killed import leaves none of them, and resuming it starts them again.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
 
 import psycopg
 
-from kos.errors import ExportDamaged, ExportUnsupported, ImportRunning, TenantExists
+from kos import journal
+from kos.errors import (
+    ExportDamaged,
+    ExportUnsupported,
+    ImportRunning,
+    LeaseHeld,
+    TenancyError,
+    TenantExists,
+    UnknownTenant,
+)
+from kos.journal import Operation, Run, Step
 from kos.knowledge import TENANT_TABLES
 from kos.knowledge.bucket import bucket_of
 from kos.knowledge.exchange.export import TIMEOUT
-from kos.knowledge.exchange.lines import QUERIES, Table, describe, pin
+from kos.knowledge.exchange.lines import Table, describe, pin
 from kos.knowledge.exchange.manifest import pieces
 from kos.knowledge.exchange.verify import Verified, verify
-from kos.knowledge.objects import Upload, held, put_objects, remove_objects
+from kos.knowledge.objects import Upload, end_hold, hold_as, put_objects, remove_objects
 from kos.progress import Advance, silent
-from kos.tenancy import Session, Store, Tenant, create_tenant, finish_tenant, remove_tenant
+from kos.tenancy import Store, Tenant, create_tenant, find_tenant, remove_tenant
 from kos.tenancy.create import TenantPlan, plan_tenant
 from kos.tenancy.store import Connection
+from kos.tenancy.tenant import QUERIES as TENANT_QUERIES
 
-LOG = "knowledge_events"  # only sealing writes it
 # What the database says of rows that it can't hold: values, keys, and what is too long or too deep.
 _REFUSED = (
     psycopg.DataError,
@@ -36,6 +47,8 @@ _REFUSED = (
     psycopg.errors.ProgramLimitExceeded,
     psycopg.errors.StatementTooComplex,
 )
+# After these the same import would fail again, so it is taken back at once.
+_FINAL = (ExportDamaged, ExportUnsupported, TenancyError)
 
 
 @dataclass(frozen=True)
@@ -45,6 +58,26 @@ class ImportPlan:
     export: Verified
     tenant: TenantPlan
     service_plan: str
+
+
+@dataclass(frozen=True)
+class StoredPlan:
+    """An import as the journal keeps it. `digest` is of the export's manifest, which has digests of everything."""
+
+    folder: str
+    digest: str
+    name: str
+    tier: str
+    shard: str
+    service_plan: str
+    tenant_id: UUID
+    rows: int
+    objects: int
+    hold: UUID
+
+    @property
+    def subject(self) -> str:
+        return f"tenant:{self.name}"
 
 
 @dataclass(frozen=True)
@@ -69,14 +102,31 @@ def plan_import(
         ExportUnsupported: it has something that this version can't bring in.
         StoreNotConfigured: it has objects, and the topology has no object storage.
     """
-    tenant = plan_tenant(store, name, tier, shard)
+    tenant = _plan_tenant(store, name, tier, shard)
     export = verify(folder, progress)
-    log = export.manifest.tables.get(LOG)
-    if log is not None and log.rows:
-        raise ExportUnsupported(folder, f"it has a log of {log.rows} events, which only sealing may write")
     if export.objects:
         bucket_of(store, "kos tenant import")
     return ImportPlan(export, tenant, export.manifest.tenant.service_plan)
+
+
+def stored(store: Store, plan: ImportPlan) -> StoredPlan:
+    """The same, as the journal keeps it. Reads only. A tenant that an import has begun is gone on with."""
+    try:
+        tenant_id = find_tenant(store, plan.tenant.name).id
+    except UnknownTenant:
+        tenant_id = uuid4()
+    return StoredPlan(
+        folder=str(plan.export.folder.absolute()),
+        digest=_digest(plan.export),
+        name=plan.tenant.name,
+        tier=plan.tenant.tier,
+        shard=plan.tenant.shard,
+        service_plan=plan.service_plan,
+        tenant_id=tenant_id,
+        rows=plan.export.manifest.rows,
+        objects=len(plan.export.objects),
+        hold=uuid4(),
+    )
 
 
 def import_tenant(
@@ -87,81 +137,177 @@ def import_tenant(
 
 
 def run_import(store: Store, plan: ImportPlan, progress: Advance = silent) -> Imported:
-    """Import what was planned.
+    """Import what was planned. What a killed import of the same has left is gone on with.
 
     Raises:
         ImportRunning: another command is importing a tenant of that name.
+        OperationUnfinished: another import under that name was begun, or another operation.
         TenantExists: an active tenant has the name by now.
         ExportDamaged: the database refuses its rows, or holds other rows than it has; the tenant is gone again.
         StoreUnavailable, ObjectDamaged: the tenant stays 'importing', and the same command starts again.
     """
     started = time.monotonic()
-    with _alone(store, plan.tenant.name):
-        tenant = create_tenant(
-            store, plan.tenant.name, plan.tenant.tier, plan.service_plan, plan.tenant.shard, state="importing"
+    made = stored(store, plan)
+
+    def is_ours(begun: StoredPlan) -> bool:
+        return (begun.folder, begun.digest, begun.tier, begun.shard) == (
+            made.folder,
+            made.digest,
+            made.tier,
+            made.shard,
         )
-        try:
-            rows = _bring_in(store, tenant, plan.export, progress)
-        except (ExportDamaged, ExportUnsupported):
-            _take_away(store, tenant)
+
+    try:
+        outcome = journal.run(store, IMPORT_TENANT, made, progress, kept={"export": plan.export}, same=is_ours)
+    except LeaseHeld as error:
+        raise ImportRunning(plan.tenant.name) from error
+    except _FINAL as error:
+        if error.left is not None and not error.retryable:
+            journal.roll_back(store, error.left[0])
+            error.forget_left()
+        raise
+    tenant = find_tenant(store, plan.tenant.name)
+    return Imported(tenant, outcome.results["load_rows"], len(plan.export.objects), time.monotonic() - started)
+
+
+# the steps
+
+
+def claim_tenant(run: Run[StoredPlan]) -> None:
+    """Make the tenant {name} (tier {tier}), which nobody can enter yet."""
+    run.check_lease()
+    plan = run.plan
+    tenant = create_tenant(
+        run.store, plan.name, plan.tier, plan.service_plan, plan.shard, state="importing", tenant_id=plan.tenant_id
+    )
+    if tenant.id != plan.tenant_id:  # somebody else has begun one meanwhile
+        raise TenantExists(plan.name, tenant.tier)
+
+
+def take_away(run: Run[StoredPlan]) -> None:
+    """The tenant with all that it has; none that is another's, and none that was finished."""
+    tenant = run.tenant(run.plan.tenant_id)
+    if tenant is None or tenant.state == "active":
+        return
+
+    def is_unfinished(_: Connection, found: Tenant) -> None:
+        if found.id != run.plan.tenant_id or found.state == "active":
+            raise TenantExists(found.name, found.tier)
+
+    def clear(gone: Tenant) -> None:
+        if run.store.topology.objects is not None:
+            remove_objects(run.store, gone)
+
+    run.check_lease()
+    remove_tenant(run.store, tenant.name, permit=is_unfinished, clear=clear)
+
+
+def hold_objects(run: Run[StoredPlan]) -> None:
+    """Hold the objects of {name}, so that none of the {objects} is collected before a row refers to it."""
+    if run.plan.objects:
+        with run.control() as control:
+            reason = f"importing the tenant {run.plan.name} (operation {run.operation})"
+            hold_as(control, run.plan.hold, run.plan.tenant_id, reason)
+
+
+def put_content(run: Run[StoredPlan]) -> None:
+    """Put {objects} objects."""
+    export, tenant = _export(run), run.tenant(run.plan.tenant_id)
+    if export.objects and tenant is not None:
+        run.check_lease()
+        uploads = [_upload(export.folder / "objects" / name, size) for name, size in export.objects.items()]
+        put_objects(run.store, tenant, uploads, run.progress)
+
+
+def load_rows(run: Run[StoredPlan]) -> dict[str, int]:
+    """Load {rows} rows in one transaction, and compare them with the export."""
+    export = _export(run)
+    with run.entered(run.plan.tenant_id, timeout=TIMEOUT) as connection:
+        pin(connection)
+        tables = {name: describe(connection, name) for name in TENANT_TABLES}
+        for table in reversed(tables.values()):  # what an import before this one has left
+            table.delete_all(connection)
+        done = 0
+        rows = {}
+        for name, table in tables.items():
+            if name in export.manifest.tables:
+                lines = _counted(export, name, done, run.progress)
+                rows[name] = _load_table(connection, table, export, lines)
+                done += rows[name]
+    return rows
+
+
+def end_import_hold(run: Run[StoredPlan]) -> None:
+    """End the hold: every object is referred to by now."""
+    with run.control() as control:
+        end_hold(control, run.plan.hold)
+
+
+def let_in(run: Run[StoredPlan]) -> None:
+    """Let sessions enter {name}."""
+    with run.control() as control:
+        control.execute(TENANT_QUERIES.set_state, {"id": run.plan.tenant_id, "state": "active"})
+
+
+IMPORT_TENANT = Operation(
+    "tenant.import",
+    StoredPlan,
+    stored,
+    steps=(
+        Step(claim_tenant, undo=take_away),
+        Step(hold_objects, undo=end_import_hold),
+        Step(put_content),  # goes with the tenant, as its rows do
+        Step(load_rows),
+        Step(end_import_hold),
+        Step(let_in, final=True),
+    ),
+)
+
+
+def _plan_tenant(store: Store, name: str, tier: str, shard: str | None) -> TenantPlan:
+    """As `plan_tenant`; a tenant that an unfinished import has made already is that import's."""
+    try:
+        return plan_tenant(store, name, tier, shard)
+    except TenantExists:
+        begun = journal.unfinished_on(store, f"tenant:{name}")
+        if begun is None or begun.name != IMPORT_TENANT.name:
             raise
-        tenant = finish_tenant(store, tenant)
-    return Imported(tenant, rows, len(plan.export.objects), time.monotonic() - started)
+        found = find_tenant(store, name)
+        return TenantPlan(name, found.tier, found.shard, found.database, found.schema)
 
 
-@contextmanager
-def _alone(store: Store, name: str) -> Iterator[None]:
-    """A second import of the same name would delete the rows of the first."""
-    with store.operator() as control, control.transaction():
-        row = control.execute(QUERIES.try_import, {"name": name}).fetchone()
-        if row is None or row[0] is not True:
-            raise ImportRunning(name)
-        yield
+def _digest(export: Verified) -> str:
+    return sha256(export.manifest.text().encode()).hexdigest()
 
 
-def _bring_in(store: Store, tenant: Tenant, export: Verified, progress: Advance) -> dict[str, int]:
-    if not export.objects:
-        return _load(store, tenant, export, progress)
-    uploads = [_upload(export.folder / "objects" / sha256, size) for sha256, size in export.objects.items()]
-    with held(store, tenant, "kos tenant import"):
-        put_objects(store, tenant, uploads, progress)
-        return _load(store, tenant, export, progress)
+def _export(run: Run[StoredPlan]) -> Verified:
+    """The export; verified anew where this process has not done that."""
+    found: Any = run.kept.get("export")
+    if found is None:
+        found = run.kept["export"] = verify(Path(run.plan.folder), run.progress)
+    export: Verified = found
+    if _digest(export) != run.plan.digest:
+        raise ExportDamaged(export.folder, "it is another one than the import was begun with")
+    return export
 
 
 def _upload(path: Path, size: int) -> Upload:
     return Upload(path.name, size, lambda: path.open("rb"))
 
 
-def _load(store: Store, tenant: Tenant, export: Verified, progress: Advance) -> dict[str, int]:
-    """All rows in one transaction, compared before it commits; what an earlier import has left goes first."""
-    with store.session(tenant, timeout=TIMEOUT, agent="kos tenant import") as session:
-        pin(session)
-        tables = {name: describe(session, name) for name in TENANT_TABLES if name != LOG}
-        for table in reversed(tables.values()):
-            table.delete_all(session)
-        done = 0
-        rows = {}
-        for name, table in tables.items():
-            if name in export.manifest.tables:
-                lines = _counted(export, name, done, progress)
-                rows[name] = _load_table(session, table, export, lines)
-                done += rows[name]
-        return rows
-
-
-def _load_table(session: Session, table: Table, export: Verified, lines: Iterator[bytes]) -> int:
+def _load_table(connection: Connection, table: Table, export: Verified, lines: Iterator[bytes]) -> int:
     facts = export.manifest.tables[table.name]
     unknown = sorted(set(facts.columns) - set(table.columns))
     if unknown:
         raise ExportUnsupported(export.folder, f"{table.name} has columns that are not known: {', '.join(unknown)}")
     table = table.select_only(facts.columns)
     try:
-        inserted = table.write(session, lines)
+        inserted = table.write(connection, lines)
     except _REFUSED as error:
         reason = error.diag.message_primary or str(error)
         raise ExportDamaged(export.folder, f"{table.name}.jsonl: {reason}") from error
     digest = sha256()
-    for line in table.read(session):
+    for line in table.read(connection):
         digest.update(line)
     if inserted != facts.rows or digest.hexdigest() != facts.sha256:
         raise ExportDamaged(export.folder, f"{table.name}.jsonl: its rows are others in the database")
@@ -173,18 +319,3 @@ def _counted(export: Verified, name: str, done: int, progress: Advance) -> Itera
         yield piece
         done += piece.count(b"\n")
         progress("rows", done, export.manifest.rows)
-
-
-def _take_away(store: Store, tenant: Tenant) -> None:
-    """What a refused import has made, and no tenant that another import has meanwhile finished: this one may have lost
-    its lock together with the connection that held it."""
-
-    def is_unfinished(_: Connection, found: Tenant) -> None:
-        if found.id != tenant.id or found.state != "importing":
-            raise TenantExists(found.name, found.tier)
-
-    def clear(gone: Tenant) -> None:
-        if store.topology.objects is not None:
-            remove_objects(store, gone)
-
-    remove_tenant(store, tenant.name, permit=is_unfinished, clear=clear)

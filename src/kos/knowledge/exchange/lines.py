@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from psycopg.sql import SQL, Composable, Composed, Identifier
 
 from kos.sql import load, statement
-from kos.tenancy import Session
+from kos.tenancy.store import Connection
 
 QUERIES = load("kos.knowledge.exchange")
 
@@ -36,16 +36,16 @@ class Table:
         )
         return asked
 
-    def read(self, session: Session) -> Iterator[bytes]:
+    def read(self, connection: Connection) -> Iterator[bytes]:
         """All rows of the entered tenant, in the order of their primary key: a line each, in pieces."""
-        with session.connection.cursor().copy(self.query) as copy:
+        with connection.cursor().copy(self.query) as copy:
             for piece in copy:
                 yield bytes(piece)
 
-    def write(self, session: Session, pieces: Iterable[bytes]) -> int:
+    def write(self, connection: Connection, pieces: Iterable[bytes]) -> int:
         """Insert the rows that the lines hold; how many."""
-        session.execute(QUERIES.make_incoming)
-        with session.connection.cursor().copy(QUERIES.copy_lines_in) as copy:
+        connection.execute(QUERIES.make_incoming)
+        with connection.cursor().copy(QUERIES.copy_lines_in) as copy:
             for piece in pieces:
                 copy.write(piece)
         query = QUERIES.insert_lines.format(
@@ -53,19 +53,19 @@ class Table:
             columns=_list(self.columns),
             values=SQL(", ").join(map(self._value, self.columns)),
         )
-        inserted = session.execute(query).rowcount
-        session.execute(QUERIES.forget_incoming)
+        inserted = connection.execute(query).rowcount
+        connection.execute(QUERIES.forget_incoming)
         return inserted
 
-    def count(self, session: Session) -> int:
+    def count(self, connection: Connection) -> int:
         """Rows of the entered tenant."""
-        row = session.execute(QUERIES.count_rows.format(table=Identifier(self.name))).fetchone()
+        row = connection.execute(QUERIES.count_rows.format(table=Identifier(self.name))).fetchone()
         assert row is not None
         return int(row[0])
 
-    def delete_all(self, session: Session) -> None:
+    def delete_all(self, connection: Connection) -> None:
         """Delete the entered tenant's rows."""
-        session.execute(QUERIES.delete_rows.format(table=Identifier(self.name)))
+        connection.execute(QUERIES.delete_rows.format(table=Identifier(self.name)))
 
     def _value(self, column: str) -> Composable:
         if column in self.json_columns:
@@ -73,10 +73,10 @@ class Table:
         return Identifier("r", column)
 
 
-def describe(session: Session, name: str) -> Table:
+def describe(connection: Connection, name: str) -> Table:
     """A table as the entered tenant's schema has it."""
-    columns = session.execute(QUERIES.columns, {"table": name}).fetchall()
-    key = session.execute(QUERIES.primary_key, {"table": name}).fetchall()
+    columns = connection.execute(QUERIES.columns, {"table": name}).fetchall()
+    key = connection.execute(QUERIES.primary_key, {"table": name}).fetchall()
     return Table(
         name,
         tuple(column for column, _ in columns),
@@ -85,9 +85,9 @@ def describe(session: Session, name: str) -> Table:
     )
 
 
-def pin(session: Session) -> None:
+def pin(connection: Connection) -> None:
     """Make values the same text whatever the settings of the server and the role are; until the transaction ends."""
-    session.execute(QUERIES.pin_settings)
+    connection.execute(QUERIES.pin_settings)
 
 
 def _list(columns: Iterable[str]) -> Composed:

@@ -46,7 +46,11 @@ select content_sha256, max(byte_length) from documents group by content_sha256 o
 -- name: copy_rows_out
 -- One line per row. JSON escapes every control character, so CSV with control characters for its delimiter and quote
 -- passes it through as it is.
-copy (select row_to_json(line) from (select {columns} from {table} order by {key}) as line)
+-- It names the tenant, for whoever reads what it has just brought in may be the operator, who sees all.
+copy (
+  select row_to_json(line)
+    from (select {columns} from {table} where tenant_id = (select kos.current_tenant_id()) order by {key}) as line
+)
   to stdout (format csv, delimiter e'\x01', quote e'\x02');
 
 -- name: make_incoming
@@ -74,8 +78,3 @@ drop table pg_temp.incoming;
 -- name: delete_rows
 -- What an import that was killed has left.
 delete from {table} where tenant_id = (select kos.current_tenant_id());
-
--- name: try_import
--- One import per name at a time. Held by an open transaction of the control database, so it ends with its command.
-select pg_try_advisory_xact_lock(hashtextextended('import/' || %(name)s, 1263489026)),
-       set_config('idle_in_transaction_session_timeout', '0', true);

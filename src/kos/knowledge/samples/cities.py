@@ -11,6 +11,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -48,18 +49,20 @@ def read(site: Path | None = None) -> Content:
         DatasetMissing: the package is not installed.
         DatasetDamaged: a file is gone, was changed or cut short, or names a place that none of them has.
     """
-    places = _parse(site)
+    places, edition = _parse(site)
     try:
-        return _content(places)
+        return _content(places, edition)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DatasetDamaged(NAME, f"a place lacks what is needed: {error!r}") from error
 
 
-def _parse(site: Path | None) -> Places:
+def _parse(site: Path | None) -> tuple[Places, str]:
     distribution = find_distribution(NAME, PACKAGE, site)
     parsed: list[dict[str, Place]] = []
+    edition = sha256()
     for name in ("continents.json", "countries.json", "us_states.json", "cities5000.json"):
         text = read_file(NAME, distribution, f"{PACKAGE}/data/{name}")
+        edition.update(text)
         try:
             places = json.loads(text)
         except ValueError as error:
@@ -67,10 +70,10 @@ def _parse(site: Path | None) -> Places:
         if not isinstance(places, dict) or not places:
             raise DatasetDamaged(NAME, f"{name} holds no places")
         parsed.append(places)
-    return Places(*parsed)
+    return Places(*parsed), edition.hexdigest()
 
 
-def _content(places: Places) -> Content:
+def _content(places: Places, edition: str) -> Content:
     # Small things are made at once, which also finds dangling references before anything is written.
     # Rows of cities are made while they are sent: there are hundreds of thousands.
     small = [*_entities(places), *_country_facts(places)]
@@ -103,7 +106,8 @@ def _content(places: Places) -> Content:
             Rows("molecules", MOLECULES, len(densities), lambda: map(_density, densities)),
             Rows("molecule_atoms", MOLECULE_ATOMS, 3 * len(densities), lambda: _density_atoms(densities)),
             Rows("relations", RELATIONS, len(edges) + 3 * len(cities), relations),
-        )
+        ),
+        edition,
     )
 
 

@@ -35,12 +35,27 @@ class Rows:
     count: int
     read: Callable[[], Iterator[Row]]
 
+    @property
+    def key(self) -> tuple[str, ...]:
+        """What tells its rows apart: the id, or all columns where a row only connects others."""
+        return ("id",) if "id" in self.columns else self.columns
+
+    def keys(self) -> Iterator[Row]:
+        """The keys of all rows, in the order of the rows."""
+        positions = [self.columns.index(name) for name in self.key]
+        for row in self.read():
+            yield tuple(row[position] for position in positions)
+
 
 @dataclass(frozen=True)
 class Content:
-    """All of a dataset, verified: its tables with referenced ones first, and the objects that its documents name."""
+    """All of a dataset, verified: its tables with referenced ones first, and the objects that its documents name.
+
+    `edition` is a digest of what it was read from: the same edition has the same rows.
+    """
 
     tables: tuple[Rows, ...]
+    edition: str
     objects: tuple[bytes, ...] = ()
 
     @property
@@ -57,6 +72,11 @@ class Dataset:
     package: str
     has_objects: bool
     read: Callable[[Path | None], Content]
+
+
+# Between these lie all ids of samples, and no others: nobody else makes rows of that moment.
+FIRST_ID = f"{_MADE_DIGITS[:8]}-{_MADE_DIGITS[8:]}-7000-8000-000000000000"
+LAST_ID = f"{_MADE_DIGITS[:8]}-{_MADE_DIGITS[8:]}-7fff-8fff-ffffffffffff"
 
 
 def sample_id(*key: str) -> str:

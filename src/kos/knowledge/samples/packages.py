@@ -92,7 +92,8 @@ def read(site: Path | None = None) -> Content:
     for package in packages.values():
         _add_package(collector, package, packages)
     tables = tuple(_rows(table, tuple(collector.rows[table].values())) for table in COLUMNS)
-    return Content(tables, tuple(collector.objects.values()))
+    edition = sha256(repr([list(rows.read()) for rows in tables]).encode()).hexdigest()
+    return Content(tables, edition, tuple(collector.objects.values()))
 
 
 def _rows(table: str, rows: tuple[Row, ...]) -> Rows:

@@ -4,18 +4,16 @@
 select kos.protect(name::regclass)
   from unnest(array[
     'atoms', 'molecules', 'molecule_atoms', 'documents', 'annotations', 'relations', 'implementations',
-    'capability_mappings', 'sensitive_atoms', 'knowledge_events', 'knowledge_events_default'
+    'capability_mappings', 'sensitive_atoms'
   ]) as name;
 
 grant select, insert, update, delete
   on atoms, molecules, molecule_atoms, documents, annotations, relations, implementations, capability_mappings,
      sensitive_atoms
-  to kos_app, kos_persona, kos_operator;
+  to kos_app, kos_persona, kos_operator, kos_mover;
 
--- Only sealing writes events; applications read them.
-grant select on knowledge_events, knowledge_events_default to kos_app, kos_persona, kos_operator;
-grant select on knowledge_events to kos_auditor;
-create policy auditor_access on knowledge_events as permissive for select to kos_auditor using (true);
+-- Only sealing writes events; applications read them. Personas don't: the log shows what their policies hide.
+grant select on knowledge_events to kos_app, kos_operator, kos_auditor;
 
 do $$
 declare
@@ -24,7 +22,7 @@ begin
   -- Permissive policies, beside the restrictive one: they can never reach another tenant.
   foreach name in array array[
     'molecules', 'molecule_atoms', 'documents', 'annotations', 'relations', 'implementations',
-    'capability_mappings', 'sensitive_atoms', 'knowledge_events', 'knowledge_events_default'
+    'capability_mappings', 'sensitive_atoms'
   ] loop
     execute format('create policy application_access on %I as permissive for all to kos_app, kos_persona using (true)', name);
   end loop;

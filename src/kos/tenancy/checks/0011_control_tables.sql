@@ -5,6 +5,7 @@ select format('kos.%I', c.relname),
   from pg_class c
   join kos.application_rights() a on a.relation = c.oid
  where c.relnamespace = 'kos'::regnamespace
-   and not (a.privilege = 'SELECT' and c.relname in ('shards', 'tenants', 'placements', 'tenant_shards'))
+   and not (a.privilege = 'SELECT' and c.relname in ('shards', 'tenants', 'placements', 'tenant_shards',
+                                                      'shapes', 'knowledge_events', 'knowledge_events_default'))
  group by c.relname, a.role
  order by 1, 2;

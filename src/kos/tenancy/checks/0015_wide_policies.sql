@@ -11,7 +11,7 @@ select format('%I.%I', n.nspname, c.relname),
   cross join unnest(p.polroles) given
   left join pg_roles r on r.oid = given
  where given = 0
-    or r.rolname = 'kos_owner'
+    or (r.rolname = 'kos_owner' and not (p.polname = 'capture_access' and p.polcmd = 'r'))
     or (given in (select a.oid from kos.application_roles() a where a.acts)
         and not pg_has_role(given, 'kos_app', 'usage'))
  group by n.nspname, c.relname, p.polname

@@ -6,7 +6,7 @@
 
 create schema kos;
 revoke all on schema kos from public;
-grant usage on schema kos to kos_app, kos_persona, kos_operator, kos_auditor;
+grant usage on schema kos to kos_app, kos_persona, kos_operator, kos_auditor, kos_mover;
 -- For all that kos_owner makes in this database: a default of one schema could only add to what PUBLIC has.
 alter default privileges revoke execute on functions from public;
 
@@ -64,7 +64,7 @@ return nullif(pg_catalog.current_setting('kos.user_id', true), '');
 comment on function kos.current_user_id() is 'The user on whose behalf this transaction works, as the application names its users; null if not said.';
 
 grant execute on function kos.no_tenant(), kos.current_tenant_id(), kos.current_persona(), kos.current_user_id()
-  to kos_app, kos_persona, kos_operator, kos_auditor;
+  to kos_app, kos_persona, kos_operator, kos_auditor, kos_mover;
 
 -- UUIDv7 on every supported server: the server's own from PostgreSQL 18, the same layout before.
 do $$
@@ -82,4 +82,4 @@ begin
           52, 1), 53, 1), 'hex')::uuid;
   end if;
 end $$;
-grant execute on function kos.uuid_v7() to kos_app, kos_persona, kos_operator;
+grant execute on function kos.uuid_v7() to kos_app, kos_persona, kos_operator, kos_mover;

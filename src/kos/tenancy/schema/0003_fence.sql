@@ -261,8 +261,11 @@ begin
   execute format('create policy tenant_isolation on %s as restrictive for all to kos_app, kos_persona
                     using (tenant_id = (select kos.current_tenant_id()))', target);
   execute format('drop policy if exists operator_access on %s', target);
-  execute format('create policy operator_access on %s as permissive for all to kos_operator
+  execute format('create policy operator_access on %s as permissive for all to kos_operator, kos_mover
                     using (true) with check (true)', target);
+  -- Capture runs as the owner, and reads a row again where what happened to it can't be told otherwise.
+  execute format('drop policy if exists capture_access on %s', target);
+  execute format('create policy capture_access on %s as permissive for select to kos_owner using (true)', target);
   execute format('drop trigger if exists kos_guard on %s', target);
   execute format('create trigger kos_guard before insert or update or delete on %s
                     for each statement execute function kos.guard()', target);

@@ -24,6 +24,8 @@ STACK = "KOS_STACK"
 STORE = "KOS_STORE"
 FOLDER = "KOS_STACK_FOLDER"
 
+WORKER = "worker"  # in STORE: the stack's worker, which is no store
+
 POLL_SECONDS = 0.01
 ORPHAN_SECONDS = 2.0
 
@@ -87,7 +89,9 @@ def _look(
             environment, program = _asked(process, lambda: (process.environ(), process.exe()))
             is_server = Path(program).name.removesuffix(" (deleted)") in names
             if _is_ours(environment, stack, folder):
-                return _Seen(process, process.ppid(), environment.get(STORE, ""), by_environment=is_server)
+                store = environment.get(STORE, "")
+                # The worker's program is Python's: it can't be known by its name.
+                return _Seen(process, process.ppid(), store, by_environment=is_server or store == WORKER)
             if not is_server:
                 return None
             inside = Path(_asked(process, process.cwd).removesuffix(" (deleted)"))

@@ -8,12 +8,14 @@ from types import MappingProxyType
 
 from kos.errors import UnknownStore
 from kos.topology.embedded import cache, graph, objects, ports, postgres
+from kos.topology.embedded.census import WORKER
 from kos.topology.embedded.server import Server
 
 SERVERS: Mapping[str, Server] = MappingProxyType(
     {"postgres": postgres, "graph": graph, "cache": cache, "objects": objects}
 )
 KINDS = tuple(SERVERS)
+MOST_SHARDS = 8
 
 
 def shard_store(number: int) -> str:
@@ -59,6 +61,8 @@ def asked_port(name: str, base: int) -> int:
     """The port of this name when the user asked for ports from `base` on."""
     if name in _ORDER:
         return base + _ORDER.index(name)
+    if name == WORKER:
+        return base + len(_ORDER) + MOST_SHARDS - 1  # behind all shards that there may ever be
     return base + len(_ORDER) + int(name.removeprefix("postgres-")) - 2
 
 

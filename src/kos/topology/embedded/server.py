@@ -6,7 +6,7 @@ import os
 import subprocess
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -125,18 +125,26 @@ def clean_environment(site: Site) -> dict[str, str]:
 
 def spawn(site: Site, launch: Launch) -> psutil.Process:
     """Start a server that outlives us, in a session of its own: Ctrl-C in our terminal must not reach it."""
-    if site.log.exists() and site.log.stat().st_size > LOG_BYTES:
-        site.log.rename(site.log.with_suffix(".log.1"))
-    with site.log.open("ab") as log:
+    environment = clean_environment(site) | dict(launch.environment)
+    return detached(launch.arguments, environment, site.log, site.data, **site.account.popen)
+
+
+def detached(
+    arguments: Sequence[str], environment: Mapping[str, str], log: Path, folder: Path, **options: object
+) -> psutil.Process:
+    """Start a program that outlives us; what it prints goes to `log`. `options` are those of `subprocess`."""
+    if log.exists() and log.stat().st_size > LOG_BYTES:
+        log.rename(log.with_suffix(".log.1"))
+    with log.open("ab") as output:
         child = subprocess.Popen(
-            launch.arguments,
-            cwd=site.data,
-            env=clean_environment(site) | dict(launch.environment),
+            arguments,
+            cwd=folder,
+            env=environment,
             stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
+            stdout=output,
+            stderr=output,
             start_new_session=True,
-            **site.account.popen,  # type: ignore[call-overload]
+            **options,  # type: ignore[call-overload]
         )
     process = psutil.Process(child.pid)
     child.returncode = 0  # it is not ours to wait for: without this Python warns that it still runs

@@ -23,7 +23,7 @@ from kos.errors import (
     StateDamaged,
     UnknownStore,
 )
-from kos.topology.embedded import account, census, home, layout, ports, postgres, state, wheels
+from kos.topology.embedded import account, census, home, layout, ports, postgres, state, wheels, worker
 from kos.topology.embedded.addresses import describe
 from kos.topology.embedded.server import Site
 from kos.topology.embedded.start import Crowds, Started, StartPlan, bring_up, plan
@@ -169,7 +169,29 @@ class Stack:
     def processes(self) -> dict[str, psutil.Process]:
         """The running servers by store, as the process table has them at this moment."""
         crowds = self._census(state.read_marker(self._kos))
-        return {store: crowd.main for store, crowd in sorted(crowds.items()) if crowd.main}
+        return {store: crowd.main for store, crowd in sorted(crowds.items()) if crowd.main and store != worker.NAME}
+
+    def running(self) -> list[str]:
+        """What `down` would stop: the stores whose server runs, and the worker."""
+        crowds = self._census(state.read_marker(self._kos))
+        return sorted(name for name, crowd in crowds.items() if crowd.main)
+
+    def begin_worker(self) -> worker.Begun:
+        """Have the stack's worker running; `wait` of what it returns waits until it answers.
+
+        Raises:
+            StackNotRunning, StackBusy, PortInUse, ServerDidNotStop.
+        """
+        self._marker()
+        with self._changing():
+            marker = self._marker()
+            crowd = self._census(marker).get(worker.NAME, census.Crowd())
+            return worker.begin(marker, crowd, self.log(worker.NAME))
+
+    def worker(self) -> worker.WorkerHealth:
+        """How the stack's worker is."""
+        marker = self._marker()
+        return worker.look(marker, self._census(marker).get(worker.NAME, census.Crowd()))
 
     def is_running(self) -> bool:
         """Whether any server of the stack runs."""
@@ -370,6 +392,6 @@ def _stop(item: tuple[str, census.Crowd]) -> list[Stopped]:
     store, crowd = item
     began = time.monotonic()
     pids = [process.pid for process in crowd.all]
-    kind = layout.kind_of(store)
-    census.stop(store, crowd, layout.SERVERS[kind].LADDER if kind in layout.SERVERS else census.LAST_RESORT)
+    ladders = {worker.NAME: worker.LADDER} | {kind: server.LADDER for kind, server in layout.SERVERS.items()}
+    census.stop(store, crowd, ladders.get(layout.kind_of(store), census.LAST_RESORT))
     return [Stopped(store, pid, time.monotonic() - began) for pid in pids[:1]]

@@ -1,0 +1,107 @@
+"""The databases that a run writes to, each with a fence that lets the run's token in and no lower one.
+
+A place is noted in the journal before its fence is raised there, and only by the lease's holder. So whoever takes over
+knows every place where the loser may still write, raises the fence in all of them first, and waits for what the loser
+has begun. A loser that wakes up finds a higher token, or that it may not note a new place.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+
+import psycopg
+
+from kos import errors
+from kos.journal.lease import QUERIES, Lease, session_prefix
+from kos.tenancy.placement import Place, server_at, shard_named
+from kos.tenancy.store import Connection, Store
+from kos.topology import postgres
+
+_LOCK_TIMEOUT = "1s"  # what a taker over waits for at a time; the loser's sessions were ended
+_ATTEMPTS = 10
+
+
+class Fences:
+    """Connections of one run, as the operator; one per place, opened when it is first written to."""
+
+    def __init__(self, store: Store, lease: Lease) -> None:
+        self._store = store
+        self.lease = lease
+        self._open: dict[Place, Connection] = {}
+
+    def connection(self, place: Place) -> Connection:
+        """A connection in autocommit mode to a place whose fence lets this run in.
+
+        Raises:
+            LeaseLost: another runner has the lease.
+            StoreUnavailable
+        """
+        known = self._open.get(place)
+        if known is not None and not known.closed:
+            return known
+        with self.lease.write() as control:
+            facts = {"operation": self.lease.operation, "shard": place.shard, "database": place.database}
+            control.execute(QUERIES.note_place, facts)
+        self._open[place] = connection = self._connect(place)
+        self._raise(connection)
+        return connection
+
+    def take_over(self) -> None:
+        """Shut out whoever had the lease before, in every place that was noted. A database that is gone needs no fence.
+
+        Raises:
+            StoreUnavailable: a place can't be reached, so nobody can tell who writes there.
+        """
+        with self.lease.write() as control:
+            control.execute(QUERIES.end_sessions, self._sessions)
+            found = control.execute(QUERIES.places, {"operation": self.lease.operation}).fetchall()
+        for place in (Place(*row) for row in found):
+            if is_there(self._store, place):
+                self._open[place] = connection = self._connect(place)
+                connection.execute(QUERIES.end_sessions, self._sessions)
+                self._raise(connection)
+
+    def forget_checkpoints(self) -> None:
+        """Of an operation that is over, or as good as."""
+        with self.lease.write() as control:
+            found = control.execute(QUERIES.places, {"operation": self.lease.operation}).fetchall()
+        for place in (Place(*row) for row in found):
+            if is_there(self._store, place):
+                connection = self.connection(place)
+                with connection.transaction():
+                    connection.execute(QUERIES.pass_lease, self._token)
+                    connection.execute(QUERIES.forget_checkpoints, {"operation": self.lease.operation})
+
+    def close(self) -> None:
+        """Close all connections; what is open in them is rolled back."""
+        for connection in self._open.values():
+            connection.close()
+
+    @property
+    def _token(self) -> dict[str, object]:
+        return {"subject": self.lease.subject, "token": self.lease.token}
+
+    @property
+    def _sessions(self) -> dict[str, object]:
+        return {"prefix": session_prefix(self.lease.operation), "own": self.lease.session_name}
+
+    def _connect(self, place: Place) -> Connection:
+        server, shard = server_at(self._store.topology, place), shard_named(self._store.topology, place.shard)
+        return postgres.connect(server, shard.operator, application_name=self.lease.session_name)
+
+    def _raise(self, connection: Connection) -> None:
+        for attempt in range(_ATTEMPTS):
+            with suppress(psycopg.errors.LockNotAvailable), connection.transaction():
+                connection.execute(QUERIES.set_lock_timeout, {"timeout": _LOCK_TIMEOUT})
+                connection.execute(QUERIES.raise_fence, self._token)
+                return
+            time.sleep(0.05 * attempt)
+        raise errors.StoreBusy("PostgreSQL", f"the fence of {self.lease.subject} could not be raised")
+
+
+def is_there(store: Store, place: Place) -> bool:
+    """Does the database exist? Asked of its shard, so that silence is no answer."""
+    shard = shard_named(store.topology, place.shard)
+    with store.operator(Place(shard.name, shard.primary.database)) as operator:
+        return operator.execute(QUERIES.has_database, {"database": place.database}).fetchone() == (True,)

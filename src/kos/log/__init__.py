@@ -1,0 +1,31 @@
+"""The log: every change of a logged table, per tenant, by a position that can be trusted.
+
+Promise: a position is given after the commit, per tenant, without gaps; a transaction is never split; who reads by
+position skips nothing and sees nothing twice, however late a transaction commits. A *cut* is a seal whose snapshot is
+exported: what it shows and the positions that it gives are the same moment.
+
+Invariants: what is captured is written in the transaction of the change. Pending rows are never updated or deleted; two
+tables take turns and are truncated. One seal per tenant at a time. An event never changes.
+
+Words: *event*, *position*, *seal*, *cut*, *feed*, *cursor*, *incarnation*: see `docs/glossary.md`.
+"""
+
+from kos.log.cut import Cut, cut
+from kos.log.feed import Cursor, Event, read, tail
+from kos.log.seal import seal, seal_all
+from kos.log.status import LogStatus, Mismatch, compare, status
+
+__all__ = [
+    "Cursor",
+    "Cut",
+    "Event",
+    "LogStatus",
+    "Mismatch",
+    "compare",
+    "cut",
+    "read",
+    "seal",
+    "seal_all",
+    "status",
+    "tail",
+]

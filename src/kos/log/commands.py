@@ -1,0 +1,152 @@
+"""`kos log status | seal | verify`, `kos feed tail`."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from json import dumps
+from typing import Annotated
+from uuid import UUID
+
+import typer
+
+from kos import errors
+from kos.console import DryRun, Json, emit, plain, say, table
+from kos.log.feed import Cursor, Event, tail
+from kos.log.seal import QUERIES, seal_all
+from kos.log.status import EXAMPLES, LogStatus, compare, status
+from kos.tenancy import Place, Store, find_tenant
+from kos.tenancy import open as open_store
+from kos.tenancy.install import places_of
+
+
+def _places(store: Store) -> list[Place]:
+    return [place for shard in store.topology.shards for place in places_of(store.topology, shard)]
+
+
+def log_status(json: Json = False) -> None:
+    """The log of each database: what waits for its position, how long, and tables whose capture is broken."""
+    with open_store() as store:
+        found = [status(store, place) for place in _places(store)]
+
+    def human() -> None:
+        table(
+            ("database", "tables", "sealed events", "waiting tenants", "lag s", "pending MB", "broken"),
+            [
+                (
+                    each.database,
+                    each.tables,
+                    each.sealed_events,
+                    each.waiting_tenants,
+                    f"{each.lag_seconds:.1f}",
+                    f"{each.pending_bytes / 1e6:.1f}",
+                    len({broken.table for broken in each.broken}) or "",
+                )
+                for each in found
+            ],
+            numbers=("tables", "sealed events", "waiting tenants", "lag s", "pending MB", "broken"),
+        )
+        for each in found:
+            _say_what_is_wrong(each)
+
+    healthy = all(each.healthy for each in found)
+    emit({"healthy": healthy, "databases": [_as_object(each) for each in found]}, as_json=json, human=human)
+    if not healthy:
+        raise typer.Exit(errors.FAILED)
+
+
+def _as_object(each: LogStatus) -> dict[str, object]:
+    return {**plain(each), "healthy": each.healthy}
+
+
+def _say_what_is_wrong(each: LogStatus) -> None:
+    for broken in each.broken:
+        outcome = "changes are lost" if broken.loses else "changes are captured slowly until the worker mends it"
+        say(f"{each.database}: {broken.table}: {broken.fault}; {outcome}")
+    if not each.commit_times:
+        say(f"{each.database}: track_commit_timestamp is off, so events carry the time of their seal")
+
+
+def log_seal(dry_run: DryRun = False, json: Json = False) -> None:
+    """Give positions to everything that is committed by now; the worker does this all the time."""
+    sealed = 0
+    with open_store() as store:
+        if dry_run:
+            waiting = sum(status(store, place).waiting_tenants for place in _places(store))
+            emit(
+                {"waiting_tenants": waiting},
+                as_json=json,
+                human=lambda: say(f"{waiting} tenants have changes that wait for their positions"),
+            )
+            return
+        for place in _places(store):
+            with store.operator(place) as operator:
+                sealed += seal_all(operator)
+    emit({"sealed": sealed}, as_json=json, human=lambda: say(f"{sealed} events have got their positions"))
+
+
+def log_verify(
+    limit: Annotated[int, typer.Option(min=1, help="Rows to name per table.")] = EXAMPLES, json: Json = False
+) -> None:
+    """Compare every logged table with its log: finds what was written past the triggers. Reads all rows."""
+    with open_store() as store:
+        found = [each for place in _places(store) for each in compare(store, place, limit)]
+
+    def human() -> None:
+        if not found:
+            say("every row is as the log has it")
+            return
+        table(
+            ("table", "tenant", "key", "found"),
+            [(each.table, each.tenant, ", ".join(each.key), each.fault) for each in found],
+        )
+
+    emit({"matches": not found, "mismatches": found}, as_json=json, human=human)
+    if found:
+        raise typer.Exit(errors.FAILED)
+
+
+def feed_tail(
+    tenant: Annotated[str, typer.Option(help="A tenant's name or id; of an adopted table, its value.")],
+    from_: Annotated[int, typer.Option("--from", min=0, help="The position to begin after.")] = 0,
+    follow: Annotated[bool, typer.Option("--follow", help="Go on with what comes later, until Ctrl-C.")] = False,
+    json: Json = False,
+) -> None:
+    """A tenant's events. With `--json` one event per line."""
+    with open_store() as store:
+        identity, place = _log_of(store, tenant)
+        with store.operator(place) as operator:
+            for event in tail(operator, identity, Cursor(from_), follow=follow):
+                _print(event, as_json=json)
+
+
+def _log_of(store: Store, tenant: str) -> tuple[UUID, Place]:
+    """Whose log, and where: a tenant of the directory, or one that only adopted tables know."""
+    try:
+        found = find_tenant(store, tenant)
+        return found.id, Place(found.shard, found.database)
+    except errors.UnknownTenant:
+        for place in _places(store):
+            with store.operator(place) as operator:
+                row = operator.execute(QUERIES.has_tenant, {"value": tenant}).fetchone()
+            if row is not None and row[0] is not None:
+                return row[0], place
+    raise errors.NoLog(tenant)
+
+
+def _print(event: Event, *, as_json: bool) -> None:
+    if as_json:
+        value = plain(replace(event, leaf=b""))
+        print(dumps({**value, "leaf": event.leaf.hex()}, ensure_ascii=False), flush=True)  # noqa: T201
+        return
+    values = " ".join(f"{name}={_short(value)}" for name, value in event.data.items())
+    moment = f"{event.occurred_at:%Y-%m-%d %H:%M:%S.%f}"
+    say(f"{event.position:>8}  {moment}  {event.type:<24} {', '.join(event.key)}  {values}")
+    sys.stdout.flush()
+
+
+def _short(value: str | None) -> str:
+    return "null" if value is None else value if len(value) <= 40 else f"{value[:39]}…"
+
+
+COMMANDS = {"log status": log_status, "log seal": log_seal, "log verify": log_verify, "feed tail": feed_tail}

@@ -1,0 +1,69 @@
+"""A cut: positions, and the snapshot that shows exactly what they hold.
+
+Moves, backups, verification and projections begin with one: they read the tables in the snapshot, and the events after
+the positions are what came later. No writer waits for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from uuid import UUID
+
+from psycopg.sql import SQL, Identifier
+
+from kos.log.seal import QUERIES
+from kos.tenancy import Place, Store
+from kos.tenancy.store import Connection
+
+
+@dataclass(frozen=True)
+class Cut:
+    """`snapshot` can be imported (`set transaction snapshot`) while the cut is open. Positions are per tenant."""
+
+    positions: dict[UUID, int]
+    incarnation: int
+    snapshot: str
+    connection: Connection
+
+
+@contextmanager
+def cut(store: Store, place: Place, tenants: Sequence[UUID]) -> Iterator[Cut]:
+    """A cut of some tenants of one database, open as long as the block.
+
+    The seals commit at its end, so a cut whose block fails has sealed nothing. Until then nobody else seals these
+    tenants: import the snapshot and leave the block.
+
+    Raises:
+        StoreUnavailable
+    """
+    with store.operator(place) as operator, ExitStack() as locks:
+        for (key,) in operator.execute(QUERIES.logs_in_order, {"tenants": list(tenants)}).fetchall():
+            # Before the snapshot exists: it must see what the sealer that holds the lock commits.
+            operator.execute(QUERIES.lock_log, {"key": key})
+            locks.callback(operator.execute, QUERIES.unlock_log, {"key": key})
+        tables = operator.execute(QUERIES.tables_of_log).fetchall()
+        operator.execute(QUERIES.begin_cut)
+        try:
+            yield _seal_in_snapshot(operator, tables, tenants)
+            operator.commit()
+        except BaseException:
+            operator.rollback()
+            raise
+
+
+def _seal_in_snapshot(operator: Connection, tables: list[tuple[str, str]], tenants: Sequence[UUID]) -> Cut:
+    if tables:
+        names = SQL(", ").join(Identifier(*name) for name in tables)
+        operator.execute(QUERIES.lock_tables.format(tables=names))
+    positions = {}
+    incarnation = 0
+    for tenant in tenants:
+        operator.execute(QUERIES.seal, {"tenant": tenant})
+        row = operator.execute(QUERIES.head, {"tenant": tenant}).fetchone()
+        assert row is not None
+        positions[tenant], incarnation = row[0], max(incarnation, row[1])
+    snapshot = operator.execute(QUERIES.export_snapshot).fetchone()
+    assert snapshot is not None
+    return Cut(positions, incarnation, str(snapshot[0]), operator)

@@ -1,0 +1,73 @@
+-- Queries of kos.log, for the operator, in a data database.
+
+-- name: seal
+-- What is committed by now gets its positions.
+select kos.seal(%(tenant)s);
+
+-- name: unsealed
+-- Tenants with something to seal, the one that waits longest first.
+select tenant_id from kos.unsealed(%(limit)s);
+
+-- name: logs_in_order
+-- The locks of several tenants' logs, in one order.
+select kos.log_key(t) from unnest(%(tenants)s::uuid[]) t order by 1;
+
+-- name: lock_log
+-- One of them, until it is unlocked.
+select pg_advisory_lock(%(key)s);
+
+-- name: unlock_log
+-- At the end of a cut.
+select pg_advisory_unlock(%(key)s);
+
+-- name: begin_cut
+-- The snapshot comes with the first query, after the locks.
+begin isolation level repeatable read;
+
+-- name: lock_tables
+-- A snapshot sees a table that is truncated later as empty: nobody can truncate while a cut is open.
+lock table {tables} in access share mode;
+
+-- name: tables_of_log
+-- Every logged table that can be named.
+select n.nspname, c.relname
+  from kos.logged_tables l
+  join pg_class c on c.oid = l.relation
+  join pg_namespace n on n.oid = c.relnamespace
+ order by 1, 2;
+
+-- name: export_snapshot
+-- For `set transaction snapshot` elsewhere.
+select pg_export_snapshot();
+
+-- name: head
+-- How far a tenant's log is.
+select position, incarnation from kos.newest_seal(%(tenant)s);
+
+-- name: read_feed
+-- Events after a position.
+select position, event_type, schema_name, table_name, operation::text, key, event_data, incarnation,
+       transaction::text, ends_transaction, leaf, occurred_at
+  from kos.read_feed(%(tenant)s, %(after)s, %(leaf)s, %(limit)s);
+
+-- name: status
+-- One row.
+select * from kos.log_status();
+
+-- name: broken_captures
+-- Tables whose changes are not captured, or slowly.
+select table_name, fault, loses from kos.broken_captures() order by 1, 2;
+
+-- name: compare_log
+-- One table against its log.
+select tenant_id, key, fault from kos.compare_log(%(table)s::regclass) limit %(limit)s;
+
+-- name: has_tenant
+-- A tenant that the log knows, by its id or by the value that an adopted table has; null if there is none.
+select max(s.tenant_id::text)::uuid
+  from (values (kos.tenant_of(%(value)s)::text), (%(value)s)) asked (id)
+  join kos.seals s on s.tenant_id::text = asked.id;
+
+-- name: quoted
+-- A table's name as SQL writes it.
+select format('%%I.%%I', %(schema)s::text, %(table)s::text);

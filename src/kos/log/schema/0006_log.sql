@@ -1,0 +1,183 @@
+-- The log: what was captured and waits, and what was sealed, with positions.
+-- oldest library: 1
+--
+-- Capture (0007) writes to `pending` in the transaction that makes the change; sealing (0008) gives the committed ones
+-- their positions. Rows of `pending` are never updated and never deleted: a deleted row stays in the way of every
+-- scan for as long as anybody has an old snapshot. Two tables take turns, and one is truncated when it is drained.
+
+-- What a table looked like when an event was captured, so that a change of the table never makes an event unreadable.
+-- `columns`: an array of {name, type, generated, sensitive}, in the order of the images.
+create table kos.shapes (
+  shape_id    integer generated always as identity primary key,
+  schema_name text not null,
+  table_name  text not null,
+  key_columns text[] not null,
+  columns     jsonb not null,
+  digest      bytea not null unique,  -- sha256 over the rest; leaves name shapes by it, since numbers differ between databases
+  made_at     timestamptz not null default now()
+);
+
+create table kos.logged_tables (
+  relation      regclass primary key,  -- of a partitioned table, the root
+  tenant_column text,                  -- null: shared by all tenants, in the log of none
+  key_columns   text[] not null,
+  baseline      text not null default 'none' check (baseline in ('full', 'lazy', 'none')),
+  fenced        boolean not null default false,
+  sensitive     jsonb not null default '{}',  -- column: 'digest' or 'absent'
+  logged_since  timestamptz not null default now(),
+  complete_at   timestamptz  -- when every row that was there before had its event; null: not yet, or never
+);
+
+create sequence kos.pending_ids;
+
+-- Ids rise in the order of capture within a transaction. `origin` names the cluster that `transaction` was counted in.
+create table kos.pending_1 (
+  id          bigint not null,
+  origin      integer not null,
+  transaction xid8 not null,
+  tenant_id   uuid not null,
+  shape_id    integer not null,
+  operation   "char" not null,
+  key         text[] not null,
+  image       text[],  -- null element: unchanged; '\N': null; what begins with '\' has one more
+  before      text[],
+  context     text[]   -- user, persona, request, address, agent
+);
+create table kos.pending_2 (like kos.pending_1 including all);
+create index pending_1_by_tenant on kos.pending_1 (tenant_id, origin, transaction);
+create index pending_2_by_tenant on kos.pending_2 (tenant_id, origin, transaction);
+-- A tenant's newest rows are found by its index; statistics of a table that is emptied all the time would mislead.
+alter table kos.pending_1 set (autovacuum_analyze_scale_factor = 0.5);
+alter table kos.pending_2 set (autovacuum_analyze_scale_factor = 0.5);
+
+-- Which of the two takes what is captured now.
+create table kos.pending_turn (number integer not null check (number in (1, 2)), since timestamptz not null default now());
+insert into kos.pending_turn values (1);
+
+-- An incarnation ends when a database is restored or promoted: what its old self sealed last may be lost, and is
+-- sealed again with other content under the same positions.
+create table kos.incarnations (
+  incarnation integer generated always as identity primary key,
+  identity    text not null,  -- of the running server: system, timeline, database
+  origin      integer not null,
+  reason      text not null,
+  began_at    timestamptz not null default now()
+);
+
+create table kos.knowledge_events (
+  tenant_id    uuid not null,
+  position     bigint not null check (position > 0),
+  incarnation  integer not null,
+  transaction  xid8 not null,
+  shape_id     integer not null references kos.shapes,
+  operation    "char" not null check (operation in ('I', 'U', 'D', 'T', 'B')),
+  aggregate_id uuid not null,
+  key          text[] not null,
+  image        text[],
+  before       text[],
+  context      text[],
+  salt         uuid,  -- erased together with the image, which then can't be guessed from the leaf
+  leaf         bytea not null,
+  occurred_at  timestamptz not null,
+  primary key (tenant_id, position, occurred_at)
+) partition by range (occurred_at);
+comment on table kos.knowledge_events is 'Every change of a logged table, by position: per tenant, without gaps.';
+comment on column kos.knowledge_events.operation is 'Inserted, updated, deleted, truncated, or found there when logging began (B).';
+create table kos.knowledge_events_default partition of kos.knowledge_events default;
+create index knowledge_events_by_aggregate on kos.knowledge_events (tenant_id, aggregate_id, position);
+create index knowledge_events_by_time on kos.knowledge_events (tenant_id, occurred_at);
+
+-- One row per seal, never updated: the newest of a tenant says how far its log is, and which transactions are in it.
+create table kos.seals (
+  tenant_id    uuid not null,
+  position     bigint not null,
+  events       bigint not null,
+  incarnation  integer not null,
+  origin       integer not null,
+  snapshot     pg_snapshot not null,
+  foreign_id   bigint not null,  -- ids up to here that came with a dump of another cluster are sealed
+  committed_at timestamptz not null,
+  sealed_at    timestamptz not null default clock_timestamp(),
+  primary key (tenant_id, position)
+);
+
+alter table kos.knowledge_events enable row level security, force row level security;
+alter table kos.knowledge_events_default enable row level security, force row level security;
+do $$
+declare
+  name text;
+begin
+  foreach name in array array['knowledge_events', 'knowledge_events_default'] loop
+    execute format('create policy tenant_isolation on kos.%I as restrictive for all to kos_app
+                      using (tenant_id = (select kos.current_tenant_id()))', name);
+    execute format('create policy application_access on kos.%I for select to kos_app using (true)', name);
+    execute format('create policy operator_access on kos.%I for all to kos_operator, kos_owner using (true)', name);
+    execute format('create policy auditor_access on kos.%I for select to kos_auditor using (true)', name);
+  end loop;
+end $$;
+grant select on kos.knowledge_events, kos.knowledge_events_default to kos_app, kos_operator, kos_auditor;
+grant select on kos.shapes to kos_app, kos_operator, kos_auditor;
+grant select on kos.logged_tables, kos.seals, kos.incarnations, kos.pending_turn to kos_operator, kos_auditor;
+grant select on kos.pending_1, kos.pending_2 to kos_operator;
+
+-- The log of what belongs to no tenant.
+create function kos.no_tenants_log() returns uuid
+language sql immutable parallel safe
+return '00000000-0000-0000-0000-000000000000'::uuid;
+
+-- Tenants that a product names by number or text have an id of ours that follows from it.
+create function kos.tenant_of(value text) returns uuid
+language sql immutable parallel safe
+return coalesce(pg_catalog.md5('kos tenant ' || value)::uuid, kos.no_tenants_log());
+grant execute on function kos.no_tenants_log(), kos.tenant_of(text) to kos_app, kos_persona, kos_operator, kos_auditor;
+
+create function kos.log_key(tenant_id uuid) returns bigint
+language sql immutable parallel safe
+return pg_catalog.hashtextextended(tenant_id::text, 1263489027);
+grant execute on function kos.log_key(uuid) to kos_operator;
+
+-- Which running server this is: a restore to another moment or a promotion has another timeline, a dump that was loaded
+-- elsewhere another system or database.
+create function kos.identity() returns text
+language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+  select concat_ws(' ', (select system_identifier from pg_control_system()),
+                   case when pg_is_in_recovery() then 'standby' else left(pg_walfile_name(pg_current_wal_lsn()), 8) end,
+                   (select oid from pg_database where datname = current_database()))
+$$;
+
+-- What transaction ids of this database are counted in. It's the same after a promotion and another in a dump's copy.
+-- Called immutable so that it is asked once per session and plan: it can't change while a session lasts.
+create function kos.origin() returns integer
+language plpgsql immutable security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  return hashtext(concat((select system_identifier from pg_control_system()), ' ',
+                         (select oid from pg_database where datname = current_database())));
+end $$;
+
+-- The incarnation that events are sealed in now; a new one begins by itself where the server is not the one it was.
+create function kos.current_incarnation() returns integer
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  here text := kos.identity();
+  newest kos.incarnations;
+begin
+  select * into newest from kos.incarnations order by incarnation desc limit 1;
+  if newest.identity is distinct from here then
+    perform pg_advisory_xact_lock(kos.log_key(kos.no_tenants_log()) + 1);
+    select * into newest from kos.incarnations order by incarnation desc limit 1;
+    if newest.identity is distinct from here then
+      insert into kos.incarnations (identity, origin, reason)
+      values (here, kos.origin(), case when newest.identity is null then 'installed' else 'restored or promoted' end)
+      returning * into newest;
+    end if;
+  end if;
+  return newest.incarnation;
+end $$;
+
+-- For copies that look like their original in everything, as those of a disk do: whoever made one says so.
+create function kos.begin_incarnation(reason text) returns integer
+language sql volatile security definer set search_path = pg_catalog, pg_temp as $$
+  insert into kos.incarnations (identity, origin, reason) values (kos.identity(), kos.origin(), reason)
+  returning incarnation
+$$;
+grant execute on function kos.identity(), kos.current_incarnation(), kos.begin_incarnation(text) to kos_operator;

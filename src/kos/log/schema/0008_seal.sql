@@ -1,0 +1,174 @@
+-- Sealing: committed changes get their positions.
+-- oldest library: 1
+
+-- A tenant's newest seal; where there is none, as if nothing had been visible to it.
+create function kos.newest_seal(tenant uuid) returns kos.seals
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+  newest kos.seals;
+begin
+  select * into newest from kos.seals s where s.tenant_id = tenant order by s.position desc limit 1;
+  if newest.tenant_id is null then
+    newest := row(tenant, 0, 0, 0, kos.origin(), '1:1:'::pg_snapshot, 0, '-infinity', '-infinity')::kos.seals;
+  end if;
+  return newest;
+end $$;
+
+-- What a tenant's newest seal did not see, of what can be seen now. A transaction is in a seal or it is not, since all
+-- its rows become visible at once: so none is ever split. The index leads to exactly these rows, however long another
+-- transaction stays open, and sealed rows are not read again.
+create function kos.unsealed_rows(tenant uuid, newest kos.seals) returns setof kos.pending_1
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select * from kos.pending_1 where tenant_id = tenant and origin = newest.origin and transaction >= pg_snapshot_xmax(newest.snapshot)
+  union all
+  select * from kos.pending_2 where tenant_id = tenant and origin = newest.origin and transaction >= pg_snapshot_xmax(newest.snapshot)
+  union all
+  select * from kos.pending_1 where tenant_id = tenant and origin = newest.origin and transaction = any (array(select pg_snapshot_xip(newest.snapshot)))
+  union all
+  select * from kos.pending_2 where tenant_id = tenant and origin = newest.origin and transaction = any (array(select pg_snapshot_xip(newest.snapshot)))
+  -- Of another cluster, whose dump was loaded here: transaction ids can't be compared, ids can.
+  union all
+  select * from kos.pending_1 where tenant_id = tenant and (origin < newest.origin or origin > newest.origin) and id > newest.foreign_id
+  union all
+  select * from kos.pending_2 where tenant_id = tenant and (origin < newest.origin or origin > newest.origin) and id > newest.foreign_id
+$$;
+
+-- The leaf of an event in a Merkle tree: H(header, H(salt, content)). Who erases salt and content can still prove that
+-- something stood there, and nobody can guess what.
+create function kos.leaf(tenant uuid, at bigint, incarnation integer, transaction xid8, occurred timestamptz, shape bytea,
+                         operation "char", key text[], image text[], before text[], context text[], salt uuid) returns bytea
+language sql stable parallel safe
+return pg_catalog.sha256(
+  pg_catalog.convert_to(pg_catalog.concat_ws(' ', tenant::text, at::text, incarnation::text, transaction::text,
+    (extract(epoch from occurred) * 1000000)::bigint::text, pg_catalog.encode(shape, 'hex'), operation::text), 'UTF8')
+  || pg_catalog.sha256(pg_catalog.uuid_send(salt)
+    || pg_catalog.convert_to(pg_catalog.concat_ws(' ', key::text, coalesce(image::text, '-'), coalesce(before::text, '-'), coalesce(context::text, '-')), 'UTF8')));
+
+-- Seal what a tenant's committed transactions have changed; returns how many events that were. One tenant is sealed by
+-- one at a time, and a huge transaction of one delays no other.
+-- Lock first, in a statement of its own: the next one's snapshot must see what another sealer has just committed. A cut
+-- takes the lock before its snapshot exists (kos.log, cut.py).
+create function kos.seal(tenant uuid) returns bigint
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  noted text := pg_advisory_xact_lock(kos.log_key(tenant));
+  newest kos.seals := kos.newest_seal(tenant);
+  now_in integer;
+  timed boolean := current_setting('track_commit_timestamp')::boolean;
+  sealed bigint;
+begin
+  if not exists (select from kos.unsealed_rows(tenant, newest)) then
+    return 0;
+  end if;
+  now_in := kos.current_incarnation();
+  with found as materialized (
+    select p.*, max(p.id) over (partition by p.origin, p.transaction) as last_id
+      from kos.unsealed_rows(tenant, newest) p
+  ), placed as (
+    select f.*, s.digest, s.table_name, gen_random_uuid() as salt,
+           newest.position + row_number() over (order by f.last_id, f.id) as position,
+           -- By commit time a moment maps to a position; a running maximum, so that positions and times agree.
+           greatest(newest.committed_at, max(
+             case when timed and f.origin = kos.origin() then coalesce(pg_xact_commit_timestamp(f.transaction::xid), clock_timestamp())
+               else now() end) over (order by f.last_id, f.id)) as committed_at
+      from found f
+      join kos.shapes s using (shape_id)
+  ), written as (
+    insert into kos.knowledge_events
+    select tenant, position, now_in, transaction, shape_id, operation,
+           case when cardinality(key) = 1 and length(key[1]) = 36 and key[1] ~ '^[0-9a-f]{8}-[0-9a-f-]{27}$' then key[1]::uuid
+             else md5(concat(table_name, ' ', key::text))::uuid end,
+           key, image, before, context, salt,
+           kos.leaf(tenant, position, now_in, transaction, committed_at, digest, operation, key, image, before, context, salt),
+           committed_at
+      from placed
+    returning position, occurred_at
+  ), counted as (
+    select count(*) as events, max(occurred_at) as committed_at from written
+  )
+  insert into kos.seals (tenant_id, position, events, incarnation, origin, snapshot, foreign_id, committed_at)
+  select tenant, newest.position + c.events, c.events, now_in, kos.origin(), pg_current_snapshot(),
+         greatest(newest.foreign_id, (select coalesce(max(f.id) filter (where f.origin <> kos.origin()), 0) from found f)), c.committed_at
+    from counted c
+   where c.events > 0
+  returning events into sealed;
+  return coalesce(sealed, 0);
+end $$;
+grant execute on function kos.seal(uuid) to kos_operator;
+
+-- Tenants with something to seal, how many rows (up to 1,000), and since when. Steps from tenant to tenant through the index of each table: its size doesn't matter.
+create function kos.unsealed(max_tenants integer default 1000) returns table (tenant_id uuid, waiting bigint, oldest timestamptz)
+language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+  with recursive first_table as (
+    (select p.tenant_id from kos.pending_1 p order by p.tenant_id limit 1)
+    union all
+    select (select p.tenant_id from kos.pending_1 p where p.tenant_id > f.tenant_id order by p.tenant_id limit 1)
+      from first_table f where f.tenant_id is not null
+  ), second_table as (
+    (select p.tenant_id from kos.pending_2 p order by p.tenant_id limit 1)
+    union all
+    select (select p.tenant_id from kos.pending_2 p where p.tenant_id > s.tenant_id order by p.tenant_id limit 1)
+      from second_table s where s.tenant_id is not null
+  )
+  select t.tenant_id, u.waiting,
+         case when current_setting('track_commit_timestamp')::boolean and u.origin = kos.origin()
+           then pg_xact_commit_timestamp(u.transaction::xid) else now() end as oldest
+    from (select f.tenant_id from first_table f where f.tenant_id is not null
+           union select s.tenant_id from second_table s where s.tenant_id is not null) t
+    cross join lateral (
+      -- Counted up to a limit: a huge transaction is not read twice.
+      select count(*) as waiting, min(r.transaction) as transaction, min(r.origin) as origin
+        from (select * from kos.unsealed_rows(t.tenant_id, kos.newest_seal(t.tenant_id)) limit 1000) r) u
+   where u.waiting > 0
+   order by 3, 1
+   limit max_tenants
+$$;
+grant execute on function kos.unsealed(integer) to kos_operator;
+
+-- The values of an image by column, as text; null where the value is. What an update left alone is not there.
+create function kos.event_data(columns jsonb, image text[]) returns jsonb
+language sql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
+  select coalesce(jsonb_object_agg(c.description ->> 'name', case when v.value <> '\N' then
+           case when starts_with(v.value, '\\') then substr(v.value, 2)
+                when v.value = '\A' then '[absent]'
+                when starts_with(v.value, '\H') then 'sha256:' || substr(v.value, 3)
+                else v.value end end), '{}')
+    from jsonb_array_elements(columns) with ordinality c (description, number)
+    join unnest(image) with ordinality v (value, number) using (number)
+   where v.value is not null
+$$;
+grant execute on function kos.event_data(jsonb, text[]) to kos_app, kos_operator, kos_auditor;
+
+create function kos.event_type(table_name text, operation "char") returns text
+language sql immutable parallel safe
+return table_name || case operation when 'I' then '.created' when 'U' then '.updated' when 'D' then '.deleted'
+                                    when 'T' then '.truncated' else '.found' end;
+grant execute on function kos.event_type(text, "char") to kos_app, kos_operator, kos_auditor;
+
+-- The events of a tenant after a position, for feeds. Error KS021 where the cursor is of a history that has been lost:
+-- whoever has an event's leaf has seen that event, and nothing else can stand there.
+create function kos.read_feed(tenant uuid, after bigint, seen_leaf bytea, at_most integer)
+returns table ("position" bigint, event_type text, schema_name text, table_name text, operation "char", key text[], event_data jsonb,
+               incarnation integer, transaction xid8, ends_transaction boolean, leaf bytea, occurred_at timestamptz)
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+  here bytea;
+begin
+  if seen_leaf is not null then
+    select e.leaf into here from kos.knowledge_events e where e.tenant_id = tenant and e.position = after;
+    if here is distinct from seen_leaf then
+      raise exception 'the log of % has diverged at or before position %', tenant, after
+        using errcode = 'KS021', hint = 'begin again from a position before the restore or promotion';
+    end if;
+  end if;
+  return query
+    select e.position, kos.event_type(s.table_name, e.operation), s.schema_name, s.table_name, e.operation, e.key,
+           kos.event_data(s.columns, e.image), e.incarnation, e.transaction,
+           lead(e.transaction) over (order by e.position) is distinct from e.transaction, e.leaf, e.occurred_at
+      from (select * from kos.knowledge_events k where k.tenant_id = tenant and k.position > after
+             order by k.position limit at_most + 1) e
+      join kos.shapes s using (shape_id)
+     order by e.position
+     limit at_most;
+end $$;
+grant execute on function kos.read_feed(uuid, bigint, bytea, integer) to kos_app, kos_operator, kos_auditor;

@@ -1,0 +1,62 @@
+-- What the worker asks. Everything but the list of databases is asked in each data database, as the operator.
+
+-- name: databases
+-- The databases that tenants live in, by shard. One that is still being made, or removed, is nobody's yet, or any more.
+select distinct s.name, p.database_name
+  from kos.placements p
+  join kos.shards s using (shard_id)
+  join kos.tenants t using (tenant_id)
+ where t.state in ('active', 'importing');
+
+-- name: backend
+-- Who serves this session; another than the one that took the connection, where a pooler is between.
+select pg_backend_pid();
+
+-- name: try_to_lead
+-- Of this session, until it ends. The second number is kos's own, as in all its advisory locks.
+select pg_try_advisory_lock(hashtextextended('kos worker', 1263489026));
+
+-- name: end_silent_leader
+-- End the session that leads, if it was silent for so long: its worker is frozen, or its machine is gone. A leader asks
+-- several times per second. One whose question is being answered is given longer.
+select pg_terminate_backend(a.pid), a.pid
+  from pg_locks l
+  join pg_stat_activity a using (pid)
+ where l.locktype = 'advisory'
+   and l.granted
+   and l.database = (select oid from pg_database where datname = current_database())
+   and (l.classid::bigint << 32 | l.objid::bigint) = hashtextextended('kos worker', 1263489026)
+   and l.objsubid = 1
+   and clock_timestamp() - a.state_change
+       > make_interval(secs => case a.state when 'active' then %(answering)s else %(silent)s end::float8);
+
+-- name: unsealed
+-- Tenants with committed rows that have no position yet, the longest waiting first, with how long that is.
+select tenant_id, greatest(extract(epoch from clock_timestamp() - oldest), 0)::float8
+  from kos.unsealed(%(most)s)
+ order by oldest, tenant_id;
+
+-- name: waiting
+-- The same, counted: what a dry run says.
+select tenant_id, waiting, greatest(extract(epoch from clock_timestamp() - oldest), 0)::float8
+  from kos.unsealed(%(most)s)
+ order by oldest, tenant_id;
+
+-- name: seal
+-- One tenant. One statement in autocommit mode: whatever becomes of the client, the transaction ends with it. The row of
+-- the first part comes before the seal begins, so the limit counts for every lock that the seal waits for.
+with limited as materialized (
+  select set_config('lock_timeout', %(lock_timeout)s, true) as lock_timeout
+)
+select kos.seal(%(tenant)s) from limited where lock_timeout is not null;
+
+-- name: rotate
+-- Keep the log in order: captures of changed tables, next month's partition, the space of what is drained.
+with limited as materialized (
+  select set_config('lock_timeout', %(lock_timeout)s, true) as lock_timeout
+)
+select kos.keep_log() from limited where lock_timeout is not null;
+
+-- name: log_status
+-- What the metrics say of the log.
+select pending_rows, oldest_seconds, broken_tables from kos.log_status();
