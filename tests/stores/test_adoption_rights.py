@@ -24,6 +24,8 @@ ADMINISTRATOR = Login("administrator", fixed(PASSWORD))
 OPERATOR = Login("kos_operator", fixed(PASSWORD))
 APPLICATION = Login(OWNER, fixed(PASSWORD))
 
+BARE: dict[str, Plan] = {}  # by version: what the application's own role was told before kos was there
+
 
 @pytest.fixture(scope="module", params=["debian", "16", "17", "wheel"])
 def managed(request: pytest.FixtureRequest, own_postgres: MakePostgres) -> Topology:
@@ -38,6 +40,8 @@ def managed(request: pytest.FixtureRequest, own_postgres: MakePostgres) -> Topol
     make_product(primary, ADMINISTRATOR)
     app = Login("kos_app", fixed(PASSWORD))
     topology = Topology((Shard(1, "main", primary, (), app, OPERATOR, installer=ADMINISTRATOR),))
+    with opening.connect(primary, APPLICATION) as connection:
+        BARE[request.param] = plan(connection, Wanted(level="enforce"))
     install(topology)
     with opening.connect(primary, ADMINISTRATOR) as connection:
         connection.execute(f"alter role kos_operator login password '{PASSWORD}'")
@@ -65,6 +69,15 @@ def planned(topology: Topology, *patterns: str) -> Plan:
 
 def why(found: Plan, capability: str) -> list[str]:
     return [blocker.reason for each in found.tables for blocker in each.blocked(capability)]
+
+
+def test_it_needs_no_kos_to_look(managed: Topology, request: pytest.FixtureRequest) -> None:
+    found = BARE[request.node.callspec.params["managed"]]
+    assert not found.installed
+    assert sum(each.of_class == "tenant" for each in found.tables) == 229
+    assert [each.kind for each in found.tables for each in each.blocked("log") if each.kind == "grant"] == ["grant"]
+    assert found.effects is not None
+    assert [each.role for each in found.effects.roles if each.owns] == ["product_app", "product_legacy", "postgres"]
 
 
 def test_the_grants_that_it_prints_are_enough(managed: Topology, administrator: psycopg.Connection[Any]) -> None:

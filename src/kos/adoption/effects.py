@@ -58,7 +58,7 @@ def _of_catalog(connection: Connection, owned: Owned, oids: list[int]) -> Iterat
         yield Effect("definer function", row["name"], f"reads as its owner, {row['owner']}, whoever calls it")
     for row in _rows(connection, QUERIES.policies, oids=oids):
         told = (
-            "stays, and widens what is seen, within the tenant only"
+            "stays: a role that is not of kos_app sees what it allows, of every tenant"
             if row["permissive"]
             else "stays, and narrows what is seen"
         )

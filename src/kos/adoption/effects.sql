@@ -14,7 +14,7 @@ select r.rolname as role, r.rolsuper as superuser, r.rolbypassrls as bypasses,
   cross join pg_class c
  where c.oid = any (%(oids)s::oid[])
    and r.rolname <> all (array['kos_owner', 'kos_app', 'kos_persona', 'kos_operator', 'kos_auditor', 'kos_adopter'])
-   and r.rolname <> current_user
+   and (r.rolsuper or to_regrole('kos_operator') is null or not pg_has_role(r.oid, to_regrole('kos_operator'), 'USAGE'))
    and (r.rolcanlogin or pg_has_role(r.oid, c.relowner, 'USAGE'))
  group by r.oid, r.rolname, r.rolsuper, r.rolbypassrls
 having count(*) filter (where has_table_privilege(r.oid, c.oid, 'SELECT, INSERT, UPDATE, DELETE')

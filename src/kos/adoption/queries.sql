@@ -23,7 +23,7 @@ reset role;
 
 -- name: here
 -- Which database this is, and what the connected role may do in it.
-select current_database() as database,
+select current_database()::text as database,
        current_user::text as role,
        current_setting('server_version_num')::integer as version,
        exists (select from pg_namespace n join pg_class c on c.relnamespace = n.oid
@@ -34,8 +34,8 @@ select current_database() as database,
        to_regrole('kos_app') is not null
          and not (select rolsuper from pg_roles where rolname = current_user)
          and pg_has_role(current_user, to_regrole('kos_app'), 'USAGE') as is_bound,
-       to_regrole('kos_owner') is null
-         or has_database_privilege('kos_owner', current_database(), 'CREATE') as may_create,
+       case when to_regrole('kos_owner') is null then true
+            else has_database_privilege(to_regrole('kos_owner'), current_database(), 'CREATE') end as may_create,
        stats.stats_reset as counted_since,
        extract(epoch from clock_timestamp() - stats.stats_reset)::double precision as counted_seconds
   from pg_stat_database stats
