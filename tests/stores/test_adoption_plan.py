@@ -258,6 +258,45 @@ def test_the_sql_puts_the_tenant_into_every_key(product: Topology) -> None:
     assert of(found, "public.events_metric").key == ("account_id", "id")
 
 
+def test_a_new_column_is_filled_before_the_rows_that_are_there_are(product: Topology) -> None:
+    """The first statement adds column and trigger; from then on whatever is written has its tenant."""
+    first, *_ = of(planned(product, "shop_order_line"), "public.shop_order_line").columns_sql
+    with as_owner(product) as owner:
+        owner.execute(first)
+        owner.execute("insert into public.shop_order_line (order_id) values (3)")
+        owner.execute("update public.shop_order_line set quantity = 2 where id = 5")
+        rows = owner.execute("""
+            select l.id, l.account_id = o.account_id from public.shop_order_line l
+              join public.shop_order o on o.id = l.order_id where l.account_id is not null order by 1""").fetchall()
+    assert rows == [(5, True), (41, True)]
+
+
+def test_the_sql_of_one_table_brings_what_it_needs_of_others(product: Topology) -> None:
+    with as_owner(product) as owner:
+        for which in ("columns", "keys"):
+            run(owner, display.script(planned(product, "shop_order_line_note"), which))
+    found = planned(product)
+    assert of(found, "public.shop_order_line_note").key == ("account_id", "id")
+    assert of(found, "public.shop_order_line").of_class == "tenant"
+    assert of(found, "public.chat_order_line").of_class == "child"
+
+
+def test_the_sql_runs_on_partitions_of_partitions(product: Topology) -> None:
+    with as_owner(product) as owner:
+        owner.execute("""
+            create table public.deep (id bigint not null, at date not null, order_id bigint not null
+              references public.shop_order, primary key (id, at)) partition by range (at);
+            create table public.deep_2026 partition of public.deep for values from ('2026-01-01') to ('2027-01-01')
+              partition by hash (id);
+            create table public.deep_2026_0 partition of public.deep_2026 for values with (modulus 1, remainder 0);
+            insert into public.deep select g, '2026-05-01', g from generate_series(1, 9) g""")
+        for which in ("columns", "keys"):
+            run(owner, display.script(planned(product, "deep"), which))
+        filled = owner.execute("select count(*) from public.deep where account_id is not null").fetchone()
+    assert filled == (9,)
+    assert of(planned(product, "deep"), "public.deep").key == ("account_id", "id", "at")
+
+
 def test_the_sql_keeps_what_references_do(product: Topology) -> None:
     """A composite SET NULL must not take the tenant away; the rest is said again as it was."""
     with as_owner(product) as owner:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from kos.adoption.model import CAPABILITIES, CLASSES, Plan, Table
+from kos.adoption.model import CAPABILITIES, CLASSES, Plan
 from kos.console import say, table
 
 SHOWN = 12  # of a kind; --json has them all
@@ -36,24 +36,19 @@ def script(plan: Plan, which: str) -> list[str]:
     if which == "grants":
         return list(plan.grants)
     if which == "columns":
-        children = [each for each in plan.tables if each.columns_sql]
-        # A child of a child gets its column from its parent, which must have it by then.
-        return [line for each in sorted(children, key=_generations) for line in each.columns_sql]
+        # Each begins with what its parents need, which is said once.
+        return list(dict.fromkeys(line for each in plan.tables for line in each.columns_sql))
     phases: list[list[str]] = [[], [], []]
     for each in plan.tables:
         for number, lines in enumerate(each.keys_sql):
             phases[number] += lines
-    return [line for phase in phases for line in phase]
+    return list(dict.fromkeys(line for phase in phases for line in phase))
 
 
 def show_script(lines: Sequence[str]) -> None:
     """Ready for psql."""
     for line in lines:
         say(line)
-
-
-def _generations(each: Table) -> int:
-    return len(each.path)
 
 
 def _summary(plan: Plan) -> None:

@@ -51,8 +51,9 @@ def text(statement: Composable) -> str:
 
 
 def column_sql(owned: Owned, oid: int) -> tuple[str, ...]:
-    """Give a child the tenant column: add, fill, index, make it not null. Its parent must have it before."""
-    return tuple(text(each) for each in _column(owned, oid))
+    """Give a child the tenant column: add, fill, index, make it not null. Its parents get theirs before."""
+    parents = [each.target for each in owned.places[oid].path[:-1]]
+    return tuple(text(each) for child in (*reversed(parents), oid) for each in _column(owned, child))
 
 
 def _column(owned: Owned, oid: int) -> Iterator[Composable]:
@@ -134,6 +135,9 @@ def _index(owned: Owned, relation: Relation, columns: Sequence[str], *, unique: 
     if relation.kind != "p":
         yield made(MENDS.unique_concurrently if unique else MENDS.index_concurrently, relation)
         return
+    if any(part.kind == "p" for part in owned.facts.parts(relation.oid)):
+        yield made(MENDS.unique_of_levels if unique else MENDS.index_of_levels, relation)
+        return
     yield made(MENDS.unique_parent if unique else MENDS.index_parent, relation)
     for leaf in _leaves(owned.facts, relation):
         yield made(MENDS.unique_concurrently if unique else MENDS.index_concurrently, leaf)
@@ -213,15 +217,20 @@ def keys_sql(owned: Owned, oid: int) -> tuple[tuple[str, ...], tuple[str, ...], 
     place = owned.places[oid].column
     # With a null in it a composite reference is not checked at all.
     nullable = place is not None and not place.not_null
+    own = [reference for reference in rewritten(owned) if reference.source == oid]
     keys = [text(each) for each in (_not_null(owned, relation, column) if nullable else ())]
     keys += [
         text(each)
         for columns in lacking(owned, oid)
         for each in _index(owned, relation, (column, *columns), unique=True)
     ]
-    references = [
-        text(each) for reference in rewritten(owned) if reference.source == oid for each in _rewrite(owned, reference)
-    ]
+    for target in {each.target: each for each in own}:  # what they refer to has its key first, named or not
+        keys += [
+            text(each)
+            for columns in lacking(owned, target)
+            for each in _index(owned, owned.facts.relations[target], (owned.column_of(target), *columns), unique=True)
+        ]
+    references = [text(each) for reference in own for each in _rewrite(owned, reference)]
     primary = next((key for key in owned.facts.keys.get(oid, ()) if key.primary), None)
     swap = _primary(owned, relation, primary, column) if primary and column not in primary.columns else None
     return tuple(keys), tuple(references), (text(swap),) if swap else ()

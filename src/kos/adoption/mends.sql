@@ -60,6 +60,14 @@ create index {index} on only {table} ({columns});
 -- The same, unique.
 create unique index {index} on only {table} ({columns});
 
+-- name: index_of_levels
+-- Partitions that have partitions: made at once for all of them, and stops writers meanwhile.
+create index {index} on {table} ({columns});
+
+-- name: unique_of_levels
+-- The same, unique.
+create unique index {index} on {table} ({columns});
+
 -- name: attach_index
 -- At once; the parent's index is valid with the last one.
 alter index {index} attach partition {part};
