@@ -16,6 +16,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 pytest_plugins = [
     "fix_stack",
     "fix_database",
+    "fix_product",
     "fix_twins",
     "fix_own_postgres",
     "fix_tls",

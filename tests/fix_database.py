@@ -34,21 +34,23 @@ def as_installer(topology: Topology, database: str) -> psycopg.Connection[tuple[
     return opening.connect(server, control.installer)
 
 
-def _make_template(stack: Stack) -> None:
+def make_template(stack: Stack, template: str = TEMPLATE) -> None:
+    """A database with the whole schema, if there is none of that name yet."""
     topology = stack.topology()
     with as_installer(topology, "knowledge_os") as connection:
-        if connection.execute("select 1 from pg_database where datname = %s", (TEMPLATE,)).fetchone():
+        if connection.execute("select 1 from pg_database where datname = %s", (template,)).fetchone():
             return
-        connection.execute(SQL("create database {}").format(Identifier(TEMPLATE)))
-    install(on_database(topology, TEMPLATE))
+        connection.execute(SQL("create database {}").format(Identifier(template)))
+    install(on_database(topology, template))
     stack.set_role_passwords()
 
 
-def _clone(stack: Stack) -> Topology:
+def clone(stack: Stack, template: str = TEMPLATE) -> Topology:
+    """A database of a test's own, with what the template has."""
     name = f"test_{uuid.uuid4().hex[:12]}"
     topology = stack.topology()
     with as_installer(topology, "knowledge_os") as connection:
-        connection.execute(SQL("create database {} template {}").format(Identifier(name), Identifier(TEMPLATE)))
+        connection.execute(SQL("create database {} template {}").format(Identifier(name), Identifier(template)))
     _mark(stack, topology, name)
     here = on_database(topology, name)
     install(here)
@@ -68,7 +70,7 @@ def _mark(stack: Stack, topology: Topology, database: str) -> None:
         connection.execute(SQL("alter database {} set kos.stack = {}").format(Identifier(database), topology.stack))
 
 
-def _drop(stack: Stack, topology: Topology) -> None:
+def drop(stack: Stack, topology: Topology) -> None:
     """The test's database, and those of its database-tier tenants, which begin with its name.
 
     As superuser: a superuser's session that is still closing could be ended by no one else.
@@ -86,7 +88,7 @@ def template(postgres: Stack, tmp_path_factory: pytest.TempPathFactory) -> Stack
     shared = tmp_path_factory.getbasetemp().parent
     with (shared / "template.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        _make_template(postgres)
+        make_template(postgres)
     return postgres
 
 
@@ -100,17 +102,17 @@ def superuser(template: Stack, database: Topology) -> Iterator[psycopg.Connectio
 @pytest.fixture
 def database(template: Stack) -> Iterator[Topology]:
     """A topology of PostgreSQL alone, on a database of this test's own."""
-    topology = _clone(template)
+    topology = clone(template)
     yield topology
-    _drop(template, topology)
+    drop(template, topology)
 
 
 @pytest.fixture(scope="module")
 def module_database(template: Stack) -> Iterator[Topology]:
     """A database that the tests of one module share, where making one for each would cost more than they do."""
-    topology = _clone(template)
+    topology = clone(template)
     yield topology
-    _drop(template, topology)
+    drop(template, topology)
 
 
 @pytest.fixture
@@ -132,23 +134,23 @@ def full_template(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Sta
     shared = tmp_path_factory.getbasetemp().parent
     with (shared / "full-template.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        _make_template(stack)
+        make_template(stack)
     return stack
 
 
 @pytest.fixture
 def full_store(full_template: Stack) -> Iterator[Store]:
     """A store on the full shared stack, with a database of this test's own."""
-    topology = _clone(full_template)
+    topology = clone(full_template)
     with Store(topology) as store:
         yield store
-    _drop(full_template, topology)
+    drop(full_template, topology)
 
 
 @pytest.fixture(scope="module")
 def module_full_store(full_template: Stack) -> Iterator[Store]:
     """A store on the full shared stack that the tests of one module share."""
-    topology = _clone(full_template)
+    topology = clone(full_template)
     with Store(topology) as store:
         yield store
-    _drop(full_template, topology)
+    drop(full_template, topology)

@@ -21,6 +21,7 @@ CAPABILITIES = (
     "kos.journal",
     "kos.log",
     "kos.knowledge",
+    "kos.adoption",
     "kos.worker",
     "kos.workload",
     "kos.tour",

@@ -28,6 +28,9 @@ Every error has named fields, a sentence that states the fact, and the command t
     │                          DatasetInUse
     ├── ExportError            ExportTargetExists, ExportTargetRefused, ExportRunning, ExportMissing, ExportDamaged,
     │                          ExportUnsupported, ImportRunning
+    ├── AdoptionError          NothingMatches, UnknownTenantColumn, NoTenantColumn, TableWithoutKey,
+    │                          TenantColumnHasNulls, TypeNotCarried, TableUnsuitable, ChildWithoutColumn,
+    │                          GrantMissing, LevelNotReady
     ├── WorkloadError          LedgerMissing, LedgerExists, LedgerBusy, LedgerDamaged, LedgerUnwritable,
     │                          WorkloadMismatch
     └── WorkerError            ListenRefused, PoolerBetween, SealFailed
@@ -912,6 +915,101 @@ class ImportRunning(ExportError):
     tenant: str
     fact = "another command is importing the tenant {tenant!r} now"
     mend = "wait for it, then: kos tenant show {tenant}"
+
+
+# adoption
+
+
+class AdoptionError(KosError):
+    """A table can't be taken in."""
+
+    exit_code = REFUSED
+
+
+@dataclass(eq=False)
+class NothingMatches(AdoptionError):
+    pattern: str
+    database: str
+    fact = "no table of {database} matches {pattern!r}"
+    mend = "kos adopt --all   (shows all tables)"
+    exit_code = WRONG_USE
+
+
+@dataclass(eq=False)
+class UnknownTenantColumn(AdoptionError):
+    column: str
+    database: str
+    fact = "no table of {database} has a column {column!r}"
+    mend = "kos adopt --all --tenant-column NAME"
+    exit_code = WRONG_USE
+
+
+@dataclass(eq=False)
+class NoTenantColumn(AdoptionError):
+    database: str
+    tried: str
+    fact = "no table of {database} has a column that is known to name a tenant ({tried})"
+    mend = "kos adopt --all --tenant-column NAME"
+    exit_code = WRONG_USE
+
+
+@dataclass(eq=False)
+class TableWithoutKey(AdoptionError):
+    table: str
+    fact = (
+        "{table} has no primary key, and no unique index over columns that are never null: its rows can't be told apart"
+    )
+    mend = "give it a primary key, then run the same command again"
+
+
+@dataclass(eq=False)
+class TenantColumnHasNulls(AdoptionError):
+    table: str
+    column: str
+    fact = "{table} has rows whose {column} is null: they have no tenant"
+    mend = "fill or delete them, make {column} NOT NULL, then run the same command again"
+
+
+@dataclass(eq=False)
+class TypeNotCarried(AdoptionError):
+    table: str
+    reason: str
+    fact = "{table}: {reason}"
+    mend = "change the column's type (to text, or to the name of what it means), then run the same command again"
+
+
+@dataclass(eq=False)
+class TableUnsuitable(AdoptionError):
+    table: str
+    reason: str
+    fact = "{table} can't be taken in: {reason}"
+    mend = "leave it out: name the tables that are meant"
+
+
+@dataclass(eq=False)
+class ChildWithoutColumn(AdoptionError):
+    table: str
+    column: str
+    path: str
+    fact = "{table} has no column {column}; its tenant is found by {path} only"
+    mend = "kos adopt {table} --sql columns   (prints the SQL that adds it)"
+
+
+@dataclass(eq=False)
+class GrantMissing(AdoptionError):
+    table: str
+    owner: str
+    reason: str
+    grants: str
+    fact = "{table}: {reason}"
+    mend = "as an administrator: {grants}"
+
+
+@dataclass(eq=False)
+class LevelNotReady(AdoptionError):
+    level: str
+    fact = "this version of kos plans level {level}, and can't take tables in at it yet"
+    mend = "kos adopt --all --level {level} --dry-run"
 
 
 class WorkloadError(KosError):

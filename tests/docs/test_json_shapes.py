@@ -223,6 +223,22 @@ def test_objects(documented: Store, cli: Cli) -> None:
     agrees("objects release", released)
 
 
+def test_adoption(
+    product: Topology, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in child_environment(product, tmp_path).items():
+        monkeypatch.setenv(name, value)
+    found = Cli(capsys)("adopt", "--all", "--level", "enforce", "--dry-run")
+    assert len(found["tables"]) > 300
+    agrees("adopt", found)
+    agrees("adopt", found["effects"], 2)
+    agrees("adopt", Cli(capsys)("adopt", "shop_*"))
+    for which in ("grants", "columns", "keys"):
+        printed = Cli(capsys)("adopt", "--all", "--sql", which)
+        assert printed["sql"]
+        agrees("adopt", printed, 1)
+
+
 def test_the_workload(documented: Store, cli: Cli, tmp_path: Path) -> None:
     ledger = str(tmp_path / "run.ledger")
     shape = ("--tenants", "1", "--clients", "2", "--seconds", "0.5")

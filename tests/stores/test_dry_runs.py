@@ -15,7 +15,6 @@ from kos.tenancy import Store, create_tenant, install, list_tenants
 from kos.topology.embedded import Stack
 from kos.tour import STEPS
 
-ASKS = {"down", "tenant remove", "objects collect"}
 READS = {
     "log status",
     "log verify",
@@ -30,7 +29,7 @@ READS = {
     "operation list",
     "operation show",
 }
-ASKS = {"down", "tenant remove", "objects collect", "operation rollback"}
+ASKS = {"adopt", "down", "tenant remove", "objects collect", "operation rollback"}
 
 
 def options(words: str) -> set[str]:

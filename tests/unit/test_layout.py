@@ -11,7 +11,7 @@ import pytest
 
 SOURCE = Path(__file__).parents[2] / "src" / "kos"
 FILES = sorted(SOURCE.rglob("*.py"))
-CAPABILITIES = ("worker", "workload", "tour")
+CAPABILITIES = ("adoption", "worker", "workload", "tour")
 VAGUE = {"utils", "util", "helpers", "helper", "manager", "service", "services", "common", "misc", "handler", "engine"}
 
 

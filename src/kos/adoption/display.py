@@ -1,0 +1,168 @@
+"""A plan for people: a summary first, then what is in the way, then what would break. Fits a hundred columns."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from kos.adoption.model import CAPABILITIES, CLASSES, Plan
+from kos.console import say, table
+
+SHOWN = 12  # of a kind; --json has them all
+
+TOLD = {
+    "tenant": "has {column}",
+    "root": "its rows are the tenants",
+    "child": "belongs to a tenant by its references only",
+    "shared": "of no tenant",
+    "partition": "counted with the table that it is a part of",
+    "unusable": "can't be logged as it is",
+}
+
+
+def show(plan: Plan) -> None:
+    """All of it, shortened where there is much of one kind."""
+    _summary(plan)
+    _capabilities(plan)
+    _blocked(plan)
+    _mends(plan)
+    _costs(plan)
+    if plan.effects is not None:
+        _effects(plan)
+
+
+def script(plan: Plan, which: str) -> list[str]:
+    """The SQL that mends one thing on all tables of the plan, in the order in which it has to run."""
+    if which == "grants":
+        return list(plan.grants)
+    if which == "columns":
+        # Each begins with what its parents need, which is said once.
+        return list(dict.fromkeys(line for each in plan.tables for line in each.columns_sql))
+    phases: list[list[str]] = [[], [], []]
+    for each in plan.tables:
+        for number, lines in enumerate(each.keys_sql):
+            phases[number] += lines
+    return list(dict.fromkeys(line for phase in phases for line in phase))
+
+
+def show_script(lines: Sequence[str]) -> None:
+    """Ready for psql."""
+    for line in lines:
+        say(line)
+
+
+def _summary(plan: Plan) -> None:
+    whole = [each for each in plan.tables if each.of_class != "partition"]
+    tenants = "?" if plan.tenants is None else f"{plan.tenants:,}" if plan.tenants_exact else f"about {plan.tenants:,}"
+    types = ", ".join(f"{kind} in {count}" for kind, count in plan.tenant_types.items())
+    say(f"{len(whole)} tables of {plan.database} on {plan.shard}")
+    say(f"{tenants} tenants by {plan.tenant_column} ({types})")
+    if len(plan.tenant_types) > 1:
+        say("the tenant column has more than one type: what it says in one table is not what it says in another")
+    if not plan.installed:
+        say("kos is not installed in this database yet: kos upgrade")
+    say("")
+    rows = []
+    for name in CLASSES:
+        found = [each for each in plan.tables if each.of_class == name]
+        if found:
+            count = sum(each.rows or 0 for each in found)
+            told = TOLD[name].format(column=plan.tenant_column)
+            rows.append((name, len(found), f"{count:,}", size(sum(each.bytes for each in found)), told))
+    table(("class", "tables", "rows", "size", ""), rows, numbers=("tables", "rows", "size"))
+
+
+def _capabilities(plan: Plan) -> None:
+    whole = [each for each in plan.tables if each.of_class != "partition"]
+    say("")
+    rows = []
+    for capability in CAPABILITIES:
+        blocked = [each for each in whole if each.blocked(capability)]
+        kinds = Counter(kind for each in blocked for kind in {blocker.kind for blocker in each.blocked(capability)})
+        why = ", ".join(f"{kind} {count}" for kind, count in kinds.most_common())
+        rows.append((capability.replace("_", " "), len(whole) - len(blocked), len(blocked), why))
+    table(("for", "ready", "blocked", "by"), rows, numbers=("ready", "blocked"))
+
+
+def _blocked(plan: Plan) -> None:
+    """Not those that lack a composite key only: these are many, and the log does without."""
+    rows = [
+        (each.name, blocker.kind, blocker.reason)
+        for each in plan.tables
+        for blocker in each.blockers
+        if blocker.kind not in ("composite", "meaning", "column")
+    ]
+    if rows:
+        say("")
+        table(("blocked", "by", "because"), rows[:SHOWN])
+        _more(len(rows))
+    children = [(each.name, ", ".join(each.path)) for each in plan.tables if each.path]
+    if children:
+        say("")
+        table(("without the column", "tenant found by"), children[:SHOWN])
+        _more(len(children))
+
+
+def _mends(plan: Plan) -> None:
+    if plan.grants:
+        say("")
+        say("to be granted, by an administrator:")
+        show_script(["  " + line for grant in plan.grants for line in grant.splitlines()])
+    child = next((each for each in plan.tables if each.columns_sql), None)
+    if child is not None:
+        say("")
+        say(f"to give {child.name} its column (for all: --sql columns):")
+        show_script([f"  {line}" for statement in child.columns_sql for line in statement.splitlines()])
+    keyed = sum(any(each.keys_sql) for each in plan.tables)
+    if keyed:
+        say("")
+        say(f"{keyed} tables need composite keys for moves and distribution: --sql keys prints the SQL")
+
+
+def _costs(plan: Plan) -> None:
+    say("")
+    since = f"since {plan.counted_since:%Y-%m-%d}" if plan.counted_since else "since the statistics began"
+    per_day = "" if plan.log_bytes_per_day is None else f", {size(plan.log_bytes_per_day)} a day"
+    writes = sum(each.writes for each in plan.tables if each.of_class != "partition")
+    say(f"log: the {writes:,} writes {since} would have taken {size(plan.log_bytes)}{per_day}")
+    how = {
+        "full": "copies the rows that are there into the log: {}, at once",
+        "lazy": "logs both images when a row first changes: at most {}, over time",
+        "none": "starts blind: what a row was before its first change stays unknown",
+    }[plan.baseline]
+    say(f"baseline {plan.baseline}: {how.format(size(plan.baseline_bytes))}")
+    if plan.locks:
+        say("")
+        say("locks, on one table at a time; after 200 ms without one, it waits and tries again:")
+        rows = [(each.statement, each.mode, each.stops, each.how_long) for each in plan.locks]
+        table(("to", "lock", "stops", "for"), rows)
+
+
+def _effects(plan: Plan) -> None:
+    assert plan.effects is not None
+    say("")
+    roles = [(each.role, each.owns, each.uses, each.sessions, each.effect) for each in plan.effects.roles]
+    table(("role", "owns", "uses", "sessions", "under row security"), roles, numbers=("owns", "uses", "sessions"))
+    say("")
+    effects = [(each.kind, each.subject, each.effect) for each in plan.effects.effects]
+    table(("would notice", "", "how"), effects)
+    if plan.effects.statements:
+        say("")
+        rows = [(each.role, f"{each.calls:,}", each.statement) for each in plan.effects.statements[:SHOWN]]
+        table(("role", "calls", "statement that does not name the tenant"), rows, numbers=("calls",))
+        _more(len(plan.effects.statements))
+
+
+def _more(count: int) -> None:
+    if count > SHOWN:
+        say(f"… and {count - SHOWN} more: --json has them all")
+
+
+def size(number: int) -> str:
+    """Bytes for people."""
+    value = float(number)
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 1000:
+            return f"{value:,.0f} {unit}" if unit == "B" or value >= 10 else f"{value:,.1f} {unit}"
+        value /= 1000
+    return f"{value:,.1f} TB"
