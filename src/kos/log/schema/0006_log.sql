@@ -1,7 +1,7 @@
 -- The log: what was captured and waits, and what was sealed, with positions.
 -- oldest library: 1
 --
--- Capture (0007) writes to `pending` in the transaction that makes the change; sealing (0008) gives the committed ones
+-- Capture (0008) writes to `pending` in the transaction that makes the change; sealing (0010) gives the committed ones
 -- their positions. Rows of `pending` are never updated and never deleted: a deleted row stays in the way of every
 -- scan for as long as anybody has an old snapshot. Two tables take turns, and one is truncated when it is drained.
 

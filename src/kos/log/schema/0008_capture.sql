@@ -1,0 +1,164 @@
+-- Capture: statement triggers, generated per table, that write each change to `pending` in the same transaction.
+-- oldest library: 1
+
+-- The statement that captures what one statement did. Full joins on purpose: they can't be nested loops, which a plan
+-- that was made for one row would be for 100,000 as well.
+create function kos.capture_statement(target regclass, operation text, pending text) returns text
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  root regclass := kos.root_of(target);
+  logged kos.logged_tables := kos.logged(target);
+  head text;
+  nested boolean := kos.has_nested_changes(target) or kos.has_nested_changes(root);
+  new_tenant text := kos.tenant_expression(target, 'n');
+  old_tenant text := kos.tenant_expression(target, 'o');
+  key1 text;
+  earlier text;
+begin
+  if logged.relation is null then
+    return 'select';  -- nothing to write: it left the log, as a detached partition does, or lost its key
+  end if;
+  key1 := quote_ident(logged.key_columns[1]);
+  earlier := case when logged.baseline = 'lazy' and operation <> 'INSERT'
+    then kos.image_of(target, 'o', null, old_tenant) else 'null' end;
+  head := format('insert into kos.%s (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) '
+                 'select nextval(''kos.pending_ids''), kos.origin(), pg_current_xact_id(), ', pending);
+  if operation = 'TRUNCATE' and root = target then
+    return head || format('d.tenant, %s, ''T'', ''{}'', null, null, kos_whoever from (select distinct %s as tenant from %s n) d',
+                          kos.shape_of(target), new_tenant, target);
+  elsif operation = 'TRUNCATE' then
+    return head || format('%s, %s, ''D'', %s, null, null, kos_whoever from only %s n',
+                          new_tenant, kos.shape_of(target), kos.key_expression(target, '{n}'), target);
+  elsif operation = 'INSERT' and not nested then
+    return head || format('%s, %s, ''I'', %s, %s, null, kos_whoever from new_rows n', new_tenant, kos.shape_of(target),
+                          kos.key_expression(target, '{n}'), kos.image_of(target, 'n', null, new_tenant));
+  elsif operation = 'UPDATE' and not nested then
+    return head || format('coalesce(%1$s, %2$s), %3$s, case when n.%4$s is null then ''D'' when o.%4$s is null then ''I'' else ''U'' end, '
+                          '%5$s, case when n.%4$s is not null then %6$s end, %7$s, kos_whoever from old_rows o full join new_rows n on %8$s',
+                          case when logged.tenant_column is null then new_tenant else format('case when n.%s is not null then %s end', key1, new_tenant) end,
+                          case when logged.tenant_column is null then old_tenant else format('case when o.%s is not null then %s end', key1, old_tenant) end,
+                          kos.shape_of(target), key1, kos.key_expression(target, '{n,o}'),
+                          kos.image_of(target, 'n', 'o', new_tenant),
+                          case when earlier = 'null' then earlier else format('case when o.%s is not null then %s end', key1, earlier) end,
+                          kos.same_key(target, 'o', 'n'));
+  elsif operation = 'DELETE' and not nested then
+    -- One statement can delete a key and insert it again, and its deletion is captured last.
+    return head || format('%1$s, %2$s, case when n.%3$s is null then ''D'' else ''U'' end, %4$s, case when n.%3$s is not null then %5$s end, '
+                          '%6$s, kos_whoever from old_rows o left join %7$s n on %8$s',
+                          old_tenant, kos.shape_of(target), key1, kos.key_expression(target, '{o}'),
+                          kos.image_of(target, 'n', null, old_tenant), earlier, root, kos.same_key(target, 'o', 'n'));
+  end if;
+  -- As it is now: what ran in between has been captured already, so the newest event tells the truth.
+  return head || format('%1$s, %2$s, case when n.%3$s is null then ''D'' when %4$L = ''INSERT'' then ''I'' else ''U'' end, %5$s, '
+                        'case when n.%3$s is not null then %6$s end, null, kos_whoever from (%7$s) o left join %8$s n on %9$s',
+                        old_tenant, kos.shape_of(target), key1, operation, kos.key_expression(target, '{o}'),
+                        kos.image_of(target, 'n', null, old_tenant),
+                        (select string_agg(format('select %s, (%s) collate "C" as kos_key from %s', columns.list, kos.key_expression(target, array[side]), side), ' union ')
+                           from (select string_agg(distinct quote_ident(k), ', ') as list
+                                   from unnest(logged.key_columns || logged.tenant_column) k where k is not null) columns,
+                                unnest(case operation when 'INSERT' then '{new_rows}' when 'DELETE' then '{old_rows}' else '{old_rows,new_rows}' end::text[]) side),
+                        root, kos.same_key(target, 'o', 'n'));
+end $$;
+
+-- The function that captures a table: what its triggers call, or for a new one a name that no other table has had.
+create function kos.capture_name(target regclass) returns text
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  with capture as (
+    select t.tgrelid, f.proname::text as name
+      from pg_trigger t join pg_proc f on f.oid = t.tgfoid
+     where t.tgname ~ '^kos_capture_' and f.pronamespace = 'kos'::regnamespace
+  )
+  select coalesce((select min(c.name) from capture c where c.tgrelid = target),
+                  case when exists (select from capture c where c.name = first.name) then 'capture_' || md5(first.name || ' ' || target::oid)
+                       else first.name end)
+    from (select 'capture_' || md5(format('%I.%I', n.nspname, c.relname)) as name
+            from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = target) first
+$$;
+
+-- The fence, once more and for every tenant whose rows were written: the guard has asked for the one that was entered
+-- when the statement began, and an identity can be changed while it runs. Called by capture only.
+create function kos.pass_fences(tenants uuid[]) returns void
+language plpgsql volatile as $$
+declare
+  tenant uuid;
+  noted kos.fence;
+begin
+  foreach tenant in array tenants loop
+    noted := kos.pass_fence(tenant, case when tenant::text = current_setting('kos.tenant_id', true)
+                                      then nullif(current_setting('kos.epoch', true), '')::bigint end);
+  end loop;
+end $$;
+
+create function kos.fence_again(target regclass) returns text
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select coalesce((
+    select format($text$  if tg_op = 'INSERT' then
+    perform kos.pass_fences(array(select distinct n.%1$I from new_rows n));
+  elsif tg_op = 'DELETE' then
+    perform kos.pass_fences(array(select distinct o.%1$I from old_rows o));
+  elsif tg_op = 'UPDATE' then
+    perform kos.pass_fences(array(select n.%1$I from new_rows n union select o.%1$I from old_rows o));
+  end if;
+$text$, l.tenant_column)
+      from kos.logged(target) l
+     where l.fenced), '')
+$$;
+
+-- Make, or make anew, the function that captures one table or partition.
+--   A changed table: its function no longer knows it, so each statement is composed anew, which is slow and right,
+--   until kos.refresh_captures() has made the function again. No statement of an application fails for it.
+--   kos_mover: its copies are in the log already.
+--   The settings: text that means the same in every session.
+-- Runs as the owner of schema kos, so that the function is its own, whoever takes a table in.
+create function kos.make_capture(target regclass) returns void
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $make$
+declare
+  branches text := '';
+  operation text;
+begin
+  foreach operation in array array['UPDATE', 'INSERT', 'DELETE', 'TRUNCATE'] loop
+    branches := branches || format(
+      E'  elsif tg_op = %L then\n    if kos.turn(''kos.pending_turn''::regclass) = 1 then\n      %s;\n    else\n      %s;\n    end if;\n',
+      operation, kos.capture_statement(target, operation, 'pending_1'), kos.capture_statement(target, operation, 'pending_2'));
+  end loop;
+  execute format($function$
+    create or replace function kos.%1$I() returns trigger
+    language plpgsql volatile security definer
+    set search_path = pg_catalog, pg_temp set "DateStyle" = 'ISO, YMD' set "IntervalStyle" = 'postgres'
+    set "TimeZone" = 'UTC' set extra_float_digits = 1 set bytea_output = 'hex' set lc_monetary = 'C' set standard_conforming_strings = on
+    as $capture$
+declare
+  kos_whoever text[] := case when current_setting('kos.tenant_id', true) <> '' then array[
+    current_setting('kos.user_id', true), current_setting('kos.persona', true), current_setting('kos.request_id', true),
+    current_setting('kos.address', true), current_setting('kos.agent', true)] end;
+begin
+  if current_setting('role') = 'kos_mover' then
+    return null;
+  elsif %2$s then
+    execute replace(kos.capture_statement(tg_relid, tg_op, 'pending_' || kos.turn('kos.pending_turn'::regclass)), 'kos_whoever', '$1')
+      using kos_whoever;
+%3$s  end if;
+%4$s  return null;
+end $capture$ $function$,
+    kos.capture_name(target), kos.is_changed(target), branches, kos.fence_again(target));
+end $make$;
+
+-- Put a table's triggers on it and on its partitions. The connected role needs the right to make triggers there.
+create function kos.attach_capture(target regclass) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp set client_min_messages = warning as $$
+declare
+  part regclass;
+  name text;
+begin
+  for part in select coalesce(t.relid, target) from (select) one left join pg_partition_tree(target) t on true loop
+    perform kos.make_capture(part);
+    name := kos.capture_name(part);
+    execute format('create or replace trigger kos_capture_insert after insert on %s referencing new table as new_rows '
+                   'for each statement execute function kos.%I()', part, name);
+    execute format('create or replace trigger kos_capture_update after update on %s referencing old table as old_rows new table as new_rows '
+                   'for each statement execute function kos.%I()', part, name);
+    execute format('create or replace trigger kos_capture_delete after delete on %s referencing old table as old_rows '
+                   'for each statement execute function kos.%I()', part, name);
+    execute format('create or replace trigger kos_capture_truncate before truncate on %s for each statement execute function kos.%I()', part, name);
+  end loop;
+end $$;
