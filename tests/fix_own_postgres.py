@@ -10,18 +10,21 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 import psycopg
 import pytest
 
 from kos.errors import StoreUnavailable
+from kos.tenancy import install
 from kos.topology import postgres as opening
 from kos.topology.embedded import account, ports
 from kos.topology.embedded.wheels import Programs, programs
-from kos.topology.model import Login, PostgresServer, Tls, fixed
+from kos.topology.model import Login, PostgresServer, Shard, Tls, Topology, fixed
 
 PASSWORD = "the superuser's password"
 START_SECONDS = 30.0
@@ -87,12 +90,13 @@ class OwnPostgres:
             command = [str(self.binaries / "postgres"), "-D", str(self.data)]
             self._process = subprocess.Popen(command, cwd=self.folder, stdout=log, stderr=log, **self._as_account)
         deadline = time.monotonic() + START_SECONDS
-        while not self._answers():
+        while not self.answers():
             assert self._process.poll() is None, self.log.read_text()
             assert time.monotonic() < deadline, self.log.read_text()
             time.sleep(0.02)
 
-    def _answers(self) -> bool:
+    def answers(self) -> bool:
+        """Whether it lets the superuser in now."""
         try:
             self.connect().close()
         except StoreUnavailable:
@@ -105,6 +109,23 @@ class OwnPostgres:
             self._process.send_signal(signal.SIGINT)
             self._process.wait(30)
             self._process = None
+
+    def kill(self) -> None:
+        """End every process of the server at once, as a machine that loses its power does to them."""
+        assert self._process
+        postmaster = psutil.Process(self._process.pid)
+        postmaster.suspend()  # or it would see its children die, and begin again
+        deadline = time.monotonic() + START_SECONDS
+        while postmaster.status() != psutil.STATUS_STOPPED:  # until then it may have one more
+            assert time.monotonic() < deadline
+        everybody = [*postmaster.children(recursive=True), postmaster]
+        for each in everybody:
+            with suppress(psutil.NoSuchProcess):
+                each.kill()
+        self._process.wait(30)
+        self._process = None
+        while any(_lives(each) for each in everybody):  # its memory is in use until then
+            assert time.monotonic() < deadline
 
     def restart(self) -> None:
         """Stop the server and start it again."""
@@ -125,6 +146,23 @@ class OwnPostgres:
         with self.connect() as connection:
             for statement in statements:
                 connection.execute(statement)
+
+
+def _lives(process: psutil.Process) -> bool:
+    with suppress(psutil.NoSuchProcess):
+        return process.status() != psutil.STATUS_ZOMBIE
+    return False
+
+
+def install_on(server: OwnPostgres, database: str = "product") -> Topology:
+    """A database with kos in it on a server that runs, and a topology of that server alone."""
+    server.execute(f"create database {database}")
+    primary = replace(server.server, name="main", database=database)
+    operator = Login("kos_operator", fixed(PASSWORD))
+    shard = Shard(1, "main", primary, (), replace(operator, user="kos_app"), operator, server.superuser)
+    install(Topology((shard,)))
+    server.execute(*(f"alter role {role} login password $${PASSWORD}$$" for role in ("kos_app", "kos_operator")))
+    return Topology((shard,))
 
 
 MakePostgres = Callable[..., OwnPostgres]

@@ -205,7 +205,7 @@ class Arena:
     def _cut(self) -> None:
         with cut(self.store, self.place, self.tenants) as here:
             for number, tenant in enumerate(self.tenants):
-                self.moments.append((number, here.positions[tenant], _rows(here.connection, tenant)))
+                self.moments.append((number, here.positions[tenant], table_rows(here.connection, tenant)))
 
     def _settle(self) -> None:
         """Until every client has done its statement, or waits for a lock that another holds."""
@@ -281,7 +281,7 @@ def check_chains(events: list[Event]) -> None:
             stamps[row] = each.data["stamp"]
 
 
-def _rows(connection: Connection, tenant: uuid.UUID) -> dict[str, Any]:
+def table_rows(connection: Connection, tenant: uuid.UUID) -> dict[str, Any]:
     return {
         table: sorted(
             connection.execute(
