@@ -160,6 +160,21 @@ $$;
 ALTER FUNCTION kos.application_roles() OWNER TO kos_owner;
 
 --
+-- Name: are_few_by_default(timestamp with time zone, timestamp with time zone); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.are_few_by_default(starts timestamp with time zone, ends timestamp with time zone) RETURNS boolean
+    LANGUAGE sql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select count(*) <= 10000 from (
+    select from kos.knowledge_events_default d where d.occurred_at >= starts and d.occurred_at < ends limit 10001) found
+$$;
+
+
+ALTER FUNCTION kos.are_few_by_default(starts timestamp with time zone, ends timestamp with time zone) OWNER TO kos_owner;
+
+--
 -- Name: attach_capture(regclass); Type: FUNCTION; Schema: kos; Owner: kos_owner
 --
 
@@ -907,23 +922,16 @@ CREATE FUNCTION kos.compare_log(target regclass) RETURNS TABLE(tenant_id uuid, k
     SET lc_monetary TO 'C'
     AS $_$
 declare
-  shape kos.shapes;
+  logged kos.logged_tables := kos.logged(target);
+  columns jsonb := kos.described_columns(target, logged);
 begin
-  select s.* into shape
-    from kos.shapes s
-    join pg_class c on c.relname = s.table_name
-    join pg_namespace n on n.oid = c.relnamespace and n.nspname = s.schema_name
-   where c.oid = target
-     and s.columns = (select jsonb_agg(jsonb_build_object('name', i.name, 'type', i.type, 'generated', i.generated,
-                                                          'sensitive', l.sensitive -> i.name) order by i.number)
-                        from kos.logged(target) l, kos.image_columns(target) i);
   return query execute format($query$
     with there as (
       select %1$s as tenant_id, (%2$s) collate "default" as key, kos.event_data($1, (%3$s) collate "default") as data from %4$s n
     ), known as (
       select t.tenant_id, l.key, l.data
         from (select distinct s.tenant_id from kos.seals s) t
-        cross join lateral kos.log_state(t.tenant_id, $2, $3, 9223372036854775807) l
+        cross join lateral kos.log_state(t.tenant_id, $2, 9223372036854775807) l
     ), common as (
       select coalesce(h.tenant_id, k.tenant_id) as tenant_id, coalesce(h.key, k.key) as key, k.data as logged, h.data as found
         from there h full join known k using (tenant_id, key)
@@ -936,7 +944,7 @@ begin
         or exists (select from jsonb_each(c.found) f where c.logged ? f.key and c.logged -> f.key <> f.value)
     $query$, kos.tenant_expression(target, 'n'), kos.key_expression(target, '{n}'),
     kos.image_of(target, 'n', null, kos.tenant_expression(target, 'n')), target)
-    using shape.columns, shape.schema_name, shape.table_name;
+    using columns, logged.logged_id;
 end $_$;
 
 
@@ -1049,6 +1057,48 @@ ALTER FUNCTION kos.current_user_id() OWNER TO kos_owner;
 
 COMMENT ON FUNCTION kos.current_user_id() IS 'The user on whose behalf this transaction works, as the application names its users; null if not said.';
 
+
+SET default_tablespace = '';
+
+SET default_table_access_method = heap;
+
+--
+-- Name: logged_tables; Type: TABLE; Schema: kos; Owner: kos_owner
+--
+
+CREATE TABLE kos.logged_tables (
+    relation regclass NOT NULL,
+    logged_id integer NOT NULL,
+    tenant_column text,
+    key_columns text[] NOT NULL,
+    baseline text DEFAULT 'none'::text NOT NULL,
+    fenced boolean DEFAULT false NOT NULL,
+    sensitive jsonb DEFAULT '{}'::jsonb NOT NULL,
+    numbers jsonb DEFAULT '{}'::jsonb NOT NULL,
+    origin integer DEFAULT 0 NOT NULL,
+    logged_since timestamp with time zone DEFAULT now() NOT NULL,
+    complete_at timestamp with time zone,
+    CONSTRAINT logged_tables_baseline_check CHECK ((baseline = ANY (ARRAY['full'::text, 'lazy'::text, 'none'::text])))
+);
+
+
+ALTER TABLE kos.logged_tables OWNER TO kos_owner;
+
+--
+-- Name: described_columns(regclass, kos.logged_tables); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.described_columns(target regclass, logged kos.logged_tables) RETURNS jsonb
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select jsonb_agg(jsonb_build_object('name', c.name, 'type', c.type, 'generated', c.generated,
+                                      'sensitive', logged.sensitive -> c.name) order by c.number)
+    from kos.image_columns(target) c
+$$;
+
+
+ALTER FUNCTION kos.described_columns(target regclass, logged kos.logged_tables) OWNER TO kos_owner;
 
 --
 -- Name: enter(text, bigint, text, text, text, inet, text, integer); Type: FUNCTION; Schema: kos; Owner: kos_owner
@@ -1399,10 +1449,6 @@ end $_$;
 
 ALTER FUNCTION kos.is_drained(pending regclass) OWNER TO kos_owner;
 
-SET default_tablespace = '';
-
-SET default_table_access_method = heap;
-
 --
 -- Name: leases; Type: TABLE; Schema: kos; Owner: kos_owner
 --
@@ -1660,6 +1706,29 @@ CREATE FUNCTION kos.log_key(tenant_id uuid) RETURNS bigint
 ALTER FUNCTION kos.log_key(tenant_id uuid) OWNER TO kos_owner;
 
 --
+-- Name: log_state(uuid, integer, bigint); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.log_state(tenant uuid, logged_id integer, at bigint) RETURNS TABLE(key text[], data jsonb)
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select e.key, kos.overlay(e.operation, kos.event_data(s.columns, e.image) order by e.position)
+    from kos.knowledge_events e
+    join kos.shapes s using (shape_id)
+   where e.tenant_id = log_state.tenant and e.position <= log_state.at and e.operation <> 'T' and s.logged_id = log_state.logged_id
+     and e.position > coalesce((
+       select max(t.position) from kos.knowledge_events t join kos.shapes z using (shape_id)
+        where t.tenant_id = log_state.tenant and t.operation = 'T' and t.position <= log_state.at
+          and z.logged_id = log_state.logged_id), 0)
+   group by e.key
+  having kos.overlay(e.operation, kos.event_data(s.columns, e.image) order by e.position) is not null
+$$;
+
+
+ALTER FUNCTION kos.log_state(tenant uuid, logged_id integer, at bigint) OWNER TO kos_owner;
+
+--
 -- Name: log_state(uuid, text, text, bigint); Type: FUNCTION; Schema: kos; Owner: kos_owner
 --
 
@@ -1667,17 +1736,15 @@ CREATE FUNCTION kos.log_state(tenant uuid, schema_name text, table_name text, at
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-  select e.key, kos.overlay(e.operation, kos.event_data(s.columns, e.image) order by e.position)
-    from kos.knowledge_events e
-    join kos.shapes s using (shape_id)
-   where e.tenant_id = log_state.tenant and e.position <= log_state.at and e.operation <> 'T'
-     and s.schema_name = log_state.schema_name and s.table_name = log_state.table_name
-     and e.position > coalesce((
-       select max(t.position) from kos.knowledge_events t join kos.shapes z using (shape_id)
-        where t.tenant_id = log_state.tenant and t.operation = 'T' and t.position <= log_state.at
-          and z.schema_name = log_state.schema_name and z.table_name = log_state.table_name), 0)
-   group by e.key
-  having kos.overlay(e.operation, kos.event_data(s.columns, e.image) order by e.position) is not null
+  select s.key, s.data from kos.log_state(log_state.tenant, coalesce(
+    (select l.logged_id
+       from kos.logged_tables l
+       join pg_class c on c.oid = l.relation
+       join pg_namespace n on n.oid = c.relnamespace
+      where n.nspname = log_state.schema_name and c.relname = log_state.table_name),
+    (select z.logged_id from kos.shapes z
+      where z.schema_name = log_state.schema_name and z.table_name = log_state.table_name
+      order by z.shape_id desc limit 1)), log_state.at) s
 $$;
 
 
@@ -1720,8 +1787,8 @@ begin
   if refusal is not null then
     raise exception '% can''t be logged: %', target, refusal using errcode = 'KS020', hint = 'docs/log.md, Limits, says what a table needs';
   end if;
-  insert into kos.logged_tables (relation, tenant_column, key_columns, baseline, sensitive, fenced)
-  values (target, tenant_column, kos.key_of(target), baseline, sensitive,
+  insert into kos.logged_tables (relation, logged_id, tenant_column, key_columns, baseline, sensitive, fenced)
+  values (target, kos.new_logged_id(target), tenant_column, kos.key_of(target), baseline, sensitive,
           exists (select from pg_trigger t where t.tgrelid = target and t.tgname = 'kos_guard'))
   on conflict (relation) do update
     set fenced = excluded.fenced, tenant_column = excluded.tenant_column, key_columns = excluded.key_columns, baseline = excluded.baseline,
@@ -1733,27 +1800,6 @@ end $$;
 
 
 ALTER FUNCTION kos.log_table(target regclass, tenant_column text, baseline text, sensitive jsonb) OWNER TO kos_owner;
-
---
--- Name: logged_tables; Type: TABLE; Schema: kos; Owner: kos_owner
---
-
-CREATE TABLE kos.logged_tables (
-    relation regclass NOT NULL,
-    tenant_column text,
-    key_columns text[] NOT NULL,
-    baseline text DEFAULT 'none'::text NOT NULL,
-    fenced boolean DEFAULT false NOT NULL,
-    sensitive jsonb DEFAULT '{}'::jsonb NOT NULL,
-    numbers jsonb DEFAULT '{}'::jsonb NOT NULL,
-    origin integer DEFAULT 0 NOT NULL,
-    logged_since timestamp with time zone DEFAULT now() NOT NULL,
-    complete_at timestamp with time zone,
-    CONSTRAINT logged_tables_baseline_check CHECK ((baseline = ANY (ARRAY['full'::text, 'lazy'::text, 'none'::text])))
-);
-
-
-ALTER TABLE kos.logged_tables OWNER TO kos_owner;
 
 --
 -- Name: logged(regclass); Type: FUNCTION; Schema: kos; Owner: kos_owner
@@ -1835,27 +1881,52 @@ CREATE FUNCTION kos.make_log_partitions() RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET lock_timeout TO '200ms'
-    AS $$
+    AS $_$
 declare
   starts timestamptz;
+  ends timestamptz;
   name text;
   made integer := 0;
 begin
   for starts in select date_trunc('month', now(), 'UTC') + n * interval '1 month' from generate_series(0, 1) n loop
+    ends := starts + interval '1 month';
     name := 'knowledge_events_' || to_char(starts at time zone 'UTC', 'YYYY_MM');
-    if to_regclass('kos.' || name) is null and not exists (
-      select from kos.knowledge_events_default d where d.occurred_at >= starts and d.occurred_at < starts + interval '1 month') then
-      execute format('create table kos.%I partition of kos.knowledge_events for values from (%L) to (%L)',
-                     name, starts, starts + interval '1 month');
-      perform kos.protect_log_partition(('kos.' || name)::regclass);
-      made := made + 1;
-    end if;
+    continue when to_regclass('kos.' || name) is not null or not kos.are_few_by_default(starts, ends);
+    -- Who seals there has ended then, and what he sealed is seen.
+    lock table kos.knowledge_events_default in access exclusive mode;
+    continue when not kos.are_few_by_default(starts, ends);
+    execute format('create table kos.%I (like kos.knowledge_events including all)', name);
+    execute format('with moved as (delete from kos.knowledge_events_default where occurred_at >= $1 and occurred_at < $2 returning *)
+                    insert into kos.%I select * from moved', name) using starts, ends;
+    execute format('alter table kos.knowledge_events attach partition kos.%I for values from (%L) to (%L)', name, starts, ends);
+    perform kos.protect_log_partition(('kos.' || name)::regclass);
+    made := made + 1;
   end loop;
   return made;
-end $$;
+end $_$;
 
 
 ALTER FUNCTION kos.make_log_partitions() OWNER TO kos_owner;
+
+--
+-- Name: new_logged_id(regclass); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.new_logged_id(target regclass) RETURNS integer
+    LANGUAGE sql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select coalesce((
+    select s.logged_id
+      from kos.shapes s
+      join pg_class c on c.relname = s.table_name
+      join pg_namespace n on n.oid = c.relnamespace and n.nspname = s.schema_name
+     where c.oid = target and not exists (select from kos.logged_tables l where l.logged_id = s.logged_id)
+     order by s.shape_id desc limit 1), nextval('kos.logged_ids')::integer)
+$$;
+
+
+ALTER FUNCTION kos.new_logged_id(target regclass) OWNER TO kos_owner;
 
 --
 -- Name: newest_foreign_id(uuid); Type: FUNCTION; Schema: kos; Owner: kos_owner
@@ -2502,28 +2573,25 @@ CREATE FUNCTION kos.shape_of(target regclass) RETURNS integer
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
-  logged kos.logged_tables;
+  logged kos.logged_tables := kos.logged(target);
   relation record;
   described jsonb;
   fingerprint bytea;
   found_id integer;
 begin
-  logged := kos.logged(target);
   select n.nspname, c.relname into relation
     from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = logged.relation;
-  select jsonb_agg(jsonb_build_object('name', c.name, 'type', c.type, 'generated', c.generated,
-                                      'sensitive', logged.sensitive -> c.name) order by c.number)
-    into described from kos.image_columns(target) c;
+  described := kos.described_columns(target, logged);
   fingerprint := sha256(convert_to(concat_ws(' ', quote_ident(relation.nspname), quote_ident(relation.relname),
                                              logged.key_columns::text, described::text), 'UTF8'));
-  select s.shape_id into found_id from kos.shapes s where s.digest = fingerprint;
+  select s.shape_id into found_id from kos.shapes s where s.digest = fingerprint and s.logged_id = logged.logged_id;
   if found_id is null then
-    insert into kos.shapes (schema_name, table_name, key_columns, columns, digest)
-    values (relation.nspname, relation.relname, logged.key_columns, described, fingerprint)
-    on conflict (digest) do nothing
+    insert into kos.shapes (logged_id, schema_name, table_name, key_columns, columns, digest)
+    values (logged.logged_id, relation.nspname, relation.relname, logged.key_columns, described, fingerprint)
+    on conflict (digest, logged_id) do nothing
     returning shape_id into found_id;
     if found_id is null then
-      select s.shape_id into found_id from kos.shapes s where s.digest = fingerprint;
+      select s.shape_id into found_id from kos.shapes s where s.digest = fingerprint and s.logged_id = logged.logged_id;
     end if;
   end if;
   return found_id;
@@ -2833,6 +2901,7 @@ COMMENT ON COLUMN kos.knowledge_events.operation IS 'Inserted, updated, deleted,
 
 CREATE TABLE kos.shapes (
     shape_id integer NOT NULL,
+    logged_id integer NOT NULL,
     schema_name text NOT NULL,
     table_name text NOT NULL,
     key_columns text[] NOT NULL,
@@ -2941,6 +3010,21 @@ CREATE SEQUENCE kos.lease_tokens
 
 
 ALTER SEQUENCE kos.lease_tokens OWNER TO kos_owner;
+
+--
+-- Name: logged_ids; Type: SEQUENCE; Schema: kos; Owner: kos_owner
+--
+
+CREATE SEQUENCE kos.logged_ids
+    AS integer
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
+
+
+ALTER SEQUENCE kos.logged_ids OWNER TO kos_owner;
 
 --
 -- Name: object_holds; Type: TABLE; Schema: kos; Owner: kos_owner
@@ -3238,6 +3322,14 @@ ALTER TABLE ONLY kos.leases
 
 
 --
+-- Name: logged_tables logged_tables_logged_id_key; Type: CONSTRAINT; Schema: kos; Owner: kos_owner
+--
+
+ALTER TABLE ONLY kos.logged_tables
+    ADD CONSTRAINT logged_tables_logged_id_key UNIQUE (logged_id);
+
+
+--
 -- Name: logged_tables logged_tables_pkey; Type: CONSTRAINT; Schema: kos; Owner: kos_owner
 --
 
@@ -3302,11 +3394,11 @@ ALTER TABLE ONLY kos.seals
 
 
 --
--- Name: shapes shapes_digest_key; Type: CONSTRAINT; Schema: kos; Owner: kos_owner
+-- Name: shapes shapes_digest_logged_id_key; Type: CONSTRAINT; Schema: kos; Owner: kos_owner
 --
 
 ALTER TABLE ONLY kos.shapes
-    ADD CONSTRAINT shapes_digest_key UNIQUE (digest);
+    ADD CONSTRAINT shapes_digest_logged_id_key UNIQUE (digest, logged_id);
 
 
 --
@@ -3417,6 +3509,13 @@ CREATE INDEX pending_2_by_tenant ON kos.pending_2 USING btree (tenant_id, origin
 --
 
 CREATE INDEX placements_by_shard ON kos.placements USING btree (shard_id, database_name);
+
+
+--
+-- Name: shapes_by_table; Type: INDEX; Schema: kos; Owner: kos_owner
+--
+
+CREATE INDEX shapes_by_table ON kos.shapes USING btree (logged_id);
 
 
 --
@@ -3634,6 +3733,13 @@ GRANT ALL ON FUNCTION kos.application_roles() TO kos_auditor;
 
 
 --
+-- Name: FUNCTION are_few_by_default(starts timestamp with time zone, ends timestamp with time zone); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.are_few_by_default(starts timestamp with time zone, ends timestamp with time zone) FROM PUBLIC;
+
+
+--
 -- Name: FUNCTION attach_capture(target regclass); Type: ACL; Schema: kos; Owner: kos_owner
 --
 
@@ -3805,6 +3911,21 @@ GRANT ALL ON FUNCTION kos.current_user_id() TO kos_persona;
 GRANT ALL ON FUNCTION kos.current_user_id() TO kos_operator;
 GRANT ALL ON FUNCTION kos.current_user_id() TO kos_auditor;
 GRANT ALL ON FUNCTION kos.current_user_id() TO kos_mover;
+
+
+--
+-- Name: TABLE logged_tables; Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+GRANT SELECT ON TABLE kos.logged_tables TO kos_operator;
+GRANT SELECT ON TABLE kos.logged_tables TO kos_auditor;
+
+
+--
+-- Name: FUNCTION described_columns(target regclass, logged kos.logged_tables); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.described_columns(target regclass, logged kos.logged_tables) FROM PUBLIC;
 
 
 --
@@ -4045,6 +4166,15 @@ GRANT ALL ON FUNCTION kos.log_key(tenant_id uuid) TO kos_operator;
 
 
 --
+-- Name: FUNCTION log_state(tenant uuid, logged_id integer, at bigint); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.log_state(tenant uuid, logged_id integer, at bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.log_state(tenant uuid, logged_id integer, at bigint) TO kos_operator;
+GRANT ALL ON FUNCTION kos.log_state(tenant uuid, logged_id integer, at bigint) TO kos_auditor;
+
+
+--
 -- Name: FUNCTION log_state(tenant uuid, schema_name text, table_name text, at bigint); Type: ACL; Schema: kos; Owner: kos_owner
 --
 
@@ -4069,14 +4199,6 @@ REVOKE ALL ON FUNCTION kos.log_table(target regclass, tenant_column text, baseli
 
 
 --
--- Name: TABLE logged_tables; Type: ACL; Schema: kos; Owner: kos_owner
---
-
-GRANT SELECT ON TABLE kos.logged_tables TO kos_operator;
-GRANT SELECT ON TABLE kos.logged_tables TO kos_auditor;
-
-
---
 -- Name: FUNCTION logged(target regclass); Type: ACL; Schema: kos; Owner: kos_owner
 --
 
@@ -4096,6 +4218,13 @@ REVOKE ALL ON FUNCTION kos.make_capture(target regclass) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION kos.make_log_partitions() FROM PUBLIC;
 GRANT ALL ON FUNCTION kos.make_log_partitions() TO kos_operator;
+
+
+--
+-- Name: FUNCTION new_logged_id(target regclass); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.new_logged_id(target regclass) FROM PUBLIC;
 
 
 --

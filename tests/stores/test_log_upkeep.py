@@ -229,3 +229,45 @@ def test_truncate_under_an_old_snapshot_is_found(things: Connection, other: Conn
         other.execute("truncate things")
     seal(things)
     assert things.execute("select key, fault from kos.compare_log('things')").fetchall() == [(["60"], FAULTS[0])]
+
+
+STANDS_IN = "select tableoid::regclass::text, count(*) from kos.knowledge_events group by 1"
+
+
+def _make_partitions(superuser: Connection) -> int:
+    row = superuser.execute("select kos.make_log_partitions()").fetchone()
+    assert row
+    return int(row[0])
+
+
+def test_a_month_that_is_begun_by_a_seal_gets_its_partition(things: Connection, other: Connection) -> None:
+    """Beside the seal it has to wait, and says so; then it moves what the seal left in the default partition."""
+    assert things.execute(STANDS_IN).fetchall() == []
+    with _open(other, "begin", f"select kos.seal('{ACME}')"), pytest.raises(psycopg.errors.LockNotAvailable):
+        _make_partitions(things)
+    assert things.execute(STANDS_IN).fetchall() == [("kos.knowledge_events_default", 5)]
+    before = things.execute("select * from kos.knowledge_events order by position").fetchall()
+    assert _make_partitions(things) == 2
+    [(name, count)] = things.execute(STANDS_IN).fetchall()
+    assert (name != "kos.knowledge_events_default", count) == (True, 5)
+    assert things.execute("select * from kos.knowledge_events order by position").fetchall() == before
+    things.execute("update things set v = 'in the same month'")
+    assert_exact(things)
+    assert things.execute(STANDS_IN).fetchall() == [(name, 10)]
+    assert _make_partitions(things) == 0
+    assert PROTECTED == things.execute(PROTECTION.format(name)).fetchone()
+
+
+PROTECTION = """
+select relrowsecurity, relforcerowsecurity, (select count(*) from pg_constraint f where f.conrelid = c.oid and contype = 'f'),
+       has_table_privilege('kos_app', c.oid, 'select')
+  from pg_class c where c.oid = '{}'::regclass
+"""
+PROTECTED = (True, True, 1, False)
+
+
+def test_a_month_of_much_stays_where_it_is(things: Connection) -> None:
+    things.execute(f"insert into things select '{ACME}', n, 'v' from generate_series(10, 10010) n")
+    seal(things)
+    assert _make_partitions(things) == 1, "the next month only"
+    assert [name for name, _ in things.execute(STANDS_IN)] == ["kos.knowledge_events_default"]

@@ -9,16 +9,20 @@
 -- `columns`: an array of {name, type, generated, sensitive}, in the order of the images.
 create table kos.shapes (
   shape_id    integer generated always as identity primary key,
+  logged_id   integer not null,  -- whose shape it is, under whatever name it has now
   schema_name text not null,
   table_name  text not null,
   key_columns text[] not null,
   columns     jsonb not null,
-  digest      bytea not null unique,  -- sha256 over the rest; leaves name shapes by it, since numbers differ between databases
-  made_at     timestamptz not null default now()
+  digest      bytea not null,  -- sha256 over what describes it; leaves name shapes by it, since numbers differ between databases
+  made_at     timestamptz not null default now(),
+  unique (digest, logged_id)
 );
+create index shapes_by_table on kos.shapes (logged_id);
 
 create table kos.logged_tables (
   relation      regclass primary key,  -- of a partitioned table, the root
+  logged_id     integer not null unique,  -- stays when the table is renamed, and in a dump's copy
   tenant_column text,                  -- null: shared by all tenants, in the log of none
   key_columns   text[] not null,
   baseline      text not null default 'none' check (baseline in ('full', 'lazy', 'none')),
@@ -30,6 +34,7 @@ create table kos.logged_tables (
   complete_at   timestamptz  -- when every row that was there before had its event; null: not yet, or never
 );
 
+create sequence kos.logged_ids as integer;
 create sequence kos.pending_ids;
 
 -- Ids rise in the order of capture within a transaction. `origin` names the cluster that `transaction` was counted in.

@@ -114,32 +114,37 @@ begin
   return (select number from kos.pending_turn);
 end $$;
 
+-- What a shape says of a table's columns as they are now.
+create function kos.described_columns(target regclass, logged kos.logged_tables) returns jsonb
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select jsonb_agg(jsonb_build_object('name', c.name, 'type', c.type, 'generated', c.generated,
+                                      'sensitive', logged.sensitive -> c.name) order by c.number)
+    from kos.image_columns(target) c
+$$;
+
 -- The number of a table's present shape; it is made where it is new.
 create function kos.shape_of(target regclass) returns integer
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
-  logged kos.logged_tables;
+  logged kos.logged_tables := kos.logged(target);
   relation record;
   described jsonb;
   fingerprint bytea;
   found_id integer;
 begin
-  logged := kos.logged(target);
   select n.nspname, c.relname into relation
     from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = logged.relation;
-  select jsonb_agg(jsonb_build_object('name', c.name, 'type', c.type, 'generated', c.generated,
-                                      'sensitive', logged.sensitive -> c.name) order by c.number)
-    into described from kos.image_columns(target) c;
+  described := kos.described_columns(target, logged);
   fingerprint := sha256(convert_to(concat_ws(' ', quote_ident(relation.nspname), quote_ident(relation.relname),
                                              logged.key_columns::text, described::text), 'UTF8'));
-  select s.shape_id into found_id from kos.shapes s where s.digest = fingerprint;
+  select s.shape_id into found_id from kos.shapes s where s.digest = fingerprint and s.logged_id = logged.logged_id;
   if found_id is null then
-    insert into kos.shapes (schema_name, table_name, key_columns, columns, digest)
-    values (relation.nspname, relation.relname, logged.key_columns, described, fingerprint)
-    on conflict (digest) do nothing
+    insert into kos.shapes (logged_id, schema_name, table_name, key_columns, columns, digest)
+    values (logged.logged_id, relation.nspname, relation.relname, logged.key_columns, described, fingerprint)
+    on conflict (digest, logged_id) do nothing
     returning shape_id into found_id;
     if found_id is null then
-      select s.shape_id into found_id from kos.shapes s where s.digest = fingerprint;
+      select s.shape_id into found_id from kos.shapes s where s.digest = fingerprint and s.logged_id = logged.logged_id;
     end if;
   end if;
   return found_id;

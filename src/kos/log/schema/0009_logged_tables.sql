@@ -56,6 +56,18 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
     from pg_class c where c.oid = target
 $$;
 
+-- Whose log a table that is taken in goes on with: the one that a table of this name had before it was let go.
+create function kos.new_logged_id(target regclass) returns integer
+language sql volatile set search_path = pg_catalog, pg_temp as $$
+  select coalesce((
+    select s.logged_id
+      from kos.shapes s
+      join pg_class c on c.relname = s.table_name
+      join pg_namespace n on n.oid = c.relnamespace and n.nspname = s.schema_name
+     where c.oid = target and not exists (select from kos.logged_tables l where l.logged_id = s.logged_id)
+     order by s.shape_id desc limit 1), nextval('kos.logged_ids')::integer)
+$$;
+
 -- Log a table from now on. Repeatable. Errors: KS020 it can't be logged.
 create function kos.log_table(target regclass, tenant_column text default null, baseline text default 'none',
                               sensitive jsonb default '{}') returns void
@@ -67,8 +79,8 @@ begin
   if refusal is not null then
     raise exception '% can''t be logged: %', target, refusal using errcode = 'KS020', hint = 'docs/log.md, Limits, says what a table needs';
   end if;
-  insert into kos.logged_tables (relation, tenant_column, key_columns, baseline, sensitive, fenced)
-  values (target, tenant_column, kos.key_of(target), baseline, sensitive,
+  insert into kos.logged_tables (relation, logged_id, tenant_column, key_columns, baseline, sensitive, fenced)
+  values (target, kos.new_logged_id(target), tenant_column, kos.key_of(target), baseline, sensitive,
           exists (select from pg_trigger t where t.tgrelid = target and t.tgname = 'kos_guard'))
   on conflict (relation) do update
     set fenced = excluded.fenced, tenant_column = excluded.tenant_column, key_columns = excluded.key_columns, baseline = excluded.baseline,

@@ -114,23 +114,36 @@ begin
   return true;
 end $$;
 
--- Partitions of the log for this month and the next. What came before there was one stays in the default partition.
+-- Are the events of a time that stand in the default partition few enough to be moved while sealing waits?
+create function kos.are_few_by_default(starts timestamptz, ends timestamptz) returns boolean
+language sql volatile set search_path = pg_catalog, pg_temp as $$
+  select count(*) <= 10000 from (
+    select from kos.knowledge_events_default d where d.occurred_at >= starts and d.occurred_at < ends limit 10001) found
+$$;
+
+-- Partitions of the log for this month and the next. What was sealed before there was one is moved there; where that is
+-- much, as after a month without this, the month stays in the default partition.
 create function kos.make_log_partitions() returns integer
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set lock_timeout = '200ms' as $$
 declare
   starts timestamptz;
+  ends timestamptz;
   name text;
   made integer := 0;
 begin
   for starts in select date_trunc('month', now(), 'UTC') + n * interval '1 month' from generate_series(0, 1) n loop
+    ends := starts + interval '1 month';
     name := 'knowledge_events_' || to_char(starts at time zone 'UTC', 'YYYY_MM');
-    if to_regclass('kos.' || name) is null and not exists (
-      select from kos.knowledge_events_default d where d.occurred_at >= starts and d.occurred_at < starts + interval '1 month') then
-      execute format('create table kos.%I partition of kos.knowledge_events for values from (%L) to (%L)',
-                     name, starts, starts + interval '1 month');
-      perform kos.protect_log_partition(('kos.' || name)::regclass);
-      made := made + 1;
-    end if;
+    continue when to_regclass('kos.' || name) is not null or not kos.are_few_by_default(starts, ends);
+    -- Who seals there has ended then, and what he sealed is seen.
+    lock table kos.knowledge_events_default in access exclusive mode;
+    continue when not kos.are_few_by_default(starts, ends);
+    execute format('create table kos.%I (like kos.knowledge_events including all)', name);
+    execute format('with moved as (delete from kos.knowledge_events_default where occurred_at >= $1 and occurred_at < $2 returning *)
+                    insert into kos.%I select * from moved', name) using starts, ends;
+    execute format('alter table kos.knowledge_events attach partition kos.%I for values from (%L) to (%L)', name, starts, ends);
+    perform kos.protect_log_partition(('kos.' || name)::regclass);
+    made := made + 1;
   end loop;
   return made;
 end $$;
