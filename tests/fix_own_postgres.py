@@ -76,13 +76,17 @@ class OwnPostgres:
     def _as_account(self) -> dict[str, Any]:
         return {"env": {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}, **self.account.popen}
 
-    def clone(self, primary: OwnPostgres) -> None:
-        """Become a streaming replica of `primary`, on our own port."""
+    def copy(self, primary: OwnPostgres, *options: str) -> None:
+        """Become a base backup of `primary`, on our own port."""
         shutil.rmtree(self.data)
         pass_file = self.write("pass", f"*:*:*:postgres:{PASSWORD}")
         source = f"host=127.0.0.1 port={primary.server.port} user=postgres passfile={pass_file}"
-        self.run("pg_basebackup", f"--dbname={source}", f"--pgdata={self.data}", "-R", "--checkpoint=fast")
+        self.run("pg_basebackup", f"--dbname={source}", f"--pgdata={self.data}", "--checkpoint=fast", *options)
         self.configure(port=self.server.port, unix_socket_directories="")
+
+    def clone(self, primary: OwnPostgres) -> None:
+        """Become a streaming replica of `primary`, on our own port."""
+        self.copy(primary, "-R")
 
     def start(self) -> None:
         """Start the server, and wait until it lets the superuser in."""

@@ -1522,6 +1522,8 @@ CREATE FUNCTION kos.keep_log() RETURNS boolean
 declare
   noted integer;
 begin
+  -- A server that was restored or promoted is told apart at once, not with its next change.
+  noted := kos.current_incarnation();
   begin
     noted := kos.refresh_captures();
     noted := kos.make_log_partitions();

@@ -255,7 +255,7 @@ def test_a_month_that_is_begun_by_a_seal_gets_its_partition(things: Connection, 
     assert_exact(things)
     assert things.execute(STANDS_IN).fetchall() == [(name, 10)]
     assert _make_partitions(things) == 0
-    assert PROTECTED == things.execute(PROTECTION.format(name)).fetchone()
+    assert things.execute(PROTECTION.format(name)).fetchone() == PROTECTED
 
 
 PROTECTION = """

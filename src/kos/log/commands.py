@@ -17,11 +17,12 @@ from kos.log.seal import QUERIES
 from kos.log.status import EXAMPLES, LogStatus, compare, status
 from kos.tenancy import Place, Store, find_tenant
 from kos.tenancy import open as open_store
-from kos.tenancy.install import places_of
+from kos.tenancy.placement import places
 
 
 def _places(store: Store) -> list[Place]:
-    return [place for shard in store.topology.shards for place in places_of(store.topology, shard)]
+    with store.control() as connection:
+        return places(store.topology, connection)
 
 
 def log_status(json: Json = False) -> None:

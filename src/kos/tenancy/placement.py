@@ -6,8 +6,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+import psycopg
+
 from kos import errors
-from kos.tenancy.tenant import Tenant
+from kos.tenancy.tenant import QUERIES, Tenant
 from kos.topology import postgres
 from kos.topology.model import Login, PostgresServer, Shard, Topology
 
@@ -38,6 +40,22 @@ def place_of(tenant: Tenant) -> Place:
 def control_place(topology: Topology) -> Place:
     """Where the control tables are."""
     return Place(topology.control.name, topology.control.primary.database)
+
+
+def own_places(topology: Topology) -> list[Place]:
+    """Every shard's own database."""
+    return [Place(shard.name, shard.primary.database) for shard in topology.shards]
+
+
+def places(topology: Topology, control: psycopg.Connection[Any]) -> list[Place]:
+    """Every database that tenants may live in: the shards' own, and those that the directory names."""
+    own = own_places(topology)
+    try:
+        rows = control.execute(QUERIES.databases).fetchall()
+    except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
+        return own  # not installed yet: each database says so itself
+    known = {shard.name for shard in topology.shards}
+    return own + [place for place in (Place(*row) for row in rows) if place.shard in known and place not in own]
 
 
 def server_at(topology: Topology, place: Place) -> PostgresServer:

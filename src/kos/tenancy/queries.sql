@@ -240,6 +240,15 @@ select distinct p.database_name
  where s.name = %(shard)s
  order by 1;
 
+-- name: databases
+-- The databases that tenants live in, by shard. One that is still being made, or removed, is nobody's yet, or any more.
+select distinct s.name, p.database_name
+  from kos.placements p
+  join kos.shards s using (shard_id)
+  join kos.tenants t using (tenant_id)
+ where t.state in ('active', 'importing')
+ order by 1, 2;
+
 -- name: placement_epoch
 -- The directory follows the fence, where they are in different databases.
 update kos.placements set epoch = %(epoch)s where tenant_id = %(id)s and epoch < %(epoch)s;

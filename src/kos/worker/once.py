@@ -9,12 +9,11 @@ import psycopg
 
 from kos import errors
 from kos.progress import Advance, silent
-from kos.tenancy.placement import Place, control_place, server_at, shard_named
+from kos.tenancy.placement import Place, control_place, places, server_at, shard_named
 from kos.topology import postgres
 from kos.topology.model import Topology
 from kos.worker.seals import QUERIES, Connection, seal, told, told_of_database
 from kos.worker.watch import MOST_TENANTS
-from kos.worker.worker import places
 
 LOCK_TIMEOUT = "10s"
 ALL_TENANTS = 2**31 - 1
@@ -45,7 +44,7 @@ def seal_once(topology: Topology, progress: Advance = silent) -> list[Sealed]:
     Needs no lead, so it works behind a pooler too. A database or tenant that fails is noted, and the others go on.
     """
     with _connect(topology, control_place(topology)) as control:
-        wanted = sorted(places(topology, control))
+        wanted = places(topology, control)
     return [_seal_database(topology, place, progress) for place in wanted]
 
 
@@ -63,7 +62,7 @@ def _seal_all(connection: Connection, result: Sealed, progress: Advance) -> None
     seen: set[UUID] = set()
     while True:
         rows = connection.execute(QUERIES.unsealed, {"most": MOST_TENANTS + len(seen)}).fetchall()
-        new = [tenant for tenant, _ in rows if tenant not in seen]
+        new = [tenant for tenant, _, _ in rows if tenant not in seen]
         if not new:
             return
         for tenant in new:
@@ -92,7 +91,7 @@ class Waiting:
 def look(topology: Topology) -> list[Waiting]:
     """What a worker would find to do now, by database. Reads only."""
     with _connect(topology, control_place(topology)) as control:
-        wanted = sorted(places(topology, control))
+        wanted = places(topology, control)
     return [_look_at(topology, place) for place in wanted]
 
 
@@ -100,7 +99,7 @@ def _look_at(topology: Topology, place: Place) -> Waiting:
     result = Waiting(place.shard, place.database)
     try:
         with _connect(topology, place) as connection:
-            rows = connection.execute(QUERIES.waiting, {"most": ALL_TENANTS}).fetchall()
+            rows = connection.execute(QUERIES.unsealed, {"most": ALL_TENANTS}).fetchall()
     except (errors.KosError, psycopg.Error) as raised:
         result.error = told_of_database(raised)
         return result

@@ -1,12 +1,4 @@
--- What the worker asks. Everything but the list of databases is asked in each data database, as the operator.
-
--- name: databases
--- The databases that tenants live in, by shard. One that is still being made, or removed, is nobody's yet, or any more.
-select distinct s.name, p.database_name
-  from kos.placements p
-  join kos.shards s using (shard_id)
-  join kos.tenants t using (tenant_id)
- where t.state in ('active', 'importing');
+-- What the worker asks in each data database, as the operator.
 
 -- name: backend
 -- Who serves this session; another than the one that took the connection, where a pooler is between.
@@ -31,13 +23,7 @@ select pg_terminate_backend(a.pid), a.pid
        > make_interval(secs => case a.state when 'active' then %(answering)s else %(silent)s end::float8);
 
 -- name: unsealed
--- Tenants with committed rows that have no position yet, the longest waiting first, with how long that is.
-select tenant_id, greatest(extract(epoch from clock_timestamp() - oldest), 0)::float8
-  from kos.unsealed(%(most)s)
- order by oldest, tenant_id;
-
--- name: waiting
--- The same, counted: what a dry run says.
+-- Tenants with committed rows that have no position yet, the longest waiting first: how many rows, and for how long.
 select tenant_id, waiting, greatest(extract(epoch from clock_timestamp() - oldest), 0)::float8
   from kos.unsealed(%(most)s)
  order by oldest, tenant_id;

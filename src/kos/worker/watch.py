@@ -175,7 +175,7 @@ class Watch:
         self._now_and_then(connection, self._clock())
         most = MOST_TENANTS + len(self._resting) + len(self._seals.running)
         rows = connection.execute(QUERIES.unsealed, {"most": most}).fetchall()
-        waiting = [tenant for tenant, _ in rows]
+        waiting = [tenant for tenant, _, _ in rows]
         if len(rows) < most:  # it is the whole of them
             self._resting.keep(waiting)
         now = self._clock()
@@ -184,7 +184,7 @@ class Watch:
         self._crowded = len(chosen) < len(ready)
         for tenant in chosen:
             self._seals.begin(tenant)
-        lag = max((seconds for _, seconds in rows), default=0.0)
+        lag = max((seconds for _, _, seconds in rows), default=0.0)
         self._answered(LEADING, lag)
         if chosen or ended:
             self._pause.reset()

@@ -8,15 +8,12 @@ from contextlib import ExitStack
 from threading import Event, Lock, Thread
 from typing import Any
 
-import psycopg
-
 from kos import errors
-from kos.tenancy.placement import Place, control_place, server_at
+from kos.tenancy.placement import Place, control_place, own_places, places, server_at
 from kos.topology.model import Topology
 from kos.translate import translated
 from kos.worker.log_lines import tell, trace
 from kos.worker.metrics import Metrics
-from kos.worker.seals import QUERIES, Connection
 from kos.worker.watch import LEADING, STANDBY, Watch, connect
 
 DIRECTORY_SECONDS = 2.0
@@ -48,7 +45,7 @@ class Worker:
         self._directory = Thread(target=self._follow, name=DIRECTORY, daemon=True)
 
     def __enter__(self) -> Worker:
-        self._serve(own_places(self._topology))
+        self._serve(set(own_places(self._topology)))
         self._directory.start()
         return self
 
@@ -101,7 +98,7 @@ class Worker:
                 try:
                     connection = stack.enter_context(connect(self._topology, control_place(self._topology)))
                     while not self._ends.is_set():
-                        self._serve(places(self._topology, connection))
+                        self._serve(set(places(self._topology, connection)))
                         self._lost = None
                         self._ends.wait(DIRECTORY_SECONDS)
                 except Exception as raised:  # noqa: BLE001 - told, and tried again; the known databases are served
@@ -137,24 +134,9 @@ class Worker:
             tell(logging.INFO, "the database is gone", database=watch.label)
 
 
-def own_places(topology: Topology) -> set[Place]:
-    """Every shard's own database."""
-    return {Place(shard.name, shard.primary.database) for shard in topology.shards}
-
-
-def places(topology: Topology, control: Connection) -> set[Place]:
-    """Every database that tenants may live in: the shards' own, and those that the directory names."""
-    known = {shard.name for shard in topology.shards}
-    try:
-        rows = control.execute(QUERIES.databases).fetchall()
-    except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
-        rows = []  # not installed yet: each database says so itself
-    return own_places(topology) | {Place(shard, database) for shard, database in rows if shard in known}
-
-
 def refuse_poolers(topology: Topology) -> None:
     """Whoever leads holds a lock of his session: behind a pooler that is anybody's. `PoolerBetween` then."""
-    for shard in topology.shards:
-        server = server_at(topology, Place(shard.name, shard.primary.database))
+    for place in own_places(topology):
+        server = server_at(topology, place)
         if server.pooler:
             raise errors.PoolerBetween(server.address)

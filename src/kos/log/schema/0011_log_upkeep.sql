@@ -176,6 +176,8 @@ language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 declare
   noted integer;
 begin
+  -- A server that was restored or promoted is told apart at once, not with its next change.
+  noted := kos.current_incarnation();
   begin
     noted := kos.refresh_captures();
     noted := kos.make_log_partitions();
