@@ -1,4 +1,3 @@
-# ruff: noqa: E501
 """A product's table under capture, and what its log says of it, read back and compared value by value."""
 
 from __future__ import annotations
@@ -18,7 +17,8 @@ READING = (
     "set datestyle = 'ISO, YMD'", "set intervalstyle = postgres", "set timezone = 'UTC'", "set lc_monetary = 'C'",
 )  # fmt: skip
 
-# `record_image_eq` compares what is stored: 1.0 and 1.00 differ, and so do 0 and -0. A row of nulls `is null`, and isn't.
+# `record_image_eq` compares what is stored: 1.0 and 1.00 differ, and so do 0 and -0. A row of nulls `is null`, and
+# isn't.
 SAME = SQL(
     "num_nulls(t.{name}) = num_nulls(d.data ->> {text}) and d.data ? {text} "
     "and (num_nulls(t.{name}) = 1 or record_image_eq(row(t.{name}), row((d.data ->> {text})::{type})))"
@@ -73,8 +73,8 @@ def assert_exact(superuser: Connection, table: str = "things", without: tuple[st
 def differences(superuser: Connection, table: str = "things", without: tuple[str, ...] = ()) -> list[Any]:
     """Rows that the log, read back as values of the columns' types, has otherwise."""
     row = superuser.execute(
-        "select n.nspname, c.relname, kos.tenant_expression(c.oid, 't'), kos.key_expression(c.oid, '{t}') from pg_class c"
-        " join pg_namespace n on n.oid = c.relnamespace where c.oid = %s::regclass",
+        "select n.nspname, c.relname, kos.tenant_expression(c.oid, 't'), kos.key_expression(c.oid, '{t}')"
+        " from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = %s::regclass",
         (table,),
     ).fetchone()
     assert row is not None

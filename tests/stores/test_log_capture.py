@@ -1,4 +1,3 @@
-# ruff: noqa: E501, UP031
 """Capture: whatever a statement does to a table, its log then says exactly what the table holds."""
 
 from __future__ import annotations
@@ -9,7 +8,8 @@ from logged_table import ACME, BETA, Connection, assert_exact, events, log, make
 
 THINGS = """
 create table things (
-  tenant_id uuid not null, id integer primary key, name text, amount numeric, twice numeric generated always as (amount * 2) stored)
+  tenant_id uuid not null, id integer primary key, name text, amount numeric,
+  twice numeric generated always as (amount * 2) stored)
 """
 ROWS = f"""
 insert into things (tenant_id, id, name, amount)
@@ -46,7 +46,8 @@ STATEMENTS = {
     "keys move on": "update things set id = id - 1, name = 'was ' || id",
     "keys change places": """
         with gone as (delete from things where id in (1, 2, 3) returning *)
-        insert into things (tenant_id, id, name, amount) select tenant_id, 4 - id, name, amount from gone order by id""",
+        insert into things (tenant_id, id, name, amount)
+        select tenant_id, 4 - id, name, amount from gone order by id""",
     "delete and insert of one key": f"""
         with gone as (delete from things where id = 2 returning id)
         insert into things (tenant_id, id, name) select '{ACME}', id, 'again' from gone""",
@@ -61,10 +62,10 @@ STATEMENTS = {
         begin; update things set name = 'kept' where id = 1; savepoint s; update things set name = 'lost';
         delete from things where id = 3; rollback to s; update things set amount = 7 where id = 5; commit""",
     "transaction that is rolled back": "begin; delete from things; rollback",
-    "many changes of one row": """
+    "many changes of one row": f"""
         begin; update things set name = 'a' where id = 1; update things set amount = 5 where id = 1;
-        delete from things where id = 1; insert into things values ('%s', 1, 'b'); update things set name = null where id = 1; commit"""
-    % ACME,
+        delete from things where id = 1; insert into things values ('{ACME}', 1, 'b');
+        update things set name = null where id = 1; commit""",
 }
 
 
@@ -165,8 +166,12 @@ def test_names_that_need_quotes(superuser: Connection) -> None:
 
 
 TENANTS = [
-    ("bigint", "1", "2"), ("text", "acme", "bêta \\N"), ("char(4)", "a", "b"), ("uuid", ACME, BETA), ("numeric", "1", "2"),
-]  # fmt: skip
+    ("bigint", "1", "2"),
+    ("text", "acme", "bêta \\N"),
+    ("char(4)", "a", "b"),
+    ("uuid", ACME, BETA),
+    ("numeric", "1", "2"),
+]
 
 
 @pytest.mark.parametrize(("kind", "one", "other"), TENANTS, ids=[kind for kind, *_ in TENANTS])
@@ -203,10 +208,18 @@ def test_who_moves_tenants_is_not_captured(things: Connection) -> None:
 
 
 SESSIONS = {
-    "standard_conforming_strings": "off", "quote_all_identifiers": "on", "row_security": "off", "enable_hashjoin": "off",
-    "search_path": "''", "plan_cache_mode": "force_generic_plan", "transform_null_equals": "on", "default_transaction_isolation":
-    "'serializable'", "enable_mergejoin": "off", "constraint_exclusion": "on", "plpgsql.variable_conflict": "use_variable",
-}  # fmt: skip
+    "standard_conforming_strings": "off",
+    "quote_all_identifiers": "on",
+    "row_security": "off",
+    "enable_hashjoin": "off",
+    "search_path": "''",
+    "plan_cache_mode": "force_generic_plan",
+    "transform_null_equals": "on",
+    "default_transaction_isolation": "'serializable'",
+    "enable_mergejoin": "off",
+    "constraint_exclusion": "on",
+    "plpgsql.variable_conflict": "use_variable",
+}
 
 
 @pytest.mark.parametrize("setting", SESSIONS)

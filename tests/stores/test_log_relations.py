@@ -1,4 +1,3 @@
-# ruff: noqa: E501, UP031
 """Capture where one statement changes rows by another: foreign keys that act, partitions, changes of the table."""
 
 from __future__ import annotations
@@ -32,7 +31,8 @@ def test_foreign_keys_that_act(superuser: Connection, on_delete: str, on_update:
     superuser.execute("delete from parents where id in (4, 5)")
     assert_exact(superuser)
     superuser.execute(
-        "with gone as (delete from parents where id = 1) update things set v = 'by the same statement' where id in (1, 8)"
+        "with gone as (delete from parents where id = 1)"
+        " update things set v = 'by the same statement' where id in (1, 8)"
     )
     assert_exact(superuser)
     superuser.execute("update parents set id = id - 1 where id > 100")
@@ -62,7 +62,8 @@ def test_a_foreign_key_to_the_table_itself(superuser: Connection, action: str) -
 
 
 PARTITIONED = """
-create table things (tenant_id uuid not null, id integer, region text, v text, primary key (region, id)) partition by list (region);
+create table things (tenant_id uuid not null, id integer, region text, v text, primary key (region, id))
+  partition by list (region);
 create table things_eu partition of things for values in ('eu') partition by range (id);
 create table things_eu_low partition of things_eu for values from (0) to (100);
 create table things_eu_high (v text, region text not null, id integer not null, gone integer, tenant_id uuid not null);
@@ -108,7 +109,7 @@ def test_partitions(superuser: Connection, statement: str) -> None:
 def test_a_partition_that_comes_and_goes_is_reported(superuser: Connection) -> None:
     partitioned(superuser)
     superuser.execute(
-        "create table more (like things); insert into more values ('%s', 300, 'eu', 'unseen');" % ACME
+        f"create table more (like things); insert into more values ('{ACME}', 300, 'eu', 'unseen');"
         + "alter table things_eu attach partition more for values from (300) to (400)"
     )
     seal(superuser)
@@ -128,12 +129,12 @@ def test_a_partition_that_comes_and_goes_is_reported(superuser: Connection) -> N
 
 TABLE = "create table things (tenant_id uuid not null, id integer primary key, a text, b integer default 5, c date)"
 WRITES = [
-    "insert into {table} ({tenant}, {key}) values ('%s', 100 + (select count(*) from {table}))" % ACME,
+    f"insert into {{table}} ({{tenant}}, {{key}}) values ('{ACME}', 100 + (select count(*) from {{table}}))",
     "update {table} set {tenant} = {tenant} where {key} = 1",
     "delete from {table} where {key} = 2",
     "update {table} set {key} = {key} + 1000 where {key} > 100",
-    "insert into {table} ({tenant}, {key}) values ('%s', 3) on conflict ({key}) do update set {tenant} = excluded.{tenant}"
-    % BETA,
+    f"insert into {{table}} ({{tenant}}, {{key}}) values ('{BETA}', 3)"
+    " on conflict ({key}) do update set {tenant} = excluded.{tenant}",
 ]
 CHANGES = {
     "drop a column": ("alter table things drop column a", {}),
@@ -156,7 +157,7 @@ CHANGES = {
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_change_of_the_table(superuser: Connection, change: str) -> None:
-    """No statement fails for it, before or after captures were made anew; what was captured before it is sealed after."""
+    """No statement fails for it, before or after captures were made anew; what was captured before is sealed after."""
     ddl, renamed = CHANGES[change]
     names = {"table": "things", "tenant": "tenant_id", "key": "id"}
     make(superuser, TABLE)

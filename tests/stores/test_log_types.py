@@ -1,4 +1,3 @@
-# ruff: noqa: E501
 """Images: every value comes back from the log as it is stored, whatever the writing session's settings."""
 
 from __future__ import annotations
@@ -85,7 +84,8 @@ SESSIONS = {
     "default": "",
     "foreign": "set datestyle = 'SQL, DMY'; set timezone = 'Asia/Kathmandu'; set extra_float_digits = 0;"
     "set bytea_output = 'escape'; set intervalstyle = 'sql_standard'; set xmlbinary = hex; set lc_monetary = 'C.UTF-8'",
-    "german": "set datestyle = 'German'; set intervalstyle = 'iso_8601'; set extra_float_digits = -15; set standard_conforming_strings = off",
+    "german": "set datestyle = 'German'; set intervalstyle = 'iso_8601'; set extra_float_digits = -15;"
+    " set standard_conforming_strings = off",
 }
 
 
@@ -220,7 +220,8 @@ def test_sensitive_columns(superuser: Connection, how: str) -> None:
     superuser.execute("update things set hidden = 'open sesame 4'")
     assert_exact(superuser, without=("hidden", "pin"))
     kept = superuser.execute(
-        "select v from (select image, before from kos.knowledge_events union all select image, before from kos.pending_1) e,"
+        "select v from (select image, before from kos.knowledge_events"
+        " union all select image, before from kos.pending_1) e,"
         " unnest(e.image || e.before) v where v is not null"
     ).fetchall()
     assert ("c",) in kept

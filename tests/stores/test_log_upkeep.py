@@ -1,4 +1,3 @@
-# ruff: noqa: E501
 """Upkeep of the log: what escapes capture is found, space comes back, and what can't be logged is refused."""
 
 from __future__ import annotations
@@ -84,25 +83,46 @@ def test_taking_a_table_in_again_mends_its_capture(things: Connection) -> None:
     assert len(events(things)) == count
 
 
+PLAIN, KEYED, BY_ID = "create table t", "tenant_id uuid, id integer primary key", "partition by range (id)"
 REFUSED = [
     ("no key", "create table t (tenant_id uuid, id integer)", "tenant_id", {}),
     ("a key that can be null", "create table t (tenant_id uuid, id integer unique)", "tenant_id", {}),
     ("a key that is deferrable", "create table t (tenant_id uuid, id integer primary key deferrable)", "tenant_id", {}),
-    ("a key of some rows", "create table t (tenant_id uuid, id integer not null); create unique index on t (id) where id > 0", "tenant_id", {}),
+    (
+        "a key of some rows",
+        f"{PLAIN} (tenant_id uuid, id integer not null); create unique index on t (id) where id > 0",
+        "tenant_id",
+        {},
+    ),
     ("an oid", "create table t (tenant_id uuid, id integer primary key, o oid)", "tenant_id", {}),
     ("oids", "create table t (tenant_id uuid, id integer primary key, o regclass[])", "tenant_id", {}),
-    ("a domain of oids", "create domain d as regrole; create table t (tenant_id uuid, id integer primary key, o d)", "tenant_id", {}),
+    (
+        "a domain of oids",
+        f"create domain d as regrole; {PLAIN} (tenant_id uuid, id integer primary key, o d)",
+        "tenant_id",
+        {},
+    ),
     ("unlogged", "create unlogged table t (tenant_id uuid, id integer primary key)", "tenant_id", {}),
-    ("a partition", "create table r (tenant_id uuid, id integer primary key) partition by range (id); create table t partition of r default", "tenant_id", {}),
-    ("an unlogged partition", "create table t (tenant_id uuid, id integer primary key) partition by range (id); create unlogged table u partition of t default", "tenant_id", {}),
-    ("inherited", "create table t (tenant_id uuid, id integer primary key); create table u () inherits (t)", "tenant_id", {}),
+    ("a partition", f"create table r ({KEYED}) {BY_ID}; {PLAIN} partition of r default", "tenant_id", {}),
+    (
+        "an unlogged partition",
+        f"{PLAIN} ({KEYED}) {BY_ID}; create unlogged table u partition of t default",
+        "tenant_id",
+        {},
+    ),
+    ("inherited", f"{PLAIN} ({KEYED}); create table u () inherits (t)", "tenant_id", {}),
     ("a view", "create view t as select 1 as id", None, {}),
     ("an unknown tenant column", "create table t (id integer primary key)", "tenant_id", {}),
     ("a system column", "create table t (id integer primary key)", "ctid", {}),
-    ("an unknown sensitive column", "create table t (id integer primary key, v text)", None, {"sensitive": '{"w": "digest"}'}),
-    ("an unknown kind of sensitive", "create table t (id integer primary key, v text)", None, {"sensitive": '{"v": "hash"}'}),
-    ("a sensitive key", "create table t (id integer primary key, v text)", None, {"sensitive": '{"id": "digest"}'}),
-]  # fmt: skip
+    (
+        "an unknown sensitive column",
+        f"{PLAIN} (id integer primary key, v text)",
+        None,
+        {"sensitive": '{"w": "digest"}'},
+    ),
+    ("an unknown kind of sensitive", f"{PLAIN} (id integer primary key, v text)", None, {"sensitive": '{"v": "hash"}'}),
+    ("a sensitive key", f"{PLAIN} (id integer primary key, v text)", None, {"sensitive": '{"id": "digest"}'}),
+]
 STATE = """
 select (select count(*) from kos.logged_tables), (select count(*) from kos.shapes), (select count(*) from pg_trigger),
        (select count(*) from pg_proc)
@@ -190,7 +210,7 @@ def test_an_open_transaction_keeps_its_rows(things: Connection, other: Connectio
 
 
 def test_a_session_that_planned_before_the_turn(things: Connection, other: Connection) -> None:
-    """Under a snapshot from before the turn it plans for the old table, and keeps to that plan after its transaction."""
+    """Under a snapshot from before the turn it plans for the old table, and keeps to that after its transaction."""
     with _open(other, "begin isolation level repeatable read", "select 1 from things"):
         _rotate(things)
         assert _turn(things) == 2
@@ -259,7 +279,8 @@ def test_a_month_that_is_begun_by_a_seal_gets_its_partition(things: Connection, 
 
 
 PROTECTION = """
-select relrowsecurity, relforcerowsecurity, (select count(*) from pg_constraint f where f.conrelid = c.oid and contype = 'f'),
+select relrowsecurity, relforcerowsecurity,
+       (select count(*) from pg_constraint f where f.conrelid = c.oid and contype = 'f'),
        has_table_privilege('kos_app', c.oid, 'select')
   from pg_class c where c.oid = '{}'::regclass
 """

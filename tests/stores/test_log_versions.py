@@ -1,4 +1,3 @@
-# ruff: noqa: E501
 """The log on the other versions that are supported: the same tests, on a server of their own."""
 
 from __future__ import annotations
@@ -12,15 +11,19 @@ from test_log_capture import test_the_log_follows_every_statement, things
 from test_log_relations import test_a_change_of_the_table, test_foreign_keys_that_act, test_partitions
 from test_log_types import test_keys_that_are_equal_and_differ, test_values_of_every_type, test_values_of_extensions
 
-from fix_own_postgres import MakePostgres, OwnPostgres
-from kos.tenancy import install
+from fix_own_postgres import MakePostgres, OwnPostgres, install_on
 from kos.topology import postgres as opening
-from kos.topology.model import Login, PostgresServer, Shard, Tls, Topology, fixed
 
 __all__ = [
-    "test_a_change_of_the_table", "test_foreign_keys_that_act", "test_keys_that_are_equal_and_differ", "test_partitions",
-    "test_the_log_follows_every_statement", "test_values_of_every_type", "test_values_of_extensions", "things",
-]  # fmt: skip
+    "test_a_change_of_the_table",
+    "test_foreign_keys_that_act",
+    "test_keys_that_are_equal_and_differ",
+    "test_partitions",
+    "test_the_log_follows_every_statement",
+    "test_values_of_every_type",
+    "test_values_of_extensions",
+    "things",
+]
 
 pytestmark = pytest.mark.long
 
@@ -30,10 +33,7 @@ def installed(request: pytest.FixtureRequest, own_postgres: MakePostgres) -> Own
     """A server with a database `product` that kos is installed in, for others to be cloned from."""
     server = own_postgres(request.param)
     server.start()
-    server.execute("create database product")
-    primary = PostgresServer("main", "127.0.0.1", server.server.port, "product", Tls("disable"))
-    nobody = Login("kos_operator", fixed("no password"))
-    install(Topology((Shard(1, "main", primary, (), nobody, nobody, installer=server.superuser),)))
+    install_on(server)
     return server
 
 
