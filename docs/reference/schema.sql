@@ -2515,7 +2515,7 @@ begin
     select p.*, max(p.id) over (partition by p.origin, p.transaction) as last_id
       from kos.unsealed_rows(tenant, newest) p
   ), placed as (
-    select f.*, s.digest, s.table_name, gen_random_uuid() as salt,
+    select f.*, s.digest, s.table_name, gen_random_uuid() as salt, array_remove(f.key, tenant::text) as key_within,
            newest.position + row_number() over (order by f.last_id, f.id) as position,
            -- By commit time a moment maps to a position; a running maximum, so that positions and times agree.
            greatest(newest.committed_at, max(
@@ -2526,7 +2526,8 @@ begin
   ), written as (
     insert into kos.knowledge_events
     select tenant, position, now_in, transaction, shape_id, operation,
-           case when cardinality(key) = 1 and length(key[1]) = 36 and key[1] ~ '^[0-9a-f]{8}-[0-9a-f-]{27}$' then key[1]::uuid
+           case when cardinality(key_within) = 1 and length(key_within[1]) = 36 and key_within[1] ~ '^[0-9a-f]{8}-[0-9a-f-]{27}$'
+               then key_within[1]::uuid
              else md5(concat(table_name, ' ', key::text))::uuid end,
            key, image, before, context, salt,
            kos.leaf(tenant, position, now_in, transaction, committed_at, digest, operation, key, image, before, context, salt),
@@ -2895,6 +2896,13 @@ COMMENT ON TABLE kos.knowledge_events IS 'Every change of a logged table, by pos
 --
 
 COMMENT ON COLUMN kos.knowledge_events.operation IS 'Inserted, updated, deleted, truncated, or found there when logging began (B).';
+
+
+--
+-- Name: COLUMN knowledge_events.aggregate_id; Type: COMMENT; Schema: kos; Owner: kos_owner
+--
+
+COMMENT ON COLUMN kos.knowledge_events.aggregate_id IS 'The row''s id, where its key is one uuid, or that and the tenant''s; else made of its table and key.';
 
 
 --

@@ -90,6 +90,8 @@ create table kos.knowledge_events (
   primary key (tenant_id, position, occurred_at)
 ) partition by range (occurred_at);
 comment on table kos.knowledge_events is 'Every change of a logged table, by position: per tenant, without gaps.';
+comment on column kos.knowledge_events.aggregate_id is
+  'The row''s id, where its key is one uuid, or that and the tenant''s; else made of its table and key.';
 comment on column kos.knowledge_events.operation is 'Inserted, updated, deleted, truncated, or found there when logging began (B).';
 create table kos.knowledge_events_default partition of kos.knowledge_events default;
 create index knowledge_events_by_aggregate on kos.knowledge_events (tenant_id, aggregate_id, position);
