@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
 
+import capture
 import row_security
 import sample_loading
 import session
@@ -27,6 +28,7 @@ CLAIMS: dict[str, ModuleType] = {
     "session": session,
     "row_security": row_security,
     "sample_loading": sample_loading,
+    "capture": capture,
     "up": up,
 }
 PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"

@@ -259,47 +259,40 @@ CREATE FUNCTION kos.capture_13ba0c856014f188d45c8461bb9ab3b9() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET "DateStyle" TO 'ISO, YMD'
-    SET "IntervalStyle" TO 'postgres'
     SET "TimeZone" TO 'UTC'
     SET extra_float_digits TO '1'
-    SET bytea_output TO 'hex'
-    SET lc_monetary TO 'C'
-    SET standard_conforming_strings TO 'on'
     AS $_$
 declare
+  kos_way integer := case when current_setting('role') = 'kos_mover' then -1 when kos.layout('…'::regclass, '…'::regclass) <> 'a9788fb123a1425cfd360d426548d37e' then 0
+    else case tg_op when 'UPDATE' then 0 when 'INSERT' then 2 when 'DELETE' then 4 when 'TRUNCATE' then 6 end + kos.turn('kos.pending_turn'::regclass) end;
   kos_whoever text[] := case when current_setting('kos.tenant_id', true) <> '' then array[
     current_setting('kos.user_id', true), current_setting('kos.persona', true), current_setting('kos.request_id', true),
     current_setting('kos.address', true), current_setting('kos.agent', true)] end;
+  kos_settings text[];
 begin
-  if current_setting('role') = 'kos_mover' then
-    return null;
-  elsif kos.layout('…'::regclass, '…'::regclass) <> 'a9788fb123a1425cfd360d426548d37e' then
+  if kos_way = 1 then
+    insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), coalesce(case when n.tenant_id is not null then n.tenant_id end, case when o.tenant_id is not null then o.tenant_id end), 5, case when n.tenant_id is null then 'D' when o.tenant_id is null then 'I' else 'U' end, array[coalesce(n.tenant_id, o.tenant_id)::text, coalesce(n.id, o.id)::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, E'\\N'), coalesce(n.id::text, E'\\N'), coalesce(n.document_id::text, E'\\N'), coalesce(n.atom_id::text, E'\\N'), coalesce(n.start_offset::text, E'\\N'), coalesce(n.end_offset::text, E'\\N'), case when o.tenant_id is null or n.quote collate "C" is distinct from o.quote then coalesce(case when starts_with(n.quote::text collate "C", E'\\') then E'\\' || n.quote::text else n.quote::text end, E'\\N') end, coalesce(n.confidence::text, E'\\N'), coalesce(n.created_at::text, E'\\N')]::text[] end, null, kos_whoever from old_rows o full join new_rows n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.id operator(pg_catalog.=) n.id;
+  elsif kos_way = 2 then
+    insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), coalesce(case when n.tenant_id is not null then n.tenant_id end, case when o.tenant_id is not null then o.tenant_id end), 5, case when n.tenant_id is null then 'D' when o.tenant_id is null then 'I' else 'U' end, array[coalesce(n.tenant_id, o.tenant_id)::text, coalesce(n.id, o.id)::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, E'\\N'), coalesce(n.id::text, E'\\N'), coalesce(n.document_id::text, E'\\N'), coalesce(n.atom_id::text, E'\\N'), coalesce(n.start_offset::text, E'\\N'), coalesce(n.end_offset::text, E'\\N'), case when o.tenant_id is null or n.quote collate "C" is distinct from o.quote then coalesce(case when starts_with(n.quote::text collate "C", E'\\') then E'\\' || n.quote::text else n.quote::text end, E'\\N') end, coalesce(n.confidence::text, E'\\N'), coalesce(n.created_at::text, E'\\N')]::text[] end, null, kos_whoever from old_rows o full join new_rows n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.id operator(pg_catalog.=) n.id;
+  elsif kos_way = 3 then
+    insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), n.tenant_id, 5, 'I', array[n.tenant_id::text, n.id::text]::text[], array[coalesce(n.tenant_id::text, E'\\N'), coalesce(n.id::text, E'\\N'), coalesce(n.document_id::text, E'\\N'), coalesce(n.atom_id::text, E'\\N'), coalesce(n.start_offset::text, E'\\N'), coalesce(n.end_offset::text, E'\\N'), coalesce(case when starts_with(n.quote::text collate "C", E'\\') then E'\\' || n.quote::text else n.quote::text end, E'\\N'), coalesce(n.confidence::text, E'\\N'), coalesce(n.created_at::text, E'\\N')]::text[], null, kos_whoever from new_rows n;
+  elsif kos_way = 4 then
+    insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), n.tenant_id, 5, 'I', array[n.tenant_id::text, n.id::text]::text[], array[coalesce(n.tenant_id::text, E'\\N'), coalesce(n.id::text, E'\\N'), coalesce(n.document_id::text, E'\\N'), coalesce(n.atom_id::text, E'\\N'), coalesce(n.start_offset::text, E'\\N'), coalesce(n.end_offset::text, E'\\N'), coalesce(case when starts_with(n.quote::text collate "C", E'\\') then E'\\' || n.quote::text else n.quote::text end, E'\\N'), coalesce(n.confidence::text, E'\\N'), coalesce(n.created_at::text, E'\\N')]::text[], null, kos_whoever from new_rows n;
+  elsif kos_way = 5 then
+    insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), o.tenant_id, 5, case when n.tenant_id is null then 'D' else 'U' end, array[o.tenant_id::text, o.id::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, E'\\N'), coalesce(n.id::text, E'\\N'), coalesce(n.document_id::text, E'\\N'), coalesce(n.atom_id::text, E'\\N'), coalesce(n.start_offset::text, E'\\N'), coalesce(n.end_offset::text, E'\\N'), coalesce(case when starts_with(n.quote::text collate "C", E'\\') then E'\\' || n.quote::text else n.quote::text end, E'\\N'), coalesce(n.confidence::text, E'\\N'), coalesce(n.created_at::text, E'\\N')]::text[] end, null, kos_whoever from old_rows o left join knowledge.annotations n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.id operator(pg_catalog.=) n.id;
+  elsif kos_way = 6 then
+    insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), o.tenant_id, 5, case when n.tenant_id is null then 'D' else 'U' end, array[o.tenant_id::text, o.id::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, E'\\N'), coalesce(n.id::text, E'\\N'), coalesce(n.document_id::text, E'\\N'), coalesce(n.atom_id::text, E'\\N'), coalesce(n.start_offset::text, E'\\N'), coalesce(n.end_offset::text, E'\\N'), coalesce(case when starts_with(n.quote::text collate "C", E'\\') then E'\\' || n.quote::text else n.quote::text end, E'\\N'), coalesce(n.confidence::text, E'\\N'), coalesce(n.created_at::text, E'\\N')]::text[] end, null, kos_whoever from old_rows o left join knowledge.annotations n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.id operator(pg_catalog.=) n.id;
+  elsif kos_way = 7 then
+    insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), d.tenant, 5, 'T', '{}', null, null, kos_whoever from (select distinct n.tenant_id as tenant from knowledge.annotations n) d;
+  elsif kos_way = 8 then
+    insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), d.tenant, 5, 'T', '{}', null, null, kos_whoever from (select distinct n.tenant_id as tenant from knowledge.annotations n) d;
+  elsif kos_way = 0 then
+    kos_settings := kos.pin_text_settings();
     execute replace(kos.capture_statement(tg_relid, tg_op, 'pending_' || kos.turn('kos.pending_turn'::regclass)), 'kos_whoever', '$1')
       using kos_whoever;
-  elsif tg_op = 'UPDATE' then
-    if kos.turn('kos.pending_turn'::regclass) = 1 then
-      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), coalesce(case when n.tenant_id is not null then n.tenant_id end, case when o.tenant_id is not null then o.tenant_id end), 5, case when n.tenant_id is null then 'D' when o.tenant_id is null then 'I' else 'U' end, array[coalesce(n.tenant_id, o.tenant_id)::text, coalesce(n.id, o.id)::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(n.document_id::text, '\N'), coalesce(n.atom_id::text, '\N'), coalesce(n.start_offset::text, '\N'), coalesce(n.end_offset::text, '\N'), case when o.tenant_id is null or record_image_ne(row(n.quote), row(o.quote)) then coalesce(case when starts_with(n.quote::text collate "C", '\') then '\' || n.quote::text else n.quote::text end, '\N') end, coalesce(n.confidence::text, '\N'), coalesce(n.created_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o full join new_rows n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.id operator(pg_catalog.=) n.id;
-    else
-      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), coalesce(case when n.tenant_id is not null then n.tenant_id end, case when o.tenant_id is not null then o.tenant_id end), 5, case when n.tenant_id is null then 'D' when o.tenant_id is null then 'I' else 'U' end, array[coalesce(n.tenant_id, o.tenant_id)::text, coalesce(n.id, o.id)::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(n.document_id::text, '\N'), coalesce(n.atom_id::text, '\N'), coalesce(n.start_offset::text, '\N'), coalesce(n.end_offset::text, '\N'), case when o.tenant_id is null or record_image_ne(row(n.quote), row(o.quote)) then coalesce(case when starts_with(n.quote::text collate "C", '\') then '\' || n.quote::text else n.quote::text end, '\N') end, coalesce(n.confidence::text, '\N'), coalesce(n.created_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o full join new_rows n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.id operator(pg_catalog.=) n.id;
-    end if;
-  elsif tg_op = 'INSERT' then
-    if kos.turn('kos.pending_turn'::regclass) = 1 then
-      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), n.tenant_id, 5, 'I', array[n.tenant_id::text, n.id::text]::text[], array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(n.document_id::text, '\N'), coalesce(n.atom_id::text, '\N'), coalesce(n.start_offset::text, '\N'), coalesce(n.end_offset::text, '\N'), coalesce(case when starts_with(n.quote::text collate "C", '\') then '\' || n.quote::text else n.quote::text end, '\N'), coalesce(n.confidence::text, '\N'), coalesce(n.created_at::text, '\N')]::text[], null, kos_whoever from new_rows n;
-    else
-      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), n.tenant_id, 5, 'I', array[n.tenant_id::text, n.id::text]::text[], array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(n.document_id::text, '\N'), coalesce(n.atom_id::text, '\N'), coalesce(n.start_offset::text, '\N'), coalesce(n.end_offset::text, '\N'), coalesce(case when starts_with(n.quote::text collate "C", '\') then '\' || n.quote::text else n.quote::text end, '\N'), coalesce(n.confidence::text, '\N'), coalesce(n.created_at::text, '\N')]::text[], null, kos_whoever from new_rows n;
-    end if;
-  elsif tg_op = 'DELETE' then
-    if kos.turn('kos.pending_turn'::regclass) = 1 then
-      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), o.tenant_id, 5, case when n.tenant_id is null then 'D' else 'U' end, array[o.tenant_id::text, o.id::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(n.document_id::text, '\N'), coalesce(n.atom_id::text, '\N'), coalesce(n.start_offset::text, '\N'), coalesce(n.end_offset::text, '\N'), coalesce(case when starts_with(n.quote::text collate "C", '\') then '\' || n.quote::text else n.quote::text end, '\N'), coalesce(n.confidence::text, '\N'), coalesce(n.created_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o left join knowledge.annotations n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.id operator(pg_catalog.=) n.id;
-    else
-      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), o.tenant_id, 5, case when n.tenant_id is null then 'D' else 'U' end, array[o.tenant_id::text, o.id::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(n.document_id::text, '\N'), coalesce(n.atom_id::text, '\N'), coalesce(n.start_offset::text, '\N'), coalesce(n.end_offset::text, '\N'), coalesce(case when starts_with(n.quote::text collate "C", '\') then '\' || n.quote::text else n.quote::text end, '\N'), coalesce(n.confidence::text, '\N'), coalesce(n.created_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o left join knowledge.annotations n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.id operator(pg_catalog.=) n.id;
-    end if;
-  elsif tg_op = 'TRUNCATE' then
-    if kos.turn('kos.pending_turn'::regclass) = 1 then
-      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), d.tenant, 5, 'T', '{}', null, null, kos_whoever from (select distinct n.tenant_id as tenant from knowledge.annotations n) d;
-    else
-      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), d.tenant, 5, 'T', '{}', null, null, kos_whoever from (select distinct n.tenant_id as tenant from knowledge.annotations n) d;
-    end if;
+    perform kos.pin_text_settings(kos_settings);
+  else
+    return null;
   end if;
   if tg_op = 'INSERT' then
     perform kos.pass_fences(array(select distinct n.tenant_id from new_rows n));
@@ -322,47 +315,39 @@ CREATE FUNCTION kos.capture_2a5e5fcb760c435101ef10fa45753876() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET "DateStyle" TO 'ISO, YMD'
-    SET "IntervalStyle" TO 'postgres'
     SET "TimeZone" TO 'UTC'
-    SET extra_float_digits TO '1'
-    SET bytea_output TO 'hex'
-    SET lc_monetary TO 'C'
-    SET standard_conforming_strings TO 'on'
     AS $_$
 declare
+  kos_way integer := case when current_setting('role') = 'kos_mover' then -1 when kos.layout('…'::regclass, '…'::regclass) <> 'd3e26689986805ca1055b660be8ea5b0' then 0
+    else case tg_op when 'UPDATE' then 0 when 'INSERT' then 2 when 'DELETE' then 4 when 'TRUNCATE' then 6 end + kos.turn('kos.pending_turn'::regclass) end;
   kos_whoever text[] := case when current_setting('kos.tenant_id', true) <> '' then array[
     current_setting('kos.user_id', true), current_setting('kos.persona', true), current_setting('kos.request_id', true),
     current_setting('kos.address', true), current_setting('kos.agent', true)] end;
+  kos_settings text[];
 begin
-  if current_setting('role') = 'kos_mover' then
-    return null;
-  elsif kos.layout('…'::regclass, '…'::regclass) <> 'd3e26689986805ca1055b660be8ea5b0' then
+  if kos_way = 1 then
+    insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), coalesce(case when n.tenant_id is not null then n.tenant_id end, case when o.tenant_id is not null then o.tenant_id end), 7, case when n.tenant_id is null then 'D' when o.tenant_id is null then 'I' else 'U' end, array[coalesce(n.tenant_id, o.tenant_id)::text, coalesce(n.id, o.id)::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, E'\\N'), coalesce(n.id::text, E'\\N'), coalesce(n.atom_id::text, E'\\N'), case when o.tenant_id is null or n.system collate "C" is distinct from o.system then coalesce(case when starts_with(n.system::text collate "C", E'\\') then E'\\' || n.system::text else n.system::text end, E'\\N') end, case when o.tenant_id is null or n.location collate "C" is distinct from o.location then coalesce(case when starts_with(n.location::text collate "C", E'\\') then E'\\' || n.location::text else n.location::text end, E'\\N') end, coalesce(n.created_at::text, E'\\N')]::text[] end, null, kos_whoever from old_rows o full join new_rows n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.id operator(pg_catalog.=) n.id;
+  elsif kos_way = 2 then
+    insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), coalesce(case when n.tenant_id is not null then n.tenant_id end, case when o.tenant_id is not null then o.tenant_id end), 7, case when n.tenant_id is null then 'D' when o.tenant_id is null then 'I' else 'U' end, array[coalesce(n.tenant_id, o.tenant_id)::text, coalesce(n.id, o.id)::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, E'\\N'), coalesce(n.id::text, E'\\N'), coalesce(n.atom_id::text, E'\\N'), case when o.tenant_id is null or n.system collate "C" is distinct from o.system then coalesce(case when starts_with(n.system::text collate "C", E'\\') then E'\\' || n.system::text else n.system::text end, E'\\N') end, case when o.tenant_id is null or n.location collate "C" is distinct from o.location then coalesce(case when starts_with(n.location::text collate "C", E'\\') then E'\\' || n.location::text else n.location::text end, E'\\N') end, coalesce(n.created_at::text, E'\\N')]::text[] end, null, kos_whoever from old_rows o full join new_rows n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.id operator(pg_catalog.=) n.id;
+  elsif kos_way = 3 then
+    insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), n.tenant_id, 7, 'I', array[n.tenant_id::text, n.id::text]::text[], array[coalesce(n.tenant_id::text, E'\\N'), coalesce(n.id::text, E'\\N'), coalesce(n.atom_id::text, E'\\N'), coalesce(case when starts_with(n.system::text collate "C", E'\\') then E'\\' || n.system::text else n.system::text end, E'\\N'), coalesce(case when starts_with(n.location::text collate "C", E'\\') then E'\\' || n.location::text else n.location::text end, E'\\N'), coalesce(n.created_at::text, E'\\N')]::text[], null, kos_whoever from new_rows n;
+  elsif kos_way = 4 then
+    insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), n.tenant_id, 7, 'I', array[n.tenant_id::text, n.id::text]::text[], array[coalesce(n.tenant_id::text, E'\\N'), coalesce(n.id::text, E'\\N'), coalesce(n.atom_id::text, E'\\N'), coalesce(case when starts_with(n.system::text collate "C", E'\\') then E'\\' || n.system::text else n.system::text end, E'\\N'), coalesce(case when starts_with(n.location::text collate "C", E'\\') then E'\\' || n.location::text else n.location::text end, E'\\N'), coalesce(n.created_at::text, E'\\N')]::text[], null, kos_whoever from new_rows n;
+  elsif kos_way = 5 then
+    insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), o.tenant_id, 7, case when n.tenant_id is null then 'D' else 'U' end, array[o.tenant_id::text, o.id::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, E'\\N'), coalesce(n.id::text, E'\\N'), coalesce(n.atom_id::text, E'\\N'), coalesce(case when starts_with(n.system::text collate "C", E'\\') then E'\\' || n.system::text else n.system::text end, E'\\N'), coalesce(case when starts_with(n.location::text collate "C", E'\\') then E'\\' || n.location::text else n.location::text end, E'\\N'), coalesce(n.created_at::text, E'\\N')]::text[] end, null, kos_whoever from old_rows o left join knowledge.implementations n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.id operator(pg_catalog.=) n.id;
+  elsif kos_way = 6 then
+    insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), o.tenant_id, 7, case when n.tenant_id is null then 'D' else 'U' end, array[o.tenant_id::text, o.id::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, E'\\N'), coalesce(n.id::text, E'\\N'), coalesce(n.atom_id::text, E'\\N'), coalesce(case when starts_with(n.system::text collate "C", E'\\') then E'\\' || n.system::text else n.system::text end, E'\\N'), coalesce(case when starts_with(n.location::text collate "C", E'\\') then E'\\' || n.location::text else n.location::text end, E'\\N'), coalesce(n.created_at::text, E'\\N')]::text[] end, null, kos_whoever from old_rows o left join knowledge.implementations n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.id operator(pg_catalog.=) n.id;
+  elsif kos_way = 7 then
+    insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), d.tenant, 7, 'T', '{}', null, null, kos_whoever from (select distinct n.tenant_id as tenant from knowledge.implementations n) d;
+  elsif kos_way = 8 then
+    insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), d.tenant, 7, 'T', '{}', null, null, kos_whoever from (select distinct n.tenant_id as tenant from knowledge.implementations n) d;
+  elsif kos_way = 0 then
+    kos_settings := kos.pin_text_settings();
     execute replace(kos.capture_statement(tg_relid, tg_op, 'pending_' || kos.turn('kos.pending_turn'::regclass)), 'kos_whoever', '$1')
       using kos_whoever;
-  elsif tg_op = 'UPDATE' then
-    if kos.turn('kos.pending_turn'::regclass) = 1 then
-      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), coalesce(case when n.tenant_id is not null then n.tenant_id end, case when o.tenant_id is not null then o.tenant_id end), 7, case when n.tenant_id is null then 'D' when o.tenant_id is null then 'I' else 'U' end, array[coalesce(n.tenant_id, o.tenant_id)::text, coalesce(n.id, o.id)::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(n.atom_id::text, '\N'), case when o.tenant_id is null or record_image_ne(row(n.system), row(o.system)) then coalesce(case when starts_with(n.system::text collate "C", '\') then '\' || n.system::text else n.system::text end, '\N') end, case when o.tenant_id is null or record_image_ne(row(n.location), row(o.location)) then coalesce(case when starts_with(n.location::text collate "C", '\') then '\' || n.location::text else n.location::text end, '\N') end, coalesce(n.created_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o full join new_rows n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.id operator(pg_catalog.=) n.id;
-    else
-      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), coalesce(case when n.tenant_id is not null then n.tenant_id end, case when o.tenant_id is not null then o.tenant_id end), 7, case when n.tenant_id is null then 'D' when o.tenant_id is null then 'I' else 'U' end, array[coalesce(n.tenant_id, o.tenant_id)::text, coalesce(n.id, o.id)::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(n.atom_id::text, '\N'), case when o.tenant_id is null or record_image_ne(row(n.system), row(o.system)) then coalesce(case when starts_with(n.system::text collate "C", '\') then '\' || n.system::text else n.system::text end, '\N') end, case when o.tenant_id is null or record_image_ne(row(n.location), row(o.location)) then coalesce(case when starts_with(n.location::text collate "C", '\') then '\' || n.location::text else n.location::text end, '\N') end, coalesce(n.created_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o full join new_rows n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.id operator(pg_catalog.=) n.id;
-    end if;
-  elsif tg_op = 'INSERT' then
-    if kos.turn('kos.pending_turn'::regclass) = 1 then
-      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), n.tenant_id, 7, 'I', array[n.tenant_id::text, n.id::text]::text[], array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(n.atom_id::text, '\N'), coalesce(case when starts_with(n.system::text collate "C", '\') then '\' || n.system::text else n.system::text end, '\N'), coalesce(case when starts_with(n.location::text collate "C", '\') then '\' || n.location::text else n.location::text end, '\N'), coalesce(n.created_at::text, '\N')]::text[], null, kos_whoever from new_rows n;
-    else
-      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), n.tenant_id, 7, 'I', array[n.tenant_id::text, n.id::text]::text[], array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(n.atom_id::text, '\N'), coalesce(case when starts_with(n.system::text collate "C", '\') then '\' || n.system::text else n.system::text end, '\N'), coalesce(case when starts_with(n.location::text collate "C", '\') then '\' || n.location::text else n.location::text end, '\N'), coalesce(n.created_at::text, '\N')]::text[], null, kos_whoever from new_rows n;
-    end if;
-  elsif tg_op = 'DELETE' then
-    if kos.turn('kos.pending_turn'::regclass) = 1 then
-      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), o.tenant_id, 7, case when n.tenant_id is null then 'D' else 'U' end, array[o.tenant_id::text, o.id::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(n.atom_id::text, '\N'), coalesce(case when starts_with(n.system::text collate "C", '\') then '\' || n.system::text else n.system::text end, '\N'), coalesce(case when starts_with(n.location::text collate "C", '\') then '\' || n.location::text else n.location::text end, '\N'), coalesce(n.created_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o left join knowledge.implementations n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.id operator(pg_catalog.=) n.id;
-    else
-      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), o.tenant_id, 7, case when n.tenant_id is null then 'D' else 'U' end, array[o.tenant_id::text, o.id::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(n.atom_id::text, '\N'), coalesce(case when starts_with(n.system::text collate "C", '\') then '\' || n.system::text else n.system::text end, '\N'), coalesce(case when starts_with(n.location::text collate "C", '\') then '\' || n.location::text else n.location::text end, '\N'), coalesce(n.created_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o left join knowledge.implementations n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.id operator(pg_catalog.=) n.id;
-    end if;
-  elsif tg_op = 'TRUNCATE' then
-    if kos.turn('kos.pending_turn'::regclass) = 1 then
-      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), d.tenant, 7, 'T', '{}', null, null, kos_whoever from (select distinct n.tenant_id as tenant from knowledge.implementations n) d;
-    else
-      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), d.tenant, 7, 'T', '{}', null, null, kos_whoever from (select distinct n.tenant_id as tenant from knowledge.implementations n) d;
-    end if;
+    perform kos.pin_text_settings(kos_settings);
+  else
+    return null;
   end if;
   if tg_op = 'INSERT' then
     perform kos.pass_fences(array(select distinct n.tenant_id from new_rows n));
@@ -385,47 +370,40 @@ CREATE FUNCTION kos.capture_6278fcf21078f5fb9556ac81378c6dbf() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET "DateStyle" TO 'ISO, YMD'
-    SET "IntervalStyle" TO 'postgres'
     SET "TimeZone" TO 'UTC'
-    SET extra_float_digits TO '1'
     SET bytea_output TO 'hex'
-    SET lc_monetary TO 'C'
-    SET standard_conforming_strings TO 'on'
     AS $_$
 declare
+  kos_way integer := case when current_setting('role') = 'kos_mover' then -1 when kos.layout('…'::regclass, '…'::regclass) <> '58a76f171b4dcbe43c0a88b1b9bb00ba' then 0
+    else case tg_op when 'UPDATE' then 0 when 'INSERT' then 2 when 'DELETE' then 4 when 'TRUNCATE' then 6 end + kos.turn('kos.pending_turn'::regclass) end;
   kos_whoever text[] := case when current_setting('kos.tenant_id', true) <> '' then array[
     current_setting('kos.user_id', true), current_setting('kos.persona', true), current_setting('kos.request_id', true),
     current_setting('kos.address', true), current_setting('kos.agent', true)] end;
+  kos_settings text[];
 begin
-  if current_setting('role') = 'kos_mover' then
-    return null;
-  elsif kos.layout('…'::regclass, '…'::regclass) <> '58a76f171b4dcbe43c0a88b1b9bb00ba' then
+  if kos_way = 1 then
+    insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), coalesce(case when n.tenant_id is not null then n.tenant_id end, case when o.tenant_id is not null then o.tenant_id end), 9, case when n.tenant_id is null then 'D' when o.tenant_id is null then 'I' else 'U' end, array[coalesce(n.tenant_id, o.tenant_id)::text, coalesce(n.id, o.id)::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, E'\\N'), coalesce(n.id::text, E'\\N'), case when o.tenant_id is null or record_image_ne(row(n.encrypted_value), row(o.encrypted_value)) then coalesce(case when starts_with(n.encrypted_value::text collate "C", E'\\') then E'\\' || n.encrypted_value::text else n.encrypted_value::text end, E'\\N') end, case when o.tenant_id is null or n.encryption_key_id collate "C" is distinct from o.encryption_key_id then coalesce(case when starts_with(n.encryption_key_id::text collate "C", E'\\') then E'\\' || n.encryption_key_id::text else n.encryption_key_id::text end, E'\\N') end, case when o.tenant_id is null or record_image_ne(row(n.searchable_hash), row(o.searchable_hash)) then coalesce(case when starts_with(n.searchable_hash::text collate "C", E'\\') then E'\\' || n.searchable_hash::text else n.searchable_hash::text end, E'\\N') end, case when o.tenant_id is null or n.range_prefix collate "C" is distinct from o.range_prefix then coalesce(case when starts_with(n.range_prefix::text collate "C", E'\\') then E'\\' || n.range_prefix::text else n.range_prefix::text end, E'\\N') end, coalesce(n.created_at::text, E'\\N'), coalesce(n.updated_at::text, E'\\N')]::text[] end, null, kos_whoever from old_rows o full join new_rows n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.id operator(pg_catalog.=) n.id;
+  elsif kos_way = 2 then
+    insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), coalesce(case when n.tenant_id is not null then n.tenant_id end, case when o.tenant_id is not null then o.tenant_id end), 9, case when n.tenant_id is null then 'D' when o.tenant_id is null then 'I' else 'U' end, array[coalesce(n.tenant_id, o.tenant_id)::text, coalesce(n.id, o.id)::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, E'\\N'), coalesce(n.id::text, E'\\N'), case when o.tenant_id is null or record_image_ne(row(n.encrypted_value), row(o.encrypted_value)) then coalesce(case when starts_with(n.encrypted_value::text collate "C", E'\\') then E'\\' || n.encrypted_value::text else n.encrypted_value::text end, E'\\N') end, case when o.tenant_id is null or n.encryption_key_id collate "C" is distinct from o.encryption_key_id then coalesce(case when starts_with(n.encryption_key_id::text collate "C", E'\\') then E'\\' || n.encryption_key_id::text else n.encryption_key_id::text end, E'\\N') end, case when o.tenant_id is null or record_image_ne(row(n.searchable_hash), row(o.searchable_hash)) then coalesce(case when starts_with(n.searchable_hash::text collate "C", E'\\') then E'\\' || n.searchable_hash::text else n.searchable_hash::text end, E'\\N') end, case when o.tenant_id is null or n.range_prefix collate "C" is distinct from o.range_prefix then coalesce(case when starts_with(n.range_prefix::text collate "C", E'\\') then E'\\' || n.range_prefix::text else n.range_prefix::text end, E'\\N') end, coalesce(n.created_at::text, E'\\N'), coalesce(n.updated_at::text, E'\\N')]::text[] end, null, kos_whoever from old_rows o full join new_rows n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.id operator(pg_catalog.=) n.id;
+  elsif kos_way = 3 then
+    insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), n.tenant_id, 9, 'I', array[n.tenant_id::text, n.id::text]::text[], array[coalesce(n.tenant_id::text, E'\\N'), coalesce(n.id::text, E'\\N'), coalesce(case when starts_with(n.encrypted_value::text collate "C", E'\\') then E'\\' || n.encrypted_value::text else n.encrypted_value::text end, E'\\N'), coalesce(case when starts_with(n.encryption_key_id::text collate "C", E'\\') then E'\\' || n.encryption_key_id::text else n.encryption_key_id::text end, E'\\N'), coalesce(case when starts_with(n.searchable_hash::text collate "C", E'\\') then E'\\' || n.searchable_hash::text else n.searchable_hash::text end, E'\\N'), coalesce(case when starts_with(n.range_prefix::text collate "C", E'\\') then E'\\' || n.range_prefix::text else n.range_prefix::text end, E'\\N'), coalesce(n.created_at::text, E'\\N'), coalesce(n.updated_at::text, E'\\N')]::text[], null, kos_whoever from new_rows n;
+  elsif kos_way = 4 then
+    insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), n.tenant_id, 9, 'I', array[n.tenant_id::text, n.id::text]::text[], array[coalesce(n.tenant_id::text, E'\\N'), coalesce(n.id::text, E'\\N'), coalesce(case when starts_with(n.encrypted_value::text collate "C", E'\\') then E'\\' || n.encrypted_value::text else n.encrypted_value::text end, E'\\N'), coalesce(case when starts_with(n.encryption_key_id::text collate "C", E'\\') then E'\\' || n.encryption_key_id::text else n.encryption_key_id::text end, E'\\N'), coalesce(case when starts_with(n.searchable_hash::text collate "C", E'\\') then E'\\' || n.searchable_hash::text else n.searchable_hash::text end, E'\\N'), coalesce(case when starts_with(n.range_prefix::text collate "C", E'\\') then E'\\' || n.range_prefix::text else n.range_prefix::text end, E'\\N'), coalesce(n.created_at::text, E'\\N'), coalesce(n.updated_at::text, E'\\N')]::text[], null, kos_whoever from new_rows n;
+  elsif kos_way = 5 then
+    insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), o.tenant_id, 9, case when n.tenant_id is null then 'D' else 'U' end, array[o.tenant_id::text, o.id::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, E'\\N'), coalesce(n.id::text, E'\\N'), coalesce(case when starts_with(n.encrypted_value::text collate "C", E'\\') then E'\\' || n.encrypted_value::text else n.encrypted_value::text end, E'\\N'), coalesce(case when starts_with(n.encryption_key_id::text collate "C", E'\\') then E'\\' || n.encryption_key_id::text else n.encryption_key_id::text end, E'\\N'), coalesce(case when starts_with(n.searchable_hash::text collate "C", E'\\') then E'\\' || n.searchable_hash::text else n.searchable_hash::text end, E'\\N'), coalesce(case when starts_with(n.range_prefix::text collate "C", E'\\') then E'\\' || n.range_prefix::text else n.range_prefix::text end, E'\\N'), coalesce(n.created_at::text, E'\\N'), coalesce(n.updated_at::text, E'\\N')]::text[] end, null, kos_whoever from old_rows o left join knowledge.sensitive_atoms n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.id operator(pg_catalog.=) n.id;
+  elsif kos_way = 6 then
+    insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), o.tenant_id, 9, case when n.tenant_id is null then 'D' else 'U' end, array[o.tenant_id::text, o.id::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, E'\\N'), coalesce(n.id::text, E'\\N'), coalesce(case when starts_with(n.encrypted_value::text collate "C", E'\\') then E'\\' || n.encrypted_value::text else n.encrypted_value::text end, E'\\N'), coalesce(case when starts_with(n.encryption_key_id::text collate "C", E'\\') then E'\\' || n.encryption_key_id::text else n.encryption_key_id::text end, E'\\N'), coalesce(case when starts_with(n.searchable_hash::text collate "C", E'\\') then E'\\' || n.searchable_hash::text else n.searchable_hash::text end, E'\\N'), coalesce(case when starts_with(n.range_prefix::text collate "C", E'\\') then E'\\' || n.range_prefix::text else n.range_prefix::text end, E'\\N'), coalesce(n.created_at::text, E'\\N'), coalesce(n.updated_at::text, E'\\N')]::text[] end, null, kos_whoever from old_rows o left join knowledge.sensitive_atoms n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.id operator(pg_catalog.=) n.id;
+  elsif kos_way = 7 then
+    insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), d.tenant, 9, 'T', '{}', null, null, kos_whoever from (select distinct n.tenant_id as tenant from knowledge.sensitive_atoms n) d;
+  elsif kos_way = 8 then
+    insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), d.tenant, 9, 'T', '{}', null, null, kos_whoever from (select distinct n.tenant_id as tenant from knowledge.sensitive_atoms n) d;
+  elsif kos_way = 0 then
+    kos_settings := kos.pin_text_settings();
     execute replace(kos.capture_statement(tg_relid, tg_op, 'pending_' || kos.turn('kos.pending_turn'::regclass)), 'kos_whoever', '$1')
       using kos_whoever;
-  elsif tg_op = 'UPDATE' then
-    if kos.turn('kos.pending_turn'::regclass) = 1 then
-      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), coalesce(case when n.tenant_id is not null then n.tenant_id end, case when o.tenant_id is not null then o.tenant_id end), 9, case when n.tenant_id is null then 'D' when o.tenant_id is null then 'I' else 'U' end, array[coalesce(n.tenant_id, o.tenant_id)::text, coalesce(n.id, o.id)::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), case when o.tenant_id is null or record_image_ne(row(n.encrypted_value), row(o.encrypted_value)) then coalesce(case when starts_with(n.encrypted_value::text collate "C", '\') then '\' || n.encrypted_value::text else n.encrypted_value::text end, '\N') end, case when o.tenant_id is null or record_image_ne(row(n.encryption_key_id), row(o.encryption_key_id)) then coalesce(case when starts_with(n.encryption_key_id::text collate "C", '\') then '\' || n.encryption_key_id::text else n.encryption_key_id::text end, '\N') end, case when o.tenant_id is null or record_image_ne(row(n.searchable_hash), row(o.searchable_hash)) then coalesce(case when starts_with(n.searchable_hash::text collate "C", '\') then '\' || n.searchable_hash::text else n.searchable_hash::text end, '\N') end, case when o.tenant_id is null or record_image_ne(row(n.range_prefix), row(o.range_prefix)) then coalesce(case when starts_with(n.range_prefix::text collate "C", '\') then '\' || n.range_prefix::text else n.range_prefix::text end, '\N') end, coalesce(n.created_at::text, '\N'), coalesce(n.updated_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o full join new_rows n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.id operator(pg_catalog.=) n.id;
-    else
-      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), coalesce(case when n.tenant_id is not null then n.tenant_id end, case when o.tenant_id is not null then o.tenant_id end), 9, case when n.tenant_id is null then 'D' when o.tenant_id is null then 'I' else 'U' end, array[coalesce(n.tenant_id, o.tenant_id)::text, coalesce(n.id, o.id)::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), case when o.tenant_id is null or record_image_ne(row(n.encrypted_value), row(o.encrypted_value)) then coalesce(case when starts_with(n.encrypted_value::text collate "C", '\') then '\' || n.encrypted_value::text else n.encrypted_value::text end, '\N') end, case when o.tenant_id is null or record_image_ne(row(n.encryption_key_id), row(o.encryption_key_id)) then coalesce(case when starts_with(n.encryption_key_id::text collate "C", '\') then '\' || n.encryption_key_id::text else n.encryption_key_id::text end, '\N') end, case when o.tenant_id is null or record_image_ne(row(n.searchable_hash), row(o.searchable_hash)) then coalesce(case when starts_with(n.searchable_hash::text collate "C", '\') then '\' || n.searchable_hash::text else n.searchable_hash::text end, '\N') end, case when o.tenant_id is null or record_image_ne(row(n.range_prefix), row(o.range_prefix)) then coalesce(case when starts_with(n.range_prefix::text collate "C", '\') then '\' || n.range_prefix::text else n.range_prefix::text end, '\N') end, coalesce(n.created_at::text, '\N'), coalesce(n.updated_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o full join new_rows n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.id operator(pg_catalog.=) n.id;
-    end if;
-  elsif tg_op = 'INSERT' then
-    if kos.turn('kos.pending_turn'::regclass) = 1 then
-      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), n.tenant_id, 9, 'I', array[n.tenant_id::text, n.id::text]::text[], array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(case when starts_with(n.encrypted_value::text collate "C", '\') then '\' || n.encrypted_value::text else n.encrypted_value::text end, '\N'), coalesce(case when starts_with(n.encryption_key_id::text collate "C", '\') then '\' || n.encryption_key_id::text else n.encryption_key_id::text end, '\N'), coalesce(case when starts_with(n.searchable_hash::text collate "C", '\') then '\' || n.searchable_hash::text else n.searchable_hash::text end, '\N'), coalesce(case when starts_with(n.range_prefix::text collate "C", '\') then '\' || n.range_prefix::text else n.range_prefix::text end, '\N'), coalesce(n.created_at::text, '\N'), coalesce(n.updated_at::text, '\N')]::text[], null, kos_whoever from new_rows n;
-    else
-      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), n.tenant_id, 9, 'I', array[n.tenant_id::text, n.id::text]::text[], array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(case when starts_with(n.encrypted_value::text collate "C", '\') then '\' || n.encrypted_value::text else n.encrypted_value::text end, '\N'), coalesce(case when starts_with(n.encryption_key_id::text collate "C", '\') then '\' || n.encryption_key_id::text else n.encryption_key_id::text end, '\N'), coalesce(case when starts_with(n.searchable_hash::text collate "C", '\') then '\' || n.searchable_hash::text else n.searchable_hash::text end, '\N'), coalesce(case when starts_with(n.range_prefix::text collate "C", '\') then '\' || n.range_prefix::text else n.range_prefix::text end, '\N'), coalesce(n.created_at::text, '\N'), coalesce(n.updated_at::text, '\N')]::text[], null, kos_whoever from new_rows n;
-    end if;
-  elsif tg_op = 'DELETE' then
-    if kos.turn('kos.pending_turn'::regclass) = 1 then
-      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), o.tenant_id, 9, case when n.tenant_id is null then 'D' else 'U' end, array[o.tenant_id::text, o.id::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(case when starts_with(n.encrypted_value::text collate "C", '\') then '\' || n.encrypted_value::text else n.encrypted_value::text end, '\N'), coalesce(case when starts_with(n.encryption_key_id::text collate "C", '\') then '\' || n.encryption_key_id::text else n.encryption_key_id::text end, '\N'), coalesce(case when starts_with(n.searchable_hash::text collate "C", '\') then '\' || n.searchable_hash::text else n.searchable_hash::text end, '\N'), coalesce(case when starts_with(n.range_prefix::text collate "C", '\') then '\' || n.range_prefix::text else n.range_prefix::text end, '\N'), coalesce(n.created_at::text, '\N'), coalesce(n.updated_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o left join knowledge.sensitive_atoms n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.id operator(pg_catalog.=) n.id;
-    else
-      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), o.tenant_id, 9, case when n.tenant_id is null then 'D' else 'U' end, array[o.tenant_id::text, o.id::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(case when starts_with(n.encrypted_value::text collate "C", '\') then '\' || n.encrypted_value::text else n.encrypted_value::text end, '\N'), coalesce(case when starts_with(n.encryption_key_id::text collate "C", '\') then '\' || n.encryption_key_id::text else n.encryption_key_id::text end, '\N'), coalesce(case when starts_with(n.searchable_hash::text collate "C", '\') then '\' || n.searchable_hash::text else n.searchable_hash::text end, '\N'), coalesce(case when starts_with(n.range_prefix::text collate "C", '\') then '\' || n.range_prefix::text else n.range_prefix::text end, '\N'), coalesce(n.created_at::text, '\N'), coalesce(n.updated_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o left join knowledge.sensitive_atoms n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.id operator(pg_catalog.=) n.id;
-    end if;
-  elsif tg_op = 'TRUNCATE' then
-    if kos.turn('kos.pending_turn'::regclass) = 1 then
-      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), d.tenant, 9, 'T', '{}', null, null, kos_whoever from (select distinct n.tenant_id as tenant from knowledge.sensitive_atoms n) d;
-    else
-      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), d.tenant, 9, 'T', '{}', null, null, kos_whoever from (select distinct n.tenant_id as tenant from knowledge.sensitive_atoms n) d;
-    end if;
+    perform kos.pin_text_settings(kos_settings);
+  else
+    return null;
   end if;
   if tg_op = 'INSERT' then
     perform kos.pass_fences(array(select distinct n.tenant_id from new_rows n));
@@ -448,47 +426,39 @@ CREATE FUNCTION kos.capture_7c8dc460d1fd50cea200b2c00c961c66() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET "DateStyle" TO 'ISO, YMD'
-    SET "IntervalStyle" TO 'postgres'
     SET "TimeZone" TO 'UTC'
-    SET extra_float_digits TO '1'
-    SET bytea_output TO 'hex'
-    SET lc_monetary TO 'C'
-    SET standard_conforming_strings TO 'on'
     AS $_$
 declare
+  kos_way integer := case when current_setting('role') = 'kos_mover' then -1 when kos.layout('…'::regclass, '…'::regclass) <> '17f530a49cfe4e97036e4e47da91df83' then 0
+    else case tg_op when 'UPDATE' then 0 when 'INSERT' then 2 when 'DELETE' then 4 when 'TRUNCATE' then 6 end + kos.turn('kos.pending_turn'::regclass) end;
   kos_whoever text[] := case when current_setting('kos.tenant_id', true) <> '' then array[
     current_setting('kos.user_id', true), current_setting('kos.persona', true), current_setting('kos.request_id', true),
     current_setting('kos.address', true), current_setting('kos.agent', true)] end;
+  kos_settings text[];
 begin
-  if current_setting('role') = 'kos_mover' then
-    return null;
-  elsif kos.layout('…'::regclass, '…'::regclass) <> '17f530a49cfe4e97036e4e47da91df83' then
+  if kos_way = 1 then
+    insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), coalesce(case when n.tenant_id is not null then n.tenant_id end, case when o.tenant_id is not null then o.tenant_id end), 2, case when n.tenant_id is null then 'D' when o.tenant_id is null then 'I' else 'U' end, array[coalesce(n.tenant_id, o.tenant_id)::text, coalesce(n.id, o.id)::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, E'\\N'), coalesce(n.id::text, E'\\N'), case when o.tenant_id is null or n.name collate "C" is distinct from o.name then coalesce(case when starts_with(n.name::text collate "C", E'\\') then E'\\' || n.name::text else n.name::text end, E'\\N') end, case when o.tenant_id is null or record_image_ne(row(n.rule), row(o.rule)) then coalesce(n.rule::text, E'\\N') end, coalesce(n.version::text, E'\\N'), coalesce(n.created_at::text, E'\\N'), coalesce(n.updated_at::text, E'\\N'), coalesce(n.deleted_at::text, E'\\N')]::text[] end, null, kos_whoever from old_rows o full join new_rows n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.id operator(pg_catalog.=) n.id;
+  elsif kos_way = 2 then
+    insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), coalesce(case when n.tenant_id is not null then n.tenant_id end, case when o.tenant_id is not null then o.tenant_id end), 2, case when n.tenant_id is null then 'D' when o.tenant_id is null then 'I' else 'U' end, array[coalesce(n.tenant_id, o.tenant_id)::text, coalesce(n.id, o.id)::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, E'\\N'), coalesce(n.id::text, E'\\N'), case when o.tenant_id is null or n.name collate "C" is distinct from o.name then coalesce(case when starts_with(n.name::text collate "C", E'\\') then E'\\' || n.name::text else n.name::text end, E'\\N') end, case when o.tenant_id is null or record_image_ne(row(n.rule), row(o.rule)) then coalesce(n.rule::text, E'\\N') end, coalesce(n.version::text, E'\\N'), coalesce(n.created_at::text, E'\\N'), coalesce(n.updated_at::text, E'\\N'), coalesce(n.deleted_at::text, E'\\N')]::text[] end, null, kos_whoever from old_rows o full join new_rows n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.id operator(pg_catalog.=) n.id;
+  elsif kos_way = 3 then
+    insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), n.tenant_id, 2, 'I', array[n.tenant_id::text, n.id::text]::text[], array[coalesce(n.tenant_id::text, E'\\N'), coalesce(n.id::text, E'\\N'), coalesce(case when starts_with(n.name::text collate "C", E'\\') then E'\\' || n.name::text else n.name::text end, E'\\N'), coalesce(n.rule::text, E'\\N'), coalesce(n.version::text, E'\\N'), coalesce(n.created_at::text, E'\\N'), coalesce(n.updated_at::text, E'\\N'), coalesce(n.deleted_at::text, E'\\N')]::text[], null, kos_whoever from new_rows n;
+  elsif kos_way = 4 then
+    insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), n.tenant_id, 2, 'I', array[n.tenant_id::text, n.id::text]::text[], array[coalesce(n.tenant_id::text, E'\\N'), coalesce(n.id::text, E'\\N'), coalesce(case when starts_with(n.name::text collate "C", E'\\') then E'\\' || n.name::text else n.name::text end, E'\\N'), coalesce(n.rule::text, E'\\N'), coalesce(n.version::text, E'\\N'), coalesce(n.created_at::text, E'\\N'), coalesce(n.updated_at::text, E'\\N'), coalesce(n.deleted_at::text, E'\\N')]::text[], null, kos_whoever from new_rows n;
+  elsif kos_way = 5 then
+    insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), o.tenant_id, 2, case when n.tenant_id is null then 'D' else 'U' end, array[o.tenant_id::text, o.id::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, E'\\N'), coalesce(n.id::text, E'\\N'), coalesce(case when starts_with(n.name::text collate "C", E'\\') then E'\\' || n.name::text else n.name::text end, E'\\N'), coalesce(n.rule::text, E'\\N'), coalesce(n.version::text, E'\\N'), coalesce(n.created_at::text, E'\\N'), coalesce(n.updated_at::text, E'\\N'), coalesce(n.deleted_at::text, E'\\N')]::text[] end, null, kos_whoever from old_rows o left join knowledge.molecules n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.id operator(pg_catalog.=) n.id;
+  elsif kos_way = 6 then
+    insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), o.tenant_id, 2, case when n.tenant_id is null then 'D' else 'U' end, array[o.tenant_id::text, o.id::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, E'\\N'), coalesce(n.id::text, E'\\N'), coalesce(case when starts_with(n.name::text collate "C", E'\\') then E'\\' || n.name::text else n.name::text end, E'\\N'), coalesce(n.rule::text, E'\\N'), coalesce(n.version::text, E'\\N'), coalesce(n.created_at::text, E'\\N'), coalesce(n.updated_at::text, E'\\N'), coalesce(n.deleted_at::text, E'\\N')]::text[] end, null, kos_whoever from old_rows o left join knowledge.molecules n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.id operator(pg_catalog.=) n.id;
+  elsif kos_way = 7 then
+    insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), d.tenant, 2, 'T', '{}', null, null, kos_whoever from (select distinct n.tenant_id as tenant from knowledge.molecules n) d;
+  elsif kos_way = 8 then
+    insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), d.tenant, 2, 'T', '{}', null, null, kos_whoever from (select distinct n.tenant_id as tenant from knowledge.molecules n) d;
+  elsif kos_way = 0 then
+    kos_settings := kos.pin_text_settings();
     execute replace(kos.capture_statement(tg_relid, tg_op, 'pending_' || kos.turn('kos.pending_turn'::regclass)), 'kos_whoever', '$1')
       using kos_whoever;
-  elsif tg_op = 'UPDATE' then
-    if kos.turn('kos.pending_turn'::regclass) = 1 then
-      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), coalesce(case when n.tenant_id is not null then n.tenant_id end, case when o.tenant_id is not null then o.tenant_id end), 2, case when n.tenant_id is null then 'D' when o.tenant_id is null then 'I' else 'U' end, array[coalesce(n.tenant_id, o.tenant_id)::text, coalesce(n.id, o.id)::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), case when o.tenant_id is null or record_image_ne(row(n.name), row(o.name)) then coalesce(case when starts_with(n.name::text collate "C", '\') then '\' || n.name::text else n.name::text end, '\N') end, case when o.tenant_id is null or record_image_ne(row(n.rule), row(o.rule)) then coalesce(n.rule::text, '\N') end, coalesce(n.version::text, '\N'), coalesce(n.created_at::text, '\N'), coalesce(n.updated_at::text, '\N'), coalesce(n.deleted_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o full join new_rows n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.id operator(pg_catalog.=) n.id;
-    else
-      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), coalesce(case when n.tenant_id is not null then n.tenant_id end, case when o.tenant_id is not null then o.tenant_id end), 2, case when n.tenant_id is null then 'D' when o.tenant_id is null then 'I' else 'U' end, array[coalesce(n.tenant_id, o.tenant_id)::text, coalesce(n.id, o.id)::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), case when o.tenant_id is null or record_image_ne(row(n.name), row(o.name)) then coalesce(case when starts_with(n.name::text collate "C", '\') then '\' || n.name::text else n.name::text end, '\N') end, case when o.tenant_id is null or record_image_ne(row(n.rule), row(o.rule)) then coalesce(n.rule::text, '\N') end, coalesce(n.version::text, '\N'), coalesce(n.created_at::text, '\N'), coalesce(n.updated_at::text, '\N'), coalesce(n.deleted_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o full join new_rows n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.id operator(pg_catalog.=) n.id;
-    end if;
-  elsif tg_op = 'INSERT' then
-    if kos.turn('kos.pending_turn'::regclass) = 1 then
-      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), n.tenant_id, 2, 'I', array[n.tenant_id::text, n.id::text]::text[], array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(case when starts_with(n.name::text collate "C", '\') then '\' || n.name::text else n.name::text end, '\N'), coalesce(n.rule::text, '\N'), coalesce(n.version::text, '\N'), coalesce(n.created_at::text, '\N'), coalesce(n.updated_at::text, '\N'), coalesce(n.deleted_at::text, '\N')]::text[], null, kos_whoever from new_rows n;
-    else
-      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), n.tenant_id, 2, 'I', array[n.tenant_id::text, n.id::text]::text[], array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(case when starts_with(n.name::text collate "C", '\') then '\' || n.name::text else n.name::text end, '\N'), coalesce(n.rule::text, '\N'), coalesce(n.version::text, '\N'), coalesce(n.created_at::text, '\N'), coalesce(n.updated_at::text, '\N'), coalesce(n.deleted_at::text, '\N')]::text[], null, kos_whoever from new_rows n;
-    end if;
-  elsif tg_op = 'DELETE' then
-    if kos.turn('kos.pending_turn'::regclass) = 1 then
-      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), o.tenant_id, 2, case when n.tenant_id is null then 'D' else 'U' end, array[o.tenant_id::text, o.id::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(case when starts_with(n.name::text collate "C", '\') then '\' || n.name::text else n.name::text end, '\N'), coalesce(n.rule::text, '\N'), coalesce(n.version::text, '\N'), coalesce(n.created_at::text, '\N'), coalesce(n.updated_at::text, '\N'), coalesce(n.deleted_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o left join knowledge.molecules n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.id operator(pg_catalog.=) n.id;
-    else
-      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), o.tenant_id, 2, case when n.tenant_id is null then 'D' else 'U' end, array[o.tenant_id::text, o.id::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(case when starts_with(n.name::text collate "C", '\') then '\' || n.name::text else n.name::text end, '\N'), coalesce(n.rule::text, '\N'), coalesce(n.version::text, '\N'), coalesce(n.created_at::text, '\N'), coalesce(n.updated_at::text, '\N'), coalesce(n.deleted_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o left join knowledge.molecules n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.id operator(pg_catalog.=) n.id;
-    end if;
-  elsif tg_op = 'TRUNCATE' then
-    if kos.turn('kos.pending_turn'::regclass) = 1 then
-      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), d.tenant, 2, 'T', '{}', null, null, kos_whoever from (select distinct n.tenant_id as tenant from knowledge.molecules n) d;
-    else
-      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), d.tenant, 2, 'T', '{}', null, null, kos_whoever from (select distinct n.tenant_id as tenant from knowledge.molecules n) d;
-    end if;
+    perform kos.pin_text_settings(kos_settings);
+  else
+    return null;
   end if;
   if tg_op = 'INSERT' then
     perform kos.pass_fences(array(select distinct n.tenant_id from new_rows n));
@@ -511,47 +481,39 @@ CREATE FUNCTION kos.capture_98c740c0bdeb6c3080dd300b690d4ccd() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET "DateStyle" TO 'ISO, YMD'
-    SET "IntervalStyle" TO 'postgres'
     SET "TimeZone" TO 'UTC'
-    SET extra_float_digits TO '1'
-    SET bytea_output TO 'hex'
-    SET lc_monetary TO 'C'
-    SET standard_conforming_strings TO 'on'
     AS $_$
 declare
+  kos_way integer := case when current_setting('role') = 'kos_mover' then -1 when kos.layout('…'::regclass, '…'::regclass) <> 'de2c239c1e2f656e825453135582e9d6' then 0
+    else case tg_op when 'UPDATE' then 0 when 'INSERT' then 2 when 'DELETE' then 4 when 'TRUNCATE' then 6 end + kos.turn('kos.pending_turn'::regclass) end;
   kos_whoever text[] := case when current_setting('kos.tenant_id', true) <> '' then array[
     current_setting('kos.user_id', true), current_setting('kos.persona', true), current_setting('kos.request_id', true),
     current_setting('kos.address', true), current_setting('kos.agent', true)] end;
+  kos_settings text[];
 begin
-  if current_setting('role') = 'kos_mover' then
-    return null;
-  elsif kos.layout('…'::regclass, '…'::regclass) <> 'de2c239c1e2f656e825453135582e9d6' then
+  if kos_way = 1 then
+    insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), coalesce(case when n.tenant_id is not null then n.tenant_id end, case when o.tenant_id is not null then o.tenant_id end), 8, case when n.tenant_id is null then 'D' when o.tenant_id is null then 'I' else 'U' end, array[coalesce(n.tenant_id, o.tenant_id)::text, coalesce(n.id, o.id)::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, E'\\N'), coalesce(n.id::text, E'\\N'), coalesce(n.atom_id::text, E'\\N'), case when o.tenant_id is null or n.capability collate "C" is distinct from o.capability then coalesce(case when starts_with(n.capability::text collate "C", E'\\') then E'\\' || n.capability::text else n.capability::text end, E'\\N') end, coalesce(n.created_at::text, E'\\N')]::text[] end, null, kos_whoever from old_rows o full join new_rows n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.id operator(pg_catalog.=) n.id;
+  elsif kos_way = 2 then
+    insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), coalesce(case when n.tenant_id is not null then n.tenant_id end, case when o.tenant_id is not null then o.tenant_id end), 8, case when n.tenant_id is null then 'D' when o.tenant_id is null then 'I' else 'U' end, array[coalesce(n.tenant_id, o.tenant_id)::text, coalesce(n.id, o.id)::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, E'\\N'), coalesce(n.id::text, E'\\N'), coalesce(n.atom_id::text, E'\\N'), case when o.tenant_id is null or n.capability collate "C" is distinct from o.capability then coalesce(case when starts_with(n.capability::text collate "C", E'\\') then E'\\' || n.capability::text else n.capability::text end, E'\\N') end, coalesce(n.created_at::text, E'\\N')]::text[] end, null, kos_whoever from old_rows o full join new_rows n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.id operator(pg_catalog.=) n.id;
+  elsif kos_way = 3 then
+    insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), n.tenant_id, 8, 'I', array[n.tenant_id::text, n.id::text]::text[], array[coalesce(n.tenant_id::text, E'\\N'), coalesce(n.id::text, E'\\N'), coalesce(n.atom_id::text, E'\\N'), coalesce(case when starts_with(n.capability::text collate "C", E'\\') then E'\\' || n.capability::text else n.capability::text end, E'\\N'), coalesce(n.created_at::text, E'\\N')]::text[], null, kos_whoever from new_rows n;
+  elsif kos_way = 4 then
+    insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), n.tenant_id, 8, 'I', array[n.tenant_id::text, n.id::text]::text[], array[coalesce(n.tenant_id::text, E'\\N'), coalesce(n.id::text, E'\\N'), coalesce(n.atom_id::text, E'\\N'), coalesce(case when starts_with(n.capability::text collate "C", E'\\') then E'\\' || n.capability::text else n.capability::text end, E'\\N'), coalesce(n.created_at::text, E'\\N')]::text[], null, kos_whoever from new_rows n;
+  elsif kos_way = 5 then
+    insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), o.tenant_id, 8, case when n.tenant_id is null then 'D' else 'U' end, array[o.tenant_id::text, o.id::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, E'\\N'), coalesce(n.id::text, E'\\N'), coalesce(n.atom_id::text, E'\\N'), coalesce(case when starts_with(n.capability::text collate "C", E'\\') then E'\\' || n.capability::text else n.capability::text end, E'\\N'), coalesce(n.created_at::text, E'\\N')]::text[] end, null, kos_whoever from old_rows o left join knowledge.capability_mappings n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.id operator(pg_catalog.=) n.id;
+  elsif kos_way = 6 then
+    insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), o.tenant_id, 8, case when n.tenant_id is null then 'D' else 'U' end, array[o.tenant_id::text, o.id::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, E'\\N'), coalesce(n.id::text, E'\\N'), coalesce(n.atom_id::text, E'\\N'), coalesce(case when starts_with(n.capability::text collate "C", E'\\') then E'\\' || n.capability::text else n.capability::text end, E'\\N'), coalesce(n.created_at::text, E'\\N')]::text[] end, null, kos_whoever from old_rows o left join knowledge.capability_mappings n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.id operator(pg_catalog.=) n.id;
+  elsif kos_way = 7 then
+    insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), d.tenant, 8, 'T', '{}', null, null, kos_whoever from (select distinct n.tenant_id as tenant from knowledge.capability_mappings n) d;
+  elsif kos_way = 8 then
+    insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), d.tenant, 8, 'T', '{}', null, null, kos_whoever from (select distinct n.tenant_id as tenant from knowledge.capability_mappings n) d;
+  elsif kos_way = 0 then
+    kos_settings := kos.pin_text_settings();
     execute replace(kos.capture_statement(tg_relid, tg_op, 'pending_' || kos.turn('kos.pending_turn'::regclass)), 'kos_whoever', '$1')
       using kos_whoever;
-  elsif tg_op = 'UPDATE' then
-    if kos.turn('kos.pending_turn'::regclass) = 1 then
-      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), coalesce(case when n.tenant_id is not null then n.tenant_id end, case when o.tenant_id is not null then o.tenant_id end), 8, case when n.tenant_id is null then 'D' when o.tenant_id is null then 'I' else 'U' end, array[coalesce(n.tenant_id, o.tenant_id)::text, coalesce(n.id, o.id)::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(n.atom_id::text, '\N'), case when o.tenant_id is null or record_image_ne(row(n.capability), row(o.capability)) then coalesce(case when starts_with(n.capability::text collate "C", '\') then '\' || n.capability::text else n.capability::text end, '\N') end, coalesce(n.created_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o full join new_rows n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.id operator(pg_catalog.=) n.id;
-    else
-      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), coalesce(case when n.tenant_id is not null then n.tenant_id end, case when o.tenant_id is not null then o.tenant_id end), 8, case when n.tenant_id is null then 'D' when o.tenant_id is null then 'I' else 'U' end, array[coalesce(n.tenant_id, o.tenant_id)::text, coalesce(n.id, o.id)::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(n.atom_id::text, '\N'), case when o.tenant_id is null or record_image_ne(row(n.capability), row(o.capability)) then coalesce(case when starts_with(n.capability::text collate "C", '\') then '\' || n.capability::text else n.capability::text end, '\N') end, coalesce(n.created_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o full join new_rows n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.id operator(pg_catalog.=) n.id;
-    end if;
-  elsif tg_op = 'INSERT' then
-    if kos.turn('kos.pending_turn'::regclass) = 1 then
-      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), n.tenant_id, 8, 'I', array[n.tenant_id::text, n.id::text]::text[], array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(n.atom_id::text, '\N'), coalesce(case when starts_with(n.capability::text collate "C", '\') then '\' || n.capability::text else n.capability::text end, '\N'), coalesce(n.created_at::text, '\N')]::text[], null, kos_whoever from new_rows n;
-    else
-      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), n.tenant_id, 8, 'I', array[n.tenant_id::text, n.id::text]::text[], array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(n.atom_id::text, '\N'), coalesce(case when starts_with(n.capability::text collate "C", '\') then '\' || n.capability::text else n.capability::text end, '\N'), coalesce(n.created_at::text, '\N')]::text[], null, kos_whoever from new_rows n;
-    end if;
-  elsif tg_op = 'DELETE' then
-    if kos.turn('kos.pending_turn'::regclass) = 1 then
-      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), o.tenant_id, 8, case when n.tenant_id is null then 'D' else 'U' end, array[o.tenant_id::text, o.id::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(n.atom_id::text, '\N'), coalesce(case when starts_with(n.capability::text collate "C", '\') then '\' || n.capability::text else n.capability::text end, '\N'), coalesce(n.created_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o left join knowledge.capability_mappings n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.id operator(pg_catalog.=) n.id;
-    else
-      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), o.tenant_id, 8, case when n.tenant_id is null then 'D' else 'U' end, array[o.tenant_id::text, o.id::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(n.atom_id::text, '\N'), coalesce(case when starts_with(n.capability::text collate "C", '\') then '\' || n.capability::text else n.capability::text end, '\N'), coalesce(n.created_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o left join knowledge.capability_mappings n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.id operator(pg_catalog.=) n.id;
-    end if;
-  elsif tg_op = 'TRUNCATE' then
-    if kos.turn('kos.pending_turn'::regclass) = 1 then
-      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), d.tenant, 8, 'T', '{}', null, null, kos_whoever from (select distinct n.tenant_id as tenant from knowledge.capability_mappings n) d;
-    else
-      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), d.tenant, 8, 'T', '{}', null, null, kos_whoever from (select distinct n.tenant_id as tenant from knowledge.capability_mappings n) d;
-    end if;
+    perform kos.pin_text_settings(kos_settings);
+  else
+    return null;
   end if;
   if tg_op = 'INSERT' then
     perform kos.pass_fences(array(select distinct n.tenant_id from new_rows n));
@@ -574,47 +536,39 @@ CREATE FUNCTION kos.capture_b8df113a68e8e19a574952bfc93949d9() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET "DateStyle" TO 'ISO, YMD'
-    SET "IntervalStyle" TO 'postgres'
     SET "TimeZone" TO 'UTC'
-    SET extra_float_digits TO '1'
-    SET bytea_output TO 'hex'
-    SET lc_monetary TO 'C'
-    SET standard_conforming_strings TO 'on'
     AS $_$
 declare
+  kos_way integer := case when current_setting('role') = 'kos_mover' then -1 when kos.layout('…'::regclass, '…'::regclass) <> 'b67a43f6e04b893665d0a60f156b019d' then 0
+    else case tg_op when 'UPDATE' then 0 when 'INSERT' then 2 when 'DELETE' then 4 when 'TRUNCATE' then 6 end + kos.turn('kos.pending_turn'::regclass) end;
   kos_whoever text[] := case when current_setting('kos.tenant_id', true) <> '' then array[
     current_setting('kos.user_id', true), current_setting('kos.persona', true), current_setting('kos.request_id', true),
     current_setting('kos.address', true), current_setting('kos.agent', true)] end;
+  kos_settings text[];
 begin
-  if current_setting('role') = 'kos_mover' then
-    return null;
-  elsif kos.layout('…'::regclass, '…'::regclass) <> 'b67a43f6e04b893665d0a60f156b019d' then
+  if kos_way = 1 then
+    insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), coalesce(case when n.tenant_id is not null then n.tenant_id end, case when o.tenant_id is not null then o.tenant_id end), 4, case when n.tenant_id is null then 'D' when o.tenant_id is null then 'I' else 'U' end, array[coalesce(n.tenant_id, o.tenant_id)::text, coalesce(n.id, o.id)::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, E'\\N'), coalesce(n.id::text, E'\\N'), case when o.tenant_id is null or n.title collate "C" is distinct from o.title then coalesce(case when starts_with(n.title::text collate "C", E'\\') then E'\\' || n.title::text else n.title::text end, E'\\N') end, case when o.tenant_id is null or n.media_type collate "C" is distinct from o.media_type then coalesce(case when starts_with(n.media_type::text collate "C", E'\\') then E'\\' || n.media_type::text else n.media_type::text end, E'\\N') end, case when o.tenant_id is null or n.content_sha256 collate "C" is distinct from o.content_sha256 then coalesce(case when starts_with(n.content_sha256::text collate "C", E'\\') then E'\\' || n.content_sha256::text else n.content_sha256::text end, E'\\N') end, coalesce(n.byte_length::text, E'\\N'), case when o.tenant_id is null or record_image_ne(row(n.metadata), row(o.metadata)) then coalesce(n.metadata::text, E'\\N') end, coalesce(n.created_at::text, E'\\N'), coalesce(n.updated_at::text, E'\\N'), coalesce(n.deleted_at::text, E'\\N')]::text[] end, null, kos_whoever from old_rows o full join new_rows n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.id operator(pg_catalog.=) n.id;
+  elsif kos_way = 2 then
+    insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), coalesce(case when n.tenant_id is not null then n.tenant_id end, case when o.tenant_id is not null then o.tenant_id end), 4, case when n.tenant_id is null then 'D' when o.tenant_id is null then 'I' else 'U' end, array[coalesce(n.tenant_id, o.tenant_id)::text, coalesce(n.id, o.id)::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, E'\\N'), coalesce(n.id::text, E'\\N'), case when o.tenant_id is null or n.title collate "C" is distinct from o.title then coalesce(case when starts_with(n.title::text collate "C", E'\\') then E'\\' || n.title::text else n.title::text end, E'\\N') end, case when o.tenant_id is null or n.media_type collate "C" is distinct from o.media_type then coalesce(case when starts_with(n.media_type::text collate "C", E'\\') then E'\\' || n.media_type::text else n.media_type::text end, E'\\N') end, case when o.tenant_id is null or n.content_sha256 collate "C" is distinct from o.content_sha256 then coalesce(case when starts_with(n.content_sha256::text collate "C", E'\\') then E'\\' || n.content_sha256::text else n.content_sha256::text end, E'\\N') end, coalesce(n.byte_length::text, E'\\N'), case when o.tenant_id is null or record_image_ne(row(n.metadata), row(o.metadata)) then coalesce(n.metadata::text, E'\\N') end, coalesce(n.created_at::text, E'\\N'), coalesce(n.updated_at::text, E'\\N'), coalesce(n.deleted_at::text, E'\\N')]::text[] end, null, kos_whoever from old_rows o full join new_rows n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.id operator(pg_catalog.=) n.id;
+  elsif kos_way = 3 then
+    insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), n.tenant_id, 4, 'I', array[n.tenant_id::text, n.id::text]::text[], array[coalesce(n.tenant_id::text, E'\\N'), coalesce(n.id::text, E'\\N'), coalesce(case when starts_with(n.title::text collate "C", E'\\') then E'\\' || n.title::text else n.title::text end, E'\\N'), coalesce(case when starts_with(n.media_type::text collate "C", E'\\') then E'\\' || n.media_type::text else n.media_type::text end, E'\\N'), coalesce(case when starts_with(n.content_sha256::text collate "C", E'\\') then E'\\' || n.content_sha256::text else n.content_sha256::text end, E'\\N'), coalesce(n.byte_length::text, E'\\N'), coalesce(n.metadata::text, E'\\N'), coalesce(n.created_at::text, E'\\N'), coalesce(n.updated_at::text, E'\\N'), coalesce(n.deleted_at::text, E'\\N')]::text[], null, kos_whoever from new_rows n;
+  elsif kos_way = 4 then
+    insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), n.tenant_id, 4, 'I', array[n.tenant_id::text, n.id::text]::text[], array[coalesce(n.tenant_id::text, E'\\N'), coalesce(n.id::text, E'\\N'), coalesce(case when starts_with(n.title::text collate "C", E'\\') then E'\\' || n.title::text else n.title::text end, E'\\N'), coalesce(case when starts_with(n.media_type::text collate "C", E'\\') then E'\\' || n.media_type::text else n.media_type::text end, E'\\N'), coalesce(case when starts_with(n.content_sha256::text collate "C", E'\\') then E'\\' || n.content_sha256::text else n.content_sha256::text end, E'\\N'), coalesce(n.byte_length::text, E'\\N'), coalesce(n.metadata::text, E'\\N'), coalesce(n.created_at::text, E'\\N'), coalesce(n.updated_at::text, E'\\N'), coalesce(n.deleted_at::text, E'\\N')]::text[], null, kos_whoever from new_rows n;
+  elsif kos_way = 5 then
+    insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), o.tenant_id, 4, case when n.tenant_id is null then 'D' else 'U' end, array[o.tenant_id::text, o.id::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, E'\\N'), coalesce(n.id::text, E'\\N'), coalesce(case when starts_with(n.title::text collate "C", E'\\') then E'\\' || n.title::text else n.title::text end, E'\\N'), coalesce(case when starts_with(n.media_type::text collate "C", E'\\') then E'\\' || n.media_type::text else n.media_type::text end, E'\\N'), coalesce(case when starts_with(n.content_sha256::text collate "C", E'\\') then E'\\' || n.content_sha256::text else n.content_sha256::text end, E'\\N'), coalesce(n.byte_length::text, E'\\N'), coalesce(n.metadata::text, E'\\N'), coalesce(n.created_at::text, E'\\N'), coalesce(n.updated_at::text, E'\\N'), coalesce(n.deleted_at::text, E'\\N')]::text[] end, null, kos_whoever from old_rows o left join knowledge.documents n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.id operator(pg_catalog.=) n.id;
+  elsif kos_way = 6 then
+    insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), o.tenant_id, 4, case when n.tenant_id is null then 'D' else 'U' end, array[o.tenant_id::text, o.id::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, E'\\N'), coalesce(n.id::text, E'\\N'), coalesce(case when starts_with(n.title::text collate "C", E'\\') then E'\\' || n.title::text else n.title::text end, E'\\N'), coalesce(case when starts_with(n.media_type::text collate "C", E'\\') then E'\\' || n.media_type::text else n.media_type::text end, E'\\N'), coalesce(case when starts_with(n.content_sha256::text collate "C", E'\\') then E'\\' || n.content_sha256::text else n.content_sha256::text end, E'\\N'), coalesce(n.byte_length::text, E'\\N'), coalesce(n.metadata::text, E'\\N'), coalesce(n.created_at::text, E'\\N'), coalesce(n.updated_at::text, E'\\N'), coalesce(n.deleted_at::text, E'\\N')]::text[] end, null, kos_whoever from old_rows o left join knowledge.documents n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.id operator(pg_catalog.=) n.id;
+  elsif kos_way = 7 then
+    insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), d.tenant, 4, 'T', '{}', null, null, kos_whoever from (select distinct n.tenant_id as tenant from knowledge.documents n) d;
+  elsif kos_way = 8 then
+    insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), d.tenant, 4, 'T', '{}', null, null, kos_whoever from (select distinct n.tenant_id as tenant from knowledge.documents n) d;
+  elsif kos_way = 0 then
+    kos_settings := kos.pin_text_settings();
     execute replace(kos.capture_statement(tg_relid, tg_op, 'pending_' || kos.turn('kos.pending_turn'::regclass)), 'kos_whoever', '$1')
       using kos_whoever;
-  elsif tg_op = 'UPDATE' then
-    if kos.turn('kos.pending_turn'::regclass) = 1 then
-      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), coalesce(case when n.tenant_id is not null then n.tenant_id end, case when o.tenant_id is not null then o.tenant_id end), 4, case when n.tenant_id is null then 'D' when o.tenant_id is null then 'I' else 'U' end, array[coalesce(n.tenant_id, o.tenant_id)::text, coalesce(n.id, o.id)::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), case when o.tenant_id is null or record_image_ne(row(n.title), row(o.title)) then coalesce(case when starts_with(n.title::text collate "C", '\') then '\' || n.title::text else n.title::text end, '\N') end, case when o.tenant_id is null or record_image_ne(row(n.media_type), row(o.media_type)) then coalesce(case when starts_with(n.media_type::text collate "C", '\') then '\' || n.media_type::text else n.media_type::text end, '\N') end, case when o.tenant_id is null or record_image_ne(row(n.content_sha256), row(o.content_sha256)) then coalesce(case when starts_with(n.content_sha256::text collate "C", '\') then '\' || n.content_sha256::text else n.content_sha256::text end, '\N') end, coalesce(n.byte_length::text, '\N'), case when o.tenant_id is null or record_image_ne(row(n.metadata), row(o.metadata)) then coalesce(n.metadata::text, '\N') end, coalesce(n.created_at::text, '\N'), coalesce(n.updated_at::text, '\N'), coalesce(n.deleted_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o full join new_rows n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.id operator(pg_catalog.=) n.id;
-    else
-      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), coalesce(case when n.tenant_id is not null then n.tenant_id end, case when o.tenant_id is not null then o.tenant_id end), 4, case when n.tenant_id is null then 'D' when o.tenant_id is null then 'I' else 'U' end, array[coalesce(n.tenant_id, o.tenant_id)::text, coalesce(n.id, o.id)::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), case when o.tenant_id is null or record_image_ne(row(n.title), row(o.title)) then coalesce(case when starts_with(n.title::text collate "C", '\') then '\' || n.title::text else n.title::text end, '\N') end, case when o.tenant_id is null or record_image_ne(row(n.media_type), row(o.media_type)) then coalesce(case when starts_with(n.media_type::text collate "C", '\') then '\' || n.media_type::text else n.media_type::text end, '\N') end, case when o.tenant_id is null or record_image_ne(row(n.content_sha256), row(o.content_sha256)) then coalesce(case when starts_with(n.content_sha256::text collate "C", '\') then '\' || n.content_sha256::text else n.content_sha256::text end, '\N') end, coalesce(n.byte_length::text, '\N'), case when o.tenant_id is null or record_image_ne(row(n.metadata), row(o.metadata)) then coalesce(n.metadata::text, '\N') end, coalesce(n.created_at::text, '\N'), coalesce(n.updated_at::text, '\N'), coalesce(n.deleted_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o full join new_rows n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.id operator(pg_catalog.=) n.id;
-    end if;
-  elsif tg_op = 'INSERT' then
-    if kos.turn('kos.pending_turn'::regclass) = 1 then
-      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), n.tenant_id, 4, 'I', array[n.tenant_id::text, n.id::text]::text[], array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(case when starts_with(n.title::text collate "C", '\') then '\' || n.title::text else n.title::text end, '\N'), coalesce(case when starts_with(n.media_type::text collate "C", '\') then '\' || n.media_type::text else n.media_type::text end, '\N'), coalesce(case when starts_with(n.content_sha256::text collate "C", '\') then '\' || n.content_sha256::text else n.content_sha256::text end, '\N'), coalesce(n.byte_length::text, '\N'), coalesce(n.metadata::text, '\N'), coalesce(n.created_at::text, '\N'), coalesce(n.updated_at::text, '\N'), coalesce(n.deleted_at::text, '\N')]::text[], null, kos_whoever from new_rows n;
-    else
-      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), n.tenant_id, 4, 'I', array[n.tenant_id::text, n.id::text]::text[], array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(case when starts_with(n.title::text collate "C", '\') then '\' || n.title::text else n.title::text end, '\N'), coalesce(case when starts_with(n.media_type::text collate "C", '\') then '\' || n.media_type::text else n.media_type::text end, '\N'), coalesce(case when starts_with(n.content_sha256::text collate "C", '\') then '\' || n.content_sha256::text else n.content_sha256::text end, '\N'), coalesce(n.byte_length::text, '\N'), coalesce(n.metadata::text, '\N'), coalesce(n.created_at::text, '\N'), coalesce(n.updated_at::text, '\N'), coalesce(n.deleted_at::text, '\N')]::text[], null, kos_whoever from new_rows n;
-    end if;
-  elsif tg_op = 'DELETE' then
-    if kos.turn('kos.pending_turn'::regclass) = 1 then
-      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), o.tenant_id, 4, case when n.tenant_id is null then 'D' else 'U' end, array[o.tenant_id::text, o.id::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(case when starts_with(n.title::text collate "C", '\') then '\' || n.title::text else n.title::text end, '\N'), coalesce(case when starts_with(n.media_type::text collate "C", '\') then '\' || n.media_type::text else n.media_type::text end, '\N'), coalesce(case when starts_with(n.content_sha256::text collate "C", '\') then '\' || n.content_sha256::text else n.content_sha256::text end, '\N'), coalesce(n.byte_length::text, '\N'), coalesce(n.metadata::text, '\N'), coalesce(n.created_at::text, '\N'), coalesce(n.updated_at::text, '\N'), coalesce(n.deleted_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o left join knowledge.documents n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.id operator(pg_catalog.=) n.id;
-    else
-      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), o.tenant_id, 4, case when n.tenant_id is null then 'D' else 'U' end, array[o.tenant_id::text, o.id::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(case when starts_with(n.title::text collate "C", '\') then '\' || n.title::text else n.title::text end, '\N'), coalesce(case when starts_with(n.media_type::text collate "C", '\') then '\' || n.media_type::text else n.media_type::text end, '\N'), coalesce(case when starts_with(n.content_sha256::text collate "C", '\') then '\' || n.content_sha256::text else n.content_sha256::text end, '\N'), coalesce(n.byte_length::text, '\N'), coalesce(n.metadata::text, '\N'), coalesce(n.created_at::text, '\N'), coalesce(n.updated_at::text, '\N'), coalesce(n.deleted_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o left join knowledge.documents n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.id operator(pg_catalog.=) n.id;
-    end if;
-  elsif tg_op = 'TRUNCATE' then
-    if kos.turn('kos.pending_turn'::regclass) = 1 then
-      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), d.tenant, 4, 'T', '{}', null, null, kos_whoever from (select distinct n.tenant_id as tenant from knowledge.documents n) d;
-    else
-      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), d.tenant, 4, 'T', '{}', null, null, kos_whoever from (select distinct n.tenant_id as tenant from knowledge.documents n) d;
-    end if;
+    perform kos.pin_text_settings(kos_settings);
+  else
+    return null;
   end if;
   if tg_op = 'INSERT' then
     perform kos.pass_fences(array(select distinct n.tenant_id from new_rows n));
@@ -637,47 +591,40 @@ CREATE FUNCTION kos.capture_c60e28cdc4df474c98e086126898aad2() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET "DateStyle" TO 'ISO, YMD'
-    SET "IntervalStyle" TO 'postgres'
     SET "TimeZone" TO 'UTC'
     SET extra_float_digits TO '1'
-    SET bytea_output TO 'hex'
-    SET lc_monetary TO 'C'
-    SET standard_conforming_strings TO 'on'
     AS $_$
 declare
+  kos_way integer := case when current_setting('role') = 'kos_mover' then -1 when kos.layout('…'::regclass, '…'::regclass) <> '2164073726d161f1e9ef20c13439453c' then 0
+    else case tg_op when 'UPDATE' then 0 when 'INSERT' then 2 when 'DELETE' then 4 when 'TRUNCATE' then 6 end + kos.turn('kos.pending_turn'::regclass) end;
   kos_whoever text[] := case when current_setting('kos.tenant_id', true) <> '' then array[
     current_setting('kos.user_id', true), current_setting('kos.persona', true), current_setting('kos.request_id', true),
     current_setting('kos.address', true), current_setting('kos.agent', true)] end;
+  kos_settings text[];
 begin
-  if current_setting('role') = 'kos_mover' then
-    return null;
-  elsif kos.layout('…'::regclass, '…'::regclass) <> '2164073726d161f1e9ef20c13439453c' then
+  if kos_way = 1 then
+    insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), coalesce(case when n.tenant_id is not null then n.tenant_id end, case when o.tenant_id is not null then o.tenant_id end), 1, case when n.tenant_id is null then 'D' when o.tenant_id is null then 'I' else 'U' end, array[coalesce(n.tenant_id, o.tenant_id)::text, coalesce(n.id, o.id)::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, E'\\N'), coalesce(n.id::text, E'\\N'), case when o.tenant_id is null or n.atom_type collate "C" is distinct from o.atom_type then coalesce(case when starts_with(n.atom_type::text collate "C", E'\\') then E'\\' || n.atom_type::text else n.atom_type::text end, E'\\N') end, case when o.tenant_id is null or n.name collate "C" is distinct from o.name then coalesce(case when starts_with(n.name::text collate "C", E'\\') then E'\\' || n.name::text else n.name::text end, E'\\N') end, case when o.tenant_id is null or n.value collate "C" is distinct from o.value then coalesce(case when starts_with(n.value::text collate "C", E'\\') then E'\\' || n.value::text else n.value::text end, E'\\N') end, case when o.tenant_id is null or record_image_ne(row(n.number_value), row(o.number_value)) then coalesce(n.number_value::text, E'\\N') end, coalesce(n.boolean_value::text, E'\\N'), coalesce(n.time_value::text, E'\\N'), case when o.tenant_id is null or record_image_ne(row(n.metadata), row(o.metadata)) then coalesce(n.metadata::text, E'\\N') end, coalesce(n.confidence::text, E'\\N'), case when o.tenant_id is null or n.source collate "C" is distinct from o.source then coalesce(case when starts_with(n.source::text collate "C", E'\\') then E'\\' || n.source::text else n.source::text end, E'\\N') end, coalesce(n.version::text, E'\\N'), coalesce(n.created_at::text, E'\\N'), coalesce(n.updated_at::text, E'\\N'), coalesce(n.deleted_at::text, E'\\N')]::text[] end, null, kos_whoever from old_rows o full join new_rows n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.id operator(pg_catalog.=) n.id;
+  elsif kos_way = 2 then
+    insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), coalesce(case when n.tenant_id is not null then n.tenant_id end, case when o.tenant_id is not null then o.tenant_id end), 1, case when n.tenant_id is null then 'D' when o.tenant_id is null then 'I' else 'U' end, array[coalesce(n.tenant_id, o.tenant_id)::text, coalesce(n.id, o.id)::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, E'\\N'), coalesce(n.id::text, E'\\N'), case when o.tenant_id is null or n.atom_type collate "C" is distinct from o.atom_type then coalesce(case when starts_with(n.atom_type::text collate "C", E'\\') then E'\\' || n.atom_type::text else n.atom_type::text end, E'\\N') end, case when o.tenant_id is null or n.name collate "C" is distinct from o.name then coalesce(case when starts_with(n.name::text collate "C", E'\\') then E'\\' || n.name::text else n.name::text end, E'\\N') end, case when o.tenant_id is null or n.value collate "C" is distinct from o.value then coalesce(case when starts_with(n.value::text collate "C", E'\\') then E'\\' || n.value::text else n.value::text end, E'\\N') end, case when o.tenant_id is null or record_image_ne(row(n.number_value), row(o.number_value)) then coalesce(n.number_value::text, E'\\N') end, coalesce(n.boolean_value::text, E'\\N'), coalesce(n.time_value::text, E'\\N'), case when o.tenant_id is null or record_image_ne(row(n.metadata), row(o.metadata)) then coalesce(n.metadata::text, E'\\N') end, coalesce(n.confidence::text, E'\\N'), case when o.tenant_id is null or n.source collate "C" is distinct from o.source then coalesce(case when starts_with(n.source::text collate "C", E'\\') then E'\\' || n.source::text else n.source::text end, E'\\N') end, coalesce(n.version::text, E'\\N'), coalesce(n.created_at::text, E'\\N'), coalesce(n.updated_at::text, E'\\N'), coalesce(n.deleted_at::text, E'\\N')]::text[] end, null, kos_whoever from old_rows o full join new_rows n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.id operator(pg_catalog.=) n.id;
+  elsif kos_way = 3 then
+    insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), n.tenant_id, 1, 'I', array[n.tenant_id::text, n.id::text]::text[], array[coalesce(n.tenant_id::text, E'\\N'), coalesce(n.id::text, E'\\N'), coalesce(case when starts_with(n.atom_type::text collate "C", E'\\') then E'\\' || n.atom_type::text else n.atom_type::text end, E'\\N'), coalesce(case when starts_with(n.name::text collate "C", E'\\') then E'\\' || n.name::text else n.name::text end, E'\\N'), coalesce(case when starts_with(n.value::text collate "C", E'\\') then E'\\' || n.value::text else n.value::text end, E'\\N'), coalesce(n.number_value::text, E'\\N'), coalesce(n.boolean_value::text, E'\\N'), coalesce(n.time_value::text, E'\\N'), coalesce(n.metadata::text, E'\\N'), coalesce(n.confidence::text, E'\\N'), coalesce(case when starts_with(n.source::text collate "C", E'\\') then E'\\' || n.source::text else n.source::text end, E'\\N'), coalesce(n.version::text, E'\\N'), coalesce(n.created_at::text, E'\\N'), coalesce(n.updated_at::text, E'\\N'), coalesce(n.deleted_at::text, E'\\N')]::text[], null, kos_whoever from new_rows n;
+  elsif kos_way = 4 then
+    insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), n.tenant_id, 1, 'I', array[n.tenant_id::text, n.id::text]::text[], array[coalesce(n.tenant_id::text, E'\\N'), coalesce(n.id::text, E'\\N'), coalesce(case when starts_with(n.atom_type::text collate "C", E'\\') then E'\\' || n.atom_type::text else n.atom_type::text end, E'\\N'), coalesce(case when starts_with(n.name::text collate "C", E'\\') then E'\\' || n.name::text else n.name::text end, E'\\N'), coalesce(case when starts_with(n.value::text collate "C", E'\\') then E'\\' || n.value::text else n.value::text end, E'\\N'), coalesce(n.number_value::text, E'\\N'), coalesce(n.boolean_value::text, E'\\N'), coalesce(n.time_value::text, E'\\N'), coalesce(n.metadata::text, E'\\N'), coalesce(n.confidence::text, E'\\N'), coalesce(case when starts_with(n.source::text collate "C", E'\\') then E'\\' || n.source::text else n.source::text end, E'\\N'), coalesce(n.version::text, E'\\N'), coalesce(n.created_at::text, E'\\N'), coalesce(n.updated_at::text, E'\\N'), coalesce(n.deleted_at::text, E'\\N')]::text[], null, kos_whoever from new_rows n;
+  elsif kos_way = 5 then
+    insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), o.tenant_id, 1, case when n.tenant_id is null then 'D' else 'U' end, array[o.tenant_id::text, o.id::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, E'\\N'), coalesce(n.id::text, E'\\N'), coalesce(case when starts_with(n.atom_type::text collate "C", E'\\') then E'\\' || n.atom_type::text else n.atom_type::text end, E'\\N'), coalesce(case when starts_with(n.name::text collate "C", E'\\') then E'\\' || n.name::text else n.name::text end, E'\\N'), coalesce(case when starts_with(n.value::text collate "C", E'\\') then E'\\' || n.value::text else n.value::text end, E'\\N'), coalesce(n.number_value::text, E'\\N'), coalesce(n.boolean_value::text, E'\\N'), coalesce(n.time_value::text, E'\\N'), coalesce(n.metadata::text, E'\\N'), coalesce(n.confidence::text, E'\\N'), coalesce(case when starts_with(n.source::text collate "C", E'\\') then E'\\' || n.source::text else n.source::text end, E'\\N'), coalesce(n.version::text, E'\\N'), coalesce(n.created_at::text, E'\\N'), coalesce(n.updated_at::text, E'\\N'), coalesce(n.deleted_at::text, E'\\N')]::text[] end, null, kos_whoever from old_rows o left join knowledge.atoms n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.id operator(pg_catalog.=) n.id;
+  elsif kos_way = 6 then
+    insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), o.tenant_id, 1, case when n.tenant_id is null then 'D' else 'U' end, array[o.tenant_id::text, o.id::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, E'\\N'), coalesce(n.id::text, E'\\N'), coalesce(case when starts_with(n.atom_type::text collate "C", E'\\') then E'\\' || n.atom_type::text else n.atom_type::text end, E'\\N'), coalesce(case when starts_with(n.name::text collate "C", E'\\') then E'\\' || n.name::text else n.name::text end, E'\\N'), coalesce(case when starts_with(n.value::text collate "C", E'\\') then E'\\' || n.value::text else n.value::text end, E'\\N'), coalesce(n.number_value::text, E'\\N'), coalesce(n.boolean_value::text, E'\\N'), coalesce(n.time_value::text, E'\\N'), coalesce(n.metadata::text, E'\\N'), coalesce(n.confidence::text, E'\\N'), coalesce(case when starts_with(n.source::text collate "C", E'\\') then E'\\' || n.source::text else n.source::text end, E'\\N'), coalesce(n.version::text, E'\\N'), coalesce(n.created_at::text, E'\\N'), coalesce(n.updated_at::text, E'\\N'), coalesce(n.deleted_at::text, E'\\N')]::text[] end, null, kos_whoever from old_rows o left join knowledge.atoms n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.id operator(pg_catalog.=) n.id;
+  elsif kos_way = 7 then
+    insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), d.tenant, 1, 'T', '{}', null, null, kos_whoever from (select distinct n.tenant_id as tenant from knowledge.atoms n) d;
+  elsif kos_way = 8 then
+    insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), d.tenant, 1, 'T', '{}', null, null, kos_whoever from (select distinct n.tenant_id as tenant from knowledge.atoms n) d;
+  elsif kos_way = 0 then
+    kos_settings := kos.pin_text_settings();
     execute replace(kos.capture_statement(tg_relid, tg_op, 'pending_' || kos.turn('kos.pending_turn'::regclass)), 'kos_whoever', '$1')
       using kos_whoever;
-  elsif tg_op = 'UPDATE' then
-    if kos.turn('kos.pending_turn'::regclass) = 1 then
-      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), coalesce(case when n.tenant_id is not null then n.tenant_id end, case when o.tenant_id is not null then o.tenant_id end), 1, case when n.tenant_id is null then 'D' when o.tenant_id is null then 'I' else 'U' end, array[coalesce(n.tenant_id, o.tenant_id)::text, coalesce(n.id, o.id)::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), case when o.tenant_id is null or record_image_ne(row(n.atom_type), row(o.atom_type)) then coalesce(case when starts_with(n.atom_type::text collate "C", '\') then '\' || n.atom_type::text else n.atom_type::text end, '\N') end, case when o.tenant_id is null or record_image_ne(row(n.name), row(o.name)) then coalesce(case when starts_with(n.name::text collate "C", '\') then '\' || n.name::text else n.name::text end, '\N') end, case when o.tenant_id is null or record_image_ne(row(n.value), row(o.value)) then coalesce(case when starts_with(n.value::text collate "C", '\') then '\' || n.value::text else n.value::text end, '\N') end, case when o.tenant_id is null or record_image_ne(row(n.number_value), row(o.number_value)) then coalesce(n.number_value::text, '\N') end, coalesce(n.boolean_value::text, '\N'), coalesce(n.time_value::text, '\N'), case when o.tenant_id is null or record_image_ne(row(n.metadata), row(o.metadata)) then coalesce(n.metadata::text, '\N') end, coalesce(n.confidence::text, '\N'), case when o.tenant_id is null or record_image_ne(row(n.source), row(o.source)) then coalesce(case when starts_with(n.source::text collate "C", '\') then '\' || n.source::text else n.source::text end, '\N') end, coalesce(n.version::text, '\N'), coalesce(n.created_at::text, '\N'), coalesce(n.updated_at::text, '\N'), coalesce(n.deleted_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o full join new_rows n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.id operator(pg_catalog.=) n.id;
-    else
-      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), coalesce(case when n.tenant_id is not null then n.tenant_id end, case when o.tenant_id is not null then o.tenant_id end), 1, case when n.tenant_id is null then 'D' when o.tenant_id is null then 'I' else 'U' end, array[coalesce(n.tenant_id, o.tenant_id)::text, coalesce(n.id, o.id)::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), case when o.tenant_id is null or record_image_ne(row(n.atom_type), row(o.atom_type)) then coalesce(case when starts_with(n.atom_type::text collate "C", '\') then '\' || n.atom_type::text else n.atom_type::text end, '\N') end, case when o.tenant_id is null or record_image_ne(row(n.name), row(o.name)) then coalesce(case when starts_with(n.name::text collate "C", '\') then '\' || n.name::text else n.name::text end, '\N') end, case when o.tenant_id is null or record_image_ne(row(n.value), row(o.value)) then coalesce(case when starts_with(n.value::text collate "C", '\') then '\' || n.value::text else n.value::text end, '\N') end, case when o.tenant_id is null or record_image_ne(row(n.number_value), row(o.number_value)) then coalesce(n.number_value::text, '\N') end, coalesce(n.boolean_value::text, '\N'), coalesce(n.time_value::text, '\N'), case when o.tenant_id is null or record_image_ne(row(n.metadata), row(o.metadata)) then coalesce(n.metadata::text, '\N') end, coalesce(n.confidence::text, '\N'), case when o.tenant_id is null or record_image_ne(row(n.source), row(o.source)) then coalesce(case when starts_with(n.source::text collate "C", '\') then '\' || n.source::text else n.source::text end, '\N') end, coalesce(n.version::text, '\N'), coalesce(n.created_at::text, '\N'), coalesce(n.updated_at::text, '\N'), coalesce(n.deleted_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o full join new_rows n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.id operator(pg_catalog.=) n.id;
-    end if;
-  elsif tg_op = 'INSERT' then
-    if kos.turn('kos.pending_turn'::regclass) = 1 then
-      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), n.tenant_id, 1, 'I', array[n.tenant_id::text, n.id::text]::text[], array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(case when starts_with(n.atom_type::text collate "C", '\') then '\' || n.atom_type::text else n.atom_type::text end, '\N'), coalesce(case when starts_with(n.name::text collate "C", '\') then '\' || n.name::text else n.name::text end, '\N'), coalesce(case when starts_with(n.value::text collate "C", '\') then '\' || n.value::text else n.value::text end, '\N'), coalesce(n.number_value::text, '\N'), coalesce(n.boolean_value::text, '\N'), coalesce(n.time_value::text, '\N'), coalesce(n.metadata::text, '\N'), coalesce(n.confidence::text, '\N'), coalesce(case when starts_with(n.source::text collate "C", '\') then '\' || n.source::text else n.source::text end, '\N'), coalesce(n.version::text, '\N'), coalesce(n.created_at::text, '\N'), coalesce(n.updated_at::text, '\N'), coalesce(n.deleted_at::text, '\N')]::text[], null, kos_whoever from new_rows n;
-    else
-      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), n.tenant_id, 1, 'I', array[n.tenant_id::text, n.id::text]::text[], array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(case when starts_with(n.atom_type::text collate "C", '\') then '\' || n.atom_type::text else n.atom_type::text end, '\N'), coalesce(case when starts_with(n.name::text collate "C", '\') then '\' || n.name::text else n.name::text end, '\N'), coalesce(case when starts_with(n.value::text collate "C", '\') then '\' || n.value::text else n.value::text end, '\N'), coalesce(n.number_value::text, '\N'), coalesce(n.boolean_value::text, '\N'), coalesce(n.time_value::text, '\N'), coalesce(n.metadata::text, '\N'), coalesce(n.confidence::text, '\N'), coalesce(case when starts_with(n.source::text collate "C", '\') then '\' || n.source::text else n.source::text end, '\N'), coalesce(n.version::text, '\N'), coalesce(n.created_at::text, '\N'), coalesce(n.updated_at::text, '\N'), coalesce(n.deleted_at::text, '\N')]::text[], null, kos_whoever from new_rows n;
-    end if;
-  elsif tg_op = 'DELETE' then
-    if kos.turn('kos.pending_turn'::regclass) = 1 then
-      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), o.tenant_id, 1, case when n.tenant_id is null then 'D' else 'U' end, array[o.tenant_id::text, o.id::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(case when starts_with(n.atom_type::text collate "C", '\') then '\' || n.atom_type::text else n.atom_type::text end, '\N'), coalesce(case when starts_with(n.name::text collate "C", '\') then '\' || n.name::text else n.name::text end, '\N'), coalesce(case when starts_with(n.value::text collate "C", '\') then '\' || n.value::text else n.value::text end, '\N'), coalesce(n.number_value::text, '\N'), coalesce(n.boolean_value::text, '\N'), coalesce(n.time_value::text, '\N'), coalesce(n.metadata::text, '\N'), coalesce(n.confidence::text, '\N'), coalesce(case when starts_with(n.source::text collate "C", '\') then '\' || n.source::text else n.source::text end, '\N'), coalesce(n.version::text, '\N'), coalesce(n.created_at::text, '\N'), coalesce(n.updated_at::text, '\N'), coalesce(n.deleted_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o left join knowledge.atoms n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.id operator(pg_catalog.=) n.id;
-    else
-      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), o.tenant_id, 1, case when n.tenant_id is null then 'D' else 'U' end, array[o.tenant_id::text, o.id::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(case when starts_with(n.atom_type::text collate "C", '\') then '\' || n.atom_type::text else n.atom_type::text end, '\N'), coalesce(case when starts_with(n.name::text collate "C", '\') then '\' || n.name::text else n.name::text end, '\N'), coalesce(case when starts_with(n.value::text collate "C", '\') then '\' || n.value::text else n.value::text end, '\N'), coalesce(n.number_value::text, '\N'), coalesce(n.boolean_value::text, '\N'), coalesce(n.time_value::text, '\N'), coalesce(n.metadata::text, '\N'), coalesce(n.confidence::text, '\N'), coalesce(case when starts_with(n.source::text collate "C", '\') then '\' || n.source::text else n.source::text end, '\N'), coalesce(n.version::text, '\N'), coalesce(n.created_at::text, '\N'), coalesce(n.updated_at::text, '\N'), coalesce(n.deleted_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o left join knowledge.atoms n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.id operator(pg_catalog.=) n.id;
-    end if;
-  elsif tg_op = 'TRUNCATE' then
-    if kos.turn('kos.pending_turn'::regclass) = 1 then
-      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), d.tenant, 1, 'T', '{}', null, null, kos_whoever from (select distinct n.tenant_id as tenant from knowledge.atoms n) d;
-    else
-      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), d.tenant, 1, 'T', '{}', null, null, kos_whoever from (select distinct n.tenant_id as tenant from knowledge.atoms n) d;
-    end if;
+    perform kos.pin_text_settings(kos_settings);
+  else
+    return null;
   end if;
   if tg_op = 'INSERT' then
     perform kos.pass_fences(array(select distinct n.tenant_id from new_rows n));
@@ -700,47 +647,39 @@ CREATE FUNCTION kos.capture_cf4fff11d5be919c5e57ff2323eca247() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET "DateStyle" TO 'ISO, YMD'
-    SET "IntervalStyle" TO 'postgres'
     SET "TimeZone" TO 'UTC'
-    SET extra_float_digits TO '1'
-    SET bytea_output TO 'hex'
-    SET lc_monetary TO 'C'
-    SET standard_conforming_strings TO 'on'
     AS $_$
 declare
+  kos_way integer := case when current_setting('role') = 'kos_mover' then -1 when kos.layout('…'::regclass, '…'::regclass) <> 'c7f1a7d2c771537494de93e0b9bc904f' then 0
+    else case tg_op when 'UPDATE' then 0 when 'INSERT' then 2 when 'DELETE' then 4 when 'TRUNCATE' then 6 end + kos.turn('kos.pending_turn'::regclass) end;
   kos_whoever text[] := case when current_setting('kos.tenant_id', true) <> '' then array[
     current_setting('kos.user_id', true), current_setting('kos.persona', true), current_setting('kos.request_id', true),
     current_setting('kos.address', true), current_setting('kos.agent', true)] end;
+  kos_settings text[];
 begin
-  if current_setting('role') = 'kos_mover' then
-    return null;
-  elsif kos.layout('…'::regclass, '…'::regclass) <> 'c7f1a7d2c771537494de93e0b9bc904f' then
+  if kos_way = 1 then
+    insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), coalesce(case when n.tenant_id is not null then n.tenant_id end, case when o.tenant_id is not null then o.tenant_id end), 6, case when n.tenant_id is null then 'D' when o.tenant_id is null then 'I' else 'U' end, array[coalesce(n.tenant_id, o.tenant_id)::text, coalesce(n.id, o.id)::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, E'\\N'), coalesce(n.id::text, E'\\N'), case when o.tenant_id is null or n.relation_type collate "C" is distinct from o.relation_type then coalesce(case when starts_with(n.relation_type::text collate "C", E'\\') then E'\\' || n.relation_type::text else n.relation_type::text end, E'\\N') end, coalesce(n.from_atom_id::text, E'\\N'), coalesce(n.to_atom_id::text, E'\\N'), case when o.tenant_id is null or record_image_ne(row(n.metadata), row(o.metadata)) then coalesce(n.metadata::text, E'\\N') end, coalesce(n.created_at::text, E'\\N')]::text[] end, null, kos_whoever from old_rows o full join new_rows n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.id operator(pg_catalog.=) n.id;
+  elsif kos_way = 2 then
+    insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), coalesce(case when n.tenant_id is not null then n.tenant_id end, case when o.tenant_id is not null then o.tenant_id end), 6, case when n.tenant_id is null then 'D' when o.tenant_id is null then 'I' else 'U' end, array[coalesce(n.tenant_id, o.tenant_id)::text, coalesce(n.id, o.id)::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, E'\\N'), coalesce(n.id::text, E'\\N'), case when o.tenant_id is null or n.relation_type collate "C" is distinct from o.relation_type then coalesce(case when starts_with(n.relation_type::text collate "C", E'\\') then E'\\' || n.relation_type::text else n.relation_type::text end, E'\\N') end, coalesce(n.from_atom_id::text, E'\\N'), coalesce(n.to_atom_id::text, E'\\N'), case when o.tenant_id is null or record_image_ne(row(n.metadata), row(o.metadata)) then coalesce(n.metadata::text, E'\\N') end, coalesce(n.created_at::text, E'\\N')]::text[] end, null, kos_whoever from old_rows o full join new_rows n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.id operator(pg_catalog.=) n.id;
+  elsif kos_way = 3 then
+    insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), n.tenant_id, 6, 'I', array[n.tenant_id::text, n.id::text]::text[], array[coalesce(n.tenant_id::text, E'\\N'), coalesce(n.id::text, E'\\N'), coalesce(case when starts_with(n.relation_type::text collate "C", E'\\') then E'\\' || n.relation_type::text else n.relation_type::text end, E'\\N'), coalesce(n.from_atom_id::text, E'\\N'), coalesce(n.to_atom_id::text, E'\\N'), coalesce(n.metadata::text, E'\\N'), coalesce(n.created_at::text, E'\\N')]::text[], null, kos_whoever from new_rows n;
+  elsif kos_way = 4 then
+    insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), n.tenant_id, 6, 'I', array[n.tenant_id::text, n.id::text]::text[], array[coalesce(n.tenant_id::text, E'\\N'), coalesce(n.id::text, E'\\N'), coalesce(case when starts_with(n.relation_type::text collate "C", E'\\') then E'\\' || n.relation_type::text else n.relation_type::text end, E'\\N'), coalesce(n.from_atom_id::text, E'\\N'), coalesce(n.to_atom_id::text, E'\\N'), coalesce(n.metadata::text, E'\\N'), coalesce(n.created_at::text, E'\\N')]::text[], null, kos_whoever from new_rows n;
+  elsif kos_way = 5 then
+    insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), o.tenant_id, 6, case when n.tenant_id is null then 'D' else 'U' end, array[o.tenant_id::text, o.id::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, E'\\N'), coalesce(n.id::text, E'\\N'), coalesce(case when starts_with(n.relation_type::text collate "C", E'\\') then E'\\' || n.relation_type::text else n.relation_type::text end, E'\\N'), coalesce(n.from_atom_id::text, E'\\N'), coalesce(n.to_atom_id::text, E'\\N'), coalesce(n.metadata::text, E'\\N'), coalesce(n.created_at::text, E'\\N')]::text[] end, null, kos_whoever from old_rows o left join knowledge.relations n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.id operator(pg_catalog.=) n.id;
+  elsif kos_way = 6 then
+    insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), o.tenant_id, 6, case when n.tenant_id is null then 'D' else 'U' end, array[o.tenant_id::text, o.id::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, E'\\N'), coalesce(n.id::text, E'\\N'), coalesce(case when starts_with(n.relation_type::text collate "C", E'\\') then E'\\' || n.relation_type::text else n.relation_type::text end, E'\\N'), coalesce(n.from_atom_id::text, E'\\N'), coalesce(n.to_atom_id::text, E'\\N'), coalesce(n.metadata::text, E'\\N'), coalesce(n.created_at::text, E'\\N')]::text[] end, null, kos_whoever from old_rows o left join knowledge.relations n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.id operator(pg_catalog.=) n.id;
+  elsif kos_way = 7 then
+    insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), d.tenant, 6, 'T', '{}', null, null, kos_whoever from (select distinct n.tenant_id as tenant from knowledge.relations n) d;
+  elsif kos_way = 8 then
+    insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), d.tenant, 6, 'T', '{}', null, null, kos_whoever from (select distinct n.tenant_id as tenant from knowledge.relations n) d;
+  elsif kos_way = 0 then
+    kos_settings := kos.pin_text_settings();
     execute replace(kos.capture_statement(tg_relid, tg_op, 'pending_' || kos.turn('kos.pending_turn'::regclass)), 'kos_whoever', '$1')
       using kos_whoever;
-  elsif tg_op = 'UPDATE' then
-    if kos.turn('kos.pending_turn'::regclass) = 1 then
-      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), coalesce(case when n.tenant_id is not null then n.tenant_id end, case when o.tenant_id is not null then o.tenant_id end), 6, case when n.tenant_id is null then 'D' when o.tenant_id is null then 'I' else 'U' end, array[coalesce(n.tenant_id, o.tenant_id)::text, coalesce(n.id, o.id)::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), case when o.tenant_id is null or record_image_ne(row(n.relation_type), row(o.relation_type)) then coalesce(case when starts_with(n.relation_type::text collate "C", '\') then '\' || n.relation_type::text else n.relation_type::text end, '\N') end, coalesce(n.from_atom_id::text, '\N'), coalesce(n.to_atom_id::text, '\N'), case when o.tenant_id is null or record_image_ne(row(n.metadata), row(o.metadata)) then coalesce(n.metadata::text, '\N') end, coalesce(n.created_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o full join new_rows n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.id operator(pg_catalog.=) n.id;
-    else
-      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), coalesce(case when n.tenant_id is not null then n.tenant_id end, case when o.tenant_id is not null then o.tenant_id end), 6, case when n.tenant_id is null then 'D' when o.tenant_id is null then 'I' else 'U' end, array[coalesce(n.tenant_id, o.tenant_id)::text, coalesce(n.id, o.id)::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), case when o.tenant_id is null or record_image_ne(row(n.relation_type), row(o.relation_type)) then coalesce(case when starts_with(n.relation_type::text collate "C", '\') then '\' || n.relation_type::text else n.relation_type::text end, '\N') end, coalesce(n.from_atom_id::text, '\N'), coalesce(n.to_atom_id::text, '\N'), case when o.tenant_id is null or record_image_ne(row(n.metadata), row(o.metadata)) then coalesce(n.metadata::text, '\N') end, coalesce(n.created_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o full join new_rows n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.id operator(pg_catalog.=) n.id;
-    end if;
-  elsif tg_op = 'INSERT' then
-    if kos.turn('kos.pending_turn'::regclass) = 1 then
-      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), n.tenant_id, 6, 'I', array[n.tenant_id::text, n.id::text]::text[], array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(case when starts_with(n.relation_type::text collate "C", '\') then '\' || n.relation_type::text else n.relation_type::text end, '\N'), coalesce(n.from_atom_id::text, '\N'), coalesce(n.to_atom_id::text, '\N'), coalesce(n.metadata::text, '\N'), coalesce(n.created_at::text, '\N')]::text[], null, kos_whoever from new_rows n;
-    else
-      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), n.tenant_id, 6, 'I', array[n.tenant_id::text, n.id::text]::text[], array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(case when starts_with(n.relation_type::text collate "C", '\') then '\' || n.relation_type::text else n.relation_type::text end, '\N'), coalesce(n.from_atom_id::text, '\N'), coalesce(n.to_atom_id::text, '\N'), coalesce(n.metadata::text, '\N'), coalesce(n.created_at::text, '\N')]::text[], null, kos_whoever from new_rows n;
-    end if;
-  elsif tg_op = 'DELETE' then
-    if kos.turn('kos.pending_turn'::regclass) = 1 then
-      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), o.tenant_id, 6, case when n.tenant_id is null then 'D' else 'U' end, array[o.tenant_id::text, o.id::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(case when starts_with(n.relation_type::text collate "C", '\') then '\' || n.relation_type::text else n.relation_type::text end, '\N'), coalesce(n.from_atom_id::text, '\N'), coalesce(n.to_atom_id::text, '\N'), coalesce(n.metadata::text, '\N'), coalesce(n.created_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o left join knowledge.relations n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.id operator(pg_catalog.=) n.id;
-    else
-      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), o.tenant_id, 6, case when n.tenant_id is null then 'D' else 'U' end, array[o.tenant_id::text, o.id::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.id::text, '\N'), coalesce(case when starts_with(n.relation_type::text collate "C", '\') then '\' || n.relation_type::text else n.relation_type::text end, '\N'), coalesce(n.from_atom_id::text, '\N'), coalesce(n.to_atom_id::text, '\N'), coalesce(n.metadata::text, '\N'), coalesce(n.created_at::text, '\N')]::text[] end, null, kos_whoever from old_rows o left join knowledge.relations n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.id operator(pg_catalog.=) n.id;
-    end if;
-  elsif tg_op = 'TRUNCATE' then
-    if kos.turn('kos.pending_turn'::regclass) = 1 then
-      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), d.tenant, 6, 'T', '{}', null, null, kos_whoever from (select distinct n.tenant_id as tenant from knowledge.relations n) d;
-    else
-      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), d.tenant, 6, 'T', '{}', null, null, kos_whoever from (select distinct n.tenant_id as tenant from knowledge.relations n) d;
-    end if;
+    perform kos.pin_text_settings(kos_settings);
+  else
+    return null;
   end if;
   if tg_op = 'INSERT' then
     perform kos.pass_fences(array(select distinct n.tenant_id from new_rows n));
@@ -762,48 +701,38 @@ ALTER FUNCTION kos.capture_cf4fff11d5be919c5e57ff2323eca247() OWNER TO kos_owner
 CREATE FUNCTION kos.capture_e614d76f0143a6e39a9429007817e26e() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
-    SET "DateStyle" TO 'ISO, YMD'
-    SET "IntervalStyle" TO 'postgres'
-    SET "TimeZone" TO 'UTC'
-    SET extra_float_digits TO '1'
-    SET bytea_output TO 'hex'
-    SET lc_monetary TO 'C'
-    SET standard_conforming_strings TO 'on'
     AS $_$
 declare
+  kos_way integer := case when current_setting('role') = 'kos_mover' then -1 when kos.layout('…'::regclass, '…'::regclass) <> 'fd6db19fc6687baf183e231e32375db7' then 0
+    else case tg_op when 'UPDATE' then 0 when 'INSERT' then 2 when 'DELETE' then 4 when 'TRUNCATE' then 6 end + kos.turn('kos.pending_turn'::regclass) end;
   kos_whoever text[] := case when current_setting('kos.tenant_id', true) <> '' then array[
     current_setting('kos.user_id', true), current_setting('kos.persona', true), current_setting('kos.request_id', true),
     current_setting('kos.address', true), current_setting('kos.agent', true)] end;
+  kos_settings text[];
 begin
-  if current_setting('role') = 'kos_mover' then
-    return null;
-  elsif kos.layout('…'::regclass, '…'::regclass) <> 'fd6db19fc6687baf183e231e32375db7' then
+  if kos_way = 1 then
+    insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), coalesce(case when n.tenant_id is not null then n.tenant_id end, case when o.tenant_id is not null then o.tenant_id end), 3, case when n.tenant_id is null then 'D' when o.tenant_id is null then 'I' else 'U' end, array[coalesce(n.tenant_id, o.tenant_id)::text, coalesce(n.molecule_id, o.molecule_id)::text, coalesce(n.atom_id, o.atom_id)::text, coalesce(n.role, o.role)::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, E'\\N'), coalesce(n.molecule_id::text, E'\\N'), coalesce(n.atom_id::text, E'\\N'), coalesce(case when starts_with(n.role::text collate "C", E'\\') then E'\\' || n.role::text else n.role::text end, E'\\N')]::text[] end, null, kos_whoever from old_rows o full join new_rows n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.molecule_id operator(pg_catalog.=) n.molecule_id and o.atom_id operator(pg_catalog.=) n.atom_id and o.role operator(pg_catalog.=) n.role;
+  elsif kos_way = 2 then
+    insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), coalesce(case when n.tenant_id is not null then n.tenant_id end, case when o.tenant_id is not null then o.tenant_id end), 3, case when n.tenant_id is null then 'D' when o.tenant_id is null then 'I' else 'U' end, array[coalesce(n.tenant_id, o.tenant_id)::text, coalesce(n.molecule_id, o.molecule_id)::text, coalesce(n.atom_id, o.atom_id)::text, coalesce(n.role, o.role)::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, E'\\N'), coalesce(n.molecule_id::text, E'\\N'), coalesce(n.atom_id::text, E'\\N'), coalesce(case when starts_with(n.role::text collate "C", E'\\') then E'\\' || n.role::text else n.role::text end, E'\\N')]::text[] end, null, kos_whoever from old_rows o full join new_rows n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.molecule_id operator(pg_catalog.=) n.molecule_id and o.atom_id operator(pg_catalog.=) n.atom_id and o.role operator(pg_catalog.=) n.role;
+  elsif kos_way = 3 then
+    insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), n.tenant_id, 3, 'I', array[n.tenant_id::text, n.molecule_id::text, n.atom_id::text, n.role::text]::text[], array[coalesce(n.tenant_id::text, E'\\N'), coalesce(n.molecule_id::text, E'\\N'), coalesce(n.atom_id::text, E'\\N'), coalesce(case when starts_with(n.role::text collate "C", E'\\') then E'\\' || n.role::text else n.role::text end, E'\\N')]::text[], null, kos_whoever from new_rows n;
+  elsif kos_way = 4 then
+    insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), n.tenant_id, 3, 'I', array[n.tenant_id::text, n.molecule_id::text, n.atom_id::text, n.role::text]::text[], array[coalesce(n.tenant_id::text, E'\\N'), coalesce(n.molecule_id::text, E'\\N'), coalesce(n.atom_id::text, E'\\N'), coalesce(case when starts_with(n.role::text collate "C", E'\\') then E'\\' || n.role::text else n.role::text end, E'\\N')]::text[], null, kos_whoever from new_rows n;
+  elsif kos_way = 5 then
+    insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), o.tenant_id, 3, case when n.tenant_id is null then 'D' else 'U' end, array[o.tenant_id::text, o.molecule_id::text, o.atom_id::text, o.role::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, E'\\N'), coalesce(n.molecule_id::text, E'\\N'), coalesce(n.atom_id::text, E'\\N'), coalesce(case when starts_with(n.role::text collate "C", E'\\') then E'\\' || n.role::text else n.role::text end, E'\\N')]::text[] end, null, kos_whoever from old_rows o left join knowledge.molecule_atoms n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.molecule_id operator(pg_catalog.=) n.molecule_id and o.atom_id operator(pg_catalog.=) n.atom_id and o.role operator(pg_catalog.=) n.role;
+  elsif kos_way = 6 then
+    insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), o.tenant_id, 3, case when n.tenant_id is null then 'D' else 'U' end, array[o.tenant_id::text, o.molecule_id::text, o.atom_id::text, o.role::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, E'\\N'), coalesce(n.molecule_id::text, E'\\N'), coalesce(n.atom_id::text, E'\\N'), coalesce(case when starts_with(n.role::text collate "C", E'\\') then E'\\' || n.role::text else n.role::text end, E'\\N')]::text[] end, null, kos_whoever from old_rows o left join knowledge.molecule_atoms n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.molecule_id operator(pg_catalog.=) n.molecule_id and o.atom_id operator(pg_catalog.=) n.atom_id and o.role operator(pg_catalog.=) n.role;
+  elsif kos_way = 7 then
+    insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), d.tenant, 3, 'T', '{}', null, null, kos_whoever from (select distinct n.tenant_id as tenant from knowledge.molecule_atoms n) d;
+  elsif kos_way = 8 then
+    insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), d.tenant, 3, 'T', '{}', null, null, kos_whoever from (select distinct n.tenant_id as tenant from knowledge.molecule_atoms n) d;
+  elsif kos_way = 0 then
+    kos_settings := kos.pin_text_settings();
     execute replace(kos.capture_statement(tg_relid, tg_op, 'pending_' || kos.turn('kos.pending_turn'::regclass)), 'kos_whoever', '$1')
       using kos_whoever;
-  elsif tg_op = 'UPDATE' then
-    if kos.turn('kos.pending_turn'::regclass) = 1 then
-      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), coalesce(case when n.tenant_id is not null then n.tenant_id end, case when o.tenant_id is not null then o.tenant_id end), 3, case when n.tenant_id is null then 'D' when o.tenant_id is null then 'I' else 'U' end, array[coalesce(n.tenant_id, o.tenant_id)::text, coalesce(n.molecule_id, o.molecule_id)::text, coalesce(n.atom_id, o.atom_id)::text, coalesce(n.role, o.role)::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.molecule_id::text, '\N'), coalesce(n.atom_id::text, '\N'), coalesce(case when starts_with(n.role::text collate "C", '\') then '\' || n.role::text else n.role::text end, '\N')]::text[] end, null, kos_whoever from old_rows o full join new_rows n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.molecule_id operator(pg_catalog.=) n.molecule_id and o.atom_id operator(pg_catalog.=) n.atom_id and o.role operator(pg_catalog.=) n.role;
-    else
-      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), coalesce(case when n.tenant_id is not null then n.tenant_id end, case when o.tenant_id is not null then o.tenant_id end), 3, case when n.tenant_id is null then 'D' when o.tenant_id is null then 'I' else 'U' end, array[coalesce(n.tenant_id, o.tenant_id)::text, coalesce(n.molecule_id, o.molecule_id)::text, coalesce(n.atom_id, o.atom_id)::text, coalesce(n.role, o.role)::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.molecule_id::text, '\N'), coalesce(n.atom_id::text, '\N'), coalesce(case when starts_with(n.role::text collate "C", '\') then '\' || n.role::text else n.role::text end, '\N')]::text[] end, null, kos_whoever from old_rows o full join new_rows n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.molecule_id operator(pg_catalog.=) n.molecule_id and o.atom_id operator(pg_catalog.=) n.atom_id and o.role operator(pg_catalog.=) n.role;
-    end if;
-  elsif tg_op = 'INSERT' then
-    if kos.turn('kos.pending_turn'::regclass) = 1 then
-      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), n.tenant_id, 3, 'I', array[n.tenant_id::text, n.molecule_id::text, n.atom_id::text, n.role::text]::text[], array[coalesce(n.tenant_id::text, '\N'), coalesce(n.molecule_id::text, '\N'), coalesce(n.atom_id::text, '\N'), coalesce(case when starts_with(n.role::text collate "C", '\') then '\' || n.role::text else n.role::text end, '\N')]::text[], null, kos_whoever from new_rows n;
-    else
-      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), n.tenant_id, 3, 'I', array[n.tenant_id::text, n.molecule_id::text, n.atom_id::text, n.role::text]::text[], array[coalesce(n.tenant_id::text, '\N'), coalesce(n.molecule_id::text, '\N'), coalesce(n.atom_id::text, '\N'), coalesce(case when starts_with(n.role::text collate "C", '\') then '\' || n.role::text else n.role::text end, '\N')]::text[], null, kos_whoever from new_rows n;
-    end if;
-  elsif tg_op = 'DELETE' then
-    if kos.turn('kos.pending_turn'::regclass) = 1 then
-      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), o.tenant_id, 3, case when n.tenant_id is null then 'D' else 'U' end, array[o.tenant_id::text, o.molecule_id::text, o.atom_id::text, o.role::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.molecule_id::text, '\N'), coalesce(n.atom_id::text, '\N'), coalesce(case when starts_with(n.role::text collate "C", '\') then '\' || n.role::text else n.role::text end, '\N')]::text[] end, null, kos_whoever from old_rows o left join knowledge.molecule_atoms n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.molecule_id operator(pg_catalog.=) n.molecule_id and o.atom_id operator(pg_catalog.=) n.atom_id and o.role operator(pg_catalog.=) n.role;
-    else
-      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), o.tenant_id, 3, case when n.tenant_id is null then 'D' else 'U' end, array[o.tenant_id::text, o.molecule_id::text, o.atom_id::text, o.role::text]::text[], case when n.tenant_id is not null then array[coalesce(n.tenant_id::text, '\N'), coalesce(n.molecule_id::text, '\N'), coalesce(n.atom_id::text, '\N'), coalesce(case when starts_with(n.role::text collate "C", '\') then '\' || n.role::text else n.role::text end, '\N')]::text[] end, null, kos_whoever from old_rows o left join knowledge.molecule_atoms n on o.tenant_id operator(pg_catalog.=) n.tenant_id and o.molecule_id operator(pg_catalog.=) n.molecule_id and o.atom_id operator(pg_catalog.=) n.atom_id and o.role operator(pg_catalog.=) n.role;
-    end if;
-  elsif tg_op = 'TRUNCATE' then
-    if kos.turn('kos.pending_turn'::regclass) = 1 then
-      insert into kos.pending_1 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), d.tenant, 3, 'T', '{}', null, null, kos_whoever from (select distinct n.tenant_id as tenant from knowledge.molecule_atoms n) d;
-    else
-      insert into kos.pending_2 (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), d.tenant, 3, 'T', '{}', null, null, kos_whoever from (select distinct n.tenant_id as tenant from knowledge.molecule_atoms n) d;
-    end if;
+    perform kos.pin_text_settings(kos_settings);
+  else
+    return null;
   end if;
   if tg_op = 'INSERT' then
     perform kos.pass_fences(array(select distinct n.tenant_id from new_rows n));
@@ -1372,7 +1301,9 @@ CREATE FUNCTION kos.image_of(target regclass, side text, earlier text, tenant te
     AS $_$
   select format('array[%s]::text[]', string_agg(
     case when earlier is not null and c.varies and c.name <> all (l.key_columns)
-      then format('case when %1$s.%4$I is null or record_image_ne(row(%2$s.%3$I), row(%1$s.%3$I)) then %5$s end',
+      then format(case when c.type_oid in ('text'::regtype, 'varchar'::regtype)
+                    then 'case when %1$s.%4$I is null or %2$s.%3$I collate "C" is distinct from %1$s.%3$I then %5$s end'
+                    else 'case when %1$s.%4$I is null or record_image_ne(row(%2$s.%3$I), row(%1$s.%3$I)) then %5$s end' end,
                   earlier, side, c.name, l.key_columns[1], v.value)
       else v.value end, ', ' order by c.number))
     from kos.logged(target) l
@@ -1392,12 +1323,12 @@ CREATE FUNCTION kos.image_value(side text, name text, escapes boolean, sensitive
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
   select case
-    when sensitive = 'absent' then format('case when %1$s.%2$I is null then ''\N'' else ''\A'' end', side, name)
+    when sensitive = 'absent' then format('case when %1$s.%2$I is null then E''\\N'' else E''\\A'' end', side, name)
     when sensitive = 'digest' then
-      format('coalesce(''\H'' || encode(sha256(convert_to(%3$s::text || %1$s.%2$I::text, ''UTF8'')), ''hex''), ''\N'')', side, name, tenant)
+      format('coalesce(E''\\H'' || encode(sha256(convert_to(%3$s::text || %1$s.%2$I::text, ''UTF8'')), ''hex''), E''\\N'')', side, name, tenant)
     when escapes then
-      format('coalesce(case when starts_with(%1$s.%2$I::text collate "C", ''\'') then ''\'' || %1$s.%2$I::text else %1$s.%2$I::text end, ''\N'')', side, name)
-    else format('coalesce(%s.%I::text, ''\N'')', side, name)
+      format('coalesce(case when starts_with(%1$s.%2$I::text collate "C", E''\\'') then E''\\'' || %1$s.%2$I::text else %1$s.%2$I::text end, E''\\N'')', side, name)
+    else format('coalesce(%s.%I::text, E''\\N'')', side, name)
   end
 $_$;
 
@@ -1843,33 +1774,44 @@ CREATE FUNCTION kos.make_capture(target regclass) RETURNS void
     AS $_$
 declare
   branches text := '';
+  numbers text := '';
+  number integer := 0;
   operation text;
 begin
+  -- One number says which statement it is: each expression that plpgsql has to make ready in a transaction costs as
+  -- much as a column of the image.
   foreach operation in array array['UPDATE', 'INSERT', 'DELETE', 'TRUNCATE'] loop
-    branches := branches || format(
-      E'  elsif tg_op = %L then\n    if kos.turn(''kos.pending_turn''::regclass) = 1 then\n      %s;\n    else\n      %s;\n    end if;\n',
-      operation, kos.capture_statement(target, operation, 'pending_1'), kos.capture_statement(target, operation, 'pending_2'));
+    numbers := numbers || format(' when %L then %s', operation, number);
+    for turn in 1..2 loop
+      branches := branches || format(E'if kos_way = %s then\n    %s;\n  els', number + turn, kos.capture_statement(target, operation, 'pending_' || turn));
+    end loop;
+    number := number + 2;
   end loop;
   execute format($function$
     create or replace function kos.%1$I() returns trigger
     language plpgsql volatile security definer
-    set search_path = pg_catalog, pg_temp set "DateStyle" = 'ISO, YMD' set "IntervalStyle" = 'postgres'
-    set "TimeZone" = 'UTC' set extra_float_digits = 1 set bytea_output = 'hex' set lc_monetary = 'C' set standard_conforming_strings = on
+    set search_path = pg_catalog, pg_temp%6$s
     as $capture$
 declare
+  kos_way integer := case when current_setting('role') = 'kos_mover' then -1 when %2$s then 0
+    else case tg_op%5$s end + kos.turn('kos.pending_turn'::regclass) end;
   kos_whoever text[] := case when current_setting('kos.tenant_id', true) <> '' then array[
     current_setting('kos.user_id', true), current_setting('kos.persona', true), current_setting('kos.request_id', true),
     current_setting('kos.address', true), current_setting('kos.agent', true)] end;
+  kos_settings text[];
 begin
-  if current_setting('role') = 'kos_mover' then
-    return null;
-  elsif %2$s then
+  %3$sif kos_way = 0 then
+    kos_settings := kos.pin_text_settings();
     execute replace(kos.capture_statement(tg_relid, tg_op, 'pending_' || kos.turn('kos.pending_turn'::regclass)), 'kos_whoever', '$1')
       using kos_whoever;
-%3$s  end if;
+    perform kos.pin_text_settings(kos_settings);
+  else
+    return null;
+  end if;
 %4$s  return null;
 end $capture$ $function$,
-    kos.capture_name(target), kos.is_changed(target), branches, kos.fence_again(target));
+    kos.capture_name(target), kos.is_changed(target), branches, kos.fence_again(target), numbers,
+    (select string_agg(format(' set %I = %L', s.name, s.value), '') from kos.text_settings(target) s));
 end $_$;
 
 
@@ -2150,6 +2092,25 @@ end $$;
 
 
 ALTER FUNCTION kos.pass_lease(subject text, token bigint) OWNER TO kos_owner;
+
+--
+-- Name: pin_text_settings(text[]); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.pin_text_settings(given text[] DEFAULT ARRAY['ISO, YMD'::text, 'UTC'::text, 'postgres'::text, '1'::text, 'hex'::text, 'C'::text]) RETURNS text[]
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  names constant text[] := array['DateStyle', 'TimeZone', 'IntervalStyle', 'extra_float_digits', 'bytea_output', 'lc_monetary'];
+  found text[] := array(select current_setting(n.name) from unnest(names) with ordinality n (name, number) order by n.number);
+begin
+  perform set_config(n.name, n.value, true) from unnest(names, given) n (name, value);
+  return found;
+end $$;
+
+
+ALTER FUNCTION kos.pin_text_settings(given text[]) OWNER TO kos_owner;
 
 --
 -- Name: present_name(kos.logged_tables, text); Type: FUNCTION; Schema: kos; Owner: kos_owner
@@ -2652,6 +2613,35 @@ $$;
 
 
 ALTER FUNCTION kos.tenant_tables() OWNER TO kos_owner;
+
+--
+-- Name: text_settings(regclass); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.text_settings(target regclass) RETURNS TABLE(name text, value text)
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  with settings (name, value, types) as (
+    values ('DateStyle', 'ISO, YMD', '{date,timestamp,timestamptz}'::regtype[]), ('TimeZone', 'UTC', '{timestamptz}'),
+           ('IntervalStyle', 'postgres', '{interval}'), ('extra_float_digits', '1', '{float4,float8}'),
+           ('bytea_output', 'hex', '{bytea}'), ('lc_monetary', 'C', '{money}')
+  ), types as (
+    select distinct c.type_oid as type, t.typtype = 'e' as is_enum
+      from kos.image_columns(target) c join pg_type t on t.oid = c.type_oid
+  )
+  select s.name, s.value
+    from settings s
+   where exists (
+     select from types t
+      where t.type = any (s.types)
+         or not t.is_enum
+            and t.type <> all ('{bool,int2,int4,int8,numeric,uuid,text,varchar,bpchar,name,json,jsonb,time,timetz}'::regtype[])
+            and not exists (select from settings k where t.type = any (k.types)))
+$$;
+
+
+ALTER FUNCTION kos.text_settings(target regclass) OWNER TO kos_owner;
 
 --
 -- Name: turn(regclass); Type: FUNCTION; Schema: kos; Owner: kos_owner
@@ -4331,6 +4321,13 @@ GRANT ALL ON FUNCTION kos.pass_lease(subject text, token bigint) TO kos_operator
 
 
 --
+-- Name: FUNCTION pin_text_settings(given text[]); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.pin_text_settings(given text[]) FROM PUBLIC;
+
+
+--
 -- Name: FUNCTION present_name(logged kos.logged_tables, column_name text); Type: ACL; Schema: kos; Owner: kos_owner
 --
 
@@ -4476,6 +4473,13 @@ GRANT ALL ON FUNCTION kos.tenant_of(value text) TO kos_auditor;
 REVOKE ALL ON FUNCTION kos.tenant_tables() FROM PUBLIC;
 GRANT ALL ON FUNCTION kos.tenant_tables() TO kos_operator;
 GRANT ALL ON FUNCTION kos.tenant_tables() TO kos_auditor;
+
+
+--
+-- Name: FUNCTION text_settings(target regclass); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.text_settings(target regclass) FROM PUBLIC;
 
 
 --

@@ -150,26 +150,63 @@ begin
   return found_id;
 end $$;
 
--- How a value stands in an image: its text, of which a test can always tell null and "unchanged".
+-- How a value stands in an image: its text, of which a test can always tell null and "unchanged". E'' means the same
+-- under each setting of standard_conforming_strings.
 create function kos.image_value(side text, name text, escapes boolean, sensitive text, tenant text) returns text
 language sql immutable set search_path = pg_catalog, pg_temp as $$
   select case
-    when sensitive = 'absent' then format('case when %1$s.%2$I is null then ''\N'' else ''\A'' end', side, name)
+    when sensitive = 'absent' then format('case when %1$s.%2$I is null then E''\\N'' else E''\\A'' end', side, name)
     when sensitive = 'digest' then
-      format('coalesce(''\H'' || encode(sha256(convert_to(%3$s::text || %1$s.%2$I::text, ''UTF8'')), ''hex''), ''\N'')', side, name, tenant)
+      format('coalesce(E''\\H'' || encode(sha256(convert_to(%3$s::text || %1$s.%2$I::text, ''UTF8'')), ''hex''), E''\\N'')', side, name, tenant)
     when escapes then
-      format('coalesce(case when starts_with(%1$s.%2$I::text collate "C", ''\'') then ''\'' || %1$s.%2$I::text else %1$s.%2$I::text end, ''\N'')', side, name)
-    else format('coalesce(%s.%I::text, ''\N'')', side, name)
+      format('coalesce(case when starts_with(%1$s.%2$I::text collate "C", E''\\'') then E''\\'' || %1$s.%2$I::text else %1$s.%2$I::text end, E''\\N'')', side, name)
+    else format('coalesce(%s.%I::text, E''\\N'')', side, name)
   end
 $$;
 
+-- The settings that a table's values need, so that their text means the same in every session. Each costs a statement
+-- about half a microsecond, so types that are known are asked for; the others may need all of them.
+create function kos.text_settings(target regclass) returns table (name text, value text)
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  with settings (name, value, types) as (
+    values ('DateStyle', 'ISO, YMD', '{date,timestamp,timestamptz}'::regtype[]), ('TimeZone', 'UTC', '{timestamptz}'),
+           ('IntervalStyle', 'postgres', '{interval}'), ('extra_float_digits', '1', '{float4,float8}'),
+           ('bytea_output', 'hex', '{bytea}'), ('lc_monetary', 'C', '{money}')
+  ), types as (
+    select distinct c.type_oid as type, t.typtype = 'e' as is_enum
+      from kos.image_columns(target) c join pg_type t on t.oid = c.type_oid
+  )
+  select s.name, s.value
+    from settings s
+   where exists (
+     select from types t
+      where t.type = any (s.types)
+         or not t.is_enum
+            and t.type <> all ('{bool,int2,int4,int8,numeric,uuid,text,varchar,bpchar,name,json,jsonb,time,timetz}'::regtype[])
+            and not exists (select from settings k where t.type = any (k.types)))
+$$;
+
+-- Pin all of them for the rest of the transaction, or give back what was returned before.
+create function kos.pin_text_settings(given text[] default array['ISO, YMD', 'UTC', 'postgres', '1', 'hex', 'C']) returns text[]
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  names constant text[] := array['DateStyle', 'TimeZone', 'IntervalStyle', 'extra_float_digits', 'bytea_output', 'lc_monetary'];
+  found text[] := array(select current_setting(n.name) from unnest(names) with ordinality n (name, number) order by n.number);
+begin
+  perform set_config(n.name, n.value, true) from unnest(names, given) n (name, value);
+  return found;
+end $$;
+
 -- The whole image of a row, or of an update what may have changed: columns of varying length only if they did.
--- record_image_ne compares what is stored; `=` would call 1.0 and 1.00 equal.
+-- record_image_ne compares what is stored, where `=` would call 1.0 and 1.00 equal; text under "C" is compared faster, and
+-- as exactly.
 create function kos.image_of(target regclass, side text, earlier text, tenant text) returns text
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select format('array[%s]::text[]', string_agg(
     case when earlier is not null and c.varies and c.name <> all (l.key_columns)
-      then format('case when %1$s.%4$I is null or record_image_ne(row(%2$s.%3$I), row(%1$s.%3$I)) then %5$s end',
+      then format(case when c.type_oid in ('text'::regtype, 'varchar'::regtype)
+                    then 'case when %1$s.%4$I is null or %2$s.%3$I collate "C" is distinct from %1$s.%3$I then %5$s end'
+                    else 'case when %1$s.%4$I is null or record_image_ne(row(%2$s.%3$I), row(%1$s.%3$I)) then %5$s end' end,
                   earlier, side, c.name, l.key_columns[1], v.value)
       else v.value end, ', ' order by c.number))
     from kos.logged(target) l

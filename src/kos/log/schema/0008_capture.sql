@@ -108,39 +108,49 @@ $$;
 --   A changed table: its function no longer knows it, so each statement is composed anew, which is slow and right,
 --   until kos.refresh_captures() has made the function again. No statement of an application fails for it.
 --   kos_mover: its copies are in the log already.
---   The settings: text that means the same in every session.
 -- Runs as the owner of schema kos, so that the function is its own, whoever takes a table in.
 create function kos.make_capture(target regclass) returns void
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $make$
 declare
   branches text := '';
+  numbers text := '';
+  number integer := 0;
   operation text;
 begin
+  -- One number says which statement it is: each expression that plpgsql has to make ready in a transaction costs as
+  -- much as a column of the image.
   foreach operation in array array['UPDATE', 'INSERT', 'DELETE', 'TRUNCATE'] loop
-    branches := branches || format(
-      E'  elsif tg_op = %L then\n    if kos.turn(''kos.pending_turn''::regclass) = 1 then\n      %s;\n    else\n      %s;\n    end if;\n',
-      operation, kos.capture_statement(target, operation, 'pending_1'), kos.capture_statement(target, operation, 'pending_2'));
+    numbers := numbers || format(' when %L then %s', operation, number);
+    for turn in 1..2 loop
+      branches := branches || format(E'if kos_way = %s then\n    %s;\n  els', number + turn, kos.capture_statement(target, operation, 'pending_' || turn));
+    end loop;
+    number := number + 2;
   end loop;
   execute format($function$
     create or replace function kos.%1$I() returns trigger
     language plpgsql volatile security definer
-    set search_path = pg_catalog, pg_temp set "DateStyle" = 'ISO, YMD' set "IntervalStyle" = 'postgres'
-    set "TimeZone" = 'UTC' set extra_float_digits = 1 set bytea_output = 'hex' set lc_monetary = 'C' set standard_conforming_strings = on
+    set search_path = pg_catalog, pg_temp%6$s
     as $capture$
 declare
+  kos_way integer := case when current_setting('role') = 'kos_mover' then -1 when %2$s then 0
+    else case tg_op%5$s end + kos.turn('kos.pending_turn'::regclass) end;
   kos_whoever text[] := case when current_setting('kos.tenant_id', true) <> '' then array[
     current_setting('kos.user_id', true), current_setting('kos.persona', true), current_setting('kos.request_id', true),
     current_setting('kos.address', true), current_setting('kos.agent', true)] end;
+  kos_settings text[];
 begin
-  if current_setting('role') = 'kos_mover' then
-    return null;
-  elsif %2$s then
+  %3$sif kos_way = 0 then
+    kos_settings := kos.pin_text_settings();
     execute replace(kos.capture_statement(tg_relid, tg_op, 'pending_' || kos.turn('kos.pending_turn'::regclass)), 'kos_whoever', '$1')
       using kos_whoever;
-%3$s  end if;
+    perform kos.pin_text_settings(kos_settings);
+  else
+    return null;
+  end if;
 %4$s  return null;
 end $capture$ $function$,
-    kos.capture_name(target), kos.is_changed(target), branches, kos.fence_again(target));
+    kos.capture_name(target), kos.is_changed(target), branches, kos.fence_again(target), numbers,
+    (select string_agg(format(' set %I = %L', s.name, s.value), '') from kos.text_settings(target) s));
 end $make$;
 
 -- Put a table's triggers on it and on its partitions. The connected role needs the right to make triggers there.
