@@ -229,3 +229,39 @@ def test_truncate_under_an_old_snapshot_is_found(things: Connection, other: Conn
         other.execute("truncate things")
     seal(things)
     assert things.execute("select key, fault from kos.compare_log('things')").fetchall() == [(["60"], FAULTS[0])]
+
+
+def test_who_looks_at_what_waits_reads_no_huge_transaction(things: Connection) -> None:
+    few, many = 1_500, 30_000  # both more than are counted
+
+    def blocks(rows: int) -> int:
+        things.execute(f"insert into things select '{BETA}', n, 'v' from generate_series(10, %s) n", (9 + rows,))
+        row = things.execute("explain (analyze, buffers, format json) select * from kos.unsealed()").fetchone()
+        things.execute("select kos.seal(%s)", (BETA,))
+        things.execute("truncate things")
+        things.execute("select kos.seal(%s)", (BETA,))
+        assert row is not None
+        plan = row[0][0]["Plan"]
+        return int(plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] + plan["Temp Written Blocks"])
+
+    blocks(few)  # what is read once per session
+    assert blocks(many) < 2 * blocks(few)
+
+
+def test_the_status_counts_what_was_sealed_without_reading_every_seal(things: Connection) -> None:
+    things.execute(f"insert into things values ('{BETA}', 10, 'v'), ('{BETA}', 11, 'v')")
+    seal(things)
+    sealed = "select sealed_events from kos.log_status()"
+    assert things.execute(sealed).fetchone() == (7,)
+    things.execute(
+        "insert into kos.seals select tenant_id, position + n, 1, incarnation, origin, snapshot, foreign_id, committed_at"
+        "  from kos.newest_seal(%s), generate_series(1, 20000) n",
+        (ACME,),
+    )
+    things.execute("vacuum analyze kos.seals")
+    assert things.execute(sealed).fetchone() == (20_007,)
+    row = things.execute("explain (analyze, buffers, format json) select kos.sealed_events()").fetchone()
+    pages = things.execute("select relpages from pg_class where oid = 'kos.seals'::regclass").fetchone()
+    assert row
+    assert pages
+    assert row[0][0]["Plan"]["Shared Hit Blocks"] < pages[0] / 5
