@@ -16,8 +16,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
 
+import old_snapshot
 import row_security
 import sample_loading
+import sealing
 import session
 import up
 from arms import Finding, Report
@@ -27,6 +29,8 @@ CLAIMS: dict[str, ModuleType] = {
     "session": session,
     "row_security": row_security,
     "sample_loading": sample_loading,
+    "sealing": sealing,
+    "old_snapshot": old_snapshot,
     "up": up,
 }
 PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
