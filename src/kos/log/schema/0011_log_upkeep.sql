@@ -179,6 +179,8 @@ declare
   noted integer;
 begin
   begin
+    -- Here, where it is committed at once: a seal that begins an incarnation keeps all others waiting until it ends.
+    noted := kos.current_incarnation();
     noted := kos.refresh_captures();
     noted := kos.make_log_partitions();
   exception when lock_not_available then
