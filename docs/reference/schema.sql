@@ -1477,6 +1477,8 @@ declare
   noted integer;
 begin
   begin
+    -- Here, where it is committed at once: a seal that begins an incarnation keeps all others waiting until it ends.
+    noted := kos.current_incarnation();
     noted := kos.refresh_captures();
     noted := kos.make_log_partitions();
   exception when lock_not_available then
@@ -3380,24 +3382,10 @@ CREATE INDEX knowledge_events_by_aggregate ON ONLY kos.knowledge_events USING bt
 
 
 --
--- Name: knowledge_events_by_time; Type: INDEX; Schema: kos; Owner: kos_owner
---
-
-CREATE INDEX knowledge_events_by_time ON ONLY kos.knowledge_events USING btree (tenant_id, occurred_at);
-
-
---
 -- Name: knowledge_events_default_tenant_id_aggregate_id_position_idx; Type: INDEX; Schema: kos; Owner: kos_owner
 --
 
 CREATE INDEX knowledge_events_default_tenant_id_aggregate_id_position_idx ON kos.knowledge_events_default USING btree (tenant_id, aggregate_id, "position");
-
-
---
--- Name: knowledge_events_default_tenant_id_occurred_at_idx; Type: INDEX; Schema: kos; Owner: kos_owner
---
-
-CREATE INDEX knowledge_events_default_tenant_id_occurred_at_idx ON kos.knowledge_events_default USING btree (tenant_id, occurred_at);
 
 
 --
@@ -3443,6 +3431,13 @@ CREATE INDEX placements_by_shard ON kos.placements USING btree (shard_id, databa
 
 
 --
+-- Name: seals_by_time; Type: INDEX; Schema: kos; Owner: kos_owner
+--
+
+CREATE INDEX seals_by_time ON kos.seals USING btree (tenant_id, committed_at);
+
+
+--
 -- Name: knowledge_events_default_pkey; Type: INDEX ATTACH; Schema: kos; Owner: kos_owner
 --
 
@@ -3454,13 +3449,6 @@ ALTER INDEX kos.knowledge_events_pkey ATTACH PARTITION kos.knowledge_events_defa
 --
 
 ALTER INDEX kos.knowledge_events_by_aggregate ATTACH PARTITION kos.knowledge_events_default_tenant_id_aggregate_id_position_idx;
-
-
---
--- Name: knowledge_events_default_tenant_id_occurred_at_idx; Type: INDEX ATTACH; Schema: kos; Owner: kos_owner
---
-
-ALTER INDEX kos.knowledge_events_by_time ATTACH PARTITION kos.knowledge_events_default_tenant_id_occurred_at_idx;
 
 
 --
