@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, LiteralString
 from uuid import UUID
 
 import psutil
@@ -146,6 +146,44 @@ def fill_atoms(bench: Bench, rows: int) -> list[UUID]:
     with bench.superuser() as connection:
         connection.execute("vacuum (analyze) knowledge.atoms")
     return ids
+
+
+_LOGGED = """
+create schema sealing;
+create table sealing.things (
+  tenant_id uuid not null, id uuid not null default kos.uuid_v7(), number integer not null default 0, name text,
+  primary key (tenant_id, id)
+);
+grant usage on schema sealing to kos_owner;
+grant all on sealing.things to kos_owner;
+set local role kos_owner;
+select kos.log_table('sealing.things', 'tenant_id');
+"""
+_FORGOTTEN = """
+delete from kos.logged_tables where relation = 'sealing.things'::regclass;
+drop schema sealing cascade;
+truncate kos.pending_1, kos.pending_2, kos.knowledge_events, kos.seals;
+"""
+
+
+@contextmanager
+def logged_table(bench: Bench) -> Iterator[psycopg.Connection[Any]]:
+    """`sealing.things`, logged and empty, and a session of the superuser; afterwards the log is empty."""
+    with bench.superuser() as connection:
+        with connection.transaction():
+            connection.execute(_LOGGED)
+        try:
+            yield connection
+        finally:
+            with connection.transaction():
+                connection.execute(_FORGOTTEN)
+
+
+def value(connection: psycopg.Connection[Any], query: LiteralString, *values: Any) -> Any:
+    """The first column of the first row."""
+    row = connection.execute(query, values).fetchone()
+    assert row is not None
+    return row[0]
 
 
 def empty_tables(bench: Bench, schema: str, tables: tuple[str, ...]) -> None:

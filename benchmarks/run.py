@@ -17,8 +17,10 @@ from pathlib import Path
 from types import ModuleType
 
 import capture
+import old_snapshot
 import row_security
 import sample_loading
+import sealing
 import session
 import up
 from arms import Finding, Report
@@ -29,6 +31,8 @@ CLAIMS: dict[str, ModuleType] = {
     "row_security": row_security,
     "sample_loading": sample_loading,
     "capture": capture,
+    "sealing": sealing,
+    "old_snapshot": old_snapshot,
     "up": up,
 }
 PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"

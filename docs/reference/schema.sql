@@ -1453,7 +1453,8 @@ CREATE FUNCTION kos.keep_log() RETURNS boolean
 declare
   noted integer;
 begin
-  -- A server that was restored or promoted is told apart at once, not with its next change.
+  -- A server that was restored or promoted is told apart at once, not with its next change; and here, where that is
+  -- committed at once: a seal that begins an incarnation keeps all others waiting until it ends.
   noted := kos.current_incarnation();
   begin
     noted := kos.refresh_captures();
@@ -1693,7 +1694,7 @@ CREATE FUNCTION kos.log_status() RETURNS TABLE(pending_bytes bigint, pending_row
     AS $$
   select pg_table_size('kos.pending_1') + pg_table_size('kos.pending_2'), u.waiting, u.tenants,
          case when u.tenants > 0 then greatest(0, extract(epoch from clock_timestamp() - u.oldest)) else 0 end,
-         (select coalesce(sum(s.events), 0)::bigint from kos.seals s),
+         kos.sealed_events(),
          (select count(*) from kos.logged_tables), b.broken, b.losing,
          (select max(i.incarnation) from kos.incarnations i), current_setting('track_commit_timestamp')::boolean
     from (select count(*) as tenants, coalesce(sum(w.waiting), 0)::bigint as waiting, min(w.oldest) as oldest
@@ -2468,7 +2469,7 @@ declare
   timed boolean := current_setting('track_commit_timestamp')::boolean;
   sealed bigint;
 begin
-  if not exists (select from kos.unsealed_rows(tenant, newest)) then
+  if not exists (select from kos.unsealed_rows(tenant, newest, 1)) then
     return 0;
   end if;
   now_in := kos.current_incarnation();
@@ -2509,6 +2510,28 @@ end $_$;
 
 
 ALTER FUNCTION kos.seal(tenant uuid) OWNER TO kos_owner;
+
+--
+-- Name: sealed_events(); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.sealed_events() RETURNS bigint
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  with recursive newest as (
+    (select s.tenant_id, s.position from kos.seals s order by s.tenant_id desc, s.position desc limit 1)
+    union all
+    select s.tenant_id, s.position
+      from newest n
+      cross join lateral (select e.tenant_id, e.position from kos.seals e where e.tenant_id < n.tenant_id
+                           order by e.tenant_id desc, e.position desc limit 1) s
+  )
+  select coalesce(sum(position), 0)::bigint from newest
+$$;
+
+
+ALTER FUNCTION kos.sealed_events() OWNER TO kos_owner;
 
 --
 -- Name: seen_by_seal(); Type: FUNCTION; Schema: kos; Owner: kos_owner
@@ -2712,7 +2735,7 @@ CREATE FUNCTION kos.unsealed(max_tenants integer DEFAULT 1000) RETURNS TABLE(ten
     cross join lateral (
       -- Counted up to a limit: a huge transaction is not read twice.
       select count(*) as waiting, min(r.transaction) as transaction, min(r.origin) as origin
-        from (select * from kos.unsealed_rows(t.tenant_id, kos.newest_seal(t.tenant_id)) limit 1000) r) u
+        from kos.unsealed_rows(t.tenant_id, kos.newest_seal(t.tenant_id), 1000) r) u
    where u.waiting > 0
    order by 3, 1
    limit max_tenants
@@ -2796,10 +2819,10 @@ UNION ALL
 ALTER VIEW kos.pending OWNER TO kos_owner;
 
 --
--- Name: unsealed_rows(uuid, kos.seals); Type: FUNCTION; Schema: kos; Owner: kos_owner
+-- Name: unsealed_rows(uuid, kos.seals, bigint); Type: FUNCTION; Schema: kos; Owner: kos_owner
 --
 
-CREATE FUNCTION kos.unsealed_rows(tenant uuid, newest kos.seals) RETURNS SETOF kos.pending
+CREATE FUNCTION kos.unsealed_rows(tenant uuid, newest kos.seals, at_most bigint DEFAULT NULL::bigint) RETURNS SETOF kos.pending
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET enable_seqscan TO 'off'
@@ -2817,10 +2840,11 @@ CREATE FUNCTION kos.unsealed_rows(tenant uuid, newest kos.seals) RETURNS SETOF k
   ) u
   -- What the transaction that asks has written itself isn't committed.
    where u.transaction is distinct from pg_current_xact_id_if_assigned()
+   limit at_most
 $$;
 
 
-ALTER FUNCTION kos.unsealed_rows(tenant uuid, newest kos.seals) OWNER TO kos_owner;
+ALTER FUNCTION kos.unsealed_rows(tenant uuid, newest kos.seals, at_most bigint) OWNER TO kos_owner;
 
 --
 -- Name: uuid_v7(); Type: FUNCTION; Schema: kos; Owner: kos_owner
@@ -3449,24 +3473,10 @@ CREATE INDEX knowledge_events_by_aggregate ON ONLY kos.knowledge_events USING bt
 
 
 --
--- Name: knowledge_events_by_time; Type: INDEX; Schema: kos; Owner: kos_owner
---
-
-CREATE INDEX knowledge_events_by_time ON ONLY kos.knowledge_events USING btree (tenant_id, occurred_at);
-
-
---
 -- Name: knowledge_events_default_tenant_id_aggregate_id_position_idx; Type: INDEX; Schema: kos; Owner: kos_owner
 --
 
 CREATE INDEX knowledge_events_default_tenant_id_aggregate_id_position_idx ON kos.knowledge_events_default USING btree (tenant_id, aggregate_id, "position");
-
-
---
--- Name: knowledge_events_default_tenant_id_occurred_at_idx; Type: INDEX; Schema: kos; Owner: kos_owner
---
-
-CREATE INDEX knowledge_events_default_tenant_id_occurred_at_idx ON kos.knowledge_events_default USING btree (tenant_id, occurred_at);
 
 
 --
@@ -3512,6 +3522,13 @@ CREATE INDEX placements_by_shard ON kos.placements USING btree (shard_id, databa
 
 
 --
+-- Name: seals_by_time; Type: INDEX; Schema: kos; Owner: kos_owner
+--
+
+CREATE INDEX seals_by_time ON kos.seals USING btree (tenant_id, committed_at);
+
+
+--
 -- Name: shapes_by_table; Type: INDEX; Schema: kos; Owner: kos_owner
 --
 
@@ -3533,13 +3550,6 @@ ALTER INDEX kos.knowledge_events_by_aggregate ATTACH PARTITION kos.knowledge_eve
 
 
 --
--- Name: knowledge_events_default_tenant_id_occurred_at_idx; Type: INDEX ATTACH; Schema: kos; Owner: kos_owner
---
-
-ALTER INDEX kos.knowledge_events_by_time ATTACH PARTITION kos.knowledge_events_default_tenant_id_occurred_at_idx;
-
-
---
 -- Name: operations refuse_move; Type: TRIGGER; Schema: kos; Owner: kos_owner
 --
 
@@ -3558,14 +3568,6 @@ CREATE TRIGGER refuse_rewriting BEFORE DELETE OR UPDATE ON kos.operation_events 
 --
 
 CREATE TRIGGER refuse_rewriting BEFORE DELETE ON kos.operations FOR EACH ROW EXECUTE FUNCTION kos.refuse_rewriting();
-
-
---
--- Name: knowledge_events knowledge_events_shape_id_fkey; Type: FK CONSTRAINT; Schema: kos; Owner: kos_owner
---
-
-ALTER TABLE kos.knowledge_events
-    ADD CONSTRAINT knowledge_events_shape_id_fkey FOREIGN KEY (shape_id) REFERENCES kos.shapes(shape_id);
 
 
 --
@@ -4435,6 +4437,13 @@ GRANT ALL ON FUNCTION kos.seal(tenant uuid) TO kos_operator;
 
 
 --
+-- Name: FUNCTION sealed_events(); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.sealed_events() FROM PUBLIC;
+
+
+--
 -- Name: FUNCTION seen_by_seal(); Type: ACL; Schema: kos; Owner: kos_owner
 --
 
@@ -4519,10 +4528,10 @@ GRANT SELECT ON TABLE kos.pending_2 TO kos_operator;
 
 
 --
--- Name: FUNCTION unsealed_rows(tenant uuid, newest kos.seals); Type: ACL; Schema: kos; Owner: kos_owner
+-- Name: FUNCTION unsealed_rows(tenant uuid, newest kos.seals, at_most bigint); Type: ACL; Schema: kos; Owner: kos_owner
 --
 
-REVOKE ALL ON FUNCTION kos.unsealed_rows(tenant uuid, newest kos.seals) FROM PUBLIC;
+REVOKE ALL ON FUNCTION kos.unsealed_rows(tenant uuid, newest kos.seals, at_most bigint) FROM PUBLIC;
 
 
 --

@@ -267,6 +267,7 @@ def test_a_huge_transaction_delays_no_other_tenant(store: Store, place: Place, p
     )  # fmt: skip
     put(product, 1, OTHER)
     with sealer(product) as first, store.operator(place) as operator:
+        operator.execute("select kos.keep_log()")  # as a worker does before it seals
         first.send("begin", SEAL)
         sealing = "select from pg_locks where pid = %s and locktype = 'advisory' and granted"
         until(lambda: product.execute(sealing, (first.pid,)).rowcount > 0)

@@ -18,7 +18,8 @@ end $$;
 -- its rows become visible at once: so none is ever split. The index leads to exactly these rows, however long another
 -- transaction stays open, and sealed rows are not read again. Without the settings a table that holds one tenant's rows
 -- is read whole: what the planner can't know is that nearly all of them are sealed.
-create function kos.unsealed_rows(tenant uuid, newest kos.seals) returns setof kos.pending
+-- The limit is an argument because a limit outside is none: the caller gets the first row when the last one is read.
+create function kos.unsealed_rows(tenant uuid, newest kos.seals, at_most bigint default null) returns setof kos.pending
 language sql stable set search_path = pg_catalog, pg_temp set enable_seqscan = off set enable_bitmapscan = off as $$
   select u.* from (
     select * from kos.pending where tenant_id = tenant and origin = newest.origin and transaction >= pg_snapshot_xmax(newest.snapshot)
@@ -32,6 +33,7 @@ language sql stable set search_path = pg_catalog, pg_temp set enable_seqscan = o
   ) u
   -- What the transaction that asks has written itself isn't committed.
    where u.transaction is distinct from pg_current_xact_id_if_assigned()
+   limit at_most
 $$;
 
 -- What a seal has seen. A transaction sees its own writes, which no seal takes: it is listed as still running, for the
@@ -79,7 +81,7 @@ declare
   timed boolean := current_setting('track_commit_timestamp')::boolean;
   sealed bigint;
 begin
-  if not exists (select from kos.unsealed_rows(tenant, newest)) then
+  if not exists (select from kos.unsealed_rows(tenant, newest, 1)) then
     return 0;
   end if;
   now_in := kos.current_incarnation();
@@ -141,7 +143,7 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
     cross join lateral (
       -- Counted up to a limit: a huge transaction is not read twice.
       select count(*) as waiting, min(r.transaction) as transaction, min(r.origin) as origin
-        from (select * from kos.unsealed_rows(t.tenant_id, kos.newest_seal(t.tenant_id)) limit 1000) r) u
+        from kos.unsealed_rows(t.tenant_id, kos.newest_seal(t.tenant_id), 1000) r) u
    where u.waiting > 0
    order by 3, 1
    limit max_tenants

@@ -155,13 +155,28 @@ begin
   execute format('create policy operator_access on %s for all to kos_operator, kos_owner using (true)', part);
 end $$;
 
+-- Events that have a position: positions have no gaps, so the newest of each tenant is the count. Steps from tenant to
+-- tenant through the key: how many seals there are doesn't matter.
+create function kos.sealed_events() returns bigint
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  with recursive newest as (
+    (select s.tenant_id, s.position from kos.seals s order by s.tenant_id desc, s.position desc limit 1)
+    union all
+    select s.tenant_id, s.position
+      from newest n
+      cross join lateral (select e.tenant_id, e.position from kos.seals e where e.tenant_id < n.tenant_id
+                           order by e.tenant_id desc, e.position desc limit 1) s
+  )
+  select coalesce(sum(position), 0)::bigint from newest
+$$;
+
 create function kos.log_status() returns table (
   pending_bytes bigint, pending_rows bigint, waiting_tenants bigint, oldest_seconds double precision, sealed_events bigint,
   logged_tables bigint, broken_tables bigint, losing_tables bigint, incarnation integer, commit_times boolean)
 language sql stable security definer set search_path = pg_catalog, pg_temp as $$
   select pg_table_size('kos.pending_1') + pg_table_size('kos.pending_2'), u.waiting, u.tenants,
          case when u.tenants > 0 then greatest(0, extract(epoch from clock_timestamp() - u.oldest)) else 0 end,
-         (select coalesce(sum(s.events), 0)::bigint from kos.seals s),
+         kos.sealed_events(),
          (select count(*) from kos.logged_tables), b.broken, b.losing,
          (select max(i.incarnation) from kos.incarnations i), current_setting('track_commit_timestamp')::boolean
     from (select count(*) as tenants, coalesce(sum(w.waiting), 0)::bigint as waiting, min(w.oldest) as oldest
@@ -176,7 +191,8 @@ language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 declare
   noted integer;
 begin
-  -- A server that was restored or promoted is told apart at once, not with its next change.
+  -- A server that was restored or promoted is told apart at once, not with its next change; and here, where that is
+  -- committed at once: a seal that begins an incarnation keeps all others waiting until it ends.
   noted := kos.current_incarnation();
   begin
     noted := kos.refresh_captures();

@@ -1,0 +1,213 @@
+"""The sealer under eight writers: how fast it drains what they write, and how long a change waits for its position.
+
+The control seals all tenants in one statement, as a log with one position for all would.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID, uuid4
+
+import psycopg
+
+from arms import Bar, Finding, Report, ratio
+from bench import Bench, logged_table, value
+
+CLAIM = "sealing"
+CONTROL = "one seal for all tenants"
+DRAIN_BAR, LAG_BAR, CONTROL_BAR = Bar(at_least=4.0), Bar(at_most=2.0), Bar(at_least=5.0)
+WRITERS = 8
+ROWS = 20_000  # that the writers update
+HUGE = 1_000_000
+WINDOW = 8.0
+PATIENCE = 600.0
+
+# Inside the server, so that no client's work is counted as the writers': each turn is a transaction of one row.
+_WRITERS = """
+create table sealing.numbered (number integer primary key, id uuid not null);
+create table sealing.at_work (n integer);
+create procedure sealing.write(tenant uuid, inout written bigint) language plpgsql as $$
+declare
+  rows integer := (select count(*) from sealing.numbered);
+  picked integer;
+begin
+  while exists (select from sealing.at_work) loop
+    picked := 1 + floor(random() * rows);
+    update sealing.things t set number = t.number + 1
+      from sealing.numbered n where n.number = picked and t.tenant_id = tenant and t.id = n.id;
+    written := written + 1;
+    commit;
+  end loop;
+end $$;
+"""
+_FILL = """
+with made as (
+  insert into sealing.things (tenant_id, name) select %s, 'name ' || n from generate_series(1, %s) n returning id
+)
+insert into sealing.numbered select row_number() over (), id from made
+"""
+_HUGE = "insert into sealing.things (tenant_id, name) select %s, 'name ' || n from generate_series(1, %s) n"
+_IS_SEALED = "select coalesce((select sum(events) from kos.seals where tenant_id = %s), 0)"
+# A change waits until the transaction that sealed it has committed.
+_LAGS = """
+select percentile_cont(array[0.5, 0.99]) within group (order by extract(epoch from s.sealed - e.occurred_at)::float8)
+  from kos.knowledge_events e
+  cross join lateral (
+    select pg_xact_commit_timestamp(s.xmin) as sealed from kos.seals s
+     where s.tenant_id = e.tenant_id and s.position >= e.position order by s.position limit 1
+  ) s
+ where e.tenant_id = %s and e.occurred_at >= %s and e.occurred_at < %s
+"""
+
+
+def run(bench: Bench) -> Report:
+    report = Report(CLAIM)
+    with logged_table(bench) as connection:
+        connection.execute(_WRITERS)
+        tenant = uuid4()
+        connection.execute(_FILL, (tenant, ROWS))
+        connection.execute("vacuum (analyze) sealing.things, sealing.numbered")
+        value(connection, "select kos.seal(%s)", tenant)
+        _measure_drain(report, bench, connection, tenant)
+        _measure_lag(report, bench, connection, tenant)
+    return report
+
+
+def _measure_drain(report: Report, bench: Bench, connection: psycopg.Connection[Any], tenant: UUID) -> None:
+    written, drained = [], []
+    for _ in range(max(2, bench.rounds // 3)):
+        began = time.perf_counter()
+        with _writing(bench, connection, tenant) as events:
+            time.sleep(WINDOW / 2)
+        written.append(events() / (time.perf_counter() - began))
+        began = time.perf_counter()
+        sealed = value(connection, "select kos.seal(%s)", tenant)
+        drained.append(sealed / (time.perf_counter() - began))
+        assert sealed == events()
+    report.findings.append(
+        Finding(f"what one session seals against what {WRITERS} writers produce", ratio(drained, written), DRAIN_BAR)
+    )
+    report.figures += [
+        (f"{WRITERS} writers, a row per transaction", f"{sorted(written)[len(written) // 2]:,.0f} events/s"),
+        ("their backlog, sealed by one session", f"{sorted(drained)[len(drained) // 2]:,.0f} events/s"),
+    ]
+    report.notes.append(_DRAIN_NOTE)
+
+
+@dataclass(frozen=True)
+class Lag:
+    """Seconds until a position, over the events of one window."""
+
+    half: float
+    most: float  # p99
+
+
+def _measure_lag(report: Report, bench: Bench, connection: psycopg.Connection[Any], tenant: UUID) -> None:
+    rows = HUGE // 20 if bench.quick else HUGE
+    alone, beside, control = "alone", "beside", CONTROL
+    lags: dict[str, list[Lag]] = {alone: [], beside: [], control: []}
+    for _ in range(max(2, bench.rounds // 7)):
+        with _worker(bench):
+            lags[alone].append(_lag(bench, connection, tenant, lambda: time.sleep(WINDOW)))
+            lags[beside].append(_lag(bench, connection, tenant, lambda: _write_and_await(connection, rows)))
+        with _sealing_all_at_once(bench):
+            lags[control].append(_lag(bench, connection, tenant, lambda: _write_and_await(connection, rows)))
+    most = {arm: [each.most for each in found] for arm, found in lags.items()}
+    what = f"seal lag p99 beside another tenant's transaction of {rows:,} rows, against without"
+    report.findings += [
+        Finding(what, ratio(most[beside], most[alone]), LAG_BAR),
+        Finding(f"control: {CONTROL}, the same", ratio(most[control], most[alone]), CONTROL_BAR, is_control=True),
+    ]
+    for arm, name in ((alone, "worker, writers only"), (beside, "worker, and the transaction"), (control, CONTROL)):
+        worst = max(lags[arm], key=lambda each: each.most)
+        report.figures.append((f"seal lag, {name}", f"{worst.half * 1e3:,.0f} ms, p99 {worst.most * 1e3:,.0f} ms"))
+    report.notes.append(_LAG_NOTE)
+
+
+_DRAIN_NOTE = (
+    f"The writers update rows of one table of one tenant, each in a loop inside of the server, so that no client takes"
+    f" part in what is measured. No worker runs: after {WINDOW / 2:g} s one session seals what they left."
+)
+_LAG_NOTE = (
+    "Seal lag is the time from the commit of a change to the commit of the seal that gave it its position, over all of"
+    " the writers' events of the window, with `kos worker` running. The window beside the transaction begins with it"
+    " and ends when it is sealed. In the table of figures: half of the events, then p99, of the worst round. The"
+    " control asks `kos.unsealed` and seals all that it names in one statement."
+)
+
+
+def _lag(bench: Bench, connection: psycopg.Connection[Any], tenant: UUID, during: Callable[[], object]) -> Lag:
+    with _writing(bench, connection, tenant):
+        time.sleep(1.0)  # the worker's pauses were those of an idle database
+        begins = value(connection, "select clock_timestamp()")
+        during()
+        ends = value(connection, "select clock_timestamp()")
+    _await(lambda: not value(connection, "select count(*) from kos.unsealed()"))
+    return Lag(*value(connection, _LAGS, tenant, begins, ends))
+
+
+def _write_and_await(connection: psycopg.Connection[Any], rows: int) -> None:
+    other = uuid4()
+    connection.execute(_HUGE, (other, rows))
+    _await(lambda: value(connection, _IS_SEALED, other) == rows)
+
+
+@contextmanager
+def _writing(bench: Bench, connection: psycopg.Connection[Any], tenant: UUID) -> Iterator[Callable[[], int]]:
+    """Eight writers at work; afterwards what this yields says how many rows they wrote."""
+    connection.execute("insert into sealing.at_work values (1)")
+
+    def write() -> int:
+        with bench.superuser() as writer:
+            return int(value(writer, "call sealing.write(%s, 0)", tenant))
+
+    with ThreadPoolExecutor(WRITERS) as pool:
+        written = [pool.submit(write) for _ in range(WRITERS)]
+        try:
+            yield lambda: sum(each.result() for each in written)
+        finally:
+            connection.execute("delete from sealing.at_work")
+
+
+@contextmanager
+def _worker(bench: Bench) -> Iterator[None]:
+    """`kos worker`, as `kos up` starts it, until it has nothing to do any more."""
+    begun = bench.stack.begin_worker()
+    begun.wait()
+    try:
+        yield
+    finally:
+        begun.process.terminate()
+        begun.process.wait(PATIENCE)
+
+
+@contextmanager
+def _sealing_all_at_once(bench: Bench) -> Iterator[None]:
+    """The control in the place of the worker."""
+    ends = threading.Event()
+
+    def seal() -> None:
+        with bench.superuser() as sealer:
+            while not ends.wait(0.01):
+                value(sealer, "select sum(kos.seal(tenant_id)) from kos.unsealed()")
+
+    with ThreadPoolExecutor(1) as pool:
+        sealing = pool.submit(seal)
+        try:
+            yield
+        finally:
+            ends.set()
+        sealing.result()
+
+
+def _await(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not is_so():
+        assert time.monotonic() < deadline, "what was waited for did not come"
+        time.sleep(0.1)
