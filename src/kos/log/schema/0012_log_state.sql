@@ -95,6 +95,7 @@ begin
     using names, (select n.nspname from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = target),
           (select c.relname from pg_class c where c.oid = target), hidden;
 end $$;
+grant execute on function kos.overlay_step(jsonb, "char", jsonb), kos.overlay("char", jsonb) to kos_operator, kos_auditor;
 grant execute on function kos.stored_data(jsonb, text[]), kos.masked_data(jsonb) to kos_operator, kos_auditor, kos_mover;
 grant execute on function kos.stored_state(uuid, text, text, bigint), kos.log_state(uuid, text, text, bigint) to kos_operator, kos_auditor;
 grant execute on function kos.compare_log(regclass) to kos_operator;

@@ -1,0 +1,328 @@
+# ruff: noqa: E501
+"""Columns that the log keeps encrypted: they come back exactly, and nothing but their key's owner can read them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+from logged_table import ACME, BETA, Connection, assert_exact, differences, events, log, make, seal
+from psycopg.sql import SQL, Identifier
+
+from fix_database import as_superuser
+from kos import errors
+from kos.log import compare
+from kos.tenancy import Store
+from kos.tenancy.placement import control_place
+from kos.topology.embedded import Stack
+from kos.topology.model import Topology
+
+TABLE = "create table things (tenant_id uuid not null, id integer, secret text, pin integer, v text, primary key (tenant_id, id))"
+SENSITIVE = '{"secret": "encrypted", "pin": "encrypted"}'
+SECRETS = ("open sesame", "4711471147")
+CLEAR = SQL("select count(*) from {} t where strpos(t::text, 'sesame') > 0 or strpos(t::text, '73657361') > 0 or t::text ~ '\\m47114711'")
+
+
+@pytest.fixture
+def things(superuser: Connection) -> Connection:
+    make(superuser, TABLE)
+    log(superuser, sensitive=SENSITIVE, baseline="lazy")
+    return superuser
+
+
+@pytest.fixture
+def other(template: Stack, database: Topology, things: Connection) -> Iterator[Connection]:
+    """A second session."""
+    with as_superuser(template, database.control.primary.database) as connection:
+        yield connection
+
+
+def put(connection: Connection, tenant: str, number: int, secret: str | None = "open sesame", pin: int | None = 471147114) -> None:
+    connection.execute("insert into things values (%s, %s, %s, %s, 'v')", (tenant, number, secret, pin))
+
+
+def in_clear(superuser: Connection) -> list[str]:
+    """Tables of kos that show a secret anywhere."""
+    tables = superuser.execute("select relname from pg_class where relnamespace = 'kos'::regnamespace and relkind in ('r', 'p')").fetchall()
+    assert len(tables) > 15
+    found = []
+    for (name,) in tables:
+        row = superuser.execute(CLEAR.format(Identifier("kos", name))).fetchone()
+        if row != (0,):
+            found.append(name)
+    return found
+
+
+def keys_of(superuser: Connection, tenant: str) -> list[tuple[Any, ...]]:
+    return superuser.execute("select key_id, key from kos.tenant_keys where tenant_id = %s order by created_at", (tenant,)).fetchall()
+
+
+def revealed(superuser: Connection) -> list[Any]:
+    """The secrets of all events, in order."""
+    seal(superuser)
+    query = (
+        "select kos.reveal(e.tenant_id, kos.stored_data(s.columns, e.image)) ->> 'secret' from kos.knowledge_events e"
+        " join kos.shapes s using (shape_id) where e.image is not null order by e.tenant_id, e.position"
+    )
+    return [value for (value,) in superuser.execute(query)]
+
+
+CONTENTS = ["", "x", "ü€😀", "\\N", "\\E", "\\", "[erased]", " a\tb\n", "open sesame", "x" * 1_000_000, "é" * 70_000, None]
+
+
+def test_every_content_comes_back(things: Connection) -> None:
+    for number, content in enumerate(CONTENTS):
+        put(things, ACME, number, content, None if content is None else -number)
+    things.execute("update things set secret = secret || 'open sesame'; update things set v = 'w', pin = pin + 1")
+    things.execute("update things set secret = null, pin = 471147114 where id < 3; delete from things where id = 5")
+    assert in_clear(things) == []
+    assert_exact(things)
+    assert in_clear(things) == []
+
+
+TENANTS = {
+    "a uuid": ("tenant uuid not null", f"'{ACME}'::uuid, '{BETA}'"),
+    "a uuid or none": ("tenant uuid", f"'{ACME}'::uuid, null"),
+    "a text": ("tenant text", "'acme', 'beta', null"),
+    "a number": ("tenant bigint not null", "17, 18, 19"),
+    "nobody": (None, "null"),
+}
+
+
+@pytest.mark.parametrize("nested", [False, True], ids=["plain", "with a trigger"])
+@pytest.mark.parametrize("tenant", TENANTS)
+def test_tenants_of_every_kind(superuser: Connection, tenant: str, nested: bool) -> None:
+    """One key for each tenant, also where one statement is the first for all of them."""
+    column, values = TENANTS[tenant]
+    make(superuser, f"create table things (id integer generated always as identity primary key, {column or 'tenant text'}, secret text, pin integer, v text)")
+    if nested:
+        superuser.execute(
+            "create function f() returns trigger language plpgsql as $$ begin return new; end $$;"
+            "create trigger f after update on things for each row execute function f()"
+        )
+    log(superuser, tenant="tenant" if column else None, sensitive=SENSITIVE)
+    superuser.execute(f"insert into things (tenant, secret, pin) select t, 'open sesame', 471147114 from unnest(array[{values}]) t, generate_series(1, 3)")
+    counts = superuser.execute("select count(*), count(distinct tenant_id) from kos.tenant_keys").fetchone()
+    assert counts == (values.count(",") + 1,) * 2
+    superuser.execute("update things set secret = 'open sesame ' || id, pin = -pin where id % 2 = 0; update things set v = 'w'; delete from things where id = 1")
+    assert_exact(superuser)
+    assert in_clear(superuser) == []
+    assert superuser.execute("select count(*) from kos.tenant_keys").fetchone() == counts[:1]
+
+
+def test_partitions(superuser: Connection) -> None:
+    make(superuser, TABLE.replace("))", ")) partition by list (id)") + "; create table things_1 partition of things for values in (1, 2); create table things_2 partition of things default")
+    superuser.execute("grant all on things_1, things_2 to kos_owner")
+    log(superuser, sensitive=SENSITIVE)
+    for number in range(1, 5):
+        put(superuser, ACME, number)
+    superuser.execute("update things set id = 9, secret = 'open sesame 9' where id = 2; update things_2 set pin = 471147115; truncate things_1")
+    assert_exact(superuser)
+    assert in_clear(superuser) == []
+
+
+def test_what_did_not_change_is_left_out(things: Connection) -> None:
+    put(things, ACME, 1)
+    things.execute("update things set v = 'w'; update things set secret = secret || '', pin = pin + 0; update things set pin = 471147115")
+    seal(things)
+    images = things.execute("select image[3], image[4] from kos.knowledge_events order by position").fetchall()
+    assert [[value is None or value[:2] for value in image] for image in images] == [["\\E", "\\E"], [True, True], [True, True], [True, "\\E"]]
+    assert_exact(things)
+
+
+def test_everybody_sees_a_mask(things: Connection) -> None:
+    put(things, ACME, 1)
+    put(things, ACME, 2, None, None)
+    assert [(data["secret"], data["pin"]) for _, data in events(things)] == [("[encrypted]", "[encrypted]"), (None, None)]
+    state = things.execute("select data ->> 'secret' from kos.log_state(%s, 'public', 'things', 9) order by key", (ACME,)).fetchall()
+    assert state == [("[encrypted]",), (None,)]
+
+
+def test_another_key_and_another_tenant(things: Connection) -> None:
+    put(things, ACME, 1)
+    things.execute("update things set id = 2")
+    things.execute("update things set tenant_id = %s", (BETA,))
+    assert_exact(things)
+    assert revealed(things) == ["open sesame"] * 3
+    assert [len(keys_of(things, tenant)) for tenant in (ACME, BETA)] == [1, 1]
+    before = things.execute("select tenant_id, count(before[3]) from kos.knowledge_events group by 1 order by 1").fetchall()
+    assert [count for _, count in before] == [2, 0], "the state before is in the old tenant's log, under its key"
+
+
+def test_a_sensitive_column_that_is_renamed(things: Connection) -> None:
+    put(things, ACME, 1)
+    things.execute("alter table things rename secret to hidden; alter table things rename pin to number")
+    things.execute("update things set hidden = 'open sesame 2'")
+    things.execute("alter table things add column more text; update things set number = 471147115")
+    things.execute("select kos.refresh_captures()")
+    things.execute("update things set hidden = 'open sesame 3', number = 471147116, more = 'm'")
+    assert in_clear(things) == []
+    assert_exact(things)
+    last = things.execute(
+        "select kos.reveal(e.tenant_id, kos.stored_data(s.columns, e.image)) ->> 'hidden' from kos.knowledge_events e"
+        " join kos.shapes s using (shape_id) order by position desc limit 1"
+    ).fetchone()
+    assert last == ("open sesame 3",)
+
+
+def test_an_older_key_still_opens(things: Connection) -> None:
+    put(things, ACME, 1)
+    for number in (2, 3):
+        things.execute("select kos.rotate_tenant_key(%s)", (ACME,))
+        put(things, ACME, number)
+    assert len(keys_of(things, ACME)) == 3
+    assert revealed(things) == ["open sesame"] * 3
+    used = things.execute("select substr(image[3], 3, 36)::uuid from kos.knowledge_events order by position").fetchall()
+    assert used == [(key_id,) for key_id, _ in keys_of(things, ACME)]
+    assert_exact(things)
+
+
+LEAVES = """
+select bool_and(e.leaf = kos.leaf(e.tenant_id, e.position, e.incarnation, e.transaction, e.occurred_at, s.digest, e.operation, e.key, e.image,
+                                  e.before, e.context, e.salt)) from kos.knowledge_events e join kos.shapes s using (shape_id)
+"""
+
+
+def test_who_erases_a_tenants_keys(things: Connection) -> None:
+    put(things, ACME, 1)
+    things.execute("select kos.rotate_tenant_key(%s)", (ACME,))
+    put(things, ACME, 2)
+    put(things, BETA, 1)
+    seal(things)
+    assert things.execute("select kos.erase_tenant_keys(%s)", (ACME,)).fetchone() == (2,)
+    gone = "select key, stream_inner, stream_outer, tag_inner, tag_outer from kos.tenant_keys where tenant_id = %s"
+    assert things.execute(gone, (ACME,)).fetchall() == [(None,) * 5] * 2
+    assert things.execute(LEAVES).fetchone() == (True,)
+    assert revealed(things) == ["[erased]", "[erased]", "open sesame"]
+    assert things.execute("select * from kos.compare_log('things')").fetchall() == [], "what can't be known is not compared"
+    put(things, ACME, 3)
+    things.execute("update things set secret = 'open sesame 2' where id = 1")
+    assert revealed(things) == ["[erased]", "[erased]", "open sesame", "open sesame 2", "open sesame", "open sesame 2"]
+    things.execute("select kos.forget_log(%s)", (ACME,))
+    assert things.execute("select distinct tenant_id::text from kos.tenant_keys").fetchall() == [(BETA,)]
+
+
+@pytest.mark.parametrize("isolation", ["read committed", "repeatable read"])
+@pytest.mark.parametrize("end", ["commit", "rollback"])
+def test_two_who_write_first_at_once(things: Connection, other: Connection, isolation: str, end: str) -> None:
+    """Neither waits, neither fails, and what becomes of one is nothing to the other."""
+    for session in (things, other):
+        session.execute("set lock_timeout = '1s'")
+        session.execute(f"begin isolation level {isolation}; select from kos.shapes")
+    put(things, ACME, 1)
+    put(other, ACME, 2)
+    other.execute(end)
+    put(things, ACME, 3)
+    things.execute("commit")
+    assert_exact(things)
+    put(things, ACME, 4)
+    assert_exact(things)
+    assert len(keys_of(things, ACME)) == (2 if end == "commit" else 1)
+
+
+def test_a_savepoint_takes_its_key_with_it(things: Connection) -> None:
+    things.execute("begin; savepoint s")
+    put(things, ACME, 1)
+    things.execute("rollback to s")
+    put(things, ACME, 2)
+    things.execute("commit")
+    assert len(keys_of(things, ACME)) == 1
+    assert_exact(things)
+
+
+def test_a_log_that_was_tampered_with(things: Connection, store: Store) -> None:
+    put(things, ACME, 1)
+    put(things, ACME, 2, "another")
+    seal(things)
+    swap = "update kos.knowledge_events e set image[3] = (select f.image[4] from kos.knowledge_events f where f.position = 2) where e.position = 1"
+    things.execute(swap)
+    with pytest.raises(errors.ValueUnreadable) as caught:
+        compare(store, control_place(store.topology))
+    assert (caught.value.tenant, caught.value.column) == (ACME, "secret")
+    assert "sesame" not in str(caught.value)
+    things.execute("delete from kos.tenant_keys")
+    with pytest.raises(psycopg.DatabaseError, match="whose key is gone"):
+        things.execute("select * from kos.compare_log('things')")
+
+
+def test_a_value_that_was_written_past_the_triggers(things: Connection) -> None:
+    put(things, ACME, 1)
+    put(things, ACME, 2)
+    things.execute("set session_replication_role = replica")
+    things.execute("update things set secret = 'open sesame 2' where id = 2")
+    things.execute("reset session_replication_role")
+    seal(things)
+    [(key, fault, logged, found)] = things.execute("select key, fault, logged, found from kos.compare_log('things')").fetchall()
+    assert (key, fault) == ([ACME, "2"], "the log has other values")
+    assert (logged["secret"], found["secret"], found["v"]) == ("[encrypted]", "[encrypted]", "v")
+    assert [key for *_, key, _ in differences(things)] == [f"{{{ACME},2}}"]
+
+
+MAY = """
+select r.rolname, has_table_privilege(r.oid, 'kos.tenant_keys', 'select'),
+       (select array_agg(p.proname::text order by p.proname) from pg_proc p
+         where p.pronamespace = 'kos'::regnamespace and has_function_privilege(r.oid, p.oid, 'execute')
+           and p.proname in ('decrypt', 'encrypt', 'reveal', 'rebuilt_state', 'make_tenant_key', 'hmac', 'mask_bytes', 'tag_of'))
+  from pg_roles r where r.rolname in ('kos_app', 'kos_persona', 'kos_auditor', 'kos_mover') order by 1
+"""
+
+
+def test_who_may_open_them(things: Connection) -> None:
+    """Apart from the owner, and the operator that acts for it."""
+    assert things.execute(MAY).fetchall() == [
+        ("kos_app", False, None), ("kos_auditor", False, None), ("kos_mover", False, ["rebuilt_state", "reveal"]), ("kos_persona", False, None),
+    ]  # fmt: skip
+    put(things, ACME, 1)
+    seal(things)
+    state = "select data ->> 'secret' from kos.{}('%s', 'public', 'things', 9)"
+    things.execute("set role kos_mover")
+    assert things.execute(state.format("rebuilt_state") % ACME).fetchall() == [("open sesame",)]
+    things.execute("set role kos_auditor")
+    assert things.execute(state.format("log_state") % ACME).fetchall() == [("[encrypted]",)]
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        things.execute(state.format("rebuilt_state") % ACME)
+
+
+@pytest.mark.parametrize(
+    ("sensitive", "replayable"),
+    [("{}", True), ('{"secret": "encrypted"}', True), ('{"secret": "digest"}', False), ('{"secret": "encrypted", "pin": "absent"}', False)],
+)
+def test_what_can_be_replayed(superuser: Connection, sensitive: str, replayable: bool) -> None:
+    make(superuser, TABLE)
+    asked = "select kos.is_replayable('things')"
+    assert superuser.execute(asked).fetchone() == (False,)
+    log(superuser, sensitive=sensitive)
+    assert superuser.execute(asked).fetchone() == (replayable,)
+
+
+EXPLAINED = """
+load 'auto_explain'; set auto_explain.log_min_duration = 0; set auto_explain.log_nested_statements = on; set auto_explain.log_verbose = on;
+set auto_explain.log_analyze = on; set auto_explain.log_level = 'notice'; set client_min_messages = 'log'; set log_error_verbosity = 'verbose'
+"""
+
+
+def test_the_servers_log_shows_neither_values_nor_keys(things: Connection) -> None:
+    """Not with auto_explain at its most talkative: plans, nested statements, and parameters of all of them."""
+    things.execute("create table source as select n as id, 'open sesame' as secret, 471147114 as pin from generate_series(1, 3) n")
+    said: list[str] = []
+    things.add_notice_handler(lambda notice: said.append(f"{notice.message_primary} {notice.message_detail} {notice.context}"))
+    things.execute(EXPLAINED)
+    if things.info.server_version >= 160000:
+        things.execute("set auto_explain.log_parameter_max_length = -1")
+    for number in range(8):  # the first five plans have their parameters in them
+        things.execute(f"insert into things select '{ACME}', id + {number * 10}, secret, pin, 'v' from source")
+        things.execute(f"update things set secret = secret || id where id >= {number * 10}")
+        seal(things)
+        things.execute("select fault from kos.compare_log('things')")
+        things.execute("select count(r.data) from kos.rebuilt_state(%s, 'public', 'things', 99) r", (ACME,))
+        if number == 5:
+            things.execute("alter table things add column more text")
+    things.execute("set auto_explain.log_min_duration = -1")
+    assert [each for each in said if "insert into kos.pending_1" in each]
+    assert [each for each in said if "kos.tenant_keys" in each]
+    assert [each for each in said if "sesame" in each or "471147114" in each] == []
+    row = things.execute("select encode(key, 'hex'), encode(stream_inner, 'hex'), encode(stream_outer, 'hex'), encode(tag_inner, 'hex'), encode(tag_outer, 'hex') from kos.tenant_keys").fetchone()
+    assert row is not None
+    assert [each for each in said for secret in row if secret[:40] in each] == []
