@@ -59,7 +59,7 @@ def test_hmac_is_that_of_rfc_4231(superuser: Connection, key: bytes, data: bytes
 
 
 @settings(max_examples=300, deadline=None, database=None)
-@given(key=st.binary(max_size=150), data=st.binary(max_size=150))
+@given(key=st.binary(max_size=64) | st.binary(min_size=63, max_size=150), data=st.binary(max_size=150))
 def test_hmac_is_that_of_python(server: Connection, key: bytes, data: bytes) -> None:
     row = server.execute("select kos.hmac(%s, %s)", (key, data)).fetchone()
     assert row == (hmac.digest(key, data, "sha256"),)
@@ -116,8 +116,8 @@ MOVED = {
     "another column": "select kos.decrypt(%(acme)s, 'd', %(stored)s)",
     "another key": "select kos.decrypt(%(acme)s, 'c', '\\E' || kos.rotate_tenant_key(%(acme)s) || substr(%(stored)s, 39))",
     "another tenant's key": "select kos.decrypt(%(acme)s, 'c', '\\E' || kos.rotate_tenant_key(%(beta)s) || substr(%(stored)s, 39))",
-    "the same key of another tenant": "with k as (insert into kos.tenant_keys (tenant_id, key_id, key) select %(beta)s, key_id, key"
-    " from kos.tenant_keys where tenant_id = %(acme)s returning *) select kos.decrypt(%(beta)s, 'c', %(stored)s) from k",
+    "the same key of another tenant": "insert into kos.tenant_keys (tenant_id, key_id, key) select %(beta)s, key_id, key"
+    " from kos.tenant_keys where tenant_id = %(acme)s; select kos.decrypt(%(beta)s, 'c', %(stored)s)",
 }
 
 
@@ -128,7 +128,8 @@ def test_what_stands_elsewhere_does_not_open(superuser: Connection, where: str) 
     names = {"acme": ACME, "beta": BETA, "stored": row[0]}
     superuser.execute("select kos.encrypt(%s, 'c', 'x')", (BETA,))
     with pytest.raises(psycopg.DatabaseError, match="was changed, or whose key is gone") as caught:
-        superuser.execute(MOVED[where], names)
+        for statement in MOVED[where].split(";"):
+            superuser.execute(statement, names)
     assert caught.value.sqlstate == "KS022"
     assert caught.value.diag.column_name in ("c", "d")
     assert caught.value.diag.message_detail in (ACME, BETA)
