@@ -4577,6 +4577,8 @@ REVOKE ALL ON FUNCTION kos.origin() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION kos.overlay_step(state jsonb, operation "char", data jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.overlay_step(state jsonb, operation "char", data jsonb) TO kos_operator;
+GRANT ALL ON FUNCTION kos.overlay_step(state jsonb, operation "char", data jsonb) TO kos_auditor;
 
 
 --
@@ -4865,6 +4867,8 @@ GRANT ALL ON FUNCTION kos.uuid_v7() TO kos_mover;
 --
 
 REVOKE ALL ON FUNCTION kos."overlay"("char", jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION kos."overlay"("char", jsonb) TO kos_operator;
+GRANT ALL ON FUNCTION kos."overlay"("char", jsonb) TO kos_auditor;
 
 
 --

@@ -10,6 +10,7 @@ import psycopg
 import pytest
 from logged_table import ACME, BETA, Connection, assert_exact, differences, events, log, make, seal
 from psycopg.sql import SQL, Identifier
+from test_log_feed import dump_and_restore
 
 from fix_database import as_superuser
 from kos import errors
@@ -78,19 +79,8 @@ def revealed(superuser: Connection, image: str = "image", column: str = "secret"
 
 
 CONTENTS = [
-    "",
-    "x",
-    "ü€😀",
-    "\\N",
-    "\\E",
-    "\\",
-    "[erased]",
-    " a\tb\n",
-    "open sesame",
-    "x" * 1_000_000,
-    "é" * 70_000,
-    None,
-]
+    "", "x", "ü€😀", "\\N", "\\E", "\\", "[erased]", " a\tb\n", "open sesame", "x" * 1_000_000, "é" * 70_000, None,
+]  # fmt: skip
 
 
 def test_every_content_comes_back(hiding: Connection) -> None:
@@ -247,6 +237,20 @@ def test_who_erases_a_tenants_keys(hiding: Connection) -> None:
     assert revealed(hiding) == ["[erased]", "[erased]", "open sesame", "open sesame 2", "open sesame", "open sesame 2"]
     hiding.execute("select kos.forget_log(%s)", (ACME,))
     assert hiding.execute("select distinct tenant_id::text from kos.tenant_keys").fetchall() == [(BETA,)]
+
+
+def test_a_dump_takes_its_keys_along(template: Stack, hiding: Connection) -> None:
+    put(hiding, ACME, 1)
+    seal(hiding)
+    name = dump_and_restore(template, hiding.info.dbname, f"{hiding.info.dbname}_copy")  # dropped with the other
+    with as_superuser(template, name) as restored:
+        assert keys_of(restored, ACME) == keys_of(hiding, ACME)
+        put(restored, ACME, 2)
+        restored.execute("update things set secret = secret || '!' where id = 1")
+        assert revealed(restored) == ["open sesame", "open sesame", "open sesame!"]
+        assert_exact(restored)
+        assert len(keys_of(restored, ACME)) == 1
+        assert in_clear(restored) == []
 
 
 @pytest.mark.parametrize("isolation", ["read committed", "repeatable read"])
