@@ -852,32 +852,56 @@ CREATE FUNCTION kos.compare_log(target regclass) RETURNS TABLE(tenant_id uuid, k
     AS $_$
 declare
   logged kos.logged_tables := kos.logged(target);
-  columns jsonb := kos.described_columns(target, logged);
+  tenant text := kos.tenant_expression(target, 'n');
+  names text[];
+  compared text;
+  hidden jsonb;
 begin
+  select array_agg(c.name order by c.number),
+         string_agg(kos.compared_value(c.name, c.escapes, logged.sensitive ->> c.name, tenant), ', ' order by c.number),
+         coalesce(jsonb_object_agg(c.name, '[encrypted]') filter (where logged.sensitive ->> c.name = 'encrypted'), '{}')
+    into names, compared, hidden
+    from kos.image_columns(target) c;
+  -- Expressions of one query, and no function that takes a row's values: its parameters could be printed in the server's log.
   return query execute format($query$
     with there as (
-      select %1$s as tenant_id, (%2$s) collate "default" as key, kos.event_data($1, (%3$s) collate "default") as data from %4$s n
+      select %1$s as tenant_id, (%2$s) collate "default" as key, jsonb_object($1, array[%3$s]::text[]) as data from %4$s n
     ), known as (
-      select t.tenant_id, l.key, l.data
+      select t.tenant_id, l.key, kos.masked_data(l.data) as masked, kos.reveal(t.tenant_id, l.data) as data
         from (select distinct s.tenant_id from kos.seals s) t
-        cross join lateral kos.log_state(t.tenant_id, $2, 9223372036854775807) l
+        cross join lateral kos.stored_state(t.tenant_id, $2, 9223372036854775807) l
     ), common as (
-      select coalesce(h.tenant_id, k.tenant_id) as tenant_id, coalesce(h.key, k.key) as key, k.data as logged, h.data as found
+      select coalesce(h.tenant_id, k.tenant_id) as tenant_id, coalesce(h.key, k.key) as key, k.data as logged, h.data as found, k.masked
         from there h full join known k using (tenant_id, key)
     )
     select c.tenant_id, c.key,
            case when c.found is null then 'it is gone, and the log has no deletion'
-                when c.logged is null then 'the log has never seen it' else 'the log has other values' end, c.logged, c.found
+                when c.logged is null then 'the log has never seen it' else 'the log has other values' end, c.masked, c.found || $3
       from common c
      where c.found is null or c.logged is null
-        or exists (select from jsonb_each(c.found) f where c.logged ? f.key and c.logged -> f.key <> f.value)
-    $query$, kos.tenant_expression(target, 'n'), kos.key_expression(target, '{n}'),
-    kos.image_of(target, 'n', null, kos.tenant_expression(target, 'n')), target)
-    using columns, logged.logged_id;
+        or exists (select from jsonb_each(c.found) f
+                    where c.logged ? f.key and c.logged -> f.key <> f.value and not (c.logged -> f.key = '"[erased]"' and $3 ? f.key))
+    $query$, tenant, kos.key_expression(target, '{n}'), compared, target)
+    using names, logged.logged_id, hidden;
 end $_$;
 
 
 ALTER FUNCTION kos.compare_log(target regclass) OWNER TO kos_owner;
+
+--
+-- Name: compared_value(text, boolean, text, text); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.compared_value(name text, escapes boolean, sensitive text, tenant text) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select case when sensitive in ('digest', 'absent') then format('kos.masked(%s)', kos.image_value('n', name, escapes, sensitive, tenant))
+              else format('n.%I::text', name) end
+$$;
+
+
+ALTER FUNCTION kos.compared_value(name text, escapes boolean, sensitive text, tenant text) OWNER TO kos_owner;
 
 --
 -- Name: conninfo_value(text); Type: FUNCTION; Schema: kos; Owner: kos_owner
@@ -987,6 +1011,39 @@ ALTER FUNCTION kos.current_user_id() OWNER TO kos_owner;
 COMMENT ON FUNCTION kos.current_user_id() IS 'The user on whose behalf this transaction works, as the application names its users; null if not said.';
 
 
+--
+-- Name: decrypt(uuid, text, text); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.decrypt(tenant uuid, column_name text, stored text) RETURNS text
+    LANGUAGE plpgsql STABLE STRICT
+    AS $$
+declare
+  k kos.tenant_keys;
+  bytes bytea;
+  length integer;
+begin
+  begin
+    select * into k from kos.tenant_keys t where t.tenant_id = tenant and t.key_id = substr(stored, 3, 36)::uuid;
+    bytes := decode(substr(stored, 40), 'base64');
+  exception when data_exception then
+    bytes := null;  -- no id, or no base64
+  end;
+  if k.erased_at is not null then
+    return '[erased]';
+  end if;
+  length := octet_length(bytes) - 48;
+  if k.key is null or length is null or length < 0
+     or kos.tag_of(k, column_name, substr(bytes, 1, length + 16)) <> substr(bytes, length + 17) then
+    raise exception 'the log has a value of column % of tenant % that was changed, or whose key is gone', column_name, tenant
+      using errcode = 'KS022', column = column_name, detail = tenant::text, hint = 'kos log verify, once kos.tenant_keys is restored';
+  end if;
+  return convert_from(kos.mask_bytes(k, substr(bytes, 1, 16), substr(bytes, 17, length)), 'UTF8');
+end $$;
+
+
+ALTER FUNCTION kos.decrypt(tenant uuid, column_name text, stored text) OWNER TO kos_owner;
+
 SET default_tablespace = '';
 
 SET default_table_access_method = heap;
@@ -1030,6 +1087,29 @@ $$;
 ALTER FUNCTION kos.described_columns(target regclass, logged kos.logged_tables) OWNER TO kos_owner;
 
 --
+-- Name: encrypt(uuid, text, text); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.encrypt(tenant uuid, column_name text, value text) RETURNS text
+    LANGUAGE plpgsql STRICT
+    AS $$
+declare
+  k kos.tenant_keys;
+  nonce bytea := uuid_send(gen_random_uuid());
+  masked bytea;
+begin
+  select * into k from kos.tenant_keys t where t.tenant_id = tenant and t.key is not null order by t.created_at desc limit 1;
+  if not found then
+    k := kos.make_tenant_key(tenant);
+  end if;
+  masked := nonce || kos.mask_bytes(k, nonce, convert_to(value, 'UTF8'));
+  return '\E' || k.key_id || ':' || translate(encode(masked || kos.tag_of(k, column_name, masked), 'base64'), E'\n', '');
+end $$;
+
+
+ALTER FUNCTION kos.encrypt(tenant uuid, column_name text, value text) OWNER TO kos_owner;
+
+--
 -- Name: enter(text, bigint, text, text, text, inet, text, integer); Type: FUNCTION; Schema: kos; Owner: kos_owner
 --
 
@@ -1052,6 +1132,25 @@ end $$;
 ALTER FUNCTION kos.enter(tenant text, epoch bigint, persona text, user_id text, request_id text, address inet, agent text, timeout_ms integer) OWNER TO kos_owner;
 
 --
+-- Name: erase_tenant_keys(uuid); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.erase_tenant_keys(tenant uuid) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  erased bigint;
+begin
+  update kos.tenant_keys k set key = null, erased_at = clock_timestamp() where k.tenant_id = tenant and k.key is not null;
+  get diagnostics erased = row_count;
+  return erased;
+end $$;
+
+
+ALTER FUNCTION kos.erase_tenant_keys(tenant uuid) OWNER TO kos_owner;
+
+--
 -- Name: event_data(jsonb, text[]); Type: FUNCTION; Schema: kos; Owner: kos_owner
 --
 
@@ -1059,11 +1158,7 @@ CREATE FUNCTION kos.event_data(columns jsonb, image text[]) RETURNS jsonb
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-  select coalesce(jsonb_object_agg(c.description ->> 'name', case when v.value <> '\N' then
-           case when starts_with(v.value, '\\') then substr(v.value, 2)
-                when v.value = '\A' then '[absent]'
-                when starts_with(v.value, '\H') then 'sha256:' || substr(v.value, 3)
-                else v.value end end), '{}')
+  select coalesce(jsonb_object_agg(c.description ->> 'name', kos.masked(v.value)), '{}')
     from jsonb_array_elements(columns) with ordinality c (description, number)
     join unnest(image) with ordinality v (value, number) using (number)
    where v.value is not null
@@ -1147,15 +1242,17 @@ ALTER FUNCTION kos.fence_key(tenant_id uuid) OWNER TO kos_owner;
 --
 
 CREATE FUNCTION kos.forget_log(tenant uuid) RETURNS void
-    LANGUAGE sql SECURITY DEFINER
+    LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-  select pg_advisory_xact_lock(kos.log_key(tenant));
+begin
+  perform pg_advisory_xact_lock(kos.log_key(tenant));
   delete from kos.pending_1 where tenant_id = tenant;
   delete from kos.pending_2 where tenant_id = tenant;
   delete from kos.knowledge_events where tenant_id = tenant;
   delete from kos.seals where tenant_id = tenant;
-$$;
+  delete from kos.tenant_keys where tenant_id = tenant;
+end $$;
 
 
 ALTER FUNCTION kos.forget_log(tenant uuid) OWNER TO kos_owner;
@@ -1245,6 +1342,37 @@ $$;
 ALTER FUNCTION kos.has_nested_changes(target regclass) OWNER TO kos_owner;
 
 --
+-- Name: hmac(bytea, bytea); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.hmac(key bytea, message bytea) RETURNS bytea
+    LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  return sha256(kos.hmac_pad(key, '5c') || sha256(kos.hmac_pad(key, '36') || message));
+end $$;
+
+
+ALTER FUNCTION kos.hmac(key bytea, message bytea) OWNER TO kos_owner;
+
+--
+-- Name: hmac_pad(bytea, text); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.hmac_pad(key bytea, filling text) RETURNS bytea
+    LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  return substr(varbit_send(('x' || rpad(encode(case when octet_length(key) > 64 then sha256(key) else key end, 'hex'), 128, '0'))::varbit
+                            # ('x' || repeat(filling, 64))::varbit), 5);
+end $$;
+
+
+ALTER FUNCTION kos.hmac_pad(key bytea, filling text) OWNER TO kos_owner;
+
+--
 -- Name: holds_key(); Type: FUNCTION; Schema: kos; Owner: kos_owner
 --
 
@@ -1300,7 +1428,7 @@ CREATE FUNCTION kos.image_of(target regclass, side text, earlier text, tenant te
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
   select format('array[%s]::text[]', string_agg(
-    case when earlier is not null and c.varies and c.name <> all (l.key_columns)
+    case when earlier is not null and (c.varies or l.sensitive ->> c.name = 'encrypted') and c.name <> all (l.key_columns)
       then format(case when c.type_oid in ('text'::regtype, 'varchar'::regtype)
                     then 'case when %1$s.%4$I is null or %2$s.%3$I collate "C" is distinct from %1$s.%3$I then %5$s end'
                     else 'case when %1$s.%4$I is null or record_image_ne(row(%2$s.%3$I), row(%1$s.%3$I)) then %5$s end' end,
@@ -1323,6 +1451,7 @@ CREATE FUNCTION kos.image_value(side text, name text, escapes boolean, sensitive
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
   select case
+    when sensitive = 'encrypted' then format('coalesce(kos.encrypt(%s, %L, %s.%I::text), E''\\N'')', tenant, name, side, name)
     when sensitive = 'absent' then format('case when %1$s.%2$I is null then E''\\N'' else E''\\A'' end', side, name)
     when sensitive = 'digest' then
       format('coalesce(E''\\H'' || encode(sha256(convert_to(%3$s::text || %1$s.%2$I::text, ''UTF8'')), ''hex''), E''\\N'')', side, name, tenant)
@@ -1441,6 +1570,21 @@ end $$;
 
 
 ALTER FUNCTION kos.is_inside(tenant text) OWNER TO kos_owner;
+
+--
+-- Name: is_replayable(regclass); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.is_replayable(target regclass) RETURNS boolean
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select coalesce((select l.relation is not null and not exists (
+           select from jsonb_each_text(l.sensitive) s where s.value <> 'encrypted') from kos.logged(target) l), false)
+$$;
+
+
+ALTER FUNCTION kos.is_replayable(target regclass) OWNER TO kos_owner;
 
 --
 -- Name: keep_log(); Type: FUNCTION; Schema: kos; Owner: kos_owner
@@ -1647,16 +1791,7 @@ CREATE FUNCTION kos.log_state(tenant uuid, logged_id integer, at bigint) RETURNS
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-  select e.key, kos.overlay(e.operation, kos.event_data(s.columns, e.image) order by e.position)
-    from kos.knowledge_events e
-    join kos.shapes s using (shape_id)
-   where e.tenant_id = log_state.tenant and e.position <= log_state.at and e.operation <> 'T' and s.logged_id = log_state.logged_id
-     and e.position > coalesce((
-       select max(t.position) from kos.knowledge_events t join kos.shapes z using (shape_id)
-        where t.tenant_id = log_state.tenant and t.operation = 'T' and t.position <= log_state.at
-          and z.logged_id = log_state.logged_id), 0)
-   group by e.key
-  having kos.overlay(e.operation, kos.event_data(s.columns, e.image) order by e.position) is not null
+  select s.key, kos.masked_data(s.data) from kos.stored_state(log_state.tenant, log_state.logged_id, log_state.at) s
 $$;
 
 
@@ -1670,15 +1805,7 @@ CREATE FUNCTION kos.log_state(tenant uuid, schema_name text, table_name text, at
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-  select s.key, s.data from kos.log_state(log_state.tenant, coalesce(
-    (select l.logged_id
-       from kos.logged_tables l
-       join pg_class c on c.oid = l.relation
-       join pg_namespace n on n.oid = c.relnamespace
-      where n.nspname = log_state.schema_name and c.relname = log_state.table_name),
-    (select z.logged_id from kos.shapes z
-      where z.schema_name = log_state.schema_name and z.table_name = log_state.table_name
-      order by z.shape_id desc limit 1)), log_state.at) s
+  select s.key, s.data from kos.log_state(tenant, kos.logged_id_of(schema_name, table_name), at) s
 $$;
 
 
@@ -1764,6 +1891,28 @@ end $$;
 
 
 ALTER FUNCTION kos.logged(target regclass) OWNER TO kos_owner;
+
+--
+-- Name: logged_id_of(text, text); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.logged_id_of(schema_name text, table_name text) RETURNS integer
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select coalesce(
+    (select l.logged_id
+       from kos.logged_tables l
+       join pg_class c on c.oid = l.relation
+       join pg_namespace n on n.oid = c.relnamespace
+      where n.nspname = logged_id_of.schema_name and c.relname = logged_id_of.table_name),
+    (select z.logged_id from kos.shapes z
+      where z.schema_name = logged_id_of.schema_name and z.table_name = logged_id_of.table_name
+      order by z.shape_id desc limit 1))
+$$;
+
+
+ALTER FUNCTION kos.logged_id_of(schema_name text, table_name text) OWNER TO kos_owner;
 
 --
 -- Name: make_capture(regclass); Type: FUNCTION; Schema: kos; Owner: kos_owner
@@ -1852,6 +2001,95 @@ end $_$;
 
 
 ALTER FUNCTION kos.make_log_partitions() OWNER TO kos_owner;
+
+--
+-- Name: tenant_keys; Type: TABLE; Schema: kos; Owner: kos_owner
+--
+
+CREATE TABLE kos.tenant_keys (
+    tenant_id uuid NOT NULL,
+    key_id uuid DEFAULT gen_random_uuid() NOT NULL,
+    key bytea,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    erased_at timestamp with time zone,
+    stream_inner bytea GENERATED ALWAYS AS (kos.hmac_pad(kos.hmac(key, '\x6b6f73206c6f672073747265616d'::bytea), '36'::text)) STORED,
+    stream_outer bytea GENERATED ALWAYS AS (kos.hmac_pad(kos.hmac(key, '\x6b6f73206c6f672073747265616d'::bytea), '5c'::text)) STORED,
+    tag_inner bytea GENERATED ALWAYS AS (kos.hmac_pad(kos.hmac(key, '\x6b6f73206c6f6720746167'::bytea), '36'::text)) STORED,
+    tag_outer bytea GENERATED ALWAYS AS (kos.hmac_pad(kos.hmac(key, '\x6b6f73206c6f6720746167'::bytea), '5c'::text)) STORED,
+    CONSTRAINT tenant_keys_check CHECK (((key IS NULL) = (erased_at IS NOT NULL)))
+);
+
+
+ALTER TABLE kos.tenant_keys OWNER TO kos_owner;
+
+--
+-- Name: make_tenant_key(uuid); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.make_tenant_key(tenant uuid) RETURNS kos.tenant_keys
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  made kos.tenant_keys;
+begin
+  insert into kos.tenant_keys (tenant_id, key, created_at)
+  values (tenant, sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())),
+          greatest(clock_timestamp(), (select max(k.created_at) + interval '1 microsecond' from kos.tenant_keys k where k.tenant_id = tenant)))
+  returning * into made;
+  return made;
+end $$;
+
+
+ALTER FUNCTION kos.make_tenant_key(tenant uuid) OWNER TO kos_owner;
+
+--
+-- Name: mask_bytes(kos.tenant_keys, bytea, bytea); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.mask_bytes(k kos.tenant_keys, nonce bytea, data bytea) RETURNS bytea
+    LANGUAGE plpgsql IMMUTABLE
+    AS $$
+declare
+  start bytea := k.stream_inner || nonce;
+  stream text;
+  blocks text[];
+begin
+  if octet_length(data) <= 32 then
+    stream := encode(sha256(k.stream_outer || sha256(start || int4send(1))), 'hex');
+  else
+    for number in 1 .. (octet_length(data) + 31) / 32 loop
+      blocks := array_append(blocks, encode(sha256(k.stream_outer || sha256(start || int4send(number))), 'hex'));
+    end loop;
+    stream := array_to_string(blocks, '');
+  end if;
+  return substr(varbit_send(('x' || encode(data, 'hex'))::varbit # ('x' || left(stream, 2 * octet_length(data)))::varbit), 5);
+end $$;
+
+
+ALTER FUNCTION kos.mask_bytes(k kos.tenant_keys, nonce bytea, data bytea) OWNER TO kos_owner;
+
+--
+-- Name: masked(text); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.masked(value text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN (value <> '\N'::text) THEN CASE WHEN starts_with(value, '\\'::text) THEN substr(value, 2) WHEN starts_with(value, '\E'::text) THEN '[encrypted]'::text WHEN (value = '\A'::text) THEN '[absent]'::text WHEN starts_with(value, '\H'::text) THEN ('sha256:'::text || substr(value, 3)) ELSE value END ELSE NULL::text END;
+
+
+ALTER FUNCTION kos.masked(value text) OWNER TO kos_owner;
+
+--
+-- Name: masked_data(jsonb); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.masked_data(stored jsonb) RETURNS jsonb
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN (SELECT COALESCE(jsonb_object_agg(s.key, kos.masked(s.value)), '{}'::jsonb) AS "coalesce" FROM jsonb_each_text(masked_data.stored) s(key, value));
+
+
+ALTER FUNCTION kos.masked_data(stored jsonb) OWNER TO kos_owner;
 
 --
 -- Name: new_logged_id(regclass); Type: FUNCTION; Schema: kos; Owner: kos_owner
@@ -2211,6 +2449,21 @@ end $$;
 ALTER FUNCTION kos.read_feed(tenant uuid, after bigint, seen_leaf bytea, at_most integer) OWNER TO kos_owner;
 
 --
+-- Name: rebuilt_state(uuid, text, text, bigint); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.rebuilt_state(tenant uuid, schema_name text, table_name text, at bigint) RETURNS TABLE(key text[], data jsonb)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  return query select s.key, kos.reveal(tenant, s.data) from kos.stored_state(tenant, kos.logged_id_of(schema_name, table_name), at) s;
+end $$;
+
+
+ALTER FUNCTION kos.rebuilt_state(tenant uuid, schema_name text, table_name text, at bigint) OWNER TO kos_owner;
+
+--
 -- Name: refresh_captures(); Type: FUNCTION; Schema: kos; Owner: kos_owner
 --
 
@@ -2263,11 +2516,11 @@ CREATE FUNCTION kos.refusal_to_log(target regclass, tenant_column text, sensitiv
     when kos.local_column(target) is not null
       then format('the log cannot carry %s: it means something in this database only', kos.local_column(target))
     -- What is asked to be hidden must be: a name that is mistyped would be in the log for good.
-    else (select case when s.value not in ('"digest"', '"absent"') then format('%s is sensitive as digest or absent, not as %s', s.key, s.value)
+    else (select case when s.value not in ('"encrypted"', '"digest"', '"absent"') then format('%s is sensitive as encrypted, digest or absent, not as %s', s.key, s.value)
                       when s.key = any (kos.key_of(target)) then format('the log knows rows by %s, so it can''t hide it', s.key)
                       else format('it has no column %s', s.key) end
             from jsonb_each(sensitive) s
-           where s.value not in ('"digest"', '"absent"') or s.key = any (kos.key_of(target))
+           where s.value not in ('"encrypted"', '"digest"', '"absent"') or s.key = any (kos.key_of(target))
               or not exists (select from kos.image_columns(target) i where i.name = s.key)
            order by s.key limit 1)
     end
@@ -2316,6 +2569,23 @@ end $$;
 
 
 ALTER FUNCTION kos.refuse_rewriting() OWNER TO kos_owner;
+
+--
+-- Name: reveal(uuid, jsonb); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.reveal(tenant uuid, stored jsonb) RETURNS jsonb
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  return (select coalesce(jsonb_object_agg(s.key, case when starts_with(s.value, '\E') then kos.decrypt(tenant, s.key, s.value)
+                                                       else kos.masked(s.value) end), '{}')
+            from jsonb_each_text(stored) s);
+end $$;
+
+
+ALTER FUNCTION kos.reveal(tenant uuid, stored jsonb) OWNER TO kos_owner;
 
 --
 -- Name: root_of(regclass); Type: FUNCTION; Schema: kos; Owner: kos_owner
@@ -2379,6 +2649,21 @@ end $$;
 
 
 ALTER FUNCTION kos.rotate_pending(at_least_bytes bigint) OWNER TO kos_owner;
+
+--
+-- Name: rotate_tenant_key(uuid); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.rotate_tenant_key(tenant uuid) RETURNS uuid
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  return (kos.make_tenant_key(tenant)).key_id;
+end $$;
+
+
+ALTER FUNCTION kos.rotate_tenant_key(tenant uuid) OWNER TO kos_owner;
 
 --
 -- Name: route_to_shard(uuid); Type: FUNCTION; Schema: kos; Owner: kos_owner
@@ -2586,6 +2871,58 @@ end $$;
 
 
 ALTER FUNCTION kos.shape_of(target regclass) OWNER TO kos_owner;
+
+--
+-- Name: stored_data(jsonb, text[]); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.stored_data(columns jsonb, image text[]) RETURNS jsonb
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN (SELECT COALESCE(jsonb_object_agg((c.description ->> 'name'::text), v.value), '{}'::jsonb) AS "coalesce" FROM (jsonb_array_elements(stored_data.columns) WITH ORDINALITY c(description, number) JOIN unnest(stored_data.image) WITH ORDINALITY v(value, number) USING (number)) WHERE (v.value IS NOT NULL));
+
+
+ALTER FUNCTION kos.stored_data(columns jsonb, image text[]) OWNER TO kos_owner;
+
+--
+-- Name: stored_state(uuid, integer, bigint); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.stored_state(tenant uuid, logged_id integer, at bigint) RETURNS TABLE(key text[], data jsonb)
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select e.key, kos.overlay(e.operation, kos.stored_data(s.columns, e.image) order by e.position)
+    from kos.knowledge_events e
+    join kos.shapes s using (shape_id)
+   where e.tenant_id = stored_state.tenant and e.position <= stored_state.at and e.operation <> 'T'
+     and s.logged_id = stored_state.logged_id
+     and e.position > coalesce((
+       select max(t.position) from kos.knowledge_events t join kos.shapes z using (shape_id)
+        where t.tenant_id = stored_state.tenant and t.operation = 'T' and t.position <= stored_state.at
+          and z.logged_id = stored_state.logged_id), 0)
+   group by e.key
+  having kos.overlay(e.operation, kos.stored_data(s.columns, e.image) order by e.position) is not null
+$$;
+
+
+ALTER FUNCTION kos.stored_state(tenant uuid, logged_id integer, at bigint) OWNER TO kos_owner;
+
+--
+-- Name: tag_of(kos.tenant_keys, text, bytea); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.tag_of(k kos.tenant_keys, column_name text, masked bytea) RETURNS bytea
+    LANGUAGE plpgsql IMMUTABLE
+    AS $$
+declare
+  name bytea := convert_to(column_name, 'UTF8');
+begin
+  return sha256(k.tag_outer || sha256(k.tag_inner || uuid_send(k.tenant_id) || uuid_send(k.key_id)
+                                      || int4send(octet_length(name)) || name || masked));
+end $$;
+
+
+ALTER FUNCTION kos.tag_of(k kos.tenant_keys, column_name text, masked bytea) OWNER TO kos_owner;
 
 --
 -- Name: tenant_expression(regclass, text); Type: FUNCTION; Schema: kos; Owner: kos_owner
@@ -3450,6 +3787,14 @@ ALTER TABLE ONLY kos.shards
 
 
 --
+-- Name: tenant_keys tenant_keys_pkey; Type: CONSTRAINT; Schema: kos; Owner: kos_owner
+--
+
+ALTER TABLE ONLY kos.tenant_keys
+    ADD CONSTRAINT tenant_keys_pkey PRIMARY KEY (tenant_id, key_id);
+
+
+--
 -- Name: tenants tenants_name_key; Type: CONSTRAINT; Schema: kos; Owner: kos_owner
 --
 
@@ -3533,6 +3878,13 @@ CREATE INDEX seals_by_time ON kos.seals USING btree (tenant_id, committed_at);
 --
 
 CREATE INDEX shapes_by_table ON kos.shapes USING btree (logged_id);
+
+
+--
+-- Name: tenant_keys_current; Type: INDEX; Schema: kos; Owner: kos_owner
+--
+
+CREATE INDEX tenant_keys_current ON kos.tenant_keys USING btree (tenant_id, created_at) WHERE (key IS NOT NULL);
 
 
 --
@@ -3850,6 +4202,13 @@ GRANT ALL ON FUNCTION kos.compare_log(target regclass) TO kos_operator;
 
 
 --
+-- Name: FUNCTION compared_value(name text, escapes boolean, sensitive text, tenant text); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.compared_value(name text, escapes boolean, sensitive text, tenant text) FROM PUBLIC;
+
+
+--
 -- Name: FUNCTION conninfo_value(value text); Type: ACL; Schema: kos; Owner: kos_owner
 --
 
@@ -3916,6 +4275,13 @@ GRANT ALL ON FUNCTION kos.current_user_id() TO kos_mover;
 
 
 --
+-- Name: FUNCTION decrypt(tenant uuid, column_name text, stored text); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.decrypt(tenant uuid, column_name text, stored text) FROM PUBLIC;
+
+
+--
 -- Name: TABLE logged_tables; Type: ACL; Schema: kos; Owner: kos_owner
 --
 
@@ -3931,6 +4297,13 @@ REVOKE ALL ON FUNCTION kos.described_columns(target regclass, logged kos.logged_
 
 
 --
+-- Name: FUNCTION encrypt(tenant uuid, column_name text, value text); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.encrypt(tenant uuid, column_name text, value text) FROM PUBLIC;
+
+
+--
 -- Name: FUNCTION enter(tenant text, epoch bigint, persona text, user_id text, request_id text, address inet, agent text, timeout_ms integer); Type: ACL; Schema: kos; Owner: kos_owner
 --
 
@@ -3939,6 +4312,14 @@ GRANT ALL ON FUNCTION kos.enter(tenant text, epoch bigint, persona text, user_id
 GRANT ALL ON FUNCTION kos.enter(tenant text, epoch bigint, persona text, user_id text, request_id text, address inet, agent text, timeout_ms integer) TO kos_persona;
 GRANT ALL ON FUNCTION kos.enter(tenant text, epoch bigint, persona text, user_id text, request_id text, address inet, agent text, timeout_ms integer) TO kos_operator;
 GRANT ALL ON FUNCTION kos.enter(tenant text, epoch bigint, persona text, user_id text, request_id text, address inet, agent text, timeout_ms integer) TO kos_auditor;
+
+
+--
+-- Name: FUNCTION erase_tenant_keys(tenant uuid); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.erase_tenant_keys(tenant uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.erase_tenant_keys(tenant uuid) TO kos_operator;
 
 
 --
@@ -4017,6 +4398,20 @@ REVOKE ALL ON FUNCTION kos.has_nested_changes(target regclass) FROM PUBLIC;
 
 
 --
+-- Name: FUNCTION hmac(key bytea, message bytea); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.hmac(key bytea, message bytea) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION hmac_pad(key bytea, filling text); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.hmac_pad(key bytea, filling text) FROM PUBLIC;
+
+
+--
 -- Name: FUNCTION holds_key(); Type: ACL; Schema: kos; Owner: kos_owner
 --
 
@@ -4089,6 +4484,16 @@ GRANT ALL ON FUNCTION kos.is_held(lease kos.leases) TO kos_auditor;
 --
 
 REVOKE ALL ON FUNCTION kos.is_inside(tenant text) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION is_replayable(target regclass); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.is_replayable(target regclass) FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.is_replayable(target regclass) TO kos_operator;
+GRANT ALL ON FUNCTION kos.is_replayable(target regclass) TO kos_auditor;
+GRANT ALL ON FUNCTION kos.is_replayable(target regclass) TO kos_mover;
 
 
 --
@@ -4208,6 +4613,15 @@ REVOKE ALL ON FUNCTION kos.logged(target regclass) FROM PUBLIC;
 
 
 --
+-- Name: FUNCTION logged_id_of(schema_name text, table_name text); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.logged_id_of(schema_name text, table_name text) FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.logged_id_of(schema_name text, table_name text) TO kos_operator;
+GRANT ALL ON FUNCTION kos.logged_id_of(schema_name text, table_name text) TO kos_auditor;
+
+
+--
 -- Name: FUNCTION make_capture(target regclass); Type: ACL; Schema: kos; Owner: kos_owner
 --
 
@@ -4220,6 +4634,40 @@ REVOKE ALL ON FUNCTION kos.make_capture(target regclass) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION kos.make_log_partitions() FROM PUBLIC;
 GRANT ALL ON FUNCTION kos.make_log_partitions() TO kos_operator;
+
+
+--
+-- Name: FUNCTION make_tenant_key(tenant uuid); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.make_tenant_key(tenant uuid) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION mask_bytes(k kos.tenant_keys, nonce bytea, data bytea); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.mask_bytes(k kos.tenant_keys, nonce bytea, data bytea) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION masked(value text); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.masked(value text) FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.masked(value text) TO kos_app;
+GRANT ALL ON FUNCTION kos.masked(value text) TO kos_operator;
+GRANT ALL ON FUNCTION kos.masked(value text) TO kos_auditor;
+
+
+--
+-- Name: FUNCTION masked_data(stored jsonb); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.masked_data(stored jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.masked_data(stored jsonb) TO kos_operator;
+GRANT ALL ON FUNCTION kos.masked_data(stored jsonb) TO kos_auditor;
+GRANT ALL ON FUNCTION kos.masked_data(stored jsonb) TO kos_mover;
 
 
 --
@@ -4291,6 +4739,8 @@ REVOKE ALL ON FUNCTION kos.origin() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION kos.overlay_step(state jsonb, operation "char", data jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.overlay_step(state jsonb, operation "char", data jsonb) TO kos_operator;
+GRANT ALL ON FUNCTION kos.overlay_step(state jsonb, operation "char", data jsonb) TO kos_auditor;
 
 
 --
@@ -4361,6 +4811,14 @@ GRANT ALL ON FUNCTION kos.read_feed(tenant uuid, after bigint, seen_leaf bytea, 
 
 
 --
+-- Name: FUNCTION rebuilt_state(tenant uuid, schema_name text, table_name text, at bigint); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.rebuilt_state(tenant uuid, schema_name text, table_name text, at bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.rebuilt_state(tenant uuid, schema_name text, table_name text, at bigint) TO kos_mover;
+
+
+--
 -- Name: FUNCTION refresh_captures(); Type: ACL; Schema: kos; Owner: kos_owner
 --
 
@@ -4390,6 +4848,14 @@ REVOKE ALL ON FUNCTION kos.refuse_rewriting() FROM PUBLIC;
 
 
 --
+-- Name: FUNCTION reveal(tenant uuid, stored jsonb); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.reveal(tenant uuid, stored jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.reveal(tenant uuid, stored jsonb) TO kos_mover;
+
+
+--
 -- Name: FUNCTION root_of(target regclass); Type: ACL; Schema: kos; Owner: kos_owner
 --
 
@@ -4402,6 +4868,14 @@ REVOKE ALL ON FUNCTION kos.root_of(target regclass) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION kos.rotate_pending(at_least_bytes bigint) FROM PUBLIC;
 GRANT ALL ON FUNCTION kos.rotate_pending(at_least_bytes bigint) TO kos_operator;
+
+
+--
+-- Name: FUNCTION rotate_tenant_key(tenant uuid); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.rotate_tenant_key(tenant uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.rotate_tenant_key(tenant uuid) TO kos_operator;
 
 
 --
@@ -4455,6 +4929,32 @@ REVOKE ALL ON FUNCTION kos.seen_by_seal() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION kos.shape_of(target regclass) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION stored_data(columns jsonb, image text[]); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.stored_data(columns jsonb, image text[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.stored_data(columns jsonb, image text[]) TO kos_operator;
+GRANT ALL ON FUNCTION kos.stored_data(columns jsonb, image text[]) TO kos_auditor;
+GRANT ALL ON FUNCTION kos.stored_data(columns jsonb, image text[]) TO kos_mover;
+
+
+--
+-- Name: FUNCTION stored_state(tenant uuid, logged_id integer, at bigint); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.stored_state(tenant uuid, logged_id integer, at bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.stored_state(tenant uuid, logged_id integer, at bigint) TO kos_operator;
+GRANT ALL ON FUNCTION kos.stored_state(tenant uuid, logged_id integer, at bigint) TO kos_auditor;
+
+
+--
+-- Name: FUNCTION tag_of(k kos.tenant_keys, column_name text, masked bytea); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.tag_of(k kos.tenant_keys, column_name text, masked bytea) FROM PUBLIC;
 
 
 --
@@ -4550,6 +5050,8 @@ GRANT ALL ON FUNCTION kos.uuid_v7() TO kos_mover;
 --
 
 REVOKE ALL ON FUNCTION kos."overlay"("char", jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION kos."overlay"("char", jsonb) TO kos_operator;
+GRANT ALL ON FUNCTION kos."overlay"("char", jsonb) TO kos_auditor;
 
 
 --

@@ -23,7 +23,7 @@ Every error has named fields, a sentence that states the fact, and the command t
     ├── JournalError           LeaseHeld (retryable), LeaseLost, OperationUnfinished, OperationInterrupted,
     │                          OperationOver, RollbackBegun, PastReturn, UnknownOperation, UnknownKind, UnknownStep,
     │                          PlanUnreadable, IllegalMove
-    ├── LogError               FeedDiverged, NoLog
+    ├── LogError               FeedDiverged, NoLog, ValueUnreadable
     ├── DatasetError           UnknownDataset, DatasetMissing, DatasetDamaged, DatasetConflict, DatasetChanged,
     │                          DatasetInUse
     ├── ExportError            ExportTargetExists, ExportTargetRefused, ExportRunning, ExportMissing, ExportDamaged,
@@ -798,6 +798,14 @@ class NoLog(LogError):
     fact = "no log has anything of {tenant!r}, and there is no tenant of that name"
     mend = "kos tenant list"
     exit_code = WRONG_USE
+
+
+@dataclass(eq=False)
+class ValueUnreadable(LogError):
+    tenant: str
+    column: str
+    fact = "the log has a value of column {column} of tenant {tenant} that was changed, or whose key is gone"
+    mend = "restore kos.tenant_keys, and kos.knowledge_events where it was changed, from a backup, then: kos log verify"
 
 
 class DatasetError(KosError):

@@ -27,7 +27,7 @@ DIFFERENCES = SQL(
     "select t::text, d.key::text, d.data::text "
     '  from (select {tenant} as kos_log, {key} collate "default" as kos_key, t.* from {table} t) t'
     "  full join (select s.tenant_id, l.key, l.data from (select distinct tenant_id from kos.seals) s"
-    "              cross join lateral kos.log_state(s.tenant_id, {schema}, {name}, 9223372036854775807) l) d"
+    "              cross join lateral kos.rebuilt_state(s.tenant_id, {schema}, {name}, 9223372036854775807) l) d"
     "    on d.tenant_id = t.kos_log and d.key = t.kos_key"
     " where t.kos_key is null or d.key is null or not coalesce({same}, false)"
 )

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from uuid import UUID
 
-from kos.errors import StoreBusy
+import psycopg
+
+from kos.errors import StoreBusy, ValueUnreadable
 from kos.log.cut import cut
 from kos.log.seal import QUERIES
 from kos.tenancy import Place, Store
@@ -13,6 +15,7 @@ from kos.tenancy.store import Connection
 
 EXAMPLES = 20
 ATTEMPTS = 10
+_UNREADABLE = "KS022"
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,7 @@ def compare(store: Store, place: Place, limit: int = EXAMPLES) -> list[Mismatch]
 
     Raises:
         StoreBusy: new tenants kept writing between the list of tenants and the cut.
+        ValueUnreadable: an encrypted value of the log was changed, or its key is gone.
     """
     for _ in range(ATTEMPTS):
         with store.operator(place) as operator:
@@ -95,6 +99,11 @@ def _compared(connection: Connection, limit: int) -> list[Mismatch]:
     for schema, table in connection.execute(QUERIES.tables_of_log).fetchall():
         name = connection.execute(QUERIES.quoted, {"schema": schema, "table": table}).fetchone()
         assert name is not None
-        rows = connection.execute(QUERIES.compare_log, {"table": name[0], "limit": limit}).fetchall()
+        try:
+            rows = connection.execute(QUERIES.compare_log, {"table": name[0], "limit": limit}).fetchall()
+        except psycopg.Error as error:
+            if error.sqlstate == _UNREADABLE:
+                raise ValueUnreadable(error.diag.message_detail or "", error.diag.column_name or "") from error
+            raise
         found += [Mismatch(f"{schema}.{table}", tenant, tuple(key), fault) for tenant, key, fault in rows]
     return found

@@ -27,7 +27,7 @@ create table kos.logged_tables (
   key_columns   text[] not null,
   baseline      text not null default 'none' check (baseline in ('full', 'lazy', 'none')),
   fenced        boolean not null default false,
-  sensitive     jsonb not null default '{}',  -- column: 'digest' or 'absent'
+  sensitive     jsonb not null default '{}',  -- column: 'encrypted', 'digest' or 'absent'
   numbers       jsonb not null default '{}',  -- of the columns named above, so that a renamed one is still known
   origin        integer not null default 0,  -- where the numbers count: a dump's copy has others
   logged_since  timestamptz not null default now(),

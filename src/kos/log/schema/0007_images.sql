@@ -155,6 +155,7 @@ end $$;
 create function kos.image_value(side text, name text, escapes boolean, sensitive text, tenant text) returns text
 language sql immutable set search_path = pg_catalog, pg_temp as $$
   select case
+    when sensitive = 'encrypted' then format('coalesce(kos.encrypt(%s, %L, %s.%I::text), E''\\N'')', tenant, name, side, name)
     when sensitive = 'absent' then format('case when %1$s.%2$I is null then E''\\N'' else E''\\A'' end', side, name)
     when sensitive = 'digest' then
       format('coalesce(E''\\H'' || encode(sha256(convert_to(%3$s::text || %1$s.%2$I::text, ''UTF8'')), ''hex''), E''\\N'')', side, name, tenant)
@@ -197,13 +198,14 @@ begin
   return found;
 end $$;
 
--- The whole image of a row, or of an update what may have changed: columns of varying length only if they did.
+-- The whole image of a row, or of an update what may have changed: columns of varying length, and those that cost a
+-- cipher, only if they did.
 -- record_image_ne compares what is stored, where `=` would call 1.0 and 1.00 equal; text under "C" is compared faster, and
 -- as exactly.
 create function kos.image_of(target regclass, side text, earlier text, tenant text) returns text
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select format('array[%s]::text[]', string_agg(
-    case when earlier is not null and c.varies and c.name <> all (l.key_columns)
+    case when earlier is not null and (c.varies or l.sensitive ->> c.name = 'encrypted') and c.name <> all (l.key_columns)
       then format(case when c.type_oid in ('text'::regtype, 'varchar'::regtype)
                     then 'case when %1$s.%4$I is null or %2$s.%3$I collate "C" is distinct from %1$s.%3$I then %5$s end'
                     else 'case when %1$s.%4$I is null or record_image_ne(row(%2$s.%3$I), row(%1$s.%3$I)) then %5$s end' end,

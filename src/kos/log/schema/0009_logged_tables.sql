@@ -45,11 +45,11 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
     when kos.local_column(target) is not null
       then format('the log cannot carry %s: it means something in this database only', kos.local_column(target))
     -- What is asked to be hidden must be: a name that is mistyped would be in the log for good.
-    else (select case when s.value not in ('"digest"', '"absent"') then format('%s is sensitive as digest or absent, not as %s', s.key, s.value)
+    else (select case when s.value not in ('"encrypted"', '"digest"', '"absent"') then format('%s is sensitive as encrypted, digest or absent, not as %s', s.key, s.value)
                       when s.key = any (kos.key_of(target)) then format('the log knows rows by %s, so it can''t hide it', s.key)
                       else format('it has no column %s', s.key) end
             from jsonb_each(sensitive) s
-           where s.value not in ('"digest"', '"absent"') or s.key = any (kos.key_of(target))
+           where s.value not in ('"encrypted"', '"digest"', '"absent"') or s.key = any (kos.key_of(target))
               or not exists (select from kos.image_columns(target) i where i.name = s.key)
            order by s.key limit 1)
     end

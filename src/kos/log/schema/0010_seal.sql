@@ -150,19 +150,25 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
 $$;
 grant execute on function kos.unsealed(integer) to kos_operator;
 
+-- What everybody may see of a value in an image. No settings, so that it is part of the query that calls it.
+create function kos.masked(value text) returns text
+language sql immutable parallel safe
+return case when value <> '\N' then
+         case when starts_with(value, '\\') then substr(value, 2)
+              when starts_with(value, '\E') then '[encrypted]'
+              when value = '\A' then '[absent]'
+              when starts_with(value, '\H') then 'sha256:' || substr(value, 3)
+              else value end end;
+
 -- The values of an image by column, as text; null where the value is. What an update left alone is not there.
 create function kos.event_data(columns jsonb, image text[]) returns jsonb
 language sql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
-  select coalesce(jsonb_object_agg(c.description ->> 'name', case when v.value <> '\N' then
-           case when starts_with(v.value, '\\') then substr(v.value, 2)
-                when v.value = '\A' then '[absent]'
-                when starts_with(v.value, '\H') then 'sha256:' || substr(v.value, 3)
-                else v.value end end), '{}')
+  select coalesce(jsonb_object_agg(c.description ->> 'name', kos.masked(v.value)), '{}')
     from jsonb_array_elements(columns) with ordinality c (description, number)
     join unnest(image) with ordinality v (value, number) using (number)
    where v.value is not null
 $$;
-grant execute on function kos.event_data(jsonb, text[]) to kos_app, kos_operator, kos_auditor;
+grant execute on function kos.masked(text), kos.event_data(jsonb, text[]) to kos_app, kos_operator, kos_auditor;
 
 create function kos.event_type(table_name text, operation "char") returns text
 language sql immutable parallel safe

@@ -206,13 +206,15 @@ grant execute on function kos.keep_log() to kos_operator;
 grant execute on function kos.broken_captures(), kos.refresh_captures(), kos.rotate_pending(bigint),
   kos.make_log_partitions(), kos.log_status() to kos_operator;
 
--- Forget a tenant's log: the last act of its removal.
+-- Forget a tenant's log, and its keys: the last act of its removal.
 create function kos.forget_log(tenant uuid) returns void
-language sql volatile security definer set search_path = pg_catalog, pg_temp as $$
-  select pg_advisory_xact_lock(kos.log_key(tenant));
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  perform pg_advisory_xact_lock(kos.log_key(tenant));
   delete from kos.pending_1 where tenant_id = tenant;
   delete from kos.pending_2 where tenant_id = tenant;
   delete from kos.knowledge_events where tenant_id = tenant;
   delete from kos.seals where tenant_id = tenant;
-$$;
+  delete from kos.tenant_keys where tenant_id = tenant;
+end $$;
 grant execute on function kos.forget_log(uuid) to kos_operator;
