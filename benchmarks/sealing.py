@@ -25,7 +25,8 @@ DRAIN_BAR, LAG_BAR, CONTROL_BAR = Bar(at_least=4.0), Bar(at_most=2.0), Bar(at_le
 WRITERS = 8
 ROWS = 20_000  # that the writers update
 HUGE = 1_000_000
-WINDOW = 8.0
+DRAIN_WINDOW = 4.0
+LAG_WINDOW = 20.0  # long enough for several rounds of upkeep
 PATIENCE = 600.0
 
 # Inside the server, so that no client's work is counted as the writers': each turn is a transaction of one row.
@@ -84,7 +85,7 @@ def _measure_drain(report: Report, bench: Bench, connection: psycopg.Connection[
     for _ in range(max(2, bench.rounds // 3)):
         began = time.perf_counter()
         with _writing(bench, connection, tenant) as events:
-            time.sleep(WINDOW / 2)
+            time.sleep(DRAIN_WINDOW)
         written.append(events() / (time.perf_counter() - began))
         began = time.perf_counter()
         sealed = value(connection, "select kos.seal(%s)", tenant)
@@ -114,7 +115,7 @@ def _measure_lag(report: Report, bench: Bench, connection: psycopg.Connection[An
     lags: dict[str, list[Lag]] = {alone: [], beside: [], control: []}
     for _ in range(max(2, bench.rounds // 7)):
         with _worker(bench):
-            lags[alone].append(_lag(bench, connection, tenant, lambda: time.sleep(WINDOW)))
+            lags[alone].append(_lag(bench, connection, tenant, lambda: time.sleep(LAG_WINDOW)))
             lags[beside].append(_lag(bench, connection, tenant, lambda: _write_and_await(connection, rows)))
         with _sealing_all_at_once(bench):
             lags[control].append(_lag(bench, connection, tenant, lambda: _write_and_await(connection, rows)))
@@ -132,7 +133,7 @@ def _measure_lag(report: Report, bench: Bench, connection: psycopg.Connection[An
 
 _DRAIN_NOTE = (
     f"The writers update rows of one table of one tenant, each in a loop inside of the server, so that no client takes"
-    f" part in what is measured. No worker runs: after {WINDOW / 2:g} s one session seals what they left."
+    f" part in what is measured. No worker runs: after {DRAIN_WINDOW:g} s one session seals what they left."
 )
 _LAG_NOTE = (
     "Seal lag is the time from the commit of a change to the commit of the seal that gave it its position, over all of"
