@@ -1,6 +1,6 @@
 -- What the worker needs of the log, small enough to be steered by tests: rows wait in kos.waiting, and kos.outcome says
 -- what a tenant's seal does. For tests only; the product's own functions have the same signatures.
-drop function kos.unsealed(integer), kos.seal(uuid), kos.rotate_pending(bigint), kos.log_status();
+drop function kos.unsealed(integer), kos.unsealed_among(uuid[]), kos.seal(uuid), kos.rotate_pending(bigint), kos.log_status();
 create table kos.waiting (tenant_id uuid not null, id bigint generated always as identity, at timestamptz not null default clock_timestamp());
 create table kos.positions (tenant_id uuid not null, id bigint not null unique, sealed_by integer not null default pg_backend_pid());
 create table kos.outcome (tenant_id uuid primary key, seconds float8 not null default 0, fails boolean not null default false, holds_back boolean not null default false);
@@ -10,6 +10,11 @@ grant select, insert, update, delete on kos.waiting, kos.positions, kos.outcome,
 create function kos.unsealed(max_tenants integer)
 returns table (tenant_id uuid, waiting bigint, oldest timestamptz) language sql as $$
   select w.tenant_id, count(*), min(w.at) from kos.waiting w group by w.tenant_id order by min(w.at) limit max_tenants
+$$;
+
+create function kos.unsealed_among(tenants uuid[])
+returns table (tenant_id uuid, waiting bigint, oldest timestamptz) language sql as $$
+  select u.* from kos.unsealed(2147483647) u where u.tenant_id = any (tenants)
 $$;
 
 create function kos.seal(tenant uuid) returns bigint language plpgsql volatile as $$

@@ -1110,6 +1110,23 @@ end $$;
 ALTER FUNCTION kos.encrypt(tenant uuid, column_name text, value text) OWNER TO kos_owner;
 
 --
+-- Name: ended_since(pg_snapshot); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.ended_since(seen pg_snapshot) RETURNS TABLE(first xid8, last xid8)
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select (lag(r.edge, 1, pg_snapshot_xmax(seen)::text::bigint - 1) over (order by r.edge) + 1)::text::xid8, (r.edge - 1)::text::xid8
+    from (select x::text::bigint as edge from pg_snapshot_xip(pg_current_snapshot()) x where x >= pg_snapshot_xmax(seen)
+          union all
+          select pg_snapshot_xmax(pg_current_snapshot())::text::bigint) r
+$$;
+
+
+ALTER FUNCTION kos.ended_since(seen pg_snapshot) OWNER TO kos_owner;
+
+--
 -- Name: enter(text, bigint, text, text, text, inet, text, integer); Type: FUNCTION; Schema: kos; Owner: kos_owner
 --
 
@@ -3064,22 +3081,38 @@ CREATE FUNCTION kos.unsealed(max_tenants integer DEFAULT 1000) RETURNS TABLE(ten
     select (select p.tenant_id from kos.pending_2 p where p.tenant_id > s.tenant_id order by p.tenant_id limit 1)
       from second_table s where s.tenant_id is not null
   )
-  select t.tenant_id, u.waiting,
-         case when current_setting('track_commit_timestamp')::boolean and u.origin = kos.origin()
-           then pg_xact_commit_timestamp(u.transaction::xid) else now() end as oldest
-    from (select f.tenant_id from first_table f where f.tenant_id is not null
-           union select s.tenant_id from second_table s where s.tenant_id is not null) t
-    cross join lateral (
-      -- Counted up to a limit: a huge transaction is not read twice.
-      select count(*) as waiting, min(r.transaction) as transaction, min(r.origin) as origin
-        from kos.unsealed_rows(t.tenant_id, kos.newest_seal(t.tenant_id), 1000) r) u
-   where u.waiting > 0
-   order by 3, 1
+  select u.*
+    from kos.unsealed_among(array(
+      select f.tenant_id from first_table f where f.tenant_id is not null
+      union select s.tenant_id from second_table s where s.tenant_id is not null)) u
+   order by u.oldest, u.tenant_id
    limit max_tenants
 $$;
 
 
 ALTER FUNCTION kos.unsealed(max_tenants integer) OWNER TO kos_owner;
+
+--
+-- Name: unsealed_among(uuid[]); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.unsealed_among(tenants uuid[]) RETURNS TABLE(tenant_id uuid, waiting bigint, oldest timestamp with time zone)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select t.tenant_id, u.waiting,
+         case when current_setting('track_commit_timestamp')::boolean and u.origin = kos.origin()
+           then pg_xact_commit_timestamp(u.transaction::xid) else now() end as oldest
+    from unnest(tenants) t (tenant_id)
+    cross join lateral (
+      -- Counted up to a limit: a huge transaction is not read twice.
+      select count(*) as waiting, min(r.transaction) as transaction, min(r.origin) as origin
+        from kos.unsealed_rows(t.tenant_id, kos.newest_seal(t.tenant_id), 1000) r) u
+   where u.waiting > 0
+$$;
+
+
+ALTER FUNCTION kos.unsealed_among(tenants uuid[]) OWNER TO kos_owner;
 
 --
 -- Name: pending_1; Type: TABLE; Schema: kos; Owner: kos_owner
@@ -3166,9 +3199,12 @@ CREATE FUNCTION kos.unsealed_rows(tenant uuid, newest kos.seals, at_most bigint 
     SET enable_bitmapscan TO 'off'
     AS $$
   select u.* from (
-    select * from kos.pending where tenant_id = tenant and origin = newest.origin and transaction >= pg_snapshot_xmax(newest.snapshot)
+    select p.* from kos.ended_since(newest.snapshot) e
+     cross join lateral (select * from kos.pending where tenant_id = tenant and origin = newest.origin
+                            and transaction >= e.first and transaction <= e.last) p
     union all
-    select * from kos.pending where tenant_id = tenant and origin = newest.origin and transaction = any (array(select pg_snapshot_xip(newest.snapshot)))
+    select * from kos.pending where tenant_id = tenant and origin = newest.origin and transaction = any (array(
+      select pg_snapshot_xip(newest.snapshot) except select pg_snapshot_xip(pg_current_snapshot())))
     -- Of another cluster, whose dump was loaded here: transaction ids can't be compared, ids can.
     union all
     select * from kos.pending where tenant_id = tenant and origin < newest.origin and id > newest.foreign_id
@@ -4304,6 +4340,13 @@ REVOKE ALL ON FUNCTION kos.encrypt(tenant uuid, column_name text, value text) FR
 
 
 --
+-- Name: FUNCTION ended_since(seen pg_snapshot); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.ended_since(seen pg_snapshot) FROM PUBLIC;
+
+
+--
 -- Name: FUNCTION enter(tenant text, epoch bigint, persona text, user_id text, request_id text, address inet, agent text, timeout_ms integer); Type: ACL; Schema: kos; Owner: kos_owner
 --
 
@@ -5011,6 +5054,14 @@ REVOKE ALL ON FUNCTION kos.unlog_table(target regclass) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION kos.unsealed(max_tenants integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION kos.unsealed(max_tenants integer) TO kos_operator;
+
+
+--
+-- Name: FUNCTION unsealed_among(tenants uuid[]); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.unsealed_among(tenants uuid[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.unsealed_among(tenants uuid[]) TO kos_operator;
 
 
 --

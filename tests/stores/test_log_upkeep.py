@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -304,6 +305,30 @@ def test_who_looks_at_what_waits_reads_no_huge_transaction(things: Connection) -
         assert row is not None
         plan = row[0][0]["Plan"]
         return int(plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] + plan["Temp Written Blocks"])
+
+    blocks(few)  # what is read once per session
+    assert blocks(many) < 2 * blocks(few)
+
+
+def test_the_rows_of_a_transaction_that_is_under_way_are_not_looked_at(things: Connection, other: Connection) -> None:
+    few, many = 300, 30_000
+    ids = itertools.count(10)
+    asked = (
+        f"explain (analyze, buffers, format json) select * from kos.unsealed_among(array['{BETA}', '{ACME}']::uuid[])"
+    )
+    things.execute("select kos.seal(%s)", (ACME,))
+
+    def blocks(rows: int) -> int:
+        first = next(ids) * 100_000
+        written = f"insert into things select '{BETA}', {first} + n, 'v' from generate_series(1, {rows}) n"
+        with _open(other, "begin", written):
+            things.execute("update things set v = 'seen' where tenant_id = %s and id = 1", (ACME,))
+            row = things.execute(asked).fetchone()
+        assert row is not None
+        plan = row[0][0]["Plan"]
+        assert plan["Actual Rows"] == 1, "the other tenant's change, which waits"
+        things.execute("select kos.seal(t) from unnest(%s::uuid[]) t", ([ACME, BETA],))
+        return int(plan["Shared Hit Blocks"] + plan["Shared Read Blocks"])
 
     blocks(few)  # what is read once per session
     assert blocks(many) < 2 * blocks(few)

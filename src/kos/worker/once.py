@@ -12,8 +12,8 @@ from kos.progress import Advance, silent
 from kos.tenancy.placement import Place, control_place, places, server_at, shard_named
 from kos.topology import postgres
 from kos.topology.model import Topology
+from kos.worker.find import MOST_TENANTS
 from kos.worker.seals import QUERIES, Connection, seal, told, told_of_database
-from kos.worker.watch import MOST_TENANTS
 
 LOCK_TIMEOUT = "10s"
 ALL_TENANTS = 2**31 - 1

@@ -28,6 +28,12 @@ select tenant_id, waiting, greatest(extract(epoch from clock_timestamp() - oldes
   from kos.unsealed(%(most)s)
  order by oldest, tenant_id;
 
+-- name: unsealed_among
+-- The same of these tenants only, which costs no more than they have waiting.
+select tenant_id, waiting, greatest(extract(epoch from clock_timestamp() - oldest), 0)::float8
+  from kos.unsealed_among(%(tenants)s)
+ order by oldest, tenant_id;
+
 -- name: seal
 -- One tenant. One statement in autocommit mode: whatever becomes of the client, the transaction ends with it. The row of
 -- the first part comes before the seal begins, so the limit counts for every lock that the seal waits for.

@@ -17,6 +17,7 @@ from kos.tenancy.placement import Place, server_at, shard_named
 from kos.topology import postgres
 from kos.topology.model import Topology
 from kos.translate import translated
+from kos.worker.find import Counted, Finder
 from kos.worker.log_lines import tell, trace
 from kos.worker.metrics import Metrics
 from kos.worker.pace import BUSY_SECONDS, IDLE_SECONDS, Growing, Rest, Resting, ready_of
@@ -29,9 +30,8 @@ ANSWER_SECONDS = 10.0  # without an answer a database counts as unreachable
 AGAIN_FIRST_SECONDS = 0.25  # after a database could not be reached
 AGAIN_MOST_SECONDS = 5.0
 ROTATE_SECONDS = 5.0
-STATUS_SECONDS = 5.0
 ROTATE_TIMEOUT = "50ms"
-MOST_TENANTS = 50  # asked for at once, beyond those that rest
+ACTIVE_SECONDS = 10.0  # a tenant that had nothing waiting for so long is left to the finder again
 SHOWN = 10  # parked tenants in /healthz
 
 STARTING, LEADING, STANDBY, UNREACHABLE = "starting", "leading", "standby", "unreachable"
@@ -73,26 +73,31 @@ class Watch:
         self._metrics = metrics
         self._clock = clock
         self._ends = Event()
-        self._wake = Event()
+        self._news = Event()  # the finder has found something, or it is the end
+        self._wake = Event()  # the same, or a seal has ended
         self._crowded = False
         self._grace = 0.0
         self._resting = Resting()
         self._again = Growing(AGAIN_FIRST_SECONDS, AGAIN_MOST_SECONDS)
         self._pause = Growing(BUSY_SECONDS, IDLE_SECONDS)
-        self._due = {"rotate": 0.0, "status": 0.0}
+        self._rotate_due = 0.0
+        self._active: dict[UUID, float] = {}  # tenants that wait, or did a moment ago: when they were last seen waiting
         self._seals = Seals(lambda: connect(topology, place), seals, self._wake.set)
+        self._finder = Finder(self.label, lambda: connect(topology, place), self._notice, self._count_rows)
         self._thread = Thread(target=self._run, name=f"watch {self.label}", daemon=True)
 
     def start(self) -> None:
         """Begin."""
         self._metrics.watch(self.label)
+        self._finder.start()
         self._thread.start()
 
     def stop(self, grace: float) -> None:
         """Begin nothing new; seals that are under way get so many seconds. Returns at once; see `wait`."""
         self._grace = grace
         self._ends.set()
-        self._wake.set()
+        self._finder.stop()
+        self._notice()
 
     def wait(self, seconds: float) -> None:
         """Wait for the end of it."""
@@ -132,6 +137,7 @@ class Watch:
                     self._seals.drop_idle()  # they were of the session before: its server may be gone
                     self._serve(connection)
             except Exception as raised:  # noqa: BLE001 - told, and tried again
+                self._finder.let(look=False)
                 self._failed(raised)
                 self._ends.wait(self._again.take())
         self._collect(self._seals.finish(self._grace))
@@ -142,13 +148,14 @@ class Watch:
         while not self._ends.is_set():
             if not leads:
                 leads = self._try_to_lead(connection)
+                self._finder.let(look=leads)
             pause = self._lead(connection) if leads else STANDBY_SECONDS
             if not leads:
                 self._answered(STANDBY)
             self._again.reset()
             # The end of a seal is waited for only where somebody waits for its place: else one busy tenant would have
             # us ask without any pause.
-            (self._wake if self._crowded else self._ends).wait(pause)
+            (self._wake if self._crowded else self._news).wait(pause)
         if leads and self._seals.running:  # nobody is to take the lead for what is being finished here
             self._collect(self._seals.finish(self._grace))
 
@@ -170,15 +177,17 @@ class Watch:
     def _lead(self, connection: Connection) -> float:
         """Look once, and have sealed what there is room for; returns how long to wait until the next look."""
         self._wake.clear()  # before looking at what ended: what ends from now on wakes us
+        self._news.clear()
         ended = self._collect(self._seals.collect())
         # Before any seal of a new leader: a partition can't be made where events of its month are in the default one.
-        self._now_and_then(connection, self._clock())
-        most = MOST_TENANTS + len(self._resting) + len(self._seals.running)
-        rows = connection.execute(QUERIES.unsealed, {"most": most}).fetchall()
+        self._keep_log(connection, self._clock())
+        self._active |= dict.fromkeys(self._finder.take(), self._clock())
+        rows = connection.execute(QUERIES.unsealed_among, {"tenants": list(self._active)}).fetchall()
         waiting = [tenant for tenant, _, _ in rows]
-        if len(rows) < most:  # it is the whole of them
-            self._resting.keep(waiting)
+        self._resting.keep(waiting)
         now = self._clock()
+        self._active |= dict.fromkeys(waiting, now)
+        self._active = {tenant: seen for tenant, seen in self._active.items() if now - seen < ACTIVE_SECONDS}
         ready = ready_of(waiting, self._seals.running, self._resting, now)
         chosen = ready[: self._seals.free]
         self._crowded = len(chosen) < len(ready)
@@ -190,31 +199,29 @@ class Watch:
             self._pause.reset()
         return min(self._pause.take(), self._resting.next_end(now) or IDLE_SECONDS)
 
-    def _now_and_then(self, connection: Connection, now: float) -> None:
-        if now >= self._due["rotate"]:
-            self._due["rotate"] = now + ROTATE_SECONDS
-            try:
-                connection.execute(QUERIES.rotate, {"lock_timeout": ROTATE_TIMEOUT})
-            except psycopg.errors.LockNotAvailable:
-                tell(logging.DEBUG, "no room given back: a table is in use", database=self.label)
-            except psycopg.Error as error:
-                self._unless_lost(connection, error, "rotate")
-        if now >= self._due["status"]:
-            self._due["status"] = now + STATUS_SECONDS
-            try:
-                pending, _, broken = connection.execute(QUERIES.log_status).fetchone() or (0, 0, 0)
-            except psycopg.Error as error:
-                self._unless_lost(connection, error, "status")
-            else:
-                self._metrics.pending.labels(self.label).set(pending or 0)
-                self._metrics.broken.labels(self.label).set(broken or 0)
+    def _keep_log(self, connection: Connection, now: float) -> None:
+        if now < self._rotate_due:
+            return
+        self._rotate_due = now + ROTATE_SECONDS
+        try:
+            connection.execute(QUERIES.rotate, {"lock_timeout": ROTATE_TIMEOUT})
+        except psycopg.errors.LockNotAvailable:
+            tell(logging.DEBUG, "no room given back: a table is in use", database=self.label)
+        except psycopg.Error as error:
+            if connection.broken:
+                raise
+            self._count("rotate")  # sealing goes on without it
+            tell(logging.ERROR, "rotate failed", database=self.label, error=told(error))
 
-    def _unless_lost(self, connection: Connection, error: psycopg.Error, kind: str) -> None:
-        """Sealing goes on without what failed, unless it was the connection."""
-        if connection.broken:
-            raise error
-        self._count(kind)
-        tell(logging.ERROR, f"{kind} failed", database=self.label, error=told(error))
+    # called by the finder, in its thread
+
+    def _notice(self) -> None:
+        self._news.set()
+        self._wake.set()
+
+    def _count_rows(self, counted: Counted) -> None:
+        self._metrics.pending.labels(self.label).set(counted.pending)
+        self._metrics.broken.labels(self.label).set(counted.broken)
 
     # what became of it
 

@@ -14,17 +14,30 @@ begin
   return newest;
 end $$;
 
+-- Transactions that began after a snapshot and have ended by now, as ranges: those that are under way lie between them.
+create function kos.ended_since(seen pg_snapshot) returns table (first xid8, last xid8)
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select (lag(r.edge, 1, pg_snapshot_xmax(seen)::text::bigint - 1) over (order by r.edge) + 1)::text::xid8, (r.edge - 1)::text::xid8
+    from (select x::text::bigint as edge from pg_snapshot_xip(pg_current_snapshot()) x where x >= pg_snapshot_xmax(seen)
+          union all
+          select pg_snapshot_xmax(pg_current_snapshot())::text::bigint) r
+$$;
+
 -- What a tenant's newest seal did not see, of what can be seen now. A transaction is in a seal or it is not, since all
 -- its rows become visible at once: so none is ever split. The index leads to exactly these rows, however long another
--- transaction stays open, and sealed rows are not read again. Without the settings a table that holds one tenant's rows
--- is read whole: what the planner can't know is that nearly all of them are sealed.
+-- transaction stays open: sealed rows are not read again, and the million rows of a transaction that is under way are
+-- not looked at. Without the settings a table that holds one tenant's rows is read whole: what the planner can't know is
+-- that nearly all of them are sealed.
 -- The limit is an argument because a limit outside is none: the caller gets the first row when the last one is read.
 create function kos.unsealed_rows(tenant uuid, newest kos.seals, at_most bigint default null) returns setof kos.pending
 language sql stable set search_path = pg_catalog, pg_temp set enable_seqscan = off set enable_bitmapscan = off as $$
   select u.* from (
-    select * from kos.pending where tenant_id = tenant and origin = newest.origin and transaction >= pg_snapshot_xmax(newest.snapshot)
+    select p.* from kos.ended_since(newest.snapshot) e
+     cross join lateral (select * from kos.pending where tenant_id = tenant and origin = newest.origin
+                            and transaction >= e.first and transaction <= e.last) p
     union all
-    select * from kos.pending where tenant_id = tenant and origin = newest.origin and transaction = any (array(select pg_snapshot_xip(newest.snapshot)))
+    select * from kos.pending where tenant_id = tenant and origin = newest.origin and transaction = any (array(
+      select pg_snapshot_xip(newest.snapshot) except select pg_snapshot_xip(pg_current_snapshot())))
     -- Of another cluster, whose dump was loaded here: transaction ids can't be compared, ids can.
     union all
     select * from kos.pending where tenant_id = tenant and origin < newest.origin and id > newest.foreign_id
@@ -121,7 +134,22 @@ begin
 end $$;
 grant execute on function kos.seal(uuid) to kos_operator;
 
--- Tenants with something to seal, how many rows (up to 1,000), and since when. Steps from tenant to tenant through the index of each table: its size doesn't matter.
+-- Which of these tenants have something to seal, how many rows (up to 1,000), and since when.
+create function kos.unsealed_among(tenants uuid[]) returns table (tenant_id uuid, waiting bigint, oldest timestamptz)
+language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+  select t.tenant_id, u.waiting,
+         case when current_setting('track_commit_timestamp')::boolean and u.origin = kos.origin()
+           then pg_xact_commit_timestamp(u.transaction::xid) else now() end as oldest
+    from unnest(tenants) t (tenant_id)
+    cross join lateral (
+      -- Counted up to a limit: a huge transaction is not read twice.
+      select count(*) as waiting, min(r.transaction) as transaction, min(r.origin) as origin
+        from kos.unsealed_rows(t.tenant_id, kos.newest_seal(t.tenant_id), 1000) r) u
+   where u.waiting > 0
+$$;
+
+-- The same of all tenants, those that have waited longest. Steps from tenant to tenant through the index of each table:
+-- its size doesn't matter, but for the rows of transactions that are under way, which stand before the next tenant's.
 create function kos.unsealed(max_tenants integer default 1000) returns table (tenant_id uuid, waiting bigint, oldest timestamptz)
 language sql stable security definer set search_path = pg_catalog, pg_temp as $$
   with recursive first_table as (
@@ -135,20 +163,14 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
     select (select p.tenant_id from kos.pending_2 p where p.tenant_id > s.tenant_id order by p.tenant_id limit 1)
       from second_table s where s.tenant_id is not null
   )
-  select t.tenant_id, u.waiting,
-         case when current_setting('track_commit_timestamp')::boolean and u.origin = kos.origin()
-           then pg_xact_commit_timestamp(u.transaction::xid) else now() end as oldest
-    from (select f.tenant_id from first_table f where f.tenant_id is not null
-           union select s.tenant_id from second_table s where s.tenant_id is not null) t
-    cross join lateral (
-      -- Counted up to a limit: a huge transaction is not read twice.
-      select count(*) as waiting, min(r.transaction) as transaction, min(r.origin) as origin
-        from kos.unsealed_rows(t.tenant_id, kos.newest_seal(t.tenant_id), 1000) r) u
-   where u.waiting > 0
-   order by 3, 1
+  select u.*
+    from kos.unsealed_among(array(
+      select f.tenant_id from first_table f where f.tenant_id is not null
+      union select s.tenant_id from second_table s where s.tenant_id is not null)) u
+   order by u.oldest, u.tenant_id
    limit max_tenants
 $$;
-grant execute on function kos.unsealed(integer) to kos_operator;
+grant execute on function kos.unsealed_among(uuid[]), kos.unsealed(integer) to kos_operator;
 
 -- What everybody may see of a value in an image. No settings, so that it is part of the query that calls it.
 create function kos.masked(value text) returns text

@@ -1,0 +1,99 @@
+"""Find the tenants of one database that have begun to wait, and count what waits: what has to look at all of them.
+
+In a thread and a session of its own: such a look reads over the rows of every transaction that is under way, and the
+tenants that are known already shall not wait for it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from threading import Event, Lock, Thread
+from uuid import UUID
+
+from kos.worker.pace import BUSY_SECONDS, IDLE_SECONDS, Growing
+from kos.worker.seals import QUERIES, Connection
+
+MOST_TENANTS = 1000  # in one look; the longest waiting first, so the others come next
+STATUS_SECONDS = 5.0
+SHARE = 10  # of its time, a look that takes long runs one part in so many
+AGAIN_SECONDS = 1.0  # after a look that failed
+
+
+@dataclass(frozen=True)
+class Counted:
+    """What the metrics say of the log."""
+
+    pending: int
+    broken: int
+
+
+class Finder:
+    """Looks while it is let. `noticed` is called, in its thread, when there is something to `take`."""
+
+    def __init__(
+        self,
+        name: str,
+        connect: Callable[[], Connection],
+        noticed: Callable[[], None],
+        counted: Callable[[Counted], None],
+    ) -> None:
+        self._connect, self._noticed, self._counted = connect, noticed, counted
+        self._found: set[UUID] = set()
+        self._failure: Exception | None = None
+        self._lock = Lock()
+        self._may_look, self._ends = Event(), Event()
+        self._pause = Growing(BUSY_SECONDS, IDLE_SECONDS)
+        self._status_due = 0.0
+        self._thread = Thread(target=self._run, name=f"find {name}", daemon=True)
+
+    def start(self) -> None:
+        """Begin, as soon as it is let look."""
+        self._thread.start()
+
+    def let(self, *, look: bool) -> None:
+        """Only who leads looks."""
+        (self._may_look.set if look else self._may_look.clear)()
+
+    def stop(self) -> None:
+        """End after the look that is under way; returns at once."""
+        self._ends.set()
+        self._may_look.set()
+
+    def take(self) -> set[UUID]:
+        """Tenants that were seen waiting since the last time. Raises what a look has raised since then."""
+        with self._lock:
+            found, failure = self._found, self._failure
+            self._found, self._failure = set(), None
+        if failure is not None:
+            raise failure
+        return found
+
+    def _run(self) -> None:
+        while not self._ends.is_set():
+            self._may_look.wait()
+            try:
+                if not self._ends.is_set():
+                    with self._connect() as connection:
+                        self._look_on(connection)
+            except Exception as raised:  # noqa: BLE001 - `take` raises it
+                with self._lock:
+                    self._failure = raised
+                self._noticed()
+                self._ends.wait(AGAIN_SECONDS)
+
+    def _look_on(self, connection: Connection) -> None:
+        while self._may_look.is_set() and not self._ends.is_set():
+            began = time.monotonic()
+            found = {tenant for tenant, _, _ in connection.execute(QUERIES.unsealed, {"most": MOST_TENANTS})}
+            if found:
+                self._pause.reset()
+                with self._lock:
+                    self._found |= found
+                self._noticed()
+            if began >= self._status_due:
+                pending, _, broken = connection.execute(QUERIES.log_status).fetchone() or (0, 0, 0)
+                self._counted(Counted(pending or 0, broken or 0))
+                self._status_due = began + STATUS_SECONDS
+            self._ends.wait(max(self._pause.take(), (time.monotonic() - began) * (SHARE - 1)))
