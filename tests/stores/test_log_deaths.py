@@ -18,6 +18,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+import psutil
 import psycopg
 import pytest
 from log_history import WrongLog
@@ -129,6 +130,13 @@ def announce(connection: Connection, tenant: uuid.UUID) -> None:
         connection.execute("insert into public.under_way values (%s)", (tenant,))
 
 
+def send(pid: int, number: signal.Signals) -> None:
+    """A signal to the process of a session, and to nobody else, should it have ended."""
+    process = psutil.Process(pid)
+    assert process.name().startswith("postgres")
+    process.send_signal(number)
+
+
 def session_ended(scene: Scene, pid: int, release: Callable[[], None]) -> None:
     with scene.connect() as connection:
         connection.execute("select pg_terminate_backend(%s)", (pid,))
@@ -144,7 +152,7 @@ def worker_killed(scene: Scene, pid: int, release: Callable[[], None]) -> None:
 def session_killed(scene: Scene, pid: int, release: Callable[[], None]) -> None:
     """PostgreSQL then ends all its sessions and recovers by itself."""
     with scene.connect() as witness:
-        os.kill(pid, signal.SIGKILL)
+        send(pid, signal.SIGKILL)
         until(lambda: has_ended(witness), SECONDS)
     until(scene.server.answers, SECONDS)
 
@@ -156,14 +164,14 @@ def postgres_killed(scene: Scene, pid: int, release: Callable[[], None]) -> None
 
 def session_frozen(scene: Scene, pid: int, release: Callable[[], None]) -> None:
     """Another sealer meanwhile is kept out, and goes away with empty hands."""
-    os.kill(pid, signal.SIGSTOP)
+    send(pid, signal.SIGSTOP)
     try:
         release()
         with scene.connect() as other, pytest.raises(psycopg.errors.LockNotAvailable):
             other.execute("set lock_timeout = '200ms'")
             other.execute("select kos.seal((select tenant from public.under_way))")
     finally:
-        os.kill(pid, signal.SIGCONT)
+        send(pid, signal.SIGCONT)
 
 
 def worker_frozen(scene: Scene, pid: int, release: Callable[[], None]) -> None:
@@ -227,8 +235,9 @@ def play(scene: Scene, point: str, fault: str) -> None:
             announce(writer, tenant)
             put(writer, tenant, ROWS)
             until(lambda: writer.execute(HELD, (POINTS[point],)).rowcount == 1, SECONDS)
-            (pid,) = writer.execute(HELD, (POINTS[point],)).fetchone() or (0,)
-        FAULTS[fault](scene, pid, release)
+            found = writer.execute(HELD, (POINTS[point],)).fetchone()
+            assert found is not None
+        FAULTS[fault](scene, found[0], release)
         release()
 
     def writes_again() -> bool:
@@ -356,6 +365,6 @@ def strike(scene: Scene, fault: str, dice: random.Random, big: list[uuid.UUID]) 
         found = watch.execute(SEALING, (big[-1],)).fetchone()
     if found is None:
         return False
-    with suppress(ProcessLookupError):  # it has ended just now
+    with suppress(psutil.NoSuchProcess):  # it has ended just now
         FAULTS[fault](scene, found[0], lambda: None)
     return True

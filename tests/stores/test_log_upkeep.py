@@ -82,6 +82,9 @@ def test_taking_a_table_in_again_mends_its_capture(things: Connection) -> None:
     count = len(events(things))
     things.execute("update things set v = 'z'")
     assert len(events(things)) == count
+    log(things)
+    found = things.execute("select distinct fault from kos.compare_log('things')").fetchall()
+    assert found == [("the log has other values",)], "its log goes on, and knows the rows from before"
 
 
 PLAIN, KEYED, BY_ID = "create table t", "tenant_id uuid, id integer primary key", "partition by range (id)"
