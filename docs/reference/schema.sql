@@ -160,6 +160,28 @@ $$;
 ALTER FUNCTION kos.application_roles() OWNER TO kos_owner;
 
 --
+-- Name: as_number(text); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.as_number(value text) RETURNS bigint
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN ((value ~ '^(0|-?[1-9][0-9]{0,18})$'::text) AND (((value)::numeric >= ('-9223372036854775808'::bigint)::numeric) AND ((value)::numeric <= ('9223372036854775807'::bigint)::numeric))) THEN (value)::bigint ELSE NULL::bigint END;
+
+
+ALTER FUNCTION kos.as_number(value text) OWNER TO kos_owner;
+
+--
+-- Name: as_uuid(text); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.as_uuid(value text) RETURNS uuid
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN (value ~ '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$'::text) THEN (value)::uuid ELSE NULL::uuid END;
+
+
+ALTER FUNCTION kos.as_uuid(value text) OWNER TO kos_owner;
+
+--
 -- Name: attach_capture(regclass); Type: FUNCTION; Schema: kos; Owner: kos_owner
 --
 
@@ -187,6 +209,20 @@ end $$;
 
 
 ALTER FUNCTION kos.attach_capture(target regclass) OWNER TO kos_owner;
+
+--
+-- Name: begin_cross_tenant_access(text); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.begin_cross_tenant_access(reason text) RETURNS bigint
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  insert into kos.cross_tenant_access (reason) values (begin_cross_tenant_access.reason) returning access_id
+$$;
+
+
+ALTER FUNCTION kos.begin_cross_tenant_access(reason text) OWNER TO kos_owner;
 
 --
 -- Name: begin_incarnation(text); Type: FUNCTION; Schema: kos; Owner: kos_owner
@@ -254,7 +290,8 @@ CREATE FUNCTION kos.capture_13ba0c856014f188d45c8461bb9ab3b9() RETURNS trigger
 declare
   kos_whoever text[] := case when current_setting('kos.tenant_id', true) <> '' then array[
     current_setting('kos.user_id', true), current_setting('kos.persona', true), current_setting('kos.request_id', true),
-    current_setting('kos.address', true), current_setting('kos.agent', true)] end;
+    current_setting('kos.address', true), current_setting('kos.agent', true)]
+    when current_setting('kos.crossing', true) <> '' then kos.crossing_context() end;
 begin
   if current_setting('role') = 'kos_mover' then
     return null;
@@ -317,7 +354,8 @@ CREATE FUNCTION kos.capture_2a5e5fcb760c435101ef10fa45753876() RETURNS trigger
 declare
   kos_whoever text[] := case when current_setting('kos.tenant_id', true) <> '' then array[
     current_setting('kos.user_id', true), current_setting('kos.persona', true), current_setting('kos.request_id', true),
-    current_setting('kos.address', true), current_setting('kos.agent', true)] end;
+    current_setting('kos.address', true), current_setting('kos.agent', true)]
+    when current_setting('kos.crossing', true) <> '' then kos.crossing_context() end;
 begin
   if current_setting('role') = 'kos_mover' then
     return null;
@@ -380,7 +418,8 @@ CREATE FUNCTION kos.capture_6278fcf21078f5fb9556ac81378c6dbf() RETURNS trigger
 declare
   kos_whoever text[] := case when current_setting('kos.tenant_id', true) <> '' then array[
     current_setting('kos.user_id', true), current_setting('kos.persona', true), current_setting('kos.request_id', true),
-    current_setting('kos.address', true), current_setting('kos.agent', true)] end;
+    current_setting('kos.address', true), current_setting('kos.agent', true)]
+    when current_setting('kos.crossing', true) <> '' then kos.crossing_context() end;
 begin
   if current_setting('role') = 'kos_mover' then
     return null;
@@ -443,7 +482,8 @@ CREATE FUNCTION kos.capture_7c8dc460d1fd50cea200b2c00c961c66() RETURNS trigger
 declare
   kos_whoever text[] := case when current_setting('kos.tenant_id', true) <> '' then array[
     current_setting('kos.user_id', true), current_setting('kos.persona', true), current_setting('kos.request_id', true),
-    current_setting('kos.address', true), current_setting('kos.agent', true)] end;
+    current_setting('kos.address', true), current_setting('kos.agent', true)]
+    when current_setting('kos.crossing', true) <> '' then kos.crossing_context() end;
 begin
   if current_setting('role') = 'kos_mover' then
     return null;
@@ -506,7 +546,8 @@ CREATE FUNCTION kos.capture_98c740c0bdeb6c3080dd300b690d4ccd() RETURNS trigger
 declare
   kos_whoever text[] := case when current_setting('kos.tenant_id', true) <> '' then array[
     current_setting('kos.user_id', true), current_setting('kos.persona', true), current_setting('kos.request_id', true),
-    current_setting('kos.address', true), current_setting('kos.agent', true)] end;
+    current_setting('kos.address', true), current_setting('kos.agent', true)]
+    when current_setting('kos.crossing', true) <> '' then kos.crossing_context() end;
 begin
   if current_setting('role') = 'kos_mover' then
     return null;
@@ -569,7 +610,8 @@ CREATE FUNCTION kos.capture_b8df113a68e8e19a574952bfc93949d9() RETURNS trigger
 declare
   kos_whoever text[] := case when current_setting('kos.tenant_id', true) <> '' then array[
     current_setting('kos.user_id', true), current_setting('kos.persona', true), current_setting('kos.request_id', true),
-    current_setting('kos.address', true), current_setting('kos.agent', true)] end;
+    current_setting('kos.address', true), current_setting('kos.agent', true)]
+    when current_setting('kos.crossing', true) <> '' then kos.crossing_context() end;
 begin
   if current_setting('role') = 'kos_mover' then
     return null;
@@ -632,7 +674,8 @@ CREATE FUNCTION kos.capture_c60e28cdc4df474c98e086126898aad2() RETURNS trigger
 declare
   kos_whoever text[] := case when current_setting('kos.tenant_id', true) <> '' then array[
     current_setting('kos.user_id', true), current_setting('kos.persona', true), current_setting('kos.request_id', true),
-    current_setting('kos.address', true), current_setting('kos.agent', true)] end;
+    current_setting('kos.address', true), current_setting('kos.agent', true)]
+    when current_setting('kos.crossing', true) <> '' then kos.crossing_context() end;
 begin
   if current_setting('role') = 'kos_mover' then
     return null;
@@ -695,7 +738,8 @@ CREATE FUNCTION kos.capture_cf4fff11d5be919c5e57ff2323eca247() RETURNS trigger
 declare
   kos_whoever text[] := case when current_setting('kos.tenant_id', true) <> '' then array[
     current_setting('kos.user_id', true), current_setting('kos.persona', true), current_setting('kos.request_id', true),
-    current_setting('kos.address', true), current_setting('kos.agent', true)] end;
+    current_setting('kos.address', true), current_setting('kos.agent', true)]
+    when current_setting('kos.crossing', true) <> '' then kos.crossing_context() end;
 begin
   if current_setting('role') = 'kos_mover' then
     return null;
@@ -758,7 +802,8 @@ CREATE FUNCTION kos.capture_e614d76f0143a6e39a9429007817e26e() RETURNS trigger
 declare
   kos_whoever text[] := case when current_setting('kos.tenant_id', true) <> '' then array[
     current_setting('kos.user_id', true), current_setting('kos.persona', true), current_setting('kos.request_id', true),
-    current_setting('kos.address', true), current_setting('kos.agent', true)] end;
+    current_setting('kos.address', true), current_setting('kos.agent', true)]
+    when current_setting('kos.crossing', true) <> '' then kos.crossing_context() end;
 begin
   if current_setting('role') = 'kos_mover' then
     return null;
@@ -953,6 +998,71 @@ CREATE FUNCTION kos.conninfo_value(value text) RETURNS text
 
 ALTER FUNCTION kos.conninfo_value(value text) OWNER TO kos_owner;
 
+SET default_tablespace = '';
+
+SET default_table_access_method = heap;
+
+--
+-- Name: cross_tenant_access; Type: TABLE; Schema: kos; Owner: kos_owner
+--
+
+CREATE TABLE kos.cross_tenant_access (
+    access_id bigint NOT NULL,
+    role_name text DEFAULT SESSION_USER NOT NULL,
+    database_name text DEFAULT current_database() NOT NULL,
+    reason text NOT NULL,
+    began_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    ended_at timestamp with time zone,
+    CONSTRAINT cross_tenant_access_reason_check CHECK ((reason ~ '\S'::text))
+);
+
+
+ALTER TABLE kos.cross_tenant_access OWNER TO kos_owner;
+
+--
+-- Name: TABLE cross_tenant_access; Type: COMMENT; Schema: kos; Owner: kos_owner
+--
+
+COMMENT ON TABLE kos.cross_tenant_access IS 'Who has worked on all tenants of this database, when, and why.';
+
+
+--
+-- Name: crossing(); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.crossing() RETURNS kos.cross_tenant_access
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  found kos.cross_tenant_access;
+begin
+  select * into found
+    from kos.cross_tenant_access a
+   where a.access_id = nullif(current_setting('kos.crossing', true), '')::bigint
+     and a.ended_at is null and a.role_name = session_user;
+  return case when found.access_id is not null then found end;
+end $$;
+
+
+ALTER FUNCTION kos.crossing() OWNER TO kos_owner;
+
+--
+-- Name: crossing_context(); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.crossing_context() RETURNS text[]
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select array[c.role_name, '', '', '', '', format('all tenants, access %s: %s', c.access_id, c.reason)]
+    from kos.crossing() c
+   where c.access_id is not null
+$$;
+
+
+ALTER FUNCTION kos.crossing_context() OWNER TO kos_owner;
+
 --
 -- Name: current_incarnation(); Type: FUNCTION; Schema: kos; Owner: kos_owner
 --
@@ -1033,6 +1143,27 @@ COMMENT ON FUNCTION kos.current_tenant_id() IS 'The tenant that this transaction
 
 
 --
+-- Name: current_tenant_value(); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.current_tenant_value() RETURNS text
+    LANGUAGE sql STABLE SECURITY DEFINER PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select f.name from kos.fence f where f.tenant_id = kos.current_tenant_id() and f.adopted
+$$;
+
+
+ALTER FUNCTION kos.current_tenant_value() OWNER TO kos_owner;
+
+--
+-- Name: FUNCTION current_tenant_value(); Type: COMMENT; Schema: kos; Owner: kos_owner
+--
+
+COMMENT ON FUNCTION kos.current_tenant_value() IS 'The entered tenant as an adopted product names it; error KS001 where none is entered.';
+
+
+--
 -- Name: current_user_id(); Type: FUNCTION; Schema: kos; Owner: kos_owner
 --
 
@@ -1051,6 +1182,21 @@ COMMENT ON FUNCTION kos.current_user_id() IS 'The user on whose behalf this tran
 
 
 --
+-- Name: end_cross_tenant_access(bigint); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.end_cross_tenant_access(access_id bigint) RETURNS void
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  update kos.cross_tenant_access a set ended_at = clock_timestamp()
+   where a.access_id = end_cross_tenant_access.access_id and a.ended_at is null and a.role_name = session_user
+$$;
+
+
+ALTER FUNCTION kos.end_cross_tenant_access(access_id bigint) OWNER TO kos_owner;
+
+--
 -- Name: enter(text, bigint, text, text, text, inet, text, integer); Type: FUNCTION; Schema: kos; Owner: kos_owner
 --
 
@@ -1066,7 +1212,7 @@ begin
   elsif current_user = 'kos_persona' then
     noted := pg_catalog.set_config('role', 'none', true);
   end if;
-  return pg_catalog.set_config('search_path', path, true);
+  return pg_catalog.set_config('search_path', coalesce(path, pg_catalog.current_setting('search_path')), true);
 end $$;
 
 
@@ -1114,13 +1260,13 @@ CREATE FUNCTION kos.fence_again(target regclass) RETURNS text
     AS $_$
   select coalesce((
     select format($text$  if tg_op = 'INSERT' then
-    perform kos.pass_fences(array(select distinct n.%1$I from new_rows n));
+    perform kos.pass_fences(array(select distinct %1$s from new_rows n));
   elsif tg_op = 'DELETE' then
-    perform kos.pass_fences(array(select distinct o.%1$I from old_rows o));
+    perform kos.pass_fences(array(select distinct %2$s from old_rows o));
   elsif tg_op = 'UPDATE' then
-    perform kos.pass_fences(array(select n.%1$I from new_rows n union select o.%1$I from old_rows o));
+    perform kos.pass_fences(array(select %1$s from new_rows n union select %2$s from old_rows o));
   end if;
-$text$, l.tenant_column)
+$text$, kos.tenant_expression(target, 'n'), kos.tenant_expression(target, 'o'))
       from kos.logged(target) l
      where l.fenced), '')
 $_$;
@@ -1190,14 +1336,17 @@ CREATE FUNCTION kos.guard() RETURNS trigger
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
-  tenant uuid := kos.current_tenant_id();
   epoch bigint := nullif(current_setting('kos.epoch', true), '')::bigint;
   here kos.fence;
 begin
   if epoch is null then
+    -- The operator's work on all tenants: capture passes the fence of each whose rows it writes.
+    if tg_op <> 'TRUNCATE' and kos.crossing() is not null then
+      return null;
+    end if;
     perform kos.no_tenant();
   end if;
-  here := kos.pass_fence(tenant, epoch);
+  here := kos.pass_fence(kos.current_tenant_id(), epoch);
   if tg_table_schema <> here.schema_name then
     raise exception 'the tables of tenant % are in schema %, not in %', here.name, here.schema_name, tg_table_schema
       using errcode = 'KS003', detail = 'the tenant lives in another schema',
@@ -1212,6 +1361,39 @@ end $$;
 
 
 ALTER FUNCTION kos.guard() OWNER TO kos_owner;
+
+--
+-- Name: guard_adopted(); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.guard_adopted() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  epoch bigint := nullif(current_setting('kos.epoch', true), '')::bigint;
+  here kos.fence;
+begin
+  if tg_op = 'TRUNCATE' then
+    raise exception 'TRUNCATE of %.% would empty every tenant', tg_table_schema, tg_table_name
+      using errcode = 'KS005', hint = 'delete from … removes the rows of the entered tenant';
+  end if;
+  if epoch is null then
+    if kos.crossing() is not null then
+      return null;
+    end if;
+    perform kos.no_tenant();
+  end if;
+  here := kos.pass_fence(kos.current_tenant_id(), epoch);
+  if not here.adopted then
+    raise exception 'the tenant % has no rows in %.%, which is a table of a product', here.name, tg_table_schema, tg_table_name
+      using errcode = 'KS003', detail = 'the tenant lives in another schema', hint = 'enter a tenant of the product';
+  end if;
+  return null;
+end $$;
+
+
+ALTER FUNCTION kos.guard_adopted() OWNER TO kos_owner;
 
 --
 -- Name: handshake(integer); Type: FUNCTION; Schema: kos; Owner: kos_owner
@@ -1399,10 +1581,6 @@ end $_$;
 
 ALTER FUNCTION kos.is_drained(pending regclass) OWNER TO kos_owner;
 
-SET default_tablespace = '';
-
-SET default_table_access_method = heap;
-
 --
 -- Name: leases; Type: TABLE; Schema: kos; Owner: kos_owner
 --
@@ -1464,6 +1642,25 @@ end $$;
 
 
 ALTER FUNCTION kos.is_inside(tenant text) OWNER TO kos_owner;
+
+--
+-- Name: keep_cross_tenant_access(); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.keep_cross_tenant_access() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  if tg_op = 'UPDATE' and old.ended_at is null and new.ended_at is not null
+     and to_jsonb(old) - 'ended_at' = to_jsonb(new) - 'ended_at' then
+    return new;
+  end if;
+  raise exception 'kos.cross_tenant_access only grows' using errcode = 'KS025', hint = 'what is written there stays';
+end $$;
+
+
+ALTER FUNCTION kos.keep_cross_tenant_access() OWNER TO kos_owner;
 
 --
 -- Name: keep_log(); Type: FUNCTION; Schema: kos; Owner: kos_owner
@@ -1554,6 +1751,23 @@ $$;
 
 
 ALTER FUNCTION kos.key_of(target regclass) OWNER TO kos_owner;
+
+--
+-- Name: kinds_of(text); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.kinds_of(value text) RETURNS text[]
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select array_remove(array[
+    case when kos.as_number(value) is not null then 'number' end,
+    case when kos.as_uuid(value) is not null then 'uuid' end,
+    case when value <> '' and length(value) <= 200 and (kos.as_uuid(lower(value)) is null or kos.as_uuid(value) is not null) then 'text' end], null)
+$$;
+
+
+ALTER FUNCTION kos.kinds_of(value text) OWNER TO kos_owner;
 
 --
 -- Name: layout(regclass, regclass); Type: FUNCTION; Schema: kos; Owner: kos_owner
@@ -1811,7 +2025,8 @@ begin
 declare
   kos_whoever text[] := case when current_setting('kos.tenant_id', true) <> '' then array[
     current_setting('kos.user_id', true), current_setting('kos.persona', true), current_setting('kos.request_id', true),
-    current_setting('kos.address', true), current_setting('kos.agent', true)] end;
+    current_setting('kos.address', true), current_setting('kos.agent', true)]
+    when current_setting('kos.crossing', true) <> '' then kos.crossing_context() end;
 begin
   if current_setting('role') = 'kos_mover' then
     return null;
@@ -1856,6 +2071,21 @@ end $$;
 
 
 ALTER FUNCTION kos.make_log_partitions() OWNER TO kos_owner;
+
+--
+-- Name: may_cross_tenants(); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.may_cross_tenants() RETURNS boolean
+    LANGUAGE sql STABLE PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select bool_or(pg_has_role(current_user, r, 'USAGE'))
+    from unnest(array['kos_operator', 'kos_auditor', 'kos_owner', 'kos_mover']) r
+$$;
+
+
+ALTER FUNCTION kos.may_cross_tenants() OWNER TO kos_owner;
 
 --
 -- Name: newest_foreign_id(uuid); Type: FUNCTION; Schema: kos; Owner: kos_owner
@@ -1995,7 +2225,12 @@ CREATE TABLE kos.fence (
     schema_name text NOT NULL,
     epoch bigint NOT NULL,
     serving boolean DEFAULT true NOT NULL,
-    search_path text GENERATED ALWAYS AS ((quote_ident(schema_name) || ', public, pg_temp'::text)) STORED,
+    adopted boolean DEFAULT false NOT NULL,
+    search_path text GENERATED ALWAYS AS (
+CASE
+    WHEN (NOT adopted) THEN (quote_ident(schema_name) || ', public, pg_temp'::text)
+    ELSE NULL::text
+END) STORED,
     CONSTRAINT fence_epoch_check CHECK ((epoch > 0)),
     CONSTRAINT fence_tier_check CHECK ((tier = ANY (ARRAY['row'::text, 'schema'::text, 'database'::text])))
 );
@@ -2283,6 +2518,51 @@ end $$;
 ALTER FUNCTION kos.refuse_rewriting() OWNER TO kos_owner;
 
 --
+-- Name: register_tenant(text); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.register_tenant(value text) RETURNS uuid
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  id uuid := kos.tenant_of(value);
+  product kos.adopted_product;
+begin
+  if exists (select from kos.fence f where f.tenant_id = id and f.name = value and f.adopted) then
+    return id;
+  end if;
+  select * into product from kos.adopted_product;
+  if value is null or product.only_one is null or not product.kinds && kos.kinds_of(value) then
+    raise exception '% can be no tenant of this database', coalesce(quote_literal(value), 'null')
+      using errcode = 'KS023', detail = case when product.only_one is null then 'no tables of a product are adopted here'
+                                             else format('its tenants are named by %s', array_to_string(product.kinds, ', ')) end,
+            hint = 'kos adopt status';
+  end if;
+  insert into kos.fence (tenant_id, name, tier, schema_name, epoch, adopted)
+  values (id, value, 'row', product.schema_name, 1, true)
+  on conflict do nothing;
+  if exists (select from kos.shards) then
+    insert into kos.tenants (tenant_id, name, state, adopted) values (id, value, 'active', true) on conflict do nothing;
+    insert into kos.placements (tenant_id, tier, shard_id, database_name, schema_name, epoch)
+    select t.tenant_id, 'row', s.shard_id, current_database(), product.schema_name, 1
+      from kos.tenants t join kos.shards s on s.name = product.shard_name
+     where t.tenant_id = id and t.name = value and t.adopted
+    on conflict do nothing;
+  end if;
+  if not exists (select from kos.fence f where f.tenant_id = id and f.name = value and f.adopted)
+     or exists (select from kos.shards) and not exists (
+       select from kos.placements p join kos.tenants t using (tenant_id)
+        where p.tenant_id = id and t.name = value and t.adopted and p.database_name = current_database()) then
+    raise exception 'another tenant has the name %', quote_literal(value) using errcode = 'KS024', hint = 'kos tenant show ' || quote_literal(value);
+  end if;
+  return id;
+end $$;
+
+
+ALTER FUNCTION kos.register_tenant(value text) OWNER TO kos_owner;
+
+--
 -- Name: root_of(regclass); Type: FUNCTION; Schema: kos; Owner: kos_owner
 --
 
@@ -2533,6 +2813,54 @@ end $$;
 ALTER FUNCTION kos.shape_of(target regclass) OWNER TO kos_owner;
 
 --
+-- Name: tenant_as_text(); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.tenant_as_text() RETURNS text
+    LANGUAGE plpgsql STABLE PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  if pg_has_role(current_user, 'kos_app', 'USAGE') or pg_has_role(current_user, 'kos_persona', 'USAGE') then
+    return kos.current_tenant_value();
+  end if;
+  return null;
+end $$;
+
+
+ALTER FUNCTION kos.tenant_as_text() OWNER TO kos_owner;
+
+--
+-- Name: tenant_as_number(); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.tenant_as_number() RETURNS bigint
+    LANGUAGE sql STABLE PARALLEL SAFE
+    BEGIN ATOMIC
+ SELECT kos.as_number(v.value) AS as_number
+    FROM ( SELECT kos.tenant_as_text() AS value
+          OFFSET 0) v;
+END;
+
+
+ALTER FUNCTION kos.tenant_as_number() OWNER TO kos_owner;
+
+--
+-- Name: tenant_as_uuid(); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.tenant_as_uuid() RETURNS uuid
+    LANGUAGE sql STABLE PARALLEL SAFE
+    BEGIN ATOMIC
+ SELECT kos.as_uuid(v.value) AS as_uuid
+    FROM ( SELECT kos.tenant_as_text() AS value
+          OFFSET 0) v;
+END;
+
+
+ALTER FUNCTION kos.tenant_as_uuid() OWNER TO kos_owner;
+
+--
 -- Name: tenant_expression(regclass, text); Type: FUNCTION; Schema: kos; Owner: kos_owner
 --
 
@@ -2553,12 +2881,37 @@ $$;
 ALTER FUNCTION kos.tenant_expression(target regclass, side text) OWNER TO kos_owner;
 
 --
+-- Name: tenant_kind(regclass, text); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.tenant_kind(target regclass, column_name text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  with recursive base as (
+    select t.oid, t.typbasetype, a.attcollation
+      from pg_attribute a join pg_type t on t.oid = a.atttypid
+     where a.attrelid = target and a.attname = column_name and not a.attisdropped
+    union all
+    select t.oid, t.typbasetype, b.attcollation from base b join pg_type t on t.oid = b.typbasetype
+  )
+  select case when b.oid = 'uuid'::regtype then 'uuid'
+              when b.oid in ('int2'::regtype, 'int4'::regtype, 'int8'::regtype) then 'number'
+              when b.oid in ('text'::regtype, 'varchar'::regtype) and coalesce(c.collisdeterministic, true) then 'text' end
+    from base b left join pg_collation c on c.oid = b.attcollation
+   where b.typbasetype = 0
+$$;
+
+
+ALTER FUNCTION kos.tenant_kind(target regclass, column_name text) OWNER TO kos_owner;
+
+--
 -- Name: tenant_of(text); Type: FUNCTION; Schema: kos; Owner: kos_owner
 --
 
 CREATE FUNCTION kos.tenant_of(value text) RETURNS uuid
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN COALESCE((md5(('kos tenant '::text || value)))::uuid, kos.no_tenants_log());
+    RETURN CASE WHEN (value ~ '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$'::text) THEN (value)::uuid ELSE COALESCE((md5(('kos tenant '::text || value)))::uuid, kos.no_tenants_log()) END;
 
 
 ALTER FUNCTION kos.tenant_of(value text) OWNER TO kos_owner;
@@ -2623,6 +2976,25 @@ end $$;
 
 
 ALTER FUNCTION kos.unlog_table(target regclass) OWNER TO kos_owner;
+
+--
+-- Name: unregister_tenant(text); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.unregister_tenant(value text) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  id uuid := kos.tenant_of(value);
+begin
+  perform pg_advisory_xact_lock(kos.fence_key(id));
+  delete from kos.fence f where f.tenant_id = id and f.adopted;
+  delete from kos.tenants t where t.tenant_id = id and t.adopted;
+end $$;
+
+
+ALTER FUNCTION kos.unregister_tenant(value text) OWNER TO kos_owner;
 
 --
 -- Name: unsealed(integer); Type: FUNCTION; Schema: kos; Owner: kos_owner
@@ -2845,6 +3217,21 @@ CREATE TABLE kos.shapes (
 ALTER TABLE kos.shapes OWNER TO kos_owner;
 
 --
+-- Name: adopted_product; Type: TABLE; Schema: kos; Owner: kos_owner
+--
+
+CREATE TABLE kos.adopted_product (
+    only_one boolean DEFAULT true NOT NULL,
+    shard_name text NOT NULL,
+    schema_name text NOT NULL,
+    kinds text[] NOT NULL,
+    CONSTRAINT adopted_product_only_one_check CHECK (only_one)
+);
+
+
+ALTER TABLE kos.adopted_product OWNER TO kos_owner;
+
+--
 -- Name: checkpoints; Type: TABLE; Schema: kos; Owner: kos_owner
 --
 
@@ -2858,6 +3245,38 @@ CREATE TABLE kos.checkpoints (
 
 
 ALTER TABLE kos.checkpoints OWNER TO kos_owner;
+
+--
+-- Name: cross_tenant_access_access_id_seq; Type: SEQUENCE; Schema: kos; Owner: kos_owner
+--
+
+ALTER TABLE kos.cross_tenant_access ALTER COLUMN access_id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME kos.cross_tenant_access_access_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+
+--
+-- Name: enforced_tables; Type: TABLE; Schema: kos; Owner: kos_owner
+--
+
+CREATE TABLE kos.enforced_tables (
+    relation regclass NOT NULL,
+    root regclass NOT NULL,
+    tenant_column text NOT NULL,
+    row_security boolean NOT NULL,
+    forced boolean NOT NULL,
+    granted jsonb DEFAULT '[]'::jsonb NOT NULL,
+    schema_granted jsonb DEFAULT '[]'::jsonb NOT NULL,
+    enforced_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+
+ALTER TABLE kos.enforced_tables OWNER TO kos_owner;
 
 --
 -- Name: incarnations; Type: TABLE; Schema: kos; Owner: kos_owner
@@ -3159,7 +3578,8 @@ CREATE TABLE kos.tenants (
     service_plan text DEFAULT 'standard'::text NOT NULL,
     state text DEFAULT 'creating'::text NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT tenants_name_check CHECK (((name ~ '^[a-z][a-z0-9]*(-[a-z0-9]+)*$'::text) AND (length(name) <= 40))),
+    adopted boolean DEFAULT false NOT NULL,
+    CONSTRAINT tenants_check CHECK ((adopted OR ((name ~ '^[a-z][a-z0-9]*(-[a-z0-9]+)*$'::text) AND (length(name) <= 40)))),
     CONSTRAINT tenants_state_check CHECK ((state = ANY (ARRAY['creating'::text, 'importing'::text, 'removing'::text, 'active'::text])))
 );
 
@@ -3174,11 +3594,35 @@ ALTER TABLE ONLY kos.knowledge_events ATTACH PARTITION kos.knowledge_events_defa
 
 
 --
+-- Name: adopted_product adopted_product_pkey; Type: CONSTRAINT; Schema: kos; Owner: kos_owner
+--
+
+ALTER TABLE ONLY kos.adopted_product
+    ADD CONSTRAINT adopted_product_pkey PRIMARY KEY (only_one);
+
+
+--
 -- Name: checkpoints checkpoints_pkey; Type: CONSTRAINT; Schema: kos; Owner: kos_owner
 --
 
 ALTER TABLE ONLY kos.checkpoints
     ADD CONSTRAINT checkpoints_pkey PRIMARY KEY (operation_id, step);
+
+
+--
+-- Name: cross_tenant_access cross_tenant_access_pkey; Type: CONSTRAINT; Schema: kos; Owner: kos_owner
+--
+
+ALTER TABLE ONLY kos.cross_tenant_access
+    ADD CONSTRAINT cross_tenant_access_pkey PRIMARY KEY (access_id);
+
+
+--
+-- Name: enforced_tables enforced_tables_pkey; Type: CONSTRAINT; Schema: kos; Owner: kos_owner
+--
+
+ALTER TABLE ONLY kos.enforced_tables
+    ADD CONSTRAINT enforced_tables_pkey PRIMARY KEY (relation);
 
 
 --
@@ -3441,6 +3885,20 @@ ALTER INDEX kos.knowledge_events_by_time ATTACH PARTITION kos.knowledge_events_d
 
 
 --
+-- Name: cross_tenant_access keep_rows; Type: TRIGGER; Schema: kos; Owner: kos_owner
+--
+
+CREATE TRIGGER keep_rows BEFORE DELETE OR UPDATE ON kos.cross_tenant_access FOR EACH ROW EXECUTE FUNCTION kos.keep_cross_tenant_access();
+
+
+--
+-- Name: cross_tenant_access keep_table; Type: TRIGGER; Schema: kos; Owner: kos_owner
+--
+
+CREATE TRIGGER keep_table BEFORE TRUNCATE ON kos.cross_tenant_access FOR EACH STATEMENT EXECUTE FUNCTION kos.keep_cross_tenant_access();
+
+
+--
 -- Name: operations refuse_move; Type: TRIGGER; Schema: kos; Owner: kos_owner
 --
 
@@ -3641,6 +4099,14 @@ REVOKE ALL ON FUNCTION kos.attach_capture(target regclass) FROM PUBLIC;
 
 
 --
+-- Name: FUNCTION begin_cross_tenant_access(reason text); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.begin_cross_tenant_access(reason text) FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.begin_cross_tenant_access(reason text) TO kos_operator;
+
+
+--
 -- Name: FUNCTION begin_incarnation(reason text); Type: ACL; Schema: kos; Owner: kos_owner
 --
 
@@ -3752,6 +4218,28 @@ GRANT ALL ON FUNCTION kos.conninfo_value(value text) TO kos_auditor;
 
 
 --
+-- Name: TABLE cross_tenant_access; Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+GRANT SELECT ON TABLE kos.cross_tenant_access TO kos_operator;
+GRANT SELECT ON TABLE kos.cross_tenant_access TO kos_auditor;
+
+
+--
+-- Name: FUNCTION crossing(); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.crossing() FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION crossing_context(); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.crossing_context() FROM PUBLIC;
+
+
+--
 -- Name: FUNCTION current_incarnation(); Type: ACL; Schema: kos; Owner: kos_owner
 --
 
@@ -3796,6 +4284,17 @@ GRANT ALL ON FUNCTION kos.current_tenant_id() TO kos_mover;
 
 
 --
+-- Name: FUNCTION current_tenant_value(); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.current_tenant_value() FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.current_tenant_value() TO kos_app;
+GRANT ALL ON FUNCTION kos.current_tenant_value() TO kos_persona;
+GRANT ALL ON FUNCTION kos.current_tenant_value() TO kos_operator;
+GRANT ALL ON FUNCTION kos.current_tenant_value() TO kos_auditor;
+
+
+--
 -- Name: FUNCTION current_user_id(); Type: ACL; Schema: kos; Owner: kos_owner
 --
 
@@ -3805,6 +4304,14 @@ GRANT ALL ON FUNCTION kos.current_user_id() TO kos_persona;
 GRANT ALL ON FUNCTION kos.current_user_id() TO kos_operator;
 GRANT ALL ON FUNCTION kos.current_user_id() TO kos_auditor;
 GRANT ALL ON FUNCTION kos.current_user_id() TO kos_mover;
+
+
+--
+-- Name: FUNCTION end_cross_tenant_access(access_id bigint); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.end_cross_tenant_access(access_id bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.end_cross_tenant_access(access_id bigint) TO kos_operator;
 
 
 --
@@ -3873,6 +4380,13 @@ GRANT ALL ON FUNCTION kos.forget_log(tenant uuid) TO kos_operator;
 --
 
 REVOKE ALL ON FUNCTION kos.guard() FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION guard_adopted(); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.guard_adopted() FROM PUBLIC;
 
 
 --
@@ -3969,6 +4483,13 @@ REVOKE ALL ON FUNCTION kos.is_inside(tenant text) FROM PUBLIC;
 
 
 --
+-- Name: FUNCTION keep_cross_tenant_access(); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.keep_cross_tenant_access() FROM PUBLIC;
+
+
+--
 -- Name: FUNCTION keep_log(); Type: ACL; Schema: kos; Owner: kos_owner
 --
 
@@ -3997,6 +4518,13 @@ REVOKE ALL ON FUNCTION kos.key_expression(target regclass, sides text[]) FROM PU
 --
 
 REVOKE ALL ON FUNCTION kos.key_of(target regclass) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION kinds_of(value text); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.kinds_of(value text) FROM PUBLIC;
 
 
 --
@@ -4252,6 +4780,15 @@ REVOKE ALL ON FUNCTION kos.refuse_rewriting() FROM PUBLIC;
 
 
 --
+-- Name: FUNCTION register_tenant(value text); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.register_tenant(value text) FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.register_tenant(value text) TO kos_app;
+GRANT ALL ON FUNCTION kos.register_tenant(value text) TO kos_operator;
+
+
+--
 -- Name: FUNCTION root_of(target regclass); Type: ACL; Schema: kos; Owner: kos_owner
 --
 
@@ -4320,6 +4857,14 @@ REVOKE ALL ON FUNCTION kos.tenant_expression(target regclass, side text) FROM PU
 
 
 --
+-- Name: FUNCTION tenant_kind(target regclass, column_name text); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.tenant_kind(target regclass, column_name text) FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.tenant_kind(target regclass, column_name text) TO kos_operator;
+
+
+--
 -- Name: FUNCTION tenant_of(value text); Type: ACL; Schema: kos; Owner: kos_owner
 --
 
@@ -4351,6 +4896,14 @@ REVOKE ALL ON FUNCTION kos.turn(switch regclass) FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION kos.unlog_table(target regclass) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION unregister_tenant(value text); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.unregister_tenant(value text) FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.unregister_tenant(value text) TO kos_operator;
 
 
 --
@@ -4419,11 +4972,27 @@ GRANT SELECT ON TABLE kos.shapes TO kos_auditor;
 
 
 --
+-- Name: TABLE adopted_product; Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+GRANT SELECT ON TABLE kos.adopted_product TO kos_operator;
+GRANT SELECT ON TABLE kos.adopted_product TO kos_auditor;
+
+
+--
 -- Name: TABLE checkpoints; Type: ACL; Schema: kos; Owner: kos_owner
 --
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE kos.checkpoints TO kos_operator;
 GRANT SELECT ON TABLE kos.checkpoints TO kos_auditor;
+
+
+--
+-- Name: TABLE enforced_tables; Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+GRANT SELECT ON TABLE kos.enforced_tables TO kos_operator;
+GRANT SELECT ON TABLE kos.enforced_tables TO kos_auditor;
 
 
 --

@@ -16,10 +16,10 @@ Every error has named fields, a sentence that states the fact, and the command t
     ├── SchemaError            DatabaseNotInstalled, DatabaseBehind, LibraryTooOld, InstallRefused, LockNotGranted,
     │                          SchemaFileChanged, DirectoryElsewhere
     ├── TenancyError           UnknownTenant, TenantExists, TenantUnfinished, InvalidTenantName, UnknownTier,
-    │                          TierNotAllowed, PlaceTaken, TablesMissing, TenantHeld, BegunElsewhere, UnknownShard,
+    │                          TierNotAllowed, PlaceTaken, TablesMissing, TenantHeld, TenantAdopted, BegunElsewhere, UnknownShard,
     │                          UnregisteredShard, NoTenantEntered, AnotherTenantEntered,
     │                          PlacementMoved (retryable), TablesChanged (retryable), TenantBusy (retryable),
-    │                          SessionClosed, TruncateRefused, TransactionFailed, OutcomeUnknown
+    │                          SessionClosed, TruncateRefused, TransactionFailed, OutcomeUnknown, ReasonMissing
     ├── JournalError           LeaseHeld (retryable), LeaseLost, OperationUnfinished, OperationInterrupted,
     │                          OperationOver, RollbackBegun, PastReturn, UnknownOperation, UnknownKind, UnknownStep,
     │                          PlanUnreadable, IllegalMove
@@ -30,7 +30,8 @@ Every error has named fields, a sentence that states the fact, and the command t
     │                          ExportUnsupported, ImportRunning
     ├── AdoptionError          NothingMatches, UnknownTenantColumn, NoTenantColumn, TableWithoutKey,
     │                          TenantColumnHasNulls, TypeNotCarried, TableUnsuitable, ChildWithoutColumn,
-    │                          GrantMissing, LevelNotReady
+    │                          GrantMissing, LevelNotReady, TenantTypeUnknown, PolicyInTheWay, TenantNotRegistered,
+    │                          EffectsNotAccepted
     ├── WorkloadError          LedgerMissing, LedgerExists, LedgerBusy, LedgerDamaged, LedgerUnwritable,
     │                          WorkloadMismatch
     └── WorkerError            ListenRefused, PoolerBetween, SealFailed
@@ -555,6 +556,16 @@ class TenantHeld(TenancyError):
 
 
 @dataclass(eq=False)
+class TenantAdopted(TenancyError):
+    tenant: str
+    fact = (
+        "the tables of the tenant {tenant!r} are an adopted product's: what is in them is not for kos to copy or delete"
+    )
+    mend = "with the product's own means; when its rows are gone: select kos.unregister_tenant({tenant!r})"
+    exit_code = REFUSED
+
+
+@dataclass(eq=False)
 class BegunElsewhere(TenancyError):
     tenant: str
     shard: str
@@ -656,6 +667,13 @@ class OutcomeUnknown(TenancyError):
     reason: str
     fact = "the connection was lost in the commit of {tenant!r}, so whether it happened is not known: {reason}"
     mend = "look for the transaction's rows before running it again"
+
+
+@dataclass(eq=False)
+class ReasonMissing(TenancyError):
+    fact = "work on all tenants needs a reason, which is written down"
+    mend = "with store.all_tenants(reason=…) as connection: …"
+    exit_code = WRONG_USE
 
 
 # the journal
@@ -1010,6 +1028,40 @@ class LevelNotReady(AdoptionError):
     level: str
     fact = "this version of kos plans level {level}, and can't take tables in at it yet"
     mend = "kos adopt --all --level {level} --dry-run"
+
+
+@dataclass(eq=False)
+class TenantTypeUnknown(AdoptionError):
+    table: str
+    column: str
+    type: str
+    fact = "{table}: {column} is of the type {type}, by which row security can't tell tenants apart"
+    mend = "make it uuid, bigint or text (of a deterministic collation), then run the same command again"
+
+
+@dataclass(eq=False)
+class PolicyInTheWay(AdoptionError):
+    table: str
+    policy: str
+    fact = "{table} has the restrictive policy {policy}, which would hide rows from the log and the operator as well"
+    mend = "say in it for which roles it is: alter policy {policy} on {table} to ROLE"
+
+
+@dataclass(eq=False)
+class TenantNotRegistered(AdoptionError):
+    tenant: str
+    reason: str
+    fact = "{tenant!r} can't be registered as a tenant of the product: {reason}"
+    mend = "kos tenant list"
+
+
+@dataclass(eq=False)
+class EffectsNotAccepted(AdoptionError):
+    roles: str
+    fact = "under row security these roles would read 0 rows and write none: {roles}"
+    mend = (
+        "grant kos_app to those that are to enter tenants; then the same command, with --accept-effects for the others"
+    )
 
 
 class WorkloadError(KosError):

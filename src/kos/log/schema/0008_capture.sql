@@ -93,13 +93,13 @@ create function kos.fence_again(target regclass) returns text
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select coalesce((
     select format($text$  if tg_op = 'INSERT' then
-    perform kos.pass_fences(array(select distinct n.%1$I from new_rows n));
+    perform kos.pass_fences(array(select distinct %1$s from new_rows n));
   elsif tg_op = 'DELETE' then
-    perform kos.pass_fences(array(select distinct o.%1$I from old_rows o));
+    perform kos.pass_fences(array(select distinct %2$s from old_rows o));
   elsif tg_op = 'UPDATE' then
-    perform kos.pass_fences(array(select n.%1$I from new_rows n union select o.%1$I from old_rows o));
+    perform kos.pass_fences(array(select %1$s from new_rows n union select %2$s from old_rows o));
   end if;
-$text$, l.tenant_column)
+$text$, kos.tenant_expression(target, 'n'), kos.tenant_expression(target, 'o'))
       from kos.logged(target) l
      where l.fenced), '')
 $$;
@@ -130,7 +130,8 @@ begin
 declare
   kos_whoever text[] := case when current_setting('kos.tenant_id', true) <> '' then array[
     current_setting('kos.user_id', true), current_setting('kos.persona', true), current_setting('kos.request_id', true),
-    current_setting('kos.address', true), current_setting('kos.agent', true)] end;
+    current_setting('kos.address', true), current_setting('kos.agent', true)]
+    when current_setting('kos.crossing', true) <> '' then kos.crossing_context() end;
 begin
   if current_setting('role') = 'kos_mover' then
     return null;
