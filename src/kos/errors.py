@@ -16,8 +16,8 @@ Every error has named fields, a sentence that states the fact, and the command t
     ├── SchemaError            DatabaseNotInstalled, DatabaseBehind, LibraryTooOld, InstallRefused, LockNotGranted,
     │                          SchemaFileChanged, DirectoryElsewhere
     ├── TenancyError           UnknownTenant, TenantExists, TenantUnfinished, InvalidTenantName, UnknownTier,
-    │                          TierNotAllowed, PlaceTaken, TablesMissing, TenantHeld, TenantAdopted, BegunElsewhere, UnknownShard,
-    │                          UnregisteredShard, NoTenantEntered, AnotherTenantEntered,
+    │                          TierNotAllowed, PlaceTaken, TablesMissing, TenantHeld, TenantAdopted, BegunElsewhere,
+    │                          UnknownShard, UnregisteredShard, NoTenantEntered, AnotherTenantEntered,
     │                          PlacementMoved (retryable), TablesChanged (retryable), TenantBusy (retryable),
     │                          SessionClosed, TruncateRefused, TransactionFailed, OutcomeUnknown, ReasonMissing
     ├── JournalError           LeaseHeld (retryable), LeaseLost, OperationUnfinished, OperationInterrupted,
@@ -1049,9 +1049,8 @@ class PolicyInTheWay(AdoptionError):
 
 @dataclass(eq=False)
 class TenantNotRegistered(AdoptionError):
-    tenant: str
     reason: str
-    fact = "{tenant!r} can't be registered as a tenant of the product: {reason}"
+    fact = "a tenant of the product can't be registered: {reason}"
     mend = "kos tenant list"
 
 

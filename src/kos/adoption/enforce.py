@@ -208,7 +208,7 @@ def _grants(query: SQL, part: Part, rights: list[Any]) -> list[Composable]:
 
 def _script(connection: Connection, statements: list[Composable]) -> None:
     """In one message: others wait for this table meanwhile."""
-    connection.execute(SQL("\n").join(statements))
+    connection.execute(SQL(";\n").join(statements))
 
 
 def _schema_rights(connection: Connection, schema: str) -> list[str]:
@@ -218,7 +218,7 @@ def _schema_rights(connection: Connection, schema: str) -> list[str]:
 def _change_schema(connection: Connection, query: SQL, schema: str, roles: list[str]) -> None:
     if not roles:
         return
-    row = connection.execute(QUERIES.schema_owner, {"schema": schema, "role": "kos_owner"}).fetchone()
+    row = connection.execute(QUERIES.schema_owner, {"schema": schema}).fetchone()
     assert row is not None
     connection.execute(QUERIES.act_as.format(role=Identifier(row[0])))
     for role in roles:

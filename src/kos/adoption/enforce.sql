@@ -52,7 +52,7 @@ select r.role
 
 -- name: schema_owner
 -- Who may grant on it.
-select o.rolname::text, pg_has_role(%(role)s::name, n.nspowner, 'USAGE')
+select o.rolname::text
   from pg_namespace n join pg_roles o on o.oid = n.nspowner
  where n.nspname = %(schema)s;
 

@@ -86,12 +86,11 @@ def _register(connection: Connection, values: list[str]) -> None:
     except psycopg.Error as error:
         if error.sqlstate not in {"KS023", "KS024"}:
             raise
-        reason = error.diag.message_detail or error.diag.message_primary or ""
-        said = (error.diag.message_primary or "").split("'")
-        raise errors.TenantNotRegistered(said[1] if len(said) > 1 else "", reason) from error
+        said = (error.diag.message_primary, error.diag.message_detail)
+        raise errors.TenantNotRegistered("; ".join(filter(None, said))) from error
 
 
 def _tell(control: Connection, tenant: dict[str, object]) -> None:
     control.execute(QUERIES.tell_directory, tenant)
     if control.execute(QUERIES.is_told, tenant).fetchone() != (True,):
-        raise errors.TenantNotRegistered(str(tenant["name"]), "another tenant has the name")
+        raise errors.TenantNotRegistered(f"another tenant has the name {tenant['name']!r}")
