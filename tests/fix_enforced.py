@@ -59,6 +59,7 @@ def connect(topology: Topology, login: Login) -> psycopg.Connection[Any]:
 def managed_server(make: MakePostgres, version: str) -> Topology:
     """A server with kos and the product in the database `product`, and with what `kos adopt` asks to be granted."""
     server = make(version)
+    server.configure(fsync="off")  # it is made to be thrown away
     server.start()
     server.execute(f"create role administrator login createrole createdb password '{PASSWORD}'")
     primary = PostgresServer("main", "127.0.0.1", server.server.port, "product", Tls("disable"))

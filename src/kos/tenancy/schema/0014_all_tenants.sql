@@ -41,24 +41,17 @@ language sql volatile security definer set search_path = pg_catalog, pg_temp as 
 $$;
 grant execute on function kos.begin_cross_tenant_access(text), kos.end_cross_tenant_access(bigint) to kos_operator;
 
--- What this transaction was begun for, as `kos.crossing` names it; null where that names nothing of this very login:
--- anybody can set a setting. Called by guard() and capture.
-create function kos.crossing() returns kos.cross_tenant_access
-language plpgsql stable set search_path = pg_catalog, pg_temp as $$
-declare
-  found kos.cross_tenant_access;
-begin
-  select * into found
+-- What this transaction was begun for, by `kos.crossing`; null where that names nothing of this very login: anybody can
+-- set a setting. Called by guards and capture.
+create function kos.crossing() returns text
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select format('all tenants, access %s: %s', a.access_id, a.reason)
     from kos.cross_tenant_access a
    where a.access_id = nullif(current_setting('kos.crossing', true), '')::bigint
-     and a.ended_at is null and a.role_name = session_user;
-  return case when found.access_id is not null then found end;
-end $$;
+     and a.ended_at is null and a.role_name = session_user
+$$;
 
 -- What its events say: who, and why.
 create function kos.crossing_context() returns text[]
-language sql stable set search_path = pg_catalog, pg_temp as $$
-  select array[c.role_name, '', '', '', '', format('all tenants, access %s: %s', c.access_id, c.reason)]
-    from kos.crossing() c
-   where c.access_id is not null
-$$;
+language sql stable set search_path = pg_catalog, pg_temp
+return case when kos.crossing() is not null then array[session_user, '', '', '', '', kos.crossing()] end;
