@@ -15,6 +15,7 @@ from kos import errors
 from kos.adoption import enforce as enforcing
 from kos.adoption.enforce import enforce, relax
 from kos.adoption.tenants import register, unregister
+from kos.tenancy.checks import row_security
 from kos.topology.model import Login, Topology, fixed
 
 Connection = psycopg.Connection[Any]
@@ -283,7 +284,9 @@ def test_the_products_own_index_is_used_and_the_tenant_asked_once(app: Connectio
     for table in ("public.extra_00", "public.tickets_of_teams", "billing.invoice"):
         with entered(app):
             app.execute("set local enable_seqscan = off")
-            plan = "\n".join(numbers(app, f"explain (analyze, costs off, timing off, summary off) select * from {table}"))
+            plan = "\n".join(
+                numbers(app, f"explain (analyze, costs off, timing off, summary off) select * from {table}")
+            )
             assert "Index Scan" in plan or "Index Cond" in plan, plan
             asked = [line for line in plan.splitlines() if line.strip().startswith("InitPlan")]
             assert len(asked) == 3, plan
@@ -314,11 +317,49 @@ def test_the_catalog_is_as_it_was_when_it_is_released(cloned: Callable[[], Topol
 
 def catalog_of(topology: Topology) -> str:
     """As the administrator's pg_dump has it, which may lock all tables; without the schema of kos."""
-    dumped = catalog(topology.control.primary, APPLICATION, "--exclude-schema=kos", "--exclude-schema=knowledge", "--exclude-table=public.legacy_balance")
+    dumped = catalog(
+        topology.control.primary,
+        APPLICATION,
+        "--exclude-schema=kos",
+        "--exclude-schema=knowledge",
+        "--exclude-table=public.legacy_balance",
+    )
     return dumped
 
 
-def test_a_table_that_somebody_holds_is_waited_for(cloned: Callable[[], Topology], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_partition_that_comes_later_is_found_and_taken_in(cloned: Callable[[], Topology]) -> None:
+    topology = cloned()
+    with connect(topology, OPERATOR) as operator, connect(topology, APPLICATION) as app:
+        register(operator, columns(), "main")
+        enforce(operator, "public", "events_event", "account_id")
+        assert findings(operator) == []
+        app.execute("""create table public.events_late partition of public.events_event
+                       for values from ('2027-01-01') to ('2027-02-01')""")
+        assert findings(operator) == [f"{topology.control.primary.database}: public.events_late"]
+        enforce(operator, "public", "events_event", "account_id")
+        assert findings(operator) == []
+        with pytest.raises(psycopg.Error) as raised:
+            app.execute("insert into public.events_late (account_id, at) values (8, '2027-01-20')")
+        assert raised.value.sqlstate == "KS001"
+        relax(operator, "public", "events_event")
+        assert findings(operator) == []
+
+
+def findings(operator: Connection) -> list[str]:
+    """What kos doctor finds, apart from a fault that the product has by itself."""
+    return [
+        each.subject for each in row_security(operator) if each.severity != "ok" and "count_orders" not in each.subject
+    ]
+
+
+def test_the_checks_find_nothing_where_all_is_enforced(enforced: Topology) -> None:
+    with connect(enforced, OPERATOR) as operator:
+        assert findings(operator) == []
+
+
+def test_a_table_that_somebody_holds_is_waited_for(
+    cloned: Callable[[], Topology], monkeypatch: pytest.MonkeyPatch
+) -> None:
     topology = cloned()
     monkeypatch.setattr(enforcing, "ATTEMPTS", 2)
     with connect(topology, APPLICATION) as reader, connect(topology, OPERATOR) as operator:

@@ -59,7 +59,7 @@ class Part:
 
 
 def enforce(connection: Connection, schema: str, table: str, column: str) -> None:
-    """Row security on one table and its partitions; nothing where it is enforced already. `connection` is the
+    """Row security on one table and its partitions; nothing to those that are enforced already. `connection` is the
     operator's, in autocommit mode.
 
     Raises:
@@ -86,7 +86,7 @@ def enforced(connection: Connection) -> list[tuple[str, str]]:
 def put_on(connection: Connection, schema: str, table: str, column: str) -> None:
     """As `enforce`, once, in the caller's transaction: raises one of `BUSY` where the lock is not had."""
     target = _target(connection, schema, table, column)
-    if target is None or connection.execute(QUERIES.noted, {"oid": target.oid}).fetchone():
+    if target is None or not _parts(connection, target):
         return
     _lock(connection, target)
     parts = _parts(connection, target)

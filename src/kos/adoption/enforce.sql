@@ -12,12 +12,14 @@ select c.oid::bigint as oid, n.nspname::text as schema, c.relname::text as name,
  where n.nspname = %(schema)s and c.relname = %(table)s;
 
 -- name: parts
--- A table and its partitions, each with its flags: a query can name a partition, whose own policies count then.
+-- A table and its partitions that are not enforced yet, each with its flags: a query can name a partition, whose own
+-- policies count then.
 select c.oid::bigint as oid, n.nspname::text as schema, c.relname::text as name,
        c.relrowsecurity as row_security, c.relforcerowsecurity as forced
   from (select %(oid)s::oid as oid union select t.relid from pg_partition_tree(%(oid)s::oid) t) part
   join pg_class c on c.oid = part.oid
   join pg_namespace n on n.oid = c.relnamespace
+ where not exists (select from kos.enforced_tables e where e.relation = c.oid)
  order by c.oid <> %(oid)s::oid, c.oid;
 
 -- name: policy_in_the_way
