@@ -30,8 +30,9 @@ Every error has named fields, a sentence that states the fact, and the command t
     │                          ExportUnsupported, ImportRunning
     ├── AdoptionError          NothingMatches, UnknownTenantColumn, NoTenantColumn, TableWithoutKey,
     │                          TenantColumnHasNulls, TypeNotCarried, TableUnsuitable, ChildWithoutColumn,
-    │                          GrantMissing, LevelNotReady, TenantTypeUnknown, PolicyInTheWay, TenantNotRegistered,
-    │                          EffectsNotAccepted
+    │                          GrantMissing, AdoptedOtherwise, NotAdopted, TableGone, RowsHidden,
+    │                          TableBusy (retryable), TenantsRemain, TriggersRemain, TenantTypeUnknown,
+    │                          PolicyInTheWay, TenantNotRegistered, EffectsNotAccepted
     ├── WorkloadError          LedgerMissing, LedgerExists, LedgerBusy, LedgerDamaged, LedgerUnwritable,
     │                          WorkloadMismatch
     └── WorkerError            ListenRefused, PoolerBetween, SealFailed
@@ -1061,6 +1062,68 @@ class EffectsNotAccepted(AdoptionError):
     mend = (
         "grant kos_app to those that are to enter tenants; then the same command, with --accept-effects for the others"
     )
+
+
+@dataclass(eq=False)
+class AdoptedOtherwise(AdoptionError):
+    table: str
+    column: str
+    wanted: str
+    fact = "{table} is logged by {column} already, not by {wanted}"
+    mend = "kos release {table}   (then adopt it again)"
+
+
+@dataclass(eq=False)
+class NotAdopted(AdoptionError):
+    pattern: str
+    database: str
+    fact = "no adopted table of {database} matches {pattern!r}"
+    mend = "kos adopt status"
+    exit_code = WRONG_USE
+
+
+@dataclass(eq=False)
+class TableGone(AdoptionError):
+    table: str
+    database: str
+    fact = "{table} was planned to be taken in, and {database} has it no more"
+    mend = "roll the operation back, then: kos adopt"
+    exit_code = FAILED
+
+
+@dataclass(eq=False)
+class RowsHidden(AdoptionError):
+    table: str
+    owner: str
+    fact = "row security hides rows of {table} from its owner, {owner}: a full baseline would not see all of them"
+    mend = "alter table {table} no force row level security   (or adopt it with --baseline lazy)"
+
+
+@dataclass(eq=False)
+class TableBusy(AdoptionError):
+    table: str
+    attempts: int
+    blockers: str
+    fact = "{table} could not be locked in {attempts} attempts; it is held by {blockers}"
+    mend = "end or wait for those sessions"
+    exit_code = FAILED
+    retryable = True
+
+
+@dataclass(eq=False)
+class TenantsRemain(AdoptionError):
+    database: str
+    tenants: str
+    fact = "{database} has tenants of its own: {tenants}"
+    mend = "kos tenant remove NAME   (for each of them), then: kos uninstall"
+
+
+@dataclass(eq=False)
+class TriggersRemain(AdoptionError):
+    database: str
+    tables: str
+    fact = "tables of {database} still have triggers of kos: {tables}"
+    mend = "kos adopt status   (shows what can't be released), then: kos uninstall"
 
 
 class WorkloadError(KosError):

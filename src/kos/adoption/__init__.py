@@ -11,7 +11,25 @@ are the tenants); *child* (a table that belongs to a tenant by its references on
 (what becomes of the rows that are there already).
 """
 
+from kos.adoption.adopt import ADOPT, Adopted, Planned, adopt_tables, planned_adoption
 from kos.adoption.model import BASELINES, LEVELS, Effects, Plan, Table, Wanted
 from kos.adoption.plan import check, plan
+from kos.adoption.status import Status, status
 
-__all__ = ["BASELINES", "LEVELS", "Effects", "Plan", "Table", "Wanted", "check", "plan"]
+__all__ = [
+    "ADOPT",
+    "BASELINES",
+    "LEVELS",
+    "Adopted",
+    "Effects",
+    "Plan",
+    "Planned",
+    "Status",
+    "Table",
+    "Wanted",
+    "adopt_tables",
+    "check",
+    "plan",
+    "planned_adoption",
+    "status",
+]

@@ -8,10 +8,22 @@ from typing import Annotated
 import typer
 
 from kos import console, errors, topology
-from kos.adoption import Plan, Wanted, check, display, plan
+from kos.adoption import (
+    Adopted,
+    Plan,
+    Wanted,
+    adopt_tables,
+    check,
+    display,
+    plan,
+    planned_adoption,
+    status,
+)
 from kos.console import DryRun, Json, Yes, emit
+from kos.tenancy import open as open_store
 from kos.tenancy.placement import Place, server_at, shard_named
 from kos.topology import postgres
+from kos.topology.model import Topology
 
 
 class Level(StrEnum):
@@ -53,7 +65,8 @@ def adopt(  # noqa: PLR0913, PLR0917 - each is an option that people know
     yes: Yes = False,
     json: Json = False,
 ) -> None:
-    """What taking existing tables in would mean: what they are, what is in the way, what it costs. Changes nothing."""
+    """Take existing tables in. Level observe, and --dry-run, change nothing: they say what there is, what is in the
+    way, and what it costs."""
     if bool(globs) == all_tables:
         raise typer.BadParameter("name tables, or say --all")
     wanted = Wanted(tuple(globs or ()), level, tenant_column, baseline, schema, count)
@@ -64,17 +77,46 @@ def adopt(  # noqa: PLR0913, PLR0917 - each is an option that people know
         return
     if not dry_run:
         check(found, wanted)
-        if level != Level.observe:
+        if level == Level.enforce:
             raise errors.LevelNotReady(level)
-    emit(found, as_json=json, human=lambda: display.show(found))
+    if dry_run or level == Level.observe:
+        emit(found, as_json=json, human=lambda: display.show(found))
+        return
+    taken = _take(found, wanted, yes=yes, quiet=json)
+    emit(taken, as_json=json, human=lambda: display.show_taken(taken))
+
+
+def _take(found: Plan, wanted: Wanted, *, yes: bool, quiet: bool) -> Adopted:
+    with open_store() as store:
+        planned = planned_adoption(store, found, wanted)
+        if planned.work and not yes:
+            console.confirm(f"log {len(planned.plan.tables)} tables of {found.database}?")
+        with console.progress(quiet=quiet) as progress:
+            return adopt_tables(store, planned, progress)
+
+
+def adopt_status(
+    shard: Annotated[str | None, typer.Option(help="Where; else the first shard.")] = None,
+    database: Annotated[str | None, typer.Option(help="Where; else the shard's own database.")] = None,
+    json: Json = False,
+) -> None:
+    """The tables that were taken in: at which level, since when, and whether their capture is in order."""
+    with open_store() as store:
+        found = status(store, _place(store.topology, shard, database))
+    emit(found, as_json=json, human=lambda: display.show_status(found))
+
+
+def _place(here: Topology, shard: str | None, database: str | None) -> Place:
+    at = shard_named(here, shard) if shard else here.control
+    return Place(at.name, database or at.primary.database)
 
 
 def _planned(wanted: Wanted, shard: str | None, database: str | None, *, quiet: bool) -> Plan:
     here = topology.find()
-    at = shard_named(here, shard) if shard else here.control
-    server = server_at(here, Place(at.name, database or at.primary.database))
-    with postgres.connect(server, at.operator) as connection, console.progress(quiet=quiet) as progress:
-        return plan(connection, wanted, shard=at.name, progress=progress)
+    place = _place(here, shard, database)
+    login = shard_named(here, place.shard).operator
+    with postgres.connect(server_at(here, place), login) as connection, console.progress(quiet=quiet) as progress:
+        return plan(connection, wanted, shard=place.shard, progress=progress)
 
 
-COMMANDS = {"adopt": adopt}
+COMMANDS = {"adopt": adopt, "adopt status": adopt_status}

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from kos.adoption.adopt import Adopted
 from kos.adoption.model import CAPABILITIES, CLASSES, Plan
+from kos.adoption.status import Status
 from kos.console import say, table
 
 SHOWN = 12  # of a kind; --json has them all
@@ -49,6 +51,40 @@ def show_script(lines: Sequence[str]) -> None:
     """Ready for psql."""
     for line in lines:
         say(line)
+
+
+def show_taken(adopted: Adopted) -> None:
+    """What an adoption did."""
+    for name in adopted.adopted[:SHOWN]:
+        say(f"{name} is logged, baseline {adopted.baseline}")
+    if len(adopted.adopted) > SHOWN:
+        say(f"… and {len(adopted.adopted) - SHOWN} more")
+    if adopted.already:
+        say(f"nothing to do for {len(adopted.already)} that are logged already: {_short(adopted.already)}")
+    if adopted.left_out:
+        say(f"left out: {_short([each.name for each in adopted.left_out])}   (why: kos adopt --all)")
+
+
+def show_status(tables: Sequence[Status]) -> None:
+    """One line per adopted table, then what is wrong."""
+    if not tables:
+        say("no table was taken in")
+        return
+    table(
+        ("table", "level", "tenant column", "baseline", "complete", "since", "capture"),
+        [
+            (each.name, each.level, each.tenant_column, each.baseline, "yes" if each.complete else "no",
+             f"{each.since:%Y-%m-%d %H:%M}", each.capture)
+            for each in tables
+        ],
+    )  # fmt: skip
+    for each in tables:
+        for fault in each.faults:
+            say(f"{fault}; {'changes are lost' if each.loses else 'changes are captured slowly'}")
+
+
+def _short(names: Sequence[str]) -> str:
+    return ", ".join(names[:SHOWN]) + (" …" if len(names) > SHOWN else "")
 
 
 def _summary(plan: Plan) -> None:

@@ -202,13 +202,18 @@ def _grants(owned: Owned, tables: list[Table]) -> Iterator[str]:
     here = owned.facts.here
     if not here.may_create:
         yield mends.text(GRANTS.grant_create.format(database=Identifier(here.database)))
-    owners = sorted({each.owner for each in tables if any(blocker.kind == "grant" for blocker in each.blockers)})
+    lacking = [each for each in tables if any(one.kind == "grant" for one in each.blocked("row_security"))]
+    owners = sorted({each.owner for each in lacking})
     if owners and not here.adopter_exists:
         yield mends.text(GRANTS.make_adopter)
     if owners and not here.adopter_granted:
         yield mends.text(GRANTS.grant_adopter.format(operator=Identifier(here.role)))
     for owner in owners:
         yield mends.text(GRANTS.grant_owner.format(owner=Identifier(owner)))
+    named = {each.name for each in tables}
+    closed = {each.schema for each in owned.facts.relations.values() if each.full_name in named and not each.may_open}
+    for schema in sorted(closed):
+        yield mends.text(GRANTS.grant_schema.format(schema=Identifier(schema)))
 
 
 def check(found: Plan, wanted: Wanted) -> None:

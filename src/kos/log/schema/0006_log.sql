@@ -27,7 +27,9 @@ create table kos.logged_tables (
   numbers       jsonb not null default '{}',  -- of the columns named above, so that a renamed one is still known
   origin        integer not null default 0,  -- where the numbers count: a dump's copy has others
   logged_since  timestamptz not null default now(),
-  complete_at   timestamptz  -- when every row that was there before had its event; null: not yet, or never
+  complete_at   timestamptz,  -- when every row that was there before had its event; null: not yet, or never
+  lent          regclass[] not null default '{}',  -- tables that kos_owner may read since they are logged, and only for that
+  opened        boolean not null default false  -- so may it use the schema
 );
 
 create sequence kos.pending_ids;

@@ -144,22 +144,19 @@ end $capture$ $function$,
     kos.capture_name(target), kos.is_changed(target), branches, kos.fence_again(target));
 end $make$;
 
--- Put a table's triggers on it and on its partitions. The connected role needs the right to make triggers there.
-create function kos.attach_capture(target regclass) returns void
-language plpgsql volatile set search_path = pg_catalog, pg_temp set client_min_messages = warning as $$
-declare
-  part regclass;
-  name text;
-begin
-  for part in select coalesce(t.relid, target) from (select) one left join pg_partition_tree(target) t on true loop
-    perform kos.make_capture(part);
-    name := kos.capture_name(part);
-    execute format('create or replace trigger kos_capture_insert after insert on %s referencing new table as new_rows '
-                   'for each statement execute function kos.%I()', part, name);
-    execute format('create or replace trigger kos_capture_update after update on %s referencing old table as old_rows new table as new_rows '
-                   'for each statement execute function kos.%I()', part, name);
-    execute format('create or replace trigger kos_capture_delete after delete on %s referencing old table as old_rows '
-                   'for each statement execute function kos.%I()', part, name);
-    execute format('create or replace trigger kos_capture_truncate before truncate on %s for each statement execute function kos.%I()', part, name);
-  end loop;
-end $$;
+-- A table and its partitions.
+create function kos.parts_of(target regclass) returns setof regclass
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select coalesce(t.relid, target) from (select) one left join pg_partition_tree(target) t on true
+$$;
+
+-- The statements that put a table's or partition's triggers on it, for whoever may make triggers there.
+create function kos.capture_triggers(part regclass) returns setof text
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select format('create or replace trigger kos_capture_%s %s execute function kos.%I()', t.kind, format(t.shape, part), kos.capture_name(part))
+    from (values
+      ('insert', 'after insert on %s referencing new table as new_rows for each statement'),
+      ('update', 'after update on %s referencing old table as old_rows new table as new_rows for each statement'),
+      ('delete', 'after delete on %s referencing old table as old_rows for each statement'),
+      ('truncate', 'before truncate on %s for each statement')) t (kind, shape)
+$$;
