@@ -1025,13 +1025,6 @@ class GrantMissing(AdoptionError):
 
 
 @dataclass(eq=False)
-class LevelNotReady(AdoptionError):
-    level: str
-    fact = "this version of kos plans level {level}, and can't take tables in at it yet"
-    mend = "kos adopt --all --level {level} --dry-run"
-
-
-@dataclass(eq=False)
 class TenantTypeUnknown(AdoptionError):
     table: str
     column: str

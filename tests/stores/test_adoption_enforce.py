@@ -9,18 +9,27 @@ from typing import Any
 import psycopg
 import pytest
 
-from fix_enforced import ADMINISTRATOR, APPLICATION, ENFORCED, OPERATOR, REPORTS, columns, connect, enforce_all
+from fix_enforced import APPLICATION, ENFORCED, OPERATOR, REPORTS, connect, enforce_all, register_all
 from fix_product import OTHER_OWNER, PASSWORD, catalog
 from kos import errors
 from kos.adoption import enforce as enforcing
-from kos.adoption.enforce import enforce, relax
-from kos.adoption.tenants import register, unregister
+from kos.adoption.tenants import forget_if_last
 from kos.tenancy.checks import row_security
 from kos.topology.model import Login, Topology, fixed
 
 Connection = psycopg.Connection[Any]
 MINE, OTHER = "7", "8"
 LEGACY = Login(OTHER_OWNER, fixed(PASSWORD))
+
+
+def enforce(operator: Connection, schema: str, table: str, column: str) -> None:
+    with operator.transaction():
+        enforcing.enforce(operator, schema, table, column)
+
+
+def relax(operator: Connection, schema: str, table: str) -> None:
+    with operator.transaction():
+        enforcing.relax(operator, schema, table)
 
 
 @contextmanager
@@ -197,7 +206,8 @@ def test_numbers_are_registered_as_they_are_written(cloned: Callable[[], Topolog
         with pytest.raises(psycopg.Error) as raised:
             app.execute("select kos.register_tenant('42')")  # nothing is adopted yet
         assert raised.value.sqlstate == "KS023"
-        assert register(operator, columns((("public", "accounts_account", "id"),)), "main") == 20
+        register_all(operator, (("public", "accounts_account", "id"),))
+        assert numbers(app, "select kos.enter('20') is not null") == [True]
         for value in ("042", "4.2", "nobody", "9223372036854775808", "-0"):
             with pytest.raises(psycopg.Error) as raised:
                 app.execute("select kos.register_tenant(%s)", (value,))
@@ -295,9 +305,6 @@ def test_the_products_own_index_is_used_and_the_tenant_asked_once(app: Connectio
 
 def test_the_catalog_is_as_it_was_when_it_is_released(cloned: Callable[[], Topology]) -> None:
     topology = cloned()
-    primary = topology.control.primary
-    with connect(topology, ADMINISTRATOR) as administrator:
-        administrator.execute("select 1")
     before = catalog_of(topology)
     enforce_all(topology)
     during = catalog_of(topology)
@@ -308,29 +315,28 @@ def test_the_catalog_is_as_it_was_when_it_is_released(cloned: Callable[[], Topol
             enforce(operator, schema, table, column)  # again: nothing
             relax(operator, schema, table)
             relax(operator, schema, table)
-        unregister(operator)
+        with operator.transaction():
+            assert forget_if_last(operator)
         assert numbers(operator, "select count(*) from kos.fence") == [0]
         assert numbers(operator, "select count(*) from kos.tenants") == [0]
     assert catalog_of(topology) == before
-    assert primary
 
 
 def catalog_of(topology: Topology) -> str:
     """As the administrator's pg_dump has it, which may lock all tables; without the schema of kos."""
-    dumped = catalog(
+    return catalog(
         topology.control.primary,
         APPLICATION,
         "--exclude-schema=kos",
         "--exclude-schema=knowledge",
         "--exclude-table=public.legacy_balance",
     )
-    return dumped
 
 
 def test_a_partition_that_comes_later_is_found_and_taken_in(cloned: Callable[[], Topology]) -> None:
     topology = cloned()
     with connect(topology, OPERATOR) as operator, connect(topology, APPLICATION) as app:
-        register(operator, columns(), "main")
+        register_all(operator)
         enforce(operator, "public", "events_event", "account_id")
         assert findings(operator) == []
         app.execute("""create table public.events_late partition of public.events_event
@@ -355,21 +361,6 @@ def findings(operator: Connection) -> list[str]:
 def test_the_checks_find_nothing_where_all_is_enforced(enforced: Topology) -> None:
     with connect(enforced, OPERATOR) as operator:
         assert findings(operator) == []
-
-
-def test_a_table_that_somebody_holds_is_waited_for(
-    cloned: Callable[[], Topology], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    topology = cloned()
-    monkeypatch.setattr(enforcing, "ATTEMPTS", 2)
-    with connect(topology, APPLICATION) as reader, connect(topology, OPERATOR) as operator:
-        register(operator, columns(), "main")
-        with reader.transaction():
-            reader.execute("select from public.shop_order limit 1")
-            with pytest.raises(errors.LockNotGranted, match="public.shop_order"):
-                enforce(operator, "public", "shop_order", "account_id")
-        assert enforcing.enforced(operator) == []
-        enforce(operator, "public", "shop_order", "account_id")
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ are the tenants); *child* (a table that belongs to a tenant by its references on
 from kos.adoption.adopt import ADOPT, Adopted, Planned, adopt_tables, planned_adoption
 from kos.adoption.model import BASELINES, LEVELS, Effects, Plan, Table, Wanted
 from kos.adoption.plan import check, plan
+from kos.adoption.secure import check_effects
 from kos.adoption.status import Status, status
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "Wanted",
     "adopt_tables",
     "check",
+    "check_effects",
     "plan",
     "planned_adoption",
     "status",

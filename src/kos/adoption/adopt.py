@@ -15,6 +15,17 @@ from kos import errors, journal
 from kos.adoption.baseline import copy_rows, leave_rows
 from kos.adoption.facts import Connection
 from kos.adoption.model import Plan, Table, Wanted
+from kos.adoption.secure import (
+    Secured,
+    forget_tenants,
+    leave_tenants,
+    plan_secured,
+    put_row_security,
+    refused,
+    register_late,
+    register_tenants,
+    take_row_security,
+)
 from kos.adoption.tables import (
     QUERIES,
     Logged,
@@ -26,6 +37,7 @@ from kos.adoption.tables import (
     put_capture,
     take_capture,
 )
+from kos.adoption.tenants import Column
 from kos.journal import Operation, Run, Step
 from kos.log import seal_all
 from kos.progress import Advance, silent
@@ -52,6 +64,7 @@ class AdoptPlan:
     baseline: str
     tenant_column: str
     tables: tuple[Taken, ...]
+    secured: tuple[Secured, ...]
     rows: int | None
 
     @property
@@ -68,6 +81,17 @@ class AdoptPlan:
     def count(self) -> int:
         """How many tables."""
         return len(self.tables)
+
+    @property
+    def secured_count(self) -> int:
+        """How many tables row security is put on."""
+        return len(self.secured)
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """Whose tenants are made known."""
+        named = [each for each in self.tables if each.column] if not self.secured else self.secured
+        return tuple(Column(each.schema, each.table, each.owner, each.column or "") for each in named)
 
     def is_same(self, other: AdoptPlan) -> bool:
         """Was that planned by the same command? What is taken in already makes the lists of tables differ."""
@@ -98,6 +122,7 @@ def plan_adoption(connection: Connection, found: Plan, wanted: Wanted) -> AdoptP
         baseline=wanted.baseline,
         tenant_column=found.tenant_column,
         tables=taken,
+        secured=plan_secured(connection, found, wanted),
         rows=None if None in estimates else sum(each or 0 for each in estimates),
     )
 
@@ -114,7 +139,7 @@ class Planned:
     @property
     def work(self) -> bool:
         """Is there anything to do?"""
-        return bool(self.plan.tables or self.begun)
+        return bool(self.plan.tables or self.plan.secured or self.begun)
 
 
 @dataclass(frozen=True)
@@ -135,6 +160,7 @@ class Adopted:
     level: str
     baseline: str
     adopted: tuple[str, ...]
+    enforced: tuple[str, ...]
     already: tuple[str, ...]
     left_out: tuple[LeftOut, ...]
 
@@ -149,15 +175,17 @@ def planned_adoption(store: Store, found: Plan, wanted: Wanted) -> Planned:
         raise errors.DatabaseNotInstalled(found.database)
     with store.operator(Place(found.shard, found.database)) as operator:
         made = plan_adoption(operator, found, wanted)
+        unsecured = refused(operator, found, wanted)
     begun = journal.unfinished_on(store, made.subject)
     earlier = journal.plan_of(ADOPT, begun) if begun and begun.name == ADOPT.name else None
-    news = {each.name for each in made.tables}
+    news = {each.name for each in (*made.tables, *made.secured)}
     already = tuple(each.name for each in found.tables if can_be_logged(each) and each.name not in news)
     left_out = tuple(
         LeftOut(each.name, "; ".join(one.reason for one in each.blocked("log")))
         for each in found.tables
         if each.of_class != "partition" and each.blocked("log")
     )
+    left_out += tuple(LeftOut(name, reason) for name, reason in unsecured)
     return Planned(made, already, left_out, earlier if earlier and earlier.is_same(made) else None)
 
 
@@ -165,12 +193,14 @@ def adopt_tables(store: Store, planned: Planned, progress: Advance = silent) -> 
     """Take in what was planned; an adoption of the same that was killed is finished instead.
 
     Raises:
-        TableBusy, TableGone, TenantColumnHasNulls, RowsHidden: what is taken in until then stays; resuming goes on.
+        TableBusy, TableGone, TenantColumnHasNulls, RowsHidden, TenantNotRegistered: what is taken in until then
+            stays; resuming goes on.
         LeaseHeld, OperationUnfinished: another operation is at work on this database's tables, or was left half done.
     """
     plan, operation = planned.begun or planned.plan, None
     if planned.work:
         operation = journal.run(store, ADOPT, plan, progress, same=plan.is_same).operation
+    news = (*plan.tables, *plan.secured)
     return Adopted(
         operation=operation,
         shard=plan.shard,
@@ -178,7 +208,8 @@ def adopt_tables(store: Store, planned: Planned, progress: Advance = silent) -> 
         level=plan.level,
         baseline=plan.baseline,
         adopted=tuple(each.name for each in plan.tables) if operation else (),
-        already=tuple(each for each in planned.already if each not in {one.name for one in plan.tables}),
+        enforced=tuple(each.name for each in plan.secured) if operation else (),
+        already=tuple(each for each in planned.already if each not in {one.name for one in news}),
         left_out=planned.left_out,
     )
 
@@ -278,7 +309,10 @@ ADOPT = Operation(
     AdoptPlan,
     plan_adoption,
     steps=(
+        Step(register_tenants, undo=forget_tenants),
         Step(capture, undo=release_taken, total="count"),
         Step(copy_rows, undo=leave_rows, total="rows"),
+        Step(put_row_security, undo=take_row_security, total="secured_count"),
+        Step(register_late, undo=leave_tenants),
     ),
 )

@@ -7,13 +7,14 @@ from typing import Annotated
 
 import typer
 
-from kos import console, errors, topology
+from kos import console, topology
 from kos.adoption import (
     Adopted,
     Plan,
     Wanted,
     adopt_tables,
     check,
+    check_effects,
     display,
     plan,
     planned_adoption,
@@ -61,6 +62,9 @@ def adopt(  # noqa: PLR0913, PLR0917 - each is an option that people know
     script: Annotated[
         Script | None, typer.Option("--sql", help="Print only the SQL that mends: grants, columns or keys.")
     ] = None,
+    accept_effects: Annotated[
+        bool, typer.Option("--accept-effects", help="Enforce also where roles would then read 0 rows.")
+    ] = False,
     dry_run: DryRun = False,
     yes: Yes = False,
     json: Json = False,
@@ -77,8 +81,7 @@ def adopt(  # noqa: PLR0913, PLR0917 - each is an option that people know
         return
     if not dry_run:
         check(found, wanted)
-        if level == Level.enforce:
-            raise errors.LevelNotReady(level)
+        check_effects(found, accepted=accept_effects)
     if dry_run or level == Level.observe:
         emit(found, as_json=json, human=lambda: display.show(found))
         return
@@ -90,7 +93,9 @@ def _take(found: Plan, wanted: Wanted, *, yes: bool, quiet: bool) -> Adopted:
     with open_store() as store:
         planned = planned_adoption(store, found, wanted)
         if planned.work and not yes:
-            console.confirm(f"log {len(planned.plan.tables)} tables of {found.database}?")
+            if not quiet:
+                display.show_question(found)
+            console.confirm(display.question(planned.plan))
         with console.progress(quiet=quiet) as progress:
             return adopt_tables(store, planned, progress)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from kos.adoption.adopt import Adopted
+from kos.adoption.adopt import Adopted, AdoptPlan
 from kos.adoption.model import CAPABILITIES, CLASSES, Plan
 from kos.adoption.status import Status
 from kos.console import say, table
@@ -59,10 +59,25 @@ def show_taken(adopted: Adopted) -> None:
         say(f"{name} is logged, baseline {adopted.baseline}")
     if len(adopted.adopted) > SHOWN:
         say(f"… and {len(adopted.adopted) - SHOWN} more")
+    if adopted.enforced:
+        say(f"row security is on {len(adopted.enforced)}: {_short(adopted.enforced)}")
     if adopted.already:
         say(f"nothing to do for {len(adopted.already)} that are logged already: {_short(adopted.already)}")
     if adopted.left_out:
         say(f"left out: {_short([each.name for each in adopted.left_out])}   (why: kos adopt --all)")
+
+
+def show_question(plan: Plan) -> None:
+    """Before the question of level enforce: who and what would notice."""
+    if plan.effects is not None:
+        _effects(plan)
+        say("")
+
+
+def question(plan: AdoptPlan) -> str:
+    """What is asked before tables are taken in."""
+    secured = f", and put row security on {len(plan.secured)}" if plan.secured else ""
+    return f"log {len(plan.tables)} tables of {plan.database}{secured}?"
 
 
 def show_status(tables: Sequence[Status]) -> None:

@@ -6,25 +6,20 @@ security alone would change no row and say nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import psycopg
-import stamina
 from psycopg.rows import dict_row
 from psycopg.sql import SQL, Composable, Identifier
 from psycopg.types.json import Jsonb
 
 from kos import errors, sql
 from kos.adoption.facts import Connection
+from kos.adoption.tables import QUERIES as TABLES
 from kos.tenancy import schema_files
 
 QUERIES = sql.load("kos.adoption", "enforce.sql")
 VALUES = {"uuid": "tenant_as_uuid", "number": "tenant_as_number", "text": "tenant_as_text"}
-ATTEMPTS = 40
-
-BUSY = (psycopg.errors.LockNotAvailable, psycopg.errors.QueryCanceled, psycopg.errors.DeadlockDetected)
 
 
 @dataclass(frozen=True)
@@ -58,39 +53,38 @@ class Part:
         return Identifier(self.schema, self.name)
 
 
+def enforced(connection: Connection) -> set[str]:
+    """The names of the enforced tables, without partitions."""
+    return {f"{schema}.{table}" for schema, table in connection.execute(QUERIES.enforced_tables)}
+
+
+def refusal(connection: Connection, schema: str, table: str, column: str) -> errors.AdoptionError | None:
+    """Why a table can't be enforced; None if it can, or is already. Reads only."""
+    target = _target(connection, schema, table, column)
+    parts = _parts(connection, target) if target else []
+    return _refusal(connection, target, parts, column) if target and parts else None
+
+
+def lacks(connection: Connection, schema: str, table: str) -> bool:
+    """Are the table or partitions of it not enforced?"""
+    target = _target(connection, schema, table, "")
+    return bool(target and _parts(connection, target))
+
+
 def enforce(connection: Connection, schema: str, table: str, column: str) -> None:
-    """Row security on one table and its partitions; nothing to those that are enforced already. `connection` is the
-    operator's, in autocommit mode.
+    """Row security on a table and its partitions, or on those of them that are not enforced yet. `connection` is the
+    operator's; in the caller's transaction, which is to be tried again where a lock is not granted.
 
     Raises:
         TenantTypeUnknown, PolicyInTheWay: nothing was changed.
-        LockNotGranted: somebody held the table all the while; nothing was changed.
     """
-    _patiently(connection, f"row security on {schema}.{table}", lambda: put_on(connection, schema, table, column))
-
-
-def relax(connection: Connection, schema: str, table: str) -> None:
-    """Undo `enforce`: the catalog is as it was. Nothing where the table is not enforced.
-
-    Raises:
-        LockNotGranted
-    """
-    _patiently(connection, f"row security off {schema}.{table}", lambda: take_off(connection, schema, table))
-
-
-def enforced(connection: Connection) -> list[tuple[str, str]]:
-    """Schema and name of each enforced table, without partitions."""
-    return connection.execute(QUERIES.enforced_tables).fetchall()
-
-
-def put_on(connection: Connection, schema: str, table: str, column: str) -> None:
-    """As `enforce`, once, in the caller's transaction: raises one of `BUSY` where the lock is not had."""
     target = _target(connection, schema, table, column)
     if target is None or not _parts(connection, target):
         return
     _lock(connection, target)
     parts = _parts(connection, target)
-    _check(connection, target, parts, column)
+    if error := _refusal(connection, target, parts, column):
+        raise error
     rights = {part.oid: connection.execute(QUERIES.rights_missing, {"oid": part.oid}).fetchall() for part in parts}
     schemas = {name: _schema_rights(connection, name) for name in {part.schema for part in parts}}
     with_guard = {"owner": Identifier(target.owner)}
@@ -98,7 +92,7 @@ def put_on(connection: Connection, schema: str, table: str, column: str) -> None
     connection.execute(QUERIES.lend_guard.format(**with_guard))
     for name, roles in schemas.items():
         _change_schema(connection, QUERIES.grant_schema, name, roles)
-    connection.execute(QUERIES.act_as.format(role=Identifier(target.owner)))
+    connection.execute(TABLES.act_as.format(role=Identifier(target.owner)))
     for part in parts:
         _script(connection, [*_policies(target, part, column), *_grants(QUERIES.grant_right, part, rights[part.oid])])
     connection.execute(schema_files.QUERIES.become_owner)
@@ -112,8 +106,8 @@ def put_on(connection: Connection, schema: str, table: str, column: str) -> None
     _fence_capture(connection, target.oid, parts, fenced=True)
 
 
-def take_off(connection: Connection, schema: str, table: str) -> None:
-    """As `relax`, once, in the caller's transaction."""
+def relax(connection: Connection, schema: str, table: str) -> None:
+    """Undo `enforce`: the catalog is as it was. Nothing where the table is not enforced."""
     target = _target(connection, schema, table, "")
     if target is None:
         return
@@ -123,7 +117,7 @@ def take_off(connection: Connection, schema: str, table: str) -> None:
         return
     _lock(connection, target)
     parts = [Part(*(row[name] for name in ("oid", "schema", "name", "row_security", "forced"))) for row in noted]
-    connection.execute(QUERIES.act_as.format(role=Identifier(target.owner)))
+    connection.execute(TABLES.act_as.format(role=Identifier(target.owner)))
     for part, row in zip(parts, noted, strict=True):
         _script(connection, [*_undone(part), *_grants(QUERIES.revoke_right, part, row["granted"])])
     connection.execute(schema_files.QUERIES.become_owner)
@@ -134,20 +128,6 @@ def take_off(connection: Connection, schema: str, table: str) -> None:
     connection.execute(schema_files.QUERIES.become_owner)
     connection.execute(QUERIES.forget_enforced, {"oid": target.oid})
     _fence_capture(connection, target.oid, parts, fenced=False)
-
-
-def _patiently(connection: Connection, what: str, change: Callable[[], None]) -> None:
-    retries = stamina.retry_context(on=BUSY, attempts=ATTEMPTS, timeout=None, wait_initial=0.05, wait_max=1.0)
-    try:
-        for attempt in retries:
-            with attempt, connection.transaction():
-                change()
-    except BUSY as error:
-        blockers = connection.execute(schema_files.QUERIES.blockers).fetchall()
-        named = ", ".join(
-            f"pid {pid} ({role}, {application or 'no name'}, {state})" for pid, role, application, state in blockers
-        )
-        raise errors.LockNotGranted(connection.info.dbname, what, ATTEMPTS, named or "nobody now") from error
 
 
 def _target(connection: Connection, schema: str, table: str, column: str) -> Target | None:
@@ -163,19 +143,18 @@ def _parts(connection: Connection, target: Target) -> list[Part]:
 
 def _lock(connection: Connection, target: Target) -> None:
     """All of its locks within the time that others may have to wait; nothing is asked for after that."""
-    connection.execute(QUERIES.limit_wait)
-    connection.execute(QUERIES.act_as.format(role=Identifier(target.owner)))
+    connection.execute(TABLES.limit)
+    connection.execute(TABLES.act_as.format(role=Identifier(target.owner)))
     connection.execute(QUERIES.lock_table.format(table=Identifier(target.schema, target.name)))
-    connection.execute(QUERIES.act_as_ourselves)
-    connection.execute(QUERIES.lift_limit)
+    connection.execute(TABLES.act_as_ourselves)
+    connection.execute(TABLES.lift_limit)
 
 
-def _check(connection: Connection, target: Target, parts: list[Part], column: str) -> None:
+def _refusal(connection: Connection, target: Target, parts: list[Part], column: str) -> errors.AdoptionError | None:
     if target.kind is None:
-        raise errors.TenantTypeUnknown(target.full_name, column, target.type or "none")
+        return errors.TenantTypeUnknown(target.full_name, column, target.type or "none")
     row = connection.execute(QUERIES.policy_in_the_way, {"oids": [part.oid for part in parts]}).fetchone()
-    if row is not None:
-        raise errors.PolicyInTheWay(target.full_name, row[0])
+    return None if row is None else errors.PolicyInTheWay(target.full_name, row[0])
 
 
 def _policies(target: Target, part: Part, column: str) -> list[Composable]:
@@ -220,7 +199,7 @@ def _change_schema(connection: Connection, query: SQL, schema: str, roles: list[
         return
     row = connection.execute(QUERIES.schema_owner, {"schema": schema}).fetchone()
     assert row is not None
-    connection.execute(QUERIES.act_as.format(role=Identifier(row[0])))
+    connection.execute(TABLES.act_as.format(role=Identifier(row[0])))
     for role in roles:
         connection.execute(query.format(schema=Identifier(schema), role=Identifier(role)))
 
@@ -229,4 +208,4 @@ def _fence_capture(connection: Connection, oid: int, parts: list[Part], *, fence
     """As kos_owner: the functions are its own."""
     connection.execute(QUERIES.note_fenced, {"oid": oid, "fenced": fenced})
     connection.execute(QUERIES.capture_anew, {"oid": oid, "oids": [part.oid for part in parts]})
-    connection.execute(QUERIES.act_as_ourselves)
+    connection.execute(TABLES.act_as_ourselves)

@@ -1,4 +1,4 @@
--- Queries of kos.adoption.enforce and kos.adoption.tenants. What changes a table runs as its owner.
+-- Queries of kos.adoption.enforce. What changes a table runs as its owner.
 
 -- name: find_relation
 -- A table as it is now, and what row security needs to know of it.
@@ -103,25 +103,9 @@ select kos.make_capture(part.oid)
   from unnest(%(oids)s::oid[]) part (oid)
  where exists (select from kos.logged_tables l where l.relation = %(oid)s::oid);
 
--- name: limit_wait
--- For all locks of the table and its partitions together: while it is waited for them, everyone else waits behind.
-select set_config('lock_timeout', '200ms', true), set_config('statement_timeout', '200ms', true);
-
--- name: lift_limit
--- With the locks held nothing waits any more.
-select set_config('statement_timeout', '0', true);
-
 -- name: lock_table
 -- Partitions too.
 lock table {table} in access exclusive mode;
-
--- name: act_as
--- Its owner: nobody else may change it.
-set local role {role};
-
--- name: act_as_ourselves
--- Back to the role that logged in.
-reset role;
 
 -- name: lend_guard
 -- The owner makes triggers of it and policies with functions of schema kos, in this transaction only.
@@ -190,46 +174,3 @@ alter table {table} no force row level security;
 -- name: disable
 -- As it was.
 alter table {table} disable row level security;
-
--- name: tenants_of
--- All values of the tenant column, with the owner's rights.
-select distinct {column}::text from {table};
-
--- name: note_product
--- What register_tenant() goes by.
-insert into kos.adopted_product (shard_name, schema_name, kinds) values (%(shard)s, %(schema)s, %(kinds)s)
-on conflict (only_one) do update
-  set kinds = array(select distinct unnest(kos.adopted_product.kinds || excluded.kinds) order by 1);
-
--- name: register
--- Each value in this database.
-select kos.register_tenant(v) from unnest(%(values)s::text[]) v;
-
--- name: registered
--- The product's tenants that this database serves.
-select f.tenant_id, f.name, f.schema_name, f.epoch from kos.fence f where f.adopted order by f.name;
-
--- name: tell_directory
--- Where the directory is in another database. Nothing where another tenant has the name.
-with tenant as (
-  insert into kos.tenants (tenant_id, name, state, adopted) values (%(id)s, %(name)s, 'active', true)
-  on conflict do nothing
-  returning tenant_id
-)
-insert into kos.placements (tenant_id, tier, shard_id, database_name, schema_name, epoch)
-select tenant_id, 'row', s.shard_id, %(database)s, %(schema)s, %(epoch)s
-  from tenant, kos.shards s where s.name = %(shard)s;
-
--- name: is_told
--- Does the directory know the tenant as one of this database?
-select exists (
-  select from kos.tenants t join kos.placements p using (tenant_id)
-   where t.tenant_id = %(id)s and t.name = %(name)s and t.adopted and p.database_name = %(database)s);
-
--- name: forget_product
--- With the last table: the tenants are no longer to be entered here.
-select kos.unregister_tenant(f.name) from kos.fence f where f.adopted;
-
--- name: forget_product_row
--- As above.
-delete from kos.adopted_product;

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from kos.adoption.enforce import enforced
 from kos.adoption.tables import Logged, logged_tables
 from kos.tenancy import Place, Store
 
@@ -32,13 +33,14 @@ def status(store: Store, place: Place) -> tuple[Status, ...]:
         StoreUnavailable
     """
     with store.operator(place) as operator:
-        return tuple(map(_status, logged_tables(operator)))
+        secured = enforced(operator)
+        return tuple(_status(each, each.name in secured) for each in logged_tables(operator))
 
 
-def _status(table: Logged) -> Status:
+def _status(table: Logged, secured: bool) -> Status:
     return Status(
         name=table.name,
-        level="log",
+        level="enforce" if secured else "log",
         tenant_column=table.tenant_column,
         baseline=table.baseline,
         complete=table.complete_at is not None,
