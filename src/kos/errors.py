@@ -32,7 +32,7 @@ Every error has named fields, a sentence that states the fact, and the command t
     │                          TenantColumnHasNulls, TypeNotCarried, TableUnsuitable, ChildWithoutColumn,
     │                          GrantMissing, AdoptedOtherwise, NotAdopted, TableGone, RowsHidden,
     │                          TableBusy (retryable), TenantsRemain, TriggersRemain, TenantTypeUnknown,
-    │                          PolicyInTheWay, TenantNotRegistered, EffectsNotAccepted
+    │                          TenantNotRegistered, EffectsNotAccepted
     ├── WorkloadError          LedgerMissing, LedgerExists, LedgerBusy, LedgerDamaged, LedgerUnwritable,
     │                          WorkloadMismatch
     └── WorkerError            ListenRefused, PoolerBetween, SealFailed
@@ -1031,14 +1031,6 @@ class TenantTypeUnknown(AdoptionError):
     type: str
     fact = "{table}: {column} is of the type {type}, by which row security can't tell tenants apart"
     mend = "make it uuid, bigint or text (of a deterministic collation), then run the same command again"
-
-
-@dataclass(eq=False)
-class PolicyInTheWay(AdoptionError):
-    table: str
-    policy: str
-    fact = "{table} has the restrictive policy {policy}, which would hide rows from the log and the operator as well"
-    mend = "say in it for which roles it is: alter policy {policy} on {table} to ROLE"
 
 
 @dataclass(eq=False)

@@ -34,7 +34,13 @@ insert into shop.notes (account_id, body) select 1 + g % 3, 'body' from generate
 FACTS = {
     "triggers": "select tgrelid::regclass::text, tgname, tgenabled from pg_trigger t join pg_class c on c.oid = tgrelid"
     " where relnamespace = to_regnamespace('shop') and not tgisinternal order by 1, 2",
-    "policies": "select polrelid::regclass::text, polname from pg_policy where polname = 'kos_capture' order by 1",
+    "policies": "select polrelid::regclass::text, polname from pg_policy where polname ~ '^kos_' order by 1, 2",
+    "flags": "select relname, relrowsecurity, relforcerowsecurity from pg_class"
+    " where relnamespace = to_regnamespace('shop') and relkind in ('r', 'p') order by 1",
+    "enforced": "select relation::text, root::text, row_security, forced from kos.enforced_tables order by 1",
+    "tenants": "select name, adopted from kos.tenants join kos.fence using (tenant_id, name, adopted)"
+    " where adopted order by 1",
+    "named": "select shard_name, schema_name, kinds from kos.adopted_product",
     "rights": "select oid::regclass::text, coalesce(relacl, acldefault('r', relowner))::text from pg_class"
     " where relnamespace = to_regnamespace('shop') and relkind in ('r', 'p') order by 1",
     "schemas": "select nspname, coalesce(nspacl, acldefault('n', nspowner))::text from pg_namespace"
@@ -58,6 +64,10 @@ def set_up(store: Store, folder: Path) -> None:
         operator.execute("set local role kos_owner")
         operator.execute("""
             delete from kos.logged_tables l where not exists (select from pg_class c where c.oid = l.relation);
+            delete from kos.enforced_tables e where not exists (select from pg_class c where c.oid = e.relation);
+            delete from kos.adopted_product;
+            delete from kos.tenants where adopted;
+            delete from kos.fence where adopted;
             do $$ declare name text; begin
               for name in select p.proname from pg_proc p where p.proname ~ '^capture_[0-9a-f]{32}$'
                  and not exists (select from pg_trigger t where t.tgfoid = p.oid) loop

@@ -130,6 +130,9 @@ SCENARIOS = {
     "adopt-log": Scenario(
         adopt.ADOPT, product.set_up, product.plan_taking("log", "full"), product.facts, kept={"batch": 3}
     ),
+    "adopt-enforce": Scenario(
+        adopt.ADOPT, product.set_up, product.plan_taking("enforce", "full"), product.facts, kept={"batch": 3}
+    ),
     "import-row": Scenario(import_.IMPORT_TENANT, _no_copy, _plan_import("row"), _import_facts),
     "import-schema": Scenario(import_.IMPORT_TENANT, _no_copy, _plan_import("schema"), _import_facts),
     "import-database": Scenario(import_.IMPORT_TENANT, _no_copy, _plan_import("database"), _import_facts),

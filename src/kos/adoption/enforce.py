@@ -58,11 +58,10 @@ def enforced(connection: Connection) -> set[str]:
     return {f"{schema}.{table}" for schema, table in connection.execute(QUERIES.enforced_tables)}
 
 
-def refusal(connection: Connection, schema: str, table: str, column: str) -> errors.AdoptionError | None:
-    """Why a table can't be enforced; None if it can, or is already. Reads only."""
+def refusal(connection: Connection, schema: str, table: str, column: str) -> errors.TenantTypeUnknown | None:
+    """Why a table can't be enforced, whatever its blockers say; None if it can."""
     target = _target(connection, schema, table, column)
-    parts = _parts(connection, target) if target else []
-    return _refusal(connection, target, parts, column) if target and parts else None
+    return _refusal(target, column) if target else None
 
 
 def lacks(connection: Connection, schema: str, table: str) -> bool:
@@ -76,14 +75,14 @@ def enforce(connection: Connection, schema: str, table: str, column: str) -> Non
     operator's; in the caller's transaction, which is to be tried again where a lock is not granted.
 
     Raises:
-        TenantTypeUnknown, PolicyInTheWay: nothing was changed.
+        TenantTypeUnknown: nothing was changed.
     """
     target = _target(connection, schema, table, column)
     if target is None or not _parts(connection, target):
         return
     _lock(connection, target)
     parts = _parts(connection, target)
-    if error := _refusal(connection, target, parts, column):
+    if error := _refusal(target, column):
         raise error
     rights = {part.oid: connection.execute(QUERIES.rights_missing, {"oid": part.oid}).fetchall() for part in parts}
     schemas = {name: _schema_rights(connection, name) for name in {part.schema for part in parts}}
@@ -150,11 +149,8 @@ def _lock(connection: Connection, target: Target) -> None:
     connection.execute(TABLES.lift_limit)
 
 
-def _refusal(connection: Connection, target: Target, parts: list[Part], column: str) -> errors.AdoptionError | None:
-    if target.kind is None:
-        return errors.TenantTypeUnknown(target.full_name, column, target.type or "none")
-    row = connection.execute(QUERIES.policy_in_the_way, {"oids": [part.oid for part in parts]}).fetchone()
-    return None if row is None else errors.PolicyInTheWay(target.full_name, row[0])
+def _refusal(target: Target, column: str) -> errors.TenantTypeUnknown | None:
+    return None if target.kind else errors.TenantTypeUnknown(target.full_name, column, target.type or "none")
 
 
 def _policies(target: Target, part: Part, column: str) -> list[Composable]:

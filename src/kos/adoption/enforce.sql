@@ -22,16 +22,6 @@ select c.oid::bigint as oid, n.nspname::text as schema, c.relname::text as name,
  where not exists (select from kos.enforced_tables e where e.relation = c.oid)
  order by c.oid <> %(oid)s::oid, c.oid;
 
--- name: policy_in_the_way
--- A restrictive policy of the product that binds roles which must see every row: capture would log rows as deleted.
-select p.polname::text
-  from pg_policy p
-  cross join unnest(array['kos_owner', 'kos_operator', 'kos_mover', 'kos_auditor']) r
- where p.polrelid = any (%(oids)s::oid[]) and not p.polpermissive and p.polname !~ '^kos_'
-   and (0 = any (p.polroles)
-        or exists (select from unnest(p.polroles) named where pg_has_role(r::regrole, named, 'USAGE')))
- limit 1;
-
 -- name: rights_missing
 -- What the roles of kos were not granted on a table: each is noted, and revoked when the table is released.
 select wanted.privilege, wanted.role

@@ -65,7 +65,7 @@ select c.oid::bigint as oid,
                         case when current_setting('server_version_num')::integer >= 160000 then 'SET' else 'MEMBER' end)
          as may_open,
        exists (select from pg_policy y
-                where y.polrelid = c.oid and not y.polpermissive and y.polcmd in ('r', '*') and y.polname !~ '^tenant_isolation'
+                where y.polrelid = c.oid and not y.polpermissive and y.polcmd in ('r', '*') and y.polname !~ '^kos_'
                   and y.polroles && array[0::oid, coalesce(to_regrole('kos_owner')::oid, 0)]) as restricted,
        case when c.relispartition then pg_partition_root(c.oid)::bigint end as root,
        exists (select from pg_inherits i where i.inhrelid = c.oid) and not c.relispartition as inherits,

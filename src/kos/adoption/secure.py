@@ -31,7 +31,7 @@ def plan_secured(connection: Connection, found: Plan, wanted: Wanted) -> tuple[S
     """The tables that the level asks row security for and that lack it. Those that can't have it are left out.
 
     Raises:
-        TenantTypeUnknown, PolicyInTheWay: of a table that was named.
+        TenantTypeUnknown: of a table that was named.
     """
     if wanted.level != "enforce":
         return ()
