@@ -9,9 +9,9 @@ from typing import Any
 from psycopg.sql import SQL, Identifier
 
 from fix_product import OWNER, PASSWORD, make_roles
-from kos.adoption import Wanted, plan, planned_adoption
+from kos.adoption import Wanted, adopt_tables, plan, plan_release, planned_adoption
 from kos.log import seal_all
-from kos.tenancy import Store
+from kos.tenancy import Place, Store
 from kos.topology import postgres
 from kos.topology.model import Login, fixed
 
@@ -40,8 +40,14 @@ FACTS = {
     "schemas": "select nspname, coalesce(nspacl, acldefault('n', nspowner))::text from pg_namespace"
     " where nspname in ('shop', 'kos') order by 1",
     "functions": "select proname, proacl::text from pg_proc where pronamespace = 'kos'::regnamespace order by 1",
-    "logged": "select relation::text, tenant_column, baseline, complete_at is not null from kos.logged_tables order by 1",
+    "logged": "select relation::text, tenant_column, baseline, complete_at is not null"
+    " from kos.logged_tables order by 1",
 }
+
+WHOLE = """
+select relation::oid::bigint from kos.logged_tables l join pg_class c on c.oid = relation
+ where relnamespace = to_regnamespace('shop') and complete_at is not null
+"""
 
 
 def set_up(store: Store, folder: Path) -> None:
@@ -66,6 +72,20 @@ def set_up(store: Store, folder: Path) -> None:
             end $$""")
 
 
+def set_up_logged(store: Store, folder: Path) -> None:
+    """Two of its tables are logged."""
+    set_up(store, folder)
+    wanted = Wanted(("shop.orders", "shop.notes"), level="log")
+    with store.operator() as operator:
+        found = plan(operator, wanted, shard=store.topology.control.name)
+    adopt_tables(store, planned_adoption(store, found, wanted))
+
+
+def plan_leaving(store: Store, folder: Path) -> Any:
+    control = store.topology.control
+    return plan_release(store, Place(control.name, control.primary.database), ("shop.*",))
+
+
 def plan_taking(level: str, baseline: str) -> Callable[[Store, Path], Any]:
     def planned(store: Store, folder: Path) -> Any:
         wanted = Wanted(("shop.*",), level=level, baseline=baseline)
@@ -81,8 +101,7 @@ def facts(store: Store, plan: Any) -> Any:
     with store.operator() as operator:
         found = {name: operator.execute(query).fetchall() for name, query in FACTS.items()}
         seal_all(operator)
-        logged = operator.execute("select relation::oid::bigint from kos.logged_tables l join pg_class c on c.oid = relation"
-                                  " where relnamespace = to_regnamespace('shop') and complete_at is not null").fetchall()  # fmt: skip
+        logged = operator.execute(WHOLE).fetchall()
         found["wrong in the log"] = [
             operator.execute("select * from kos.compare_log(%s::oid::regclass)", table).fetchall() for table in logged
         ]
