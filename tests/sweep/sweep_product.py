@@ -21,7 +21,8 @@ create table shop.orders (id bigint primary key, account_id bigint not null, amo
 insert into shop.orders select g, 1 + g % 3, g / 4.0, repeat('note ', 500) from generate_series(1, 11) g;
 create function shop.touch() returns trigger language plpgsql as 'begin new.note := null; return new; end';
 create trigger touch before update on shop.orders for each row execute function shop.touch();
-create table shop.events (account_id bigint, id integer, at date, primary key (account_id, id, at)) partition by range (at);
+create table shop.events (account_id bigint, id integer, at date, primary key (account_id, id, at))
+  partition by range (at);
 create table shop.events_1 partition of shop.events for values from ('2026-01-01') to ('2026-02-01');
 create table shop.events_2 partition of shop.events for values from ('2026-02-01') to ('2026-03-01');
 insert into shop.events select 1 + g % 3, g, '2026-01-28'::date + g from generate_series(1, 7) g;
