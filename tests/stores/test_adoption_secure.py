@@ -1,4 +1,4 @@
-"""`kos adopt --level enforce` as an operation: tables are logged and enforced, tenants known, and all of it taken back."""
+"""`kos adopt --level enforce` as an operation: tables are logged and enforced, tenants known, and all is taken back."""
 
 from __future__ import annotations
 
@@ -19,9 +19,12 @@ from kos.adoption import (
     check,
     check_effects,
     plan,
+    plan_release,
     planned_adoption,
+    release_tables,
     status,
     tables,
+    uninstall,
 )
 from kos.knowledge import removal
 from kos.knowledge.exchange import export_tenant
@@ -70,6 +73,10 @@ def adopt(store: Store, *patterns: str, **options: Any) -> Adopted:
     return adopt_tables(store, planned_adoption(store, *planned(store, *patterns, **options)))
 
 
+def release(store: Store, *patterns: str) -> None:
+    release_tables(store, plan_release(store, here(store), patterns))
+
+
 def of_product(topology: Topology) -> str:
     excluded = ("--exclude-schema=kos", "--exclude-schema=knowledge", "--exclude-table=public.legacy_balance")
     return catalog(topology.control.primary, APPLICATION, *excluded)
@@ -96,8 +103,7 @@ def test_tables_are_logged_and_enforced_and_both_are_taken_back(store: Store, to
         assert rows(operator, "select distinct tenant_id, context[1] from kos.knowledge_events") == [(tenant, "")]
         assert rows(operator, "select count(*) from kos.knowledge_events") == [(3,)]
     assert adopt(store, *NAMED[:6]).operation is None
-    assert done.operation is not None
-    journal.roll_back(store, str(done.operation))
+    release(store, "*")
     assert of_product(topology) == before
     assert list_tenants(store) == []
     with store.operator() as operator:
@@ -108,15 +114,26 @@ def test_tables_are_logged_and_enforced_and_both_are_taken_back(store: Store, to
 def test_a_table_is_taken_on_from_level_log_and_back_to_it(store: Store, topology: Topology) -> None:
     """An application enters from level log on, and need not wait until it must."""
     adopt(store, "shop_order", level="log")
-    logged = of_product(topology)
     with store.tenant("7") as session:
         assert session.execute("select count(*) from public.shop_order").fetchone() == (40,)
     done = adopt(store, "shop_order")
     assert (done.adopted, done.enforced) == ((), ("public.shop_order",))
     with store.tenant("7") as session:
         assert session.execute("select count(*) from public.shop_order").fetchone() == (2,)
-    assert done.operation is not None
-    journal.roll_back(store, str(done.operation))
+
+
+def test_an_adoption_that_is_rolled_back_leaves_what_was_logged(
+    store: Store, topology: Topology, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    adopt(store, "shop_order", level="log")
+    with connect(topology, APPLICATION) as app:
+        app.execute("create table public.empty_names (id int primary key, account_id text not null)")
+        app.execute("insert into public.empty_names values (1, '')")  # no tenant can be named so
+    logged = of_product(topology)
+    with pytest.raises(errors.TenantNotRegistered):
+        adopt(store, "shop_order", "empty_names")
+    (operation,) = [each for each in journal.list_operations(store) if each.state == "failed"]
+    journal.roll_back(store, str(operation.id))
     assert of_product(topology) == logged
     assert [(each.name, each.level) for each in status(store, here(store))] == [("public.shop_order", "log")]
     assert len(list_tenants(store)) == 20
@@ -191,8 +208,16 @@ def test_a_table_that_somebody_holds_is_told_and_resumed(
     monkeypatch.setattr(tables, "LOCK_ATTEMPTS", 2)
     with connect(topology, APPLICATION) as reader, reader.transaction():
         reader.execute("select from public.shop_order limit 1")
-        with pytest.raises(errors.TableBusy, match="public.shop_order"):
+        with pytest.raises(errors.TableBusy, match=r"public\.shop_order"):
             adopt(store, "shop_order")
         assert [each.level for each in status(store, here(store))] == ["log"]
     adopt(store, "shop_order")
     assert [each.level for each in status(store, here(store))] == ["enforce"]
+
+
+def test_an_uninstalled_database_has_nothing_of_kos(store: Store, topology: Topology) -> None:
+    adopt(store, *NAMED[:6])
+    assert "kos_" in of_product(topology)
+    store.close()
+    uninstall(topology, here(store))
+    assert "kos_" not in of_product(topology)

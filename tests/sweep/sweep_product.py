@@ -9,9 +9,9 @@ from typing import Any
 from psycopg.sql import SQL, Identifier
 
 from fix_product import OWNER, PASSWORD, make_roles
-from kos.adoption import Wanted, plan, planned_adoption
+from kos.adoption import Wanted, adopt_tables, plan, plan_release, planned_adoption
 from kos.log import seal_all
-from kos.tenancy import Store
+from kos.tenancy import Place, Store
 from kos.topology import postgres
 from kos.topology.model import Login, fixed
 
@@ -21,7 +21,8 @@ create table shop.orders (id bigint primary key, account_id bigint not null, amo
 insert into shop.orders select g, 1 + g % 3, g / 4.0, repeat('note ', 500) from generate_series(1, 11) g;
 create function shop.touch() returns trigger language plpgsql as 'begin new.note := null; return new; end';
 create trigger touch before update on shop.orders for each row execute function shop.touch();
-create table shop.events (account_id bigint, id integer, at date, primary key (account_id, id, at)) partition by range (at);
+create table shop.events (account_id bigint, id integer, at date, primary key (account_id, id, at))
+  partition by range (at);
 create table shop.events_1 partition of shop.events for values from ('2026-01-01') to ('2026-02-01');
 create table shop.events_2 partition of shop.events for values from ('2026-02-01') to ('2026-03-01');
 insert into shop.events select 1 + g % 3, g, '2026-01-28'::date + g from generate_series(1, 7) g;
@@ -46,8 +47,14 @@ FACTS = {
     "schemas": "select nspname, coalesce(nspacl, acldefault('n', nspowner))::text from pg_namespace"
     " where nspname in ('shop', 'kos') order by 1",
     "functions": "select proname, proacl::text from pg_proc where pronamespace = 'kos'::regnamespace order by 1",
-    "logged": "select relation::text, tenant_column, baseline, complete_at is not null from kos.logged_tables order by 1",
+    "logged": "select relation::text, tenant_column, baseline, complete_at is not null"
+    " from kos.logged_tables order by 1",
 }
+
+WHOLE = """
+select relation::oid::bigint from kos.logged_tables l join pg_class c on c.oid = relation
+ where relnamespace = to_regnamespace('shop') and complete_at is not null
+"""
 
 
 def set_up(store: Store, folder: Path) -> None:
@@ -76,6 +83,21 @@ def set_up(store: Store, folder: Path) -> None:
             end $$""")
 
 
+def set_up_logged(store: Store, folder: Path) -> None:
+    """Two of its tables are logged, and one of them has row security."""
+    set_up(store, folder)
+    for level, *names in (("log", "shop.orders", "shop.notes"), ("enforce", "shop.notes")):
+        wanted = Wanted(tuple(names), level=level)
+        with store.operator() as operator:
+            found = plan(operator, wanted, shard=store.topology.control.name)
+        adopt_tables(store, planned_adoption(store, found, wanted))
+
+
+def plan_leaving(store: Store, folder: Path) -> Any:
+    control = store.topology.control
+    return plan_release(store, Place(control.name, control.primary.database), ("shop.*",))
+
+
 def plan_taking(level: str, baseline: str) -> Callable[[Store, Path], Any]:
     def planned(store: Store, folder: Path) -> Any:
         wanted = Wanted(("shop.*",), level=level, baseline=baseline)
@@ -91,8 +113,7 @@ def facts(store: Store, plan: Any) -> Any:
     with store.operator() as operator:
         found = {name: operator.execute(query).fetchall() for name, query in FACTS.items()}
         seal_all(operator)
-        logged = operator.execute("select relation::oid::bigint from kos.logged_tables l join pg_class c on c.oid = relation"
-                                  " where relnamespace = to_regnamespace('shop') and complete_at is not null").fetchall()  # fmt: skip
+        logged = operator.execute(WHOLE).fetchall()
         found["wrong in the log"] = [
             operator.execute("select * from kos.compare_log(%s::oid::regclass)", table).fetchall() for table in logged
         ]

@@ -15,7 +15,7 @@ import sweep_product as product
 import sweep_toy as toy
 from psycopg.sql import SQL, Identifier
 
-from kos.adoption import adopt
+from kos.adoption import adopt, release
 from kos.errors import UnknownTenant
 from kos.journal import Operation, Runner
 from kos.knowledge import TENANT_TABLES
@@ -133,6 +133,7 @@ SCENARIOS = {
     "adopt-enforce": Scenario(
         adopt.ADOPT, product.set_up, product.plan_taking("enforce", "full"), product.facts, kept={"batch": 3}
     ),
+    "release": Scenario(release.RELEASE, product.set_up_logged, product.plan_leaving, product.facts),
     "import-row": Scenario(import_.IMPORT_TENANT, _no_copy, _plan_import("row"), _import_facts),
     "import-schema": Scenario(import_.IMPORT_TENANT, _no_copy, _plan_import("schema"), _import_facts),
     "import-database": Scenario(import_.IMPORT_TENANT, _no_copy, _plan_import("database"), _import_facts),

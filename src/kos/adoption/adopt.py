@@ -258,7 +258,7 @@ def _capture_one(run: Run[AdoptPlan], table: Taken, number: int) -> None:
             put_capture(connection, oid, table.column, run.plan.baseline)
             run.checkpoint(number, done=number)
 
-    patiently(run, table, put)
+    patiently(run.transaction, table, put)
 
 
 def _prepared(run: Run[AdoptPlan], table: Taken) -> int:
@@ -301,7 +301,7 @@ def _release_one(run: Run[AdoptPlan], table: Taken) -> None:
             else:
                 put_capture(connection, oid, table.column, table.before)
 
-    patiently(run, table, take)
+    patiently(run.transaction, table, take)
 
 
 ADOPT = Operation(

@@ -45,7 +45,7 @@ select kos.was_logged(%(table)s::oid::regclass);
 
 -- name: adopt_table
 -- Note it, make its functions, and tell what is to be run.
-select role, statement from kos.adopt_table(%(table)s::oid::regclass, %(column)s, %(baseline)s);
+select role, statement from kos.adopt_table(%(table)s::oid::regclass, %(column)s, %(baseline)s, %(sensitive)s);
 
 -- name: release_script
 -- What takes the capture of a table away.
@@ -53,7 +53,7 @@ select role, statement from kos.release_script(%(table)s::oid::regclass);
 
 -- name: adopted
 -- Tables of the product that are logged here.
-select schema_name as schema, table_name as "table", owner, tenant_column, baseline, logged_since as since, complete_at,
+select schema_name as schema, table_name as "table", owner, tenant_column, baseline, sensitive, logged_since as since, complete_at,
        unlogged_parts, faults, loses
   from kos.adopted_tables();
 

@@ -61,7 +61,7 @@ def _batch(run: Run[AdoptPlan], table: Taken, at: dict[str, Any]) -> dict[str, A
             )
             run.checkpoint(later, done=later["rows"])
 
-    patiently(run, table, copy)
+    patiently(run.transaction, table, copy)
     return later
 
 

@@ -1,4 +1,4 @@
-"""`kos adopt`."""
+"""`kos adopt`, `kos adopt status`, `kos release`, `kos uninstall`."""
 
 from __future__ import annotations
 
@@ -11,14 +11,19 @@ from kos import console, topology
 from kos.adoption import (
     Adopted,
     Plan,
+    Released,
     Wanted,
     adopt_tables,
     check,
     check_effects,
     display,
     plan,
+    plan_release,
+    plan_uninstall,
     planned_adoption,
+    release_tables,
     status,
+    uninstall,
 )
 from kos.console import DryRun, Json, Yes, emit
 from kos.tenancy import open as open_store
@@ -111,6 +116,51 @@ def adopt_status(
     emit(found, as_json=json, human=lambda: display.show_status(found))
 
 
+def release(
+    globs: Annotated[list[str], typer.Argument(metavar="GLOB...", help="Adopted tables: `orders`, `shop_*`.")],
+    shard: Annotated[str | None, typer.Option(help="Where; else the first shard.")] = None,
+    database: Annotated[str | None, typer.Option(help="Where; else the shard's own database.")] = None,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    json: Json = False,
+) -> None:
+    """Take adopted tables out again: their catalog is as before. What was logged stays in the log."""
+    with open_store() as store:
+        planned = plan_release(store, _place(store.topology, shard, database), globs)
+        names = tuple(each.name for each in planned.tables)
+        if dry_run:
+            value = Released(None, planned.shard, planned.database, names)
+            emit(value, as_json=json, human=lambda: display.show_released(value, "would be taken out"))
+            return
+        if not yes:
+            console.confirm(f"take {len(names)} tables of {planned.database} out of the log?")
+        with console.progress(quiet=json) as progress:
+            done = release_tables(store, planned, progress)
+    emit(done, as_json=json, human=lambda: display.show_released(done, "taken out"))
+
+
+def uninstall_(
+    shard: Annotated[str | None, typer.Option(help="Where; else the first shard.")] = None,
+    database: Annotated[str | None, typer.Option(help="Where; else the shard's own database.")] = None,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    json: Json = False,
+) -> None:
+    """Take kos out of a database: adopted tables, the log, the journal, all of it. Refused while there are tenants."""
+    here = topology.find()
+    place = _place(here, shard, database)
+    found = plan_uninstall(here, place)
+    if dry_run:
+        emit(found, as_json=json, human=lambda: display.show_uninstalled(found, "would be dropped"))
+        return
+    if found.dropped and not yes:
+        told = f"the log, the journal and {len(found.released)} adopted tables' capture"
+        console.confirm(f"take kos out of {place.database}, with {told}?")
+    with console.progress(quiet=json) as progress:
+        done = uninstall(here, place, progress)
+    emit(done, as_json=json, human=lambda: display.show_uninstalled(done, "dropped"))
+
+
 def _place(here: Topology, shard: str | None, database: str | None) -> Place:
     at = shard_named(here, shard) if shard else here.control
     return Place(at.name, database or at.primary.database)
@@ -124,4 +174,4 @@ def _planned(wanted: Wanted, shard: str | None, database: str | None, *, quiet: 
         return plan(connection, wanted, shard=place.shard, progress=progress)
 
 
-COMMANDS = {"adopt": adopt, "adopt status": adopt_status}
+COMMANDS = {"adopt": adopt, "adopt status": adopt_status, "release": release, "uninstall": uninstall_}

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 
 from kos.adoption.adopt import Adopted, AdoptPlan
 from kos.adoption.model import CAPABILITIES, CLASSES, Plan
+from kos.adoption.release import Released
 from kos.adoption.status import Status
+from kos.adoption.uninstall import Uninstalled
 from kos.console import say, table
 
 SHOWN = 12  # of a kind; --json has them all
@@ -96,6 +98,26 @@ def show_status(tables: Sequence[Status]) -> None:
     for each in tables:
         for fault in each.faults:
             say(f"{fault}; {'changes are lost' if each.loses else 'changes are captured slowly'}")
+
+
+def show_released(released: Released, what: str) -> None:
+    """What a release did, or would do."""
+    say(f"{what}: {_short(released.released)}; what was logged stays in the log")
+
+
+def show_uninstalled(found: Uninstalled, what: str) -> None:
+    """What an uninstallation did, or would do, and what it leaves to an administrator."""
+    if not found.dropped:
+        say(f"{found.database} has nothing of kos")
+    if found.released:
+        say(f"{len(found.released)} adopted tables {what.replace('dropped', 'released')}: {_short(found.released)}")
+    for schema in found.dropped:
+        say(f"schema {schema} {what}")
+    if found.roles:
+        say(f"these roles are the server's, and remain: {', '.join(found.roles)}")
+        say("for an administrator, once no database needs them:")
+        for line in found.sql:
+            say(f"  {line}")
 
 
 def _short(names: Sequence[str]) -> str:

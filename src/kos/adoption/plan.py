@@ -61,18 +61,19 @@ def select(found: Facts, wanted: Wanted) -> list[Relation]:
     """
     there = [each for each in found.relations.values() if wanted.schema in (None, each.schema)]
     for pattern in wanted.patterns:
-        if not any(_matches(each, pattern) for each in there):
+        if not any(matches(each.schema, each.name, pattern) for each in there):
             raise errors.NothingMatches(pattern, found.here.database)
     if not there:
         raise errors.NothingMatches(f"{wanted.schema or ''}.*".removeprefix("."), found.here.database)
     if not wanted.patterns:
         return there
-    named = {each.oid for each in there if any(_matches(each, pattern) for pattern in wanted.patterns)}
+    named = {each.oid for each in there if any(matches(each.schema, each.name, pattern) for pattern in wanted.patterns)}
     return [each for each in there if each.oid in named or each.root in named]
 
 
-def _matches(relation: Relation, pattern: str) -> bool:
-    return fnmatchcase(relation.name, pattern) or fnmatchcase(relation.full_name, pattern)
+def matches(schema: str, table: str, pattern: str) -> bool:
+    """Is that table meant? Patterns are of `table` or `schema.table`."""
+    return fnmatchcase(table, pattern) or fnmatchcase(f"{schema}.{table}", pattern)
 
 
 def _table(

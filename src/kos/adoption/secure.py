@@ -4,7 +4,7 @@ table."""
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kos import errors
 from kos.adoption import tenants
@@ -77,7 +77,7 @@ def check_effects(found: Plan, *, accepted: bool) -> None:
 # the steps
 
 
-def register_tenants(run: Run[AdoptPlan]) -> None:
+def register_tenants(run: Run[Any]) -> None:
     """Make the product's tenants known, so that they can be entered.
 
     Also at level log, so that an application can enter tenants before it has to. What can't be a tenant's name is
@@ -97,7 +97,7 @@ def register_tenants(run: Run[AdoptPlan]) -> None:
             tenants.tell_directory(connection, control, run.plan.shard)
 
 
-def forget_tenants(run: Run[AdoptPlan]) -> None:
+def forget_tenants(run: Run[Any]) -> None:
     """Where no other table of the product is taken in."""
     with run.transaction() as connection:
         last = tenants.forget_if_last(connection)
@@ -120,7 +120,7 @@ def _put_one(run: Run[AdoptPlan], table: Secured, number: int) -> None:
             enforce(connection, table.schema, table.table, table.column)
             run.checkpoint(number, done=number)
 
-    patiently(run, table, put)
+    patiently(run.transaction, table, put)
 
 
 def take_row_security(run: Run[AdoptPlan]) -> None:
@@ -136,7 +136,7 @@ def _take_one(run: Run[AdoptPlan], table: Secured) -> None:
         with run.transaction() as connection:
             relax(connection, table.schema, table.table)
 
-    patiently(run, table, take)
+    patiently(run.transaction, table, take)
 
 
 def register_late(run: Run[AdoptPlan]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
@@ -11,15 +12,17 @@ from typing import Any
 import psycopg
 import stamina
 from psycopg.sql import Identifier
+from psycopg.types.json import Jsonb
 
 from kos import errors, sql
 from kos.adoption.facts import QUERIES as FACTS
 from kos.adoption.facts import Connection, rows_as
-from kos.journal import Run
 
 QUERIES = sql.load("kos.adoption", "adopt.sql")
 LOCK_ATTEMPTS = 40
 LOCK_WAIT_MAX = 1.0  # seconds between two attempts
+
+Transaction = Callable[[], AbstractContextManager[Connection]]
 
 _NOT_GRANTED = (psycopg.errors.LockNotAvailable, psycopg.errors.QueryCanceled)
 
@@ -44,6 +47,7 @@ class Logged(Named):
 
     tenant_column: str | None
     baseline: str
+    sensitive: dict[str, str]
     since: Any
     complete_at: Any
     unlogged_parts: tuple[str, ...]
@@ -62,9 +66,16 @@ def find_table(connection: Connection, schema: str, table: str) -> int | None:
     return None if row is None else int(row[0])
 
 
-def put_capture(connection: Connection, table: int, column: str | None, baseline: str) -> None:
-    """Log a table from this transaction on."""
-    given = {"table": table, "column": column, "baseline": baseline}
+def put_capture(
+    connection: Connection, table: int, column: str | None, baseline: str, sensitive: dict[str, str] | None = None
+) -> None:
+    """Log a table from this transaction on. What is sensitive stays so if nothing is said."""
+    given = {
+        "table": table,
+        "column": column,
+        "baseline": baseline,
+        "sensitive": None if sensitive is None else Jsonb(sensitive),
+    }
     _run(connection, connection.execute(QUERIES.adopt_table, given).fetchall())
 
 
@@ -91,7 +102,7 @@ def finds_null(connection: Connection, owner: str, table: Identifier, column: st
     return row == (True,)
 
 
-def patiently(run: Run[Any], table: Named, work: Callable[[], None]) -> None:
+def patiently(transaction: Transaction, table: Named, work: Callable[[], None]) -> None:
     """Do `work` until it gets its locks, letting go of everything in between so that nobody queues behind it.
 
     Raises:
@@ -110,11 +121,11 @@ def patiently(run: Run[Any], table: Named, work: Callable[[], None]) -> None:
             with attempt:
                 work()
     except _NOT_GRANTED as error:
-        raise errors.TableBusy(table.name, LOCK_ATTEMPTS, _blockers(run, table)) from error
+        raise errors.TableBusy(table.name, LOCK_ATTEMPTS, _blockers(transaction, table)) from error
 
 
-def _blockers(run: Run[Any], table: Named) -> str:
-    with run.transaction() as connection:
+def _blockers(transaction: Transaction, table: Named) -> str:
+    with transaction() as connection:
         oid = find_table(connection, table.schema, table.table)
         connection.execute(QUERIES.act_as.format(role=Identifier(table.owner)))
         found = connection.execute(QUERIES.blockers, {"table": oid}).fetchall()

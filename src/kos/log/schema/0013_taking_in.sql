@@ -4,7 +4,7 @@
 -- Triggers are made with the rights of a table's owner, which a SECURITY DEFINER function can't take on. So these
 -- functions note what has to be noted, and return statements, each with the role to run it as; all in one transaction.
 
--- What puts the capture on a table. The owner may execute what the triggers run for as long as that takes, and then no
+-- What puts the capture on a table; nothing where that is there. The owner may execute what the triggers run for as long as that takes, and then no
 -- more. The lock comes first: waited for once, for the table and its partitions together.
 create function kos.capture_script(target regclass) returns table (role text, statement text)
 language sql stable security definer set search_path = pg_catalog, pg_temp as $$
@@ -13,17 +13,18 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
   ), parts as (
     select p.relation as part, p.number, pg_get_userbyid(c.relowner)::text as owner, c.relowner, kos.capture_name(p.relation) as capture,
            c.relrowsecurity and c.relowner <> 'kos_owner'::regrole
-             and not exists (select from pg_policy y where y.polrelid = p.relation and y.polname = 'kos_capture') as hides
+             and not exists (select from pg_policy y where y.polrelid = p.relation and y.polname = 'kos_capture') as hides,
+           (select count(*) from pg_trigger t where t.tgrelid = p.relation and t.tgname ~ '^kos_capture_' and t.tgenabled in ('O', 'A')) < 4 as lacks
       from kos.parts_of(target) with ordinality p (relation, number)
       join pg_class c on c.oid = p.relation
   ), outsider as (
-    select distinct owner from parts where relowner <> 'kos_owner'::regrole and not has_schema_privilege(relowner, 'kos', 'USAGE')
+    select distinct owner from parts where lacks and relowner <> 'kos_owner'::regrole and not has_schema_privilege(relowner, 'kos', 'USAGE')
   )
   select s.role, s.statement from (
     select 1, 0::bigint, 'kos_owner', format('grant usage on schema kos to %I', owner) from outsider
     union all
     select 2, number, 'kos_owner', format('grant execute on function kos.%I() to %I', capture, owner)
-      from parts where relowner <> 'kos_owner'::regrole
+      from parts where lacks and relowner <> 'kos_owner'::regrole
     union all
     select 3, 0, pg_get_userbyid(n.nspowner)::text, format('grant usage on schema %I to kos_owner', n.nspname)
       from logged l join pg_class c on c.oid = l.relation join pg_namespace n on n.oid = c.relnamespace
@@ -31,17 +32,17 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
     union all
     select 4, number, owner, format('lock table %s in %s mode', part,
                                     case when (select bool_or(hides) from parts) then 'access exclusive' else 'share row exclusive' end)
-      from parts where part = target
+      from parts where part = target and (select bool_or(lacks or hides) from parts)
     union all
     select 5, number, owner, format('grant select on %s to kos_owner', part)
       from parts, logged l where part = any (l.lent) and not has_table_privilege('kos_owner', part, 'SELECT')
     union all
     select 6, number, owner, format('create policy kos_capture on %s for select to kos_owner using (true)', part) from parts where hides
     union all
-    select 7, number, owner, t.statement from parts cross join kos.capture_triggers(part) t (statement)
+    select 7, number, owner, t.statement from parts cross join kos.capture_triggers(part) t (statement) where lacks
     union all
     select 8, number, 'kos_owner', format('revoke execute on function kos.%I() from %I', capture, owner)
-      from parts where relowner <> 'kos_owner'::regrole
+      from parts where lacks and relowner <> 'kos_owner'::regrole
     union all
     select 9, 0, 'kos_owner', format('revoke usage on schema kos from %I', owner) from outsider
   ) s (phase, number, role, statement)
@@ -109,7 +110,7 @@ $$;
 
 -- Take a product's table in, or what has been attached to it since: note it, make its functions, and return what is to
 -- be run next. Repeatable. Errors: KS020 it can't be logged.
-create function kos.adopt_table(target regclass, tenant_column text, baseline text) returns table (role text, statement text)
+create function kos.adopt_table(target regclass, tenant_column text, baseline text, sensitive jsonb default null) returns table (role text, statement text)
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   comes_back boolean := kos.was_logged(target);
@@ -117,7 +118,7 @@ declare
                             where not exists (select from pg_trigger t where t.tgrelid = p and t.tgname = 'kos_capture_insert'));
 begin
   perform kos.note_logged(target, tenant_column, baseline,
-                          coalesce((select l.sensitive from kos.logged_tables l where l.relation = target), '{}'));
+                          coalesce(adopt_table.sensitive, (select l.sensitive from kos.logged_tables l where l.relation = target), '{}'));
   update kos.logged_tables l
      set lent = l.lent || array(select p from kos.parts_of(target) p
                                  where not has_table_privilege('kos_owner', p, 'SELECT') and p <> all (l.lent)),
@@ -209,10 +210,10 @@ $$;
 
 -- The tables of others that are logged: whose they are, how, and what is wrong with their capture.
 create function kos.adopted_tables() returns table (
-  relation oid, schema_name text, table_name text, owner text, tenant_column text, baseline text, logged_since timestamptz,
+  relation oid, schema_name text, table_name text, owner text, tenant_column text, baseline text, sensitive jsonb, logged_since timestamptz,
   complete_at timestamptz, unlogged_parts text[], faults text[], loses boolean)
 language sql stable security definer set search_path = pg_catalog, pg_temp as $$
-  select l.relation, n.nspname, c.relname, pg_get_userbyid(c.relowner), l.tenant_column, l.baseline, l.logged_since, l.complete_at,
+  select l.relation, n.nspname, c.relname, pg_get_userbyid(c.relowner), l.tenant_column, l.baseline, l.sensitive, l.logged_since, l.complete_at,
          array(select p::text from kos.parts_of(l.relation) p
                 where not exists (select from pg_trigger t where t.tgrelid = p and t.tgname = 'kos_capture_insert')),
          coalesce(b.faults, '{}'), coalesce(b.loses, false)
@@ -227,6 +228,6 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
 $$;
 
 grant execute on function kos.capture_script(regclass), kos.release_script(regclass), kos.was_logged(regclass),
-  kos.adopt_table(regclass, text, text), kos.baseline_query(regclass, text[], integer), kos.log_baseline(regclass, tid[]),
+  kos.adopt_table(regclass, text, text, jsonb), kos.baseline_query(regclass, text[], integer), kos.log_baseline(regclass, tid[]),
   kos.complete_baseline(regclass) to kos_operator;
 grant execute on function kos.adopted_tables() to kos_operator, kos_auditor;
