@@ -130,6 +130,14 @@ def test_the_path_stays_the_products_own(app: Connection) -> None:
 # what is written
 
 
+@pytest.mark.parametrize("statement", ["update public.extra_00 set name = ''", "delete from public.extra_00"])
+def test_an_identity_that_was_set_by_hand_writes_nothing(app: Connection, statement: str) -> None:
+    with pytest.raises(psycopg.Error) as raised, app.transaction():
+        app.execute("select set_config('kos.tenant_id', kos.tenant_of('7')::text, true)")
+        app.execute(statement)
+    assert raised.value.sqlstate == "KS001"
+
+
 def test_rows_of_others_are_not_changed(app: Connection, enforced: Topology) -> None:
     with connect(enforced, OPERATOR) as operator:
         others = numbers(operator, "select id from public.shop_order where account_id = 8 order by id")
