@@ -96,7 +96,8 @@ def test_an_application_can_not_have_it(store: Store, tenant: Tenant) -> None:
     with store.all_tenants(reason="is open") as connection:
         (access,) = connection.execute("select current_setting('kos.crossing')").fetchone() or ()
         with store.control() as app, pytest.raises(psycopg.Error) as raised, app.transaction():
-            app.execute("select set_config('kos.crossing', %s, true)", (access,))
+            settings = "select set_config('kos.crossing', %s, true), set_config('kos.tenant_id', %s, true)"
+            app.execute(settings, (access, str(tenant.id)))
             app.execute(ATOM.format(schema="knowledge"), (tenant.id,))
     assert raised.value.sqlstate == "KS001"
 
