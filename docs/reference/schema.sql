@@ -79,6 +79,64 @@ end $$;
 ALTER FUNCTION kos.admit(tenant text, epoch bigint, persona text, user_id text, request_id text, address inet, agent text, timeout_ms integer) OWNER TO kos_owner;
 
 --
+-- Name: adopt_table(regclass, text, text, jsonb); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.adopt_table(target regclass, tenant_column text, baseline text, sensitive jsonb DEFAULT NULL::jsonb) RETURNS TABLE(role text, statement text)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  comes_back boolean := kos.was_logged(target);
+  grows boolean := exists (select from kos.parts_of(target) p
+                            where not exists (select from pg_trigger t where t.tgrelid = p and t.tgname = 'kos_capture_insert'));
+begin
+  perform kos.note_logged(target, tenant_column, baseline,
+                          coalesce(adopt_table.sensitive, (select l.sensitive from kos.logged_tables l where l.relation = target), '{}'));
+  update kos.logged_tables l
+     set lent = l.lent || array(select p from kos.parts_of(target) p
+                                 where not has_table_privilege('kos_owner', p, 'SELECT') and p <> all (l.lent)),
+         opened = l.opened or not has_schema_privilege('kos_owner', c.relnamespace, 'USAGE')
+                  or exists (select from kos.logged_tables o join pg_class x on x.oid = o.relation
+                              where o.opened and x.relnamespace = c.relnamespace),
+         complete_at = case when not grows then l.complete_at end
+    from pg_class c
+   where l.relation = target and c.oid = target;
+  if comes_back then
+    perform kos.void_log(target);
+  end if;
+  return query select s.role, s.statement from kos.capture_script(target) s;
+end $$;
+
+
+ALTER FUNCTION kos.adopt_table(target regclass, tenant_column text, baseline text, sensitive jsonb) OWNER TO kos_owner;
+
+--
+-- Name: adopted_tables(); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.adopted_tables() RETURNS TABLE(relation oid, schema_name text, table_name text, owner text, tenant_column text, baseline text, sensitive jsonb, logged_since timestamp with time zone, complete_at timestamp with time zone, unlogged_parts text[], faults text[], loses boolean)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select l.relation, n.nspname, c.relname, pg_get_userbyid(c.relowner), l.tenant_column, l.baseline, l.sensitive, l.logged_since, l.complete_at,
+         array(select p::text from kos.parts_of(l.relation) p
+                where not exists (select from pg_trigger t where t.tgrelid = p and t.tgname = 'kos_capture_insert')),
+         coalesce(b.faults, '{}'), coalesce(b.loses, false)
+    from kos.logged_tables l
+    join pg_class c on c.oid = l.relation and c.relowner <> 'kos_owner'::regrole
+    join pg_namespace n on n.oid = c.relnamespace
+    left join (
+      select kos.root_of(b.table_name::regclass) as relation, bool_or(b.loses) as loses,
+             array_agg(b.table_name || ': ' || b.fault order by b.table_name, b.fault) as faults
+        from kos.broken_captures() b group by 1) b on b.relation = l.relation
+   order by 2, 3
+$$;
+
+
+ALTER FUNCTION kos.adopted_tables() OWNER TO kos_owner;
+
+--
 -- Name: advance_epoch(uuid); Type: FUNCTION; Schema: kos; Owner: kos_owner
 --
 
@@ -101,6 +159,18 @@ end $$;
 
 
 ALTER FUNCTION kos.advance_epoch(tenant uuid) OWNER TO kos_owner;
+
+--
+-- Name: aggregate_of(text, text[]); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.aggregate_of(table_name text, key text[]) RETURNS uuid
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    RETURN CASE WHEN ((cardinality(key) = 1) AND (length((key)[1]) = 36) AND ((key)[1] ~ '^[0-9a-f]{8}-[0-9a-f-]{27}$'::text)) THEN ((key)[1])::uuid ELSE (md5(concat(table_name, ' ', (key)::text)))::uuid END;
+
+
+ALTER FUNCTION kos.aggregate_of(table_name text, key text[]) OWNER TO kos_owner;
 
 --
 -- Name: application_rights(); Type: FUNCTION; Schema: kos; Owner: kos_owner
@@ -160,33 +230,46 @@ $$;
 ALTER FUNCTION kos.application_roles() OWNER TO kos_owner;
 
 --
--- Name: attach_capture(regclass); Type: FUNCTION; Schema: kos; Owner: kos_owner
+-- Name: baseline_query(regclass, text[], integer); Type: FUNCTION; Schema: kos; Owner: kos_owner
 --
 
-CREATE FUNCTION kos.attach_capture(target regclass) RETURNS void
-    LANGUAGE plpgsql
+CREATE FUNCTION kos.baseline_query(target regclass, after text[], at_most integer) RETURNS text
+    LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
-    SET client_min_messages TO 'warning'
     AS $$
-declare
-  part regclass;
-  name text;
-begin
-  for part in select coalesce(t.relid, target) from (select) one left join pg_partition_tree(target) t on true loop
-    perform kos.make_capture(part);
-    name := kos.capture_name(part);
-    execute format('create or replace trigger kos_capture_insert after insert on %s referencing new table as new_rows '
-                   'for each statement execute function kos.%I()', part, name);
-    execute format('create or replace trigger kos_capture_update after update on %s referencing old table as old_rows new table as new_rows '
-                   'for each statement execute function kos.%I()', part, name);
-    execute format('create or replace trigger kos_capture_delete after delete on %s referencing old table as old_rows '
-                   'for each statement execute function kos.%I()', part, name);
-    execute format('create or replace trigger kos_capture_truncate before truncate on %s for each statement execute function kos.%I()', part, name);
-  end loop;
-end $$;
+  with key as (
+    select k.number, format('n.%I', k.name) as name, format('%L::%s', after[k.number], format_type(a.atttypid, a.atttypmod)) as value,
+           coalesce(o.schema_name, 'pg_catalog') as operators
+      from kos.logged(target) l
+      cross join unnest(l.key_columns) with ordinality k (name, number)
+      join pg_attribute a on a.attrelid = target and a.attname = k.name and not a.attisdropped
+      join pg_type t on t.oid = a.atttypid
+      -- The order of the key's index, which the search path does not lead to for types of extensions.
+      left join lateral (
+        select n.nspname as schema_name
+          from pg_opclass c
+          join pg_amop m on m.amopfamily = c.opcfamily and m.amopstrategy = 5 and m.amoplefttype = c.opcintype and m.amoprighttype = c.opcintype
+          join pg_operator p on p.oid = m.amopopr
+          join pg_namespace n on n.oid = p.oprnamespace
+         where c.opcdefault and c.opcintype = case when t.typtype = 'd' then t.typbasetype else t.oid end
+           and c.opcmethod = (select oid from pg_am where amname = 'btree')) o on true
+  ), keys as (
+    select string_agg(name, ', ' order by number) as names, string_agg(value, ', ' order by number) as given, min(operators) as operators,
+           count(distinct operators) > 1 as mixed,
+           (select string_agg(format('(%s)', (select string_agg(format('%s operator(%I.%s) %s', e.name, e.operators,
+                                                                       case when e.number = k.number then '>' else '=' end, e.value), ' and ' order by e.number)
+                                                from key e where e.number <= k.number)), ' or ') from key k) as stepwise
+      from key
+  )
+  select format('select n.tableoid::bigint, n.ctid::text, %s from %s n %s order by %s limit %s for share of n',
+                kos.key_expression(target, '{n}'), target,
+                case when after is null then '' when mixed then format('where %s', stepwise)
+                  else format('where row(%s) operator(%I.>) row(%s)', names, operators, given) end, names, at_most)
+    from keys
+$$;
 
 
-ALTER FUNCTION kos.attach_capture(target regclass) OWNER TO kos_owner;
+ALTER FUNCTION kos.baseline_query(target regclass, after text[], at_most integer) OWNER TO kos_owner;
 
 --
 -- Name: begin_incarnation(text); Type: FUNCTION; Schema: kos; Owner: kos_owner
@@ -224,6 +307,15 @@ CREATE FUNCTION kos.broken_captures() RETURNS TABLE(table_name text, fault text,
   select p.relation::text, format('trigger %s is disabled', t.tgname), true
     from part p join pg_trigger t on t.tgrelid = p.relation
    where t.tgname ~ '^kos_capture_' and t.tgenabled in ('D', 'R')
+  union all
+  -- Capture reads a row again where it has to, as after changes within changes.
+  select p.relation::text, 'its rows are hidden from kos_owner', true
+    from part p join pg_class c on c.oid = p.relation and c.relrowsecurity and c.relowner <> 'kos_owner'::regrole
+   where not exists (select from pg_policy y where y.polrelid = p.relation and y.polpermissive and y.polcmd in ('r', '*')
+                        and y.polroles && array[0::oid, 'kos_owner'::regrole::oid])
+  union all
+  select l.relation::text, format('kos_owner may not read %s any more', r), true
+    from kos.logged_tables l, unnest(l.lent) r where not has_table_privilege('kos_owner', r, 'SELECT')
   union all
   select p.relation::text, 'the table has changed since its capture was made', false
     from part p join pg_proc f on f.proname = kos.capture_name(p.relation) and f.pronamespace = 'kos'::regnamespace
@@ -827,6 +919,58 @@ $$;
 ALTER FUNCTION kos.capture_name(target regclass) OWNER TO kos_owner;
 
 --
+-- Name: capture_script(regclass); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.capture_script(target regclass) RETURNS TABLE(role text, statement text)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  with logged as (
+    select * from kos.logged_tables l where l.relation = target
+  ), parts as (
+    select p.relation as part, p.number, pg_get_userbyid(c.relowner)::text as owner, c.relowner, kos.capture_name(p.relation) as capture,
+           c.relrowsecurity and c.relowner <> 'kos_owner'::regrole
+             and not exists (select from pg_policy y where y.polrelid = p.relation and y.polname = 'kos_capture') as hides,
+           (select count(*) from pg_trigger t where t.tgrelid = p.relation and t.tgname ~ '^kos_capture_' and t.tgenabled in ('O', 'A')) < 4 as lacks
+      from kos.parts_of(target) with ordinality p (relation, number)
+      join pg_class c on c.oid = p.relation
+  ), outsider as (
+    select distinct owner from parts where lacks and relowner <> 'kos_owner'::regrole and not has_schema_privilege(relowner, 'kos', 'USAGE')
+  )
+  select s.role, s.statement from (
+    select 1, 0::bigint, 'kos_owner', format('grant usage on schema kos to %I', owner) from outsider
+    union all
+    select 2, number, 'kos_owner', format('grant execute on function kos.%I() to %I', capture, owner)
+      from parts where lacks and relowner <> 'kos_owner'::regrole
+    union all
+    select 3, 0, pg_get_userbyid(n.nspowner)::text, format('grant usage on schema %I to kos_owner', n.nspname)
+      from logged l join pg_class c on c.oid = l.relation join pg_namespace n on n.oid = c.relnamespace
+     where l.opened and not has_schema_privilege('kos_owner', n.oid, 'USAGE')
+    union all
+    select 4, number, owner, format('lock table %s in %s mode', part,
+                                    case when (select bool_or(hides) from parts) then 'access exclusive' else 'share row exclusive' end)
+      from parts where part = target and (select bool_or(lacks or hides) from parts)
+    union all
+    select 5, number, owner, format('grant select on %s to kos_owner', part)
+      from parts, logged l where part = any (l.lent) and not has_table_privilege('kos_owner', part, 'SELECT')
+    union all
+    select 6, number, owner, format('create policy kos_capture on %s for select to kos_owner using (true)', part) from parts where hides
+    union all
+    select 7, number, owner, t.statement from parts cross join kos.capture_triggers(part) t (statement) where lacks
+    union all
+    select 8, number, 'kos_owner', format('revoke execute on function kos.%I() from %I', capture, owner)
+      from parts where lacks and relowner <> 'kos_owner'::regrole
+    union all
+    select 9, 0, 'kos_owner', format('revoke usage on schema kos from %I', owner) from outsider
+  ) s (phase, number, role, statement)
+  order by s.phase, s.number
+$$;
+
+
+ALTER FUNCTION kos.capture_script(target regclass) OWNER TO kos_owner;
+
+--
 -- Name: capture_statement(regclass, text, text); Type: FUNCTION; Schema: kos; Owner: kos_owner
 --
 
@@ -893,6 +1037,25 @@ end $_$;
 ALTER FUNCTION kos.capture_statement(target regclass, operation text, pending text) OWNER TO kos_owner;
 
 --
+-- Name: capture_triggers(regclass); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.capture_triggers(part regclass) RETURNS SETOF text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select format('create or replace trigger kos_capture_%s %s execute function kos.%I()', t.kind, format(t.shape, part), kos.capture_name(part))
+    from (values
+      ('insert', 'after insert on %s referencing new table as new_rows for each statement'),
+      ('update', 'after update on %s referencing old table as old_rows new table as new_rows for each statement'),
+      ('delete', 'after delete on %s referencing old table as old_rows for each statement'),
+      ('truncate', 'before truncate on %s for each statement')) t (kind, shape)
+$$;
+
+
+ALTER FUNCTION kos.capture_triggers(part regclass) OWNER TO kos_owner;
+
+--
 -- Name: compare_log(regclass); Type: FUNCTION; Schema: kos; Owner: kos_owner
 --
 
@@ -941,6 +1104,20 @@ end $_$;
 
 
 ALTER FUNCTION kos.compare_log(target regclass) OWNER TO kos_owner;
+
+--
+-- Name: complete_baseline(regclass); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.complete_baseline(target regclass) RETURNS void
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  update kos.logged_tables set complete_at = clock_timestamp() where relation = target and complete_at is null
+$$;
+
+
+ALTER FUNCTION kos.complete_baseline(target regclass) OWNER TO kos_owner;
 
 --
 -- Name: conninfo_value(text); Type: FUNCTION; Schema: kos; Owner: kos_owner
@@ -1649,6 +1826,44 @@ $$;
 ALTER FUNCTION kos.local_column(target regclass) OWNER TO kos_owner;
 
 --
+-- Name: log_baseline(regclass, tid[]); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.log_baseline(part regclass, rows tid[]) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET "DateStyle" TO 'ISO, YMD'
+    SET "IntervalStyle" TO 'postgres'
+    SET "TimeZone" TO 'UTC'
+    SET extra_float_digits TO '1'
+    SET bytea_output TO 'hex'
+    SET lc_monetary TO 'C'
+    SET standard_conforming_strings TO 'on'
+    AS $_$
+declare
+  logged kos.logged_tables := kos.logged(part);
+  tenant text := kos.tenant_expression(part, 'n');
+  written bigint;
+begin
+  execute format($insert$
+    insert into kos.pending_%s (id, origin, transaction, tenant_id, shape_id, operation, key, image)
+    select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), k.tenant_id, $1, 'B', k.key, %s
+      from only %s n
+      cross join lateral (select %s as tenant_id, %s as key) k
+     where n.ctid = any ($2)
+       and not exists (select from kos.knowledge_events e
+                        where e.tenant_id = k.tenant_id and e.aggregate_id = kos.aggregate_of($3, k.key)
+                          and e.operation in ('I', 'B') and e.occurred_at > $4)
+    $insert$, (select t.number from kos.pending_turn t), kos.image_of(part, 'n', null, tenant), part, tenant, kos.key_expression(part, '{n}'))
+    using kos.shape_of(part), rows, (select c.relname from pg_class c where c.oid = logged.relation), logged.logged_since;
+  get diagnostics written = row_count;
+  return written;
+end $_$;
+
+
+ALTER FUNCTION kos.log_baseline(part regclass, rows tid[]) OWNER TO kos_owner;
+
+--
 -- Name: log_key(uuid); Type: FUNCTION; Schema: kos; Owner: kos_owner
 --
 
@@ -1714,21 +1929,12 @@ CREATE FUNCTION kos.log_table(target regclass, tenant_column text DEFAULT NULL::
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
-  refusal text := kos.refusal_to_log(target, tenant_column, sensitive);
-  noted kos.logged_tables;
+  statement text;
 begin
-  if refusal is not null then
-    raise exception '% can''t be logged: %', target, refusal using errcode = 'KS020', hint = 'docs/log.md, Limits, says what a table needs';
-  end if;
-  insert into kos.logged_tables (relation, tenant_column, key_columns, baseline, sensitive, fenced)
-  values (target, tenant_column, kos.key_of(target), baseline, sensitive,
-          exists (select from pg_trigger t where t.tgrelid = target and t.tgname = 'kos_guard'))
-  on conflict (relation) do update
-    set fenced = excluded.fenced, tenant_column = excluded.tenant_column, key_columns = excluded.key_columns, baseline = excluded.baseline,
-        sensitive = excluded.sensitive
-  returning * into noted;
-  perform kos.note_columns(noted);
-  perform kos.attach_capture(target);
+  perform kos.note_logged(target, tenant_column, baseline, sensitive);
+  for statement in select s from kos.parts_of(target) p cross join kos.capture_triggers(p) s loop
+    execute statement;
+  end loop;
 end $$;
 
 
@@ -1749,6 +1955,8 @@ CREATE TABLE kos.logged_tables (
     origin integer DEFAULT 0 NOT NULL,
     logged_since timestamp with time zone DEFAULT now() NOT NULL,
     complete_at timestamp with time zone,
+    lent regclass[] DEFAULT '{}'::regclass[] NOT NULL,
+    opened boolean DEFAULT false NOT NULL,
     CONSTRAINT logged_tables_baseline_check CHECK ((baseline = ANY (ARRAY['full'::text, 'lazy'::text, 'none'::text])))
 );
 
@@ -1947,6 +2155,38 @@ $$;
 ALTER FUNCTION kos.note_columns(logged kos.logged_tables) OWNER TO kos_owner;
 
 --
+-- Name: note_logged(regclass, text, text, jsonb); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.note_logged(target regclass, tenant_column text, baseline text, sensitive jsonb) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  refusal text := kos.refusal_to_log(target, tenant_column, sensitive);
+  noted kos.logged_tables;
+  part regclass;
+begin
+  if refusal is not null then
+    raise exception '% can''t be logged: %', target, refusal using errcode = 'KS020', hint = 'docs/log.md, Limits, says what a table needs';
+  end if;
+  insert into kos.logged_tables (relation, tenant_column, key_columns, baseline, sensitive, fenced)
+  values (target, tenant_column, kos.key_of(target), baseline, sensitive,
+          exists (select from pg_trigger t where t.tgrelid = target and t.tgname = 'kos_guard'))
+  on conflict (relation) do update
+    set fenced = excluded.fenced, tenant_column = excluded.tenant_column, key_columns = excluded.key_columns, baseline = excluded.baseline,
+        sensitive = excluded.sensitive
+  returning * into noted;
+  perform kos.note_columns(noted);
+  for part in select kos.parts_of(target) loop
+    perform kos.make_capture(part);
+  end loop;
+end $$;
+
+
+ALTER FUNCTION kos.note_logged(target regclass, tenant_column text, baseline text, sensitive jsonb) OWNER TO kos_owner;
+
+--
 -- Name: object_key(uuid, text); Type: FUNCTION; Schema: kos; Owner: kos_owner
 --
 
@@ -1979,10 +2219,24 @@ ALTER FUNCTION kos.origin() OWNER TO kos_owner;
 
 CREATE FUNCTION kos.overlay_step(state jsonb, operation "char", data jsonb) RETURNS jsonb
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN CASE operation WHEN 'D'::"char" THEN NULL::jsonb WHEN 'U'::"char" THEN (COALESCE(state, '{}'::jsonb) || data) WHEN 'B'::"char" THEN COALESCE(state, data) ELSE data END;
+    RETURN CASE operation WHEN 'D'::"char" THEN NULL::jsonb WHEN 'U'::"char" THEN (COALESCE(state, '{}'::jsonb) || data) ELSE data END;
 
 
 ALTER FUNCTION kos.overlay_step(state jsonb, operation "char", data jsonb) OWNER TO kos_owner;
+
+--
+-- Name: parts_of(regclass); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.parts_of(target regclass) RETURNS SETOF regclass
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select coalesce(t.relid, target) from (select) one left join pg_partition_tree(target) t on true
+$$;
+
+
+ALTER FUNCTION kos.parts_of(target regclass) OWNER TO kos_owner;
 
 --
 -- Name: fence; Type: TABLE; Schema: kos; Owner: kos_owner
@@ -2281,6 +2535,48 @@ end $$;
 
 
 ALTER FUNCTION kos.refuse_rewriting() OWNER TO kos_owner;
+
+--
+-- Name: release_script(regclass); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.release_script(target regclass) RETURNS TABLE(role text, statement text)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  with logged as (
+    select * from kos.logged_tables l where l.relation = target
+  ), parts as (
+    select p.relation as part, p.number, pg_get_userbyid(c.relowner)::text as owner, kos.capture_name(p.relation) as capture
+      from logged l
+      cross join kos.parts_of(l.relation) with ordinality p (relation, number)
+      join pg_class c on c.oid = p.relation
+  )
+  select s.role, s.statement from (
+    select 1, number, owner, format('lock table %s in access exclusive mode', part) from parts where part = target
+    union all
+    select 2, number, owner, format('drop trigger %I on %s', t.tgname, part)
+      from parts join pg_trigger t on t.tgrelid = part and t.tgname ~ '^kos_capture_'
+    union all
+    select 3, number, owner, format('drop policy kos_capture on %s', part)
+      from parts join pg_policy y on y.polrelid = part and y.polname = 'kos_capture'
+    union all
+    select 4, number, owner, format('revoke select on %s from kos_owner', part) from parts, logged l where part = any (l.lent)
+    union all
+    select 5, 0, pg_get_userbyid(n.nspowner)::text, format('revoke usage on schema %I from kos_owner', n.nspname)
+      from logged l join pg_class c on c.oid = l.relation join pg_namespace n on n.oid = c.relnamespace
+     where l.opened and not exists (select from kos.logged_tables o join pg_class x on x.oid = o.relation
+                                     where o.relation <> target and x.relnamespace = n.oid)
+    union all
+    select 6, number, 'kos_owner', format('drop function if exists kos.%I()', capture) from parts
+    union all
+    select 7, 0, 'kos_owner', format('delete from kos.logged_tables where relation = %L::regclass', target::oid) from logged
+  ) s (phase, number, role, statement)
+  order by s.phase, s.number
+$$;
+
+
+ALTER FUNCTION kos.release_script(target regclass) OWNER TO kos_owner;
 
 --
 -- Name: root_of(regclass); Type: FUNCTION; Schema: kos; Owner: kos_owner
@@ -2610,7 +2906,7 @@ declare
   part regclass;
   name text;
 begin
-  for part in select coalesce(t.relid, target) from (select) one left join pg_partition_tree(target) t on true loop
+  for part in select kos.parts_of(target) loop
     name := kos.capture_name(part);
     execute format('drop trigger if exists kos_capture_insert on %s', part);
     execute format('drop trigger if exists kos_capture_update on %s', part);
@@ -2771,6 +3067,46 @@ CREATE FUNCTION kos.uuid_v7() RETURNS uuid
 
 
 ALTER FUNCTION kos.uuid_v7() OWNER TO kos_owner;
+
+--
+-- Name: void_log(regclass); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.void_log(target regclass) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+  number integer := (select t.number from kos.pending_turn t);
+begin
+  execute format($insert$
+    insert into kos.pending_%s (id, origin, transaction, tenant_id, shape_id, operation, key)
+    select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), t.tenant_id, $2, 'T', '{}'
+      from (select distinct e.tenant_id from kos.knowledge_events e join kos.shapes s using (shape_id)
+              join pg_class c on c.relname = s.table_name join pg_namespace n on n.oid = c.relnamespace and n.nspname = s.schema_name
+             where c.oid = $1) t
+    $insert$, number)
+    using target, kos.shape_of(target);
+end $_$;
+
+
+ALTER FUNCTION kos.void_log(target regclass) OWNER TO kos_owner;
+
+--
+-- Name: was_logged(regclass); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.was_logged(target regclass) RETURNS boolean
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select not exists (select from kos.logged_tables l where l.relation = target)
+     and exists (select from kos.shapes s join pg_namespace n on n.nspname = s.schema_name
+                   join pg_class c on c.relnamespace = n.oid and c.relname = s.table_name where c.oid = target)
+$$;
+
+
+ALTER FUNCTION kos.was_logged(target regclass) OWNER TO kos_owner;
 
 --
 -- Name: overlay("char", jsonb); Type: AGGREGATE; Schema: kos; Owner: kos_owner
@@ -3608,11 +3944,35 @@ GRANT ALL ON FUNCTION kos.admit(tenant text, epoch bigint, persona text, user_id
 
 
 --
+-- Name: FUNCTION adopt_table(target regclass, tenant_column text, baseline text, sensitive jsonb); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.adopt_table(target regclass, tenant_column text, baseline text, sensitive jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.adopt_table(target regclass, tenant_column text, baseline text, sensitive jsonb) TO kos_operator;
+
+
+--
+-- Name: FUNCTION adopted_tables(); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.adopted_tables() FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.adopted_tables() TO kos_operator;
+GRANT ALL ON FUNCTION kos.adopted_tables() TO kos_auditor;
+
+
+--
 -- Name: FUNCTION advance_epoch(tenant uuid); Type: ACL; Schema: kos; Owner: kos_owner
 --
 
 REVOKE ALL ON FUNCTION kos.advance_epoch(tenant uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION kos.advance_epoch(tenant uuid) TO kos_operator;
+
+
+--
+-- Name: FUNCTION aggregate_of(table_name text, key text[]); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.aggregate_of(table_name text, key text[]) FROM PUBLIC;
 
 
 --
@@ -3634,10 +3994,11 @@ GRANT ALL ON FUNCTION kos.application_roles() TO kos_auditor;
 
 
 --
--- Name: FUNCTION attach_capture(target regclass); Type: ACL; Schema: kos; Owner: kos_owner
+-- Name: FUNCTION baseline_query(target regclass, after text[], at_most integer); Type: ACL; Schema: kos; Owner: kos_owner
 --
 
-REVOKE ALL ON FUNCTION kos.attach_capture(target regclass) FROM PUBLIC;
+REVOKE ALL ON FUNCTION kos.baseline_query(target regclass, after text[], at_most integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.baseline_query(target regclass, after text[], at_most integer) TO kos_operator;
 
 
 --
@@ -3727,10 +4088,25 @@ REVOKE ALL ON FUNCTION kos.capture_name(target regclass) FROM PUBLIC;
 
 
 --
+-- Name: FUNCTION capture_script(target regclass); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.capture_script(target regclass) FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.capture_script(target regclass) TO kos_operator;
+
+
+--
 -- Name: FUNCTION capture_statement(target regclass, operation text, pending text); Type: ACL; Schema: kos; Owner: kos_owner
 --
 
 REVOKE ALL ON FUNCTION kos.capture_statement(target regclass, operation text, pending text) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION capture_triggers(part regclass); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.capture_triggers(part regclass) FROM PUBLIC;
 
 
 --
@@ -3739,6 +4115,14 @@ REVOKE ALL ON FUNCTION kos.capture_statement(target regclass, operation text, pe
 
 REVOKE ALL ON FUNCTION kos.compare_log(target regclass) FROM PUBLIC;
 GRANT ALL ON FUNCTION kos.compare_log(target regclass) TO kos_operator;
+
+
+--
+-- Name: FUNCTION complete_baseline(target regclass); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.complete_baseline(target regclass) FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.complete_baseline(target regclass) TO kos_operator;
 
 
 --
@@ -4037,6 +4421,14 @@ REVOKE ALL ON FUNCTION kos.local_column(target regclass) FROM PUBLIC;
 
 
 --
+-- Name: FUNCTION log_baseline(part regclass, rows tid[]); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.log_baseline(part regclass, rows tid[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.log_baseline(part regclass, rows tid[]) TO kos_operator;
+
+
+--
 -- Name: FUNCTION log_key(tenant_id uuid); Type: ACL; Schema: kos; Owner: kos_owner
 --
 
@@ -4139,6 +4531,13 @@ REVOKE ALL ON FUNCTION kos.note_columns(logged kos.logged_tables) FROM PUBLIC;
 
 
 --
+-- Name: FUNCTION note_logged(target regclass, tenant_column text, baseline text, sensitive jsonb); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.note_logged(target regclass, tenant_column text, baseline text, sensitive jsonb) FROM PUBLIC;
+
+
+--
 -- Name: FUNCTION object_key(tenant_id uuid, sha256 text); Type: ACL; Schema: kos; Owner: kos_owner
 --
 
@@ -4160,6 +4559,13 @@ REVOKE ALL ON FUNCTION kos.origin() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION kos.overlay_step(state jsonb, operation "char", data jsonb) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION parts_of(target regclass); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.parts_of(target regclass) FROM PUBLIC;
 
 
 --
@@ -4249,6 +4655,14 @@ REVOKE ALL ON FUNCTION kos.refuse_move() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION kos.refuse_rewriting() FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION release_script(target regclass); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.release_script(target regclass) FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.release_script(target regclass) TO kos_operator;
 
 
 --
@@ -4391,6 +4805,21 @@ GRANT ALL ON FUNCTION kos.uuid_v7() TO kos_app;
 GRANT ALL ON FUNCTION kos.uuid_v7() TO kos_persona;
 GRANT ALL ON FUNCTION kos.uuid_v7() TO kos_operator;
 GRANT ALL ON FUNCTION kos.uuid_v7() TO kos_mover;
+
+
+--
+-- Name: FUNCTION void_log(target regclass); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.void_log(target regclass) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION was_logged(target regclass); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.was_logged(target regclass) FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.was_logged(target regclass) TO kos_operator;
 
 
 --
