@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
 
+import adoption
 import row_security
 import sample_loading
 import session
@@ -28,6 +29,7 @@ CLAIMS: dict[str, ModuleType] = {
     "row_security": row_security,
     "sample_loading": sample_loading,
     "up": up,
+    "adoption": adoption,
 }
 PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
 ROUNDS = 15

@@ -79,10 +79,10 @@ end $$;
 ALTER FUNCTION kos.admit(tenant text, epoch bigint, persona text, user_id text, request_id text, address inet, agent text, timeout_ms integer) OWNER TO kos_owner;
 
 --
--- Name: adopt_table(regclass, text, text); Type: FUNCTION; Schema: kos; Owner: kos_owner
+-- Name: adopt_table(regclass, text, text, jsonb); Type: FUNCTION; Schema: kos; Owner: kos_owner
 --
 
-CREATE FUNCTION kos.adopt_table(target regclass, tenant_column text, baseline text) RETURNS TABLE(role text, statement text)
+CREATE FUNCTION kos.adopt_table(target regclass, tenant_column text, baseline text, sensitive jsonb DEFAULT NULL::jsonb) RETURNS TABLE(role text, statement text)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
@@ -92,7 +92,7 @@ declare
                             where not exists (select from pg_trigger t where t.tgrelid = p and t.tgname = 'kos_capture_insert'));
 begin
   perform kos.note_logged(target, tenant_column, baseline,
-                          coalesce((select l.sensitive from kos.logged_tables l where l.relation = target), '{}'));
+                          coalesce(adopt_table.sensitive, (select l.sensitive from kos.logged_tables l where l.relation = target), '{}'));
   update kos.logged_tables l
      set lent = l.lent || array(select p from kos.parts_of(target) p
                                  where not has_table_privilege('kos_owner', p, 'SELECT') and p <> all (l.lent)),
@@ -109,17 +109,17 @@ begin
 end $$;
 
 
-ALTER FUNCTION kos.adopt_table(target regclass, tenant_column text, baseline text) OWNER TO kos_owner;
+ALTER FUNCTION kos.adopt_table(target regclass, tenant_column text, baseline text, sensitive jsonb) OWNER TO kos_owner;
 
 --
 -- Name: adopted_tables(); Type: FUNCTION; Schema: kos; Owner: kos_owner
 --
 
-CREATE FUNCTION kos.adopted_tables() RETURNS TABLE(relation oid, schema_name text, table_name text, owner text, tenant_column text, baseline text, logged_since timestamp with time zone, complete_at timestamp with time zone, unlogged_parts text[], faults text[], loses boolean)
+CREATE FUNCTION kos.adopted_tables() RETURNS TABLE(relation oid, schema_name text, table_name text, owner text, tenant_column text, baseline text, sensitive jsonb, logged_since timestamp with time zone, complete_at timestamp with time zone, unlogged_parts text[], faults text[], loses boolean)
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-  select l.relation, n.nspname, c.relname, pg_get_userbyid(c.relowner), l.tenant_column, l.baseline, l.logged_since, l.complete_at,
+  select l.relation, n.nspname, c.relname, pg_get_userbyid(c.relowner), l.tenant_column, l.baseline, l.sensitive, l.logged_since, l.complete_at,
          array(select p::text from kos.parts_of(l.relation) p
                 where not exists (select from pg_trigger t where t.tgrelid = p and t.tgname = 'kos_capture_insert')),
          coalesce(b.faults, '{}'), coalesce(b.loses, false)
@@ -976,17 +976,18 @@ CREATE FUNCTION kos.capture_script(target regclass) RETURNS TABLE(role text, sta
   ), parts as (
     select p.relation as part, p.number, pg_get_userbyid(c.relowner)::text as owner, c.relowner, kos.capture_name(p.relation) as capture,
            c.relrowsecurity and c.relowner <> 'kos_owner'::regrole
-             and not exists (select from pg_policy y where y.polrelid = p.relation and y.polname = 'kos_capture') as hides
+             and not exists (select from pg_policy y where y.polrelid = p.relation and y.polname = 'kos_capture') as hides,
+           (select count(*) from pg_trigger t where t.tgrelid = p.relation and t.tgname ~ '^kos_capture_' and t.tgenabled in ('O', 'A')) < 4 as lacks
       from kos.parts_of(target) with ordinality p (relation, number)
       join pg_class c on c.oid = p.relation
   ), outsider as (
-    select distinct owner from parts where relowner <> 'kos_owner'::regrole and not has_schema_privilege(relowner, 'kos', 'USAGE')
+    select distinct owner from parts where lacks and relowner <> 'kos_owner'::regrole and not has_schema_privilege(relowner, 'kos', 'USAGE')
   )
   select s.role, s.statement from (
     select 1, 0::bigint, 'kos_owner', format('grant usage on schema kos to %I', owner) from outsider
     union all
     select 2, number, 'kos_owner', format('grant execute on function kos.%I() to %I', capture, owner)
-      from parts where relowner <> 'kos_owner'::regrole
+      from parts where lacks and relowner <> 'kos_owner'::regrole
     union all
     select 3, 0, pg_get_userbyid(n.nspowner)::text, format('grant usage on schema %I to kos_owner', n.nspname)
       from logged l join pg_class c on c.oid = l.relation join pg_namespace n on n.oid = c.relnamespace
@@ -994,17 +995,17 @@ CREATE FUNCTION kos.capture_script(target regclass) RETURNS TABLE(role text, sta
     union all
     select 4, number, owner, format('lock table %s in %s mode', part,
                                     case when (select bool_or(hides) from parts) then 'access exclusive' else 'share row exclusive' end)
-      from parts where part = target
+      from parts where part = target and (select bool_or(lacks or hides) from parts)
     union all
     select 5, number, owner, format('grant select on %s to kos_owner', part)
       from parts, logged l where part = any (l.lent) and not has_table_privilege('kos_owner', part, 'SELECT')
     union all
     select 6, number, owner, format('create policy kos_capture on %s for select to kos_owner using (true)', part) from parts where hides
     union all
-    select 7, number, owner, t.statement from parts cross join kos.capture_triggers(part) t (statement)
+    select 7, number, owner, t.statement from parts cross join kos.capture_triggers(part) t (statement) where lacks
     union all
     select 8, number, 'kos_owner', format('revoke execute on function kos.%I() from %I', capture, owner)
-      from parts where relowner <> 'kos_owner'::regrole
+      from parts where lacks and relowner <> 'kos_owner'::regrole
     union all
     select 9, 0, 'kos_owner', format('revoke usage on schema kos from %I', owner) from outsider
   ) s (phase, number, role, statement)
@@ -4393,11 +4394,11 @@ GRANT ALL ON FUNCTION kos.admit(tenant text, epoch bigint, persona text, user_id
 
 
 --
--- Name: FUNCTION adopt_table(target regclass, tenant_column text, baseline text); Type: ACL; Schema: kos; Owner: kos_owner
+-- Name: FUNCTION adopt_table(target regclass, tenant_column text, baseline text, sensitive jsonb); Type: ACL; Schema: kos; Owner: kos_owner
 --
 
-REVOKE ALL ON FUNCTION kos.adopt_table(target regclass, tenant_column text, baseline text) FROM PUBLIC;
-GRANT ALL ON FUNCTION kos.adopt_table(target regclass, tenant_column text, baseline text) TO kos_operator;
+REVOKE ALL ON FUNCTION kos.adopt_table(target regclass, tenant_column text, baseline text, sensitive jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.adopt_table(target regclass, tenant_column text, baseline text, sensitive jsonb) TO kos_operator;
 
 
 --
