@@ -18,6 +18,7 @@ from types import ModuleType
 
 import capture
 import old_snapshot
+import adoption
 import row_security
 import sample_loading
 import sealing
@@ -34,6 +35,7 @@ CLAIMS: dict[str, ModuleType] = {
     "sealing": sealing,
     "old_snapshot": old_snapshot,
     "up": up,
+    "adoption": adoption,
 }
 PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
 ROUNDS = 15

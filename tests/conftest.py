@@ -22,6 +22,7 @@ pytest_plugins = [
     "fix_tls",
     "fix_pgbouncer",
     "fix_samples",
+    "fix_enforced",
     "fix_exports",
     "fix_worker",
 ]

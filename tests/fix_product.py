@@ -105,7 +105,7 @@ def as_owner(topology: Topology, role: str = OWNER) -> psycopg.Connection[tuple[
     return opening.connect(topology.control.primary, Login(role, fixed(PASSWORD)))
 
 
-def catalog(server: PostgresServer, login: Login) -> str:
+def catalog(server: PostgresServer, login: Login, *options: str) -> str:
     """The whole database's catalog as pg_dump tells it, without what differs between runs.
 
     `login` may read every table: to dump is to lock.
@@ -113,7 +113,7 @@ def catalog(server: PostgresServer, login: Login) -> str:
     parameters = opening.conninfo(server, login)
     environment = {"PATH": os.environ["PATH"], "PGPASSWORD": parameters["password"]}
     address = ("--host", parameters["host"], "--port", str(parameters["port"]), "--username", parameters["user"])
-    command = [postgres_tool("pg_dump"), "--schema-only", *address, parameters["dbname"]]
+    command = [postgres_tool("pg_dump"), "--schema-only", *options, *address, parameters["dbname"]]
     run = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     noise = ("-- Dumped", "\\restrict", "\\unrestrict")
     return "\n".join(line for line in run.stdout.splitlines() if not line.startswith(noise))

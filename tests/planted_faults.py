@@ -364,6 +364,13 @@ PLANTED = [
     ),
     # what is gone
     ("tables_missing", "of-schema", "drop schema tenant_of_schema cascade"),
+    # adopted tables
+    (
+        "enforced_tables",
+        "public.planted",
+        "create table public.planted (account_id bigint); insert into kos.enforced_tables (relation, root, "
+        "tenant_column, row_security, forced) values ('public.planted', 'public.planted', 'account_id', false, false)",
+    ),
 ]
 SINCE_16 = [
     ("roles", "kos_app", f"grant kos_owner to kos_app with {options}")

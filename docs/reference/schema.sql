@@ -79,6 +79,64 @@ end $$;
 ALTER FUNCTION kos.admit(tenant text, epoch bigint, persona text, user_id text, request_id text, address inet, agent text, timeout_ms integer) OWNER TO kos_owner;
 
 --
+-- Name: adopt_table(regclass, text, text, jsonb); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.adopt_table(target regclass, tenant_column text, baseline text, sensitive jsonb DEFAULT NULL::jsonb) RETURNS TABLE(role text, statement text)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  comes_back boolean := kos.was_logged(target);
+  grows boolean := exists (select from kos.parts_of(target) p
+                            where not exists (select from pg_trigger t where t.tgrelid = p and t.tgname = 'kos_capture_insert'));
+begin
+  perform kos.note_logged(target, tenant_column, baseline,
+                          coalesce(adopt_table.sensitive, (select l.sensitive from kos.logged_tables l where l.relation = target), '{}'));
+  update kos.logged_tables l
+     set lent = l.lent || array(select p from kos.parts_of(target) p
+                                 where not has_table_privilege('kos_owner', p, 'SELECT') and p <> all (l.lent)),
+         opened = l.opened or not has_schema_privilege('kos_owner', c.relnamespace, 'USAGE')
+                  or exists (select from kos.logged_tables o join pg_class x on x.oid = o.relation
+                              where o.opened and x.relnamespace = c.relnamespace),
+         complete_at = case when not grows then l.complete_at end
+    from pg_class c
+   where l.relation = target and c.oid = target;
+  if comes_back then
+    perform kos.void_log(target);
+  end if;
+  return query select s.role, s.statement from kos.capture_script(target) s;
+end $$;
+
+
+ALTER FUNCTION kos.adopt_table(target regclass, tenant_column text, baseline text, sensitive jsonb) OWNER TO kos_owner;
+
+--
+-- Name: adopted_tables(); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.adopted_tables() RETURNS TABLE(relation oid, schema_name text, table_name text, owner text, tenant_column text, baseline text, sensitive jsonb, logged_since timestamp with time zone, complete_at timestamp with time zone, unlogged_parts text[], faults text[], loses boolean)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select l.relation, n.nspname, c.relname, pg_get_userbyid(c.relowner), l.tenant_column, l.baseline, l.sensitive, l.logged_since, l.complete_at,
+         array(select p::text from kos.parts_of(l.relation) p
+                where not exists (select from pg_trigger t where t.tgrelid = p and t.tgname = 'kos_capture_insert')),
+         coalesce(b.faults, '{}'), coalesce(b.loses, false)
+    from kos.logged_tables l
+    join pg_class c on c.oid = l.relation and c.relowner <> 'kos_owner'::regrole
+    join pg_namespace n on n.oid = c.relnamespace
+    left join (
+      select kos.root_of(b.table_name::regclass) as relation, bool_or(b.loses) as loses,
+             array_agg(b.table_name || ': ' || b.fault order by b.table_name, b.fault) as faults
+        from kos.broken_captures() b group by 1) b on b.relation = l.relation
+   order by 2, 3
+$$;
+
+
+ALTER FUNCTION kos.adopted_tables() OWNER TO kos_owner;
+
+--
 -- Name: advance_epoch(uuid); Type: FUNCTION; Schema: kos; Owner: kos_owner
 --
 
@@ -101,6 +159,17 @@ end $$;
 
 
 ALTER FUNCTION kos.advance_epoch(tenant uuid) OWNER TO kos_owner;
+
+--
+-- Name: aggregate_of(text, text[], text[]); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.aggregate_of(table_name text, key text[], within text[]) RETURNS uuid
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN ((cardinality(within) = 1) AND (length((within)[1]) = 36) AND ((within)[1] ~ '^[0-9a-f]{8}-[0-9a-f-]{27}$'::text)) THEN ((within)[1])::uuid ELSE (md5(concat(table_name, ' ', (key)::text)))::uuid END;
+
+
+ALTER FUNCTION kos.aggregate_of(table_name text, key text[], within text[]) OWNER TO kos_owner;
 
 --
 -- Name: application_rights(); Type: FUNCTION; Schema: kos; Owner: kos_owner
@@ -175,33 +244,82 @@ $$;
 ALTER FUNCTION kos.are_few_by_default(starts timestamp with time zone, ends timestamp with time zone) OWNER TO kos_owner;
 
 --
--- Name: attach_capture(regclass); Type: FUNCTION; Schema: kos; Owner: kos_owner
+-- Name: as_number(text); Type: FUNCTION; Schema: kos; Owner: kos_owner
 --
 
-CREATE FUNCTION kos.attach_capture(target regclass) RETURNS void
-    LANGUAGE plpgsql
+CREATE FUNCTION kos.as_number(value text) RETURNS bigint
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN ((value ~ '^(0|-?[1-9][0-9]{0,18})$'::text) AND (((value)::numeric >= ('-9223372036854775808'::bigint)::numeric) AND ((value)::numeric <= ('9223372036854775807'::bigint)::numeric))) THEN (value)::bigint ELSE NULL::bigint END;
+
+
+ALTER FUNCTION kos.as_number(value text) OWNER TO kos_owner;
+
+--
+-- Name: as_uuid(text); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.as_uuid(value text) RETURNS uuid
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN (value ~ '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$'::text) THEN (value)::uuid ELSE NULL::uuid END;
+
+
+ALTER FUNCTION kos.as_uuid(value text) OWNER TO kos_owner;
+
+--
+-- Name: baseline_query(regclass, text[], integer); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.baseline_query(target regclass, after text[], at_most integer) RETURNS text
+    LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
-    SET client_min_messages TO 'warning'
     AS $$
-declare
-  part regclass;
-  name text;
-begin
-  for part in select coalesce(t.relid, target) from (select) one left join pg_partition_tree(target) t on true loop
-    perform kos.make_capture(part);
-    name := kos.capture_name(part);
-    execute format('create or replace trigger kos_capture_insert after insert on %s referencing new table as new_rows '
-                   'for each statement execute function kos.%I()', part, name);
-    execute format('create or replace trigger kos_capture_update after update on %s referencing old table as old_rows new table as new_rows '
-                   'for each statement execute function kos.%I()', part, name);
-    execute format('create or replace trigger kos_capture_delete after delete on %s referencing old table as old_rows '
-                   'for each statement execute function kos.%I()', part, name);
-    execute format('create or replace trigger kos_capture_truncate before truncate on %s for each statement execute function kos.%I()', part, name);
-  end loop;
-end $$;
+  with key as (
+    select k.number, format('n.%I', k.name) as name, format('%L::%s', after[k.number], format_type(a.atttypid, a.atttypmod)) as value,
+           coalesce(o.schema_name, 'pg_catalog') as operators
+      from kos.logged(target) l
+      cross join unnest(l.key_columns) with ordinality k (name, number)
+      join pg_attribute a on a.attrelid = target and a.attname = k.name and not a.attisdropped
+      join pg_type t on t.oid = a.atttypid
+      -- The order of the key's index, which the search path does not lead to for types of extensions.
+      left join lateral (
+        select n.nspname as schema_name
+          from pg_opclass c
+          join pg_amop m on m.amopfamily = c.opcfamily and m.amopstrategy = 5 and m.amoplefttype = c.opcintype and m.amoprighttype = c.opcintype
+          join pg_operator p on p.oid = m.amopopr
+          join pg_namespace n on n.oid = p.oprnamespace
+         where c.opcdefault and c.opcintype = case when t.typtype = 'd' then t.typbasetype else t.oid end
+           and c.opcmethod = (select oid from pg_am where amname = 'btree')) o on true
+  ), keys as (
+    select string_agg(name, ', ' order by number) as names, string_agg(value, ', ' order by number) as given, min(operators) as operators,
+           count(distinct operators) > 1 as mixed,
+           (select string_agg(format('(%s)', (select string_agg(format('%s operator(%I.%s) %s', e.name, e.operators,
+                                                                       case when e.number = k.number then '>' else '=' end, e.value), ' and ' order by e.number)
+                                                from key e where e.number <= k.number)), ' or ') from key k) as stepwise
+      from key
+  )
+  select format('select n.tableoid::bigint, n.ctid::text, %s from %s n %s order by %s limit %s for share of n',
+                kos.key_expression(target, '{n}'), target,
+                case when after is null then '' when mixed then format('where %s', stepwise)
+                  else format('where row(%s) operator(%I.>) row(%s)', names, operators, given) end, names, at_most)
+    from keys
+$$;
 
 
-ALTER FUNCTION kos.attach_capture(target regclass) OWNER TO kos_owner;
+ALTER FUNCTION kos.baseline_query(target regclass, after text[], at_most integer) OWNER TO kos_owner;
+
+--
+-- Name: begin_cross_tenant_access(text); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.begin_cross_tenant_access(reason text) RETURNS bigint
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  insert into kos.cross_tenant_access (reason) values (begin_cross_tenant_access.reason) returning access_id
+$$;
+
+
+ALTER FUNCTION kos.begin_cross_tenant_access(reason text) OWNER TO kos_owner;
 
 --
 -- Name: begin_incarnation(text); Type: FUNCTION; Schema: kos; Owner: kos_owner
@@ -240,6 +358,15 @@ CREATE FUNCTION kos.broken_captures() RETURNS TABLE(table_name text, fault text,
     from part p join pg_trigger t on t.tgrelid = p.relation
    where t.tgname ~ '^kos_capture_' and t.tgenabled in ('D', 'R')
   union all
+  -- Capture reads a row again where it has to, as after changes within changes.
+  select p.relation::text, 'its rows are hidden from kos_owner', true
+    from part p join pg_class c on c.oid = p.relation and c.relrowsecurity and c.relowner <> 'kos_owner'::regrole
+   where not exists (select from pg_policy y where y.polrelid = p.relation and y.polpermissive and y.polcmd in ('r', '*')
+                        and y.polroles && array[0::oid, 'kos_owner'::regrole::oid])
+  union all
+  select l.relation::text, format('kos_owner may not read %s any more', r), true
+    from kos.logged_tables l, unnest(l.lent) r where not has_table_privilege('kos_owner', r, 'SELECT')
+  union all
   select p.relation::text, 'the table has changed since its capture was made', false
     from part p join pg_proc f on f.proname = kos.capture_name(p.relation) and f.pronamespace = 'kos'::regnamespace
    where strpos(f.prosrc, kos.is_changed(p.relation)) = 0
@@ -267,7 +394,8 @@ declare
     else case tg_op when 'UPDATE' then 0 when 'INSERT' then 2 when 'DELETE' then 4 when 'TRUNCATE' then 6 end + kos.turn('kos.pending_turn'::regclass) end;
   kos_whoever text[] := case when current_setting('kos.tenant_id', true) <> '' then array[
     current_setting('kos.user_id', true), current_setting('kos.persona', true), current_setting('kos.request_id', true),
-    current_setting('kos.address', true), current_setting('kos.agent', true)] end;
+    current_setting('kos.address', true), current_setting('kos.agent', true)]
+    when current_setting('kos.crossing', true) <> '' then kos.crossing_context() end;
   kos_settings text[];
 begin
   if kos_way = 1 then
@@ -322,7 +450,8 @@ declare
     else case tg_op when 'UPDATE' then 0 when 'INSERT' then 2 when 'DELETE' then 4 when 'TRUNCATE' then 6 end + kos.turn('kos.pending_turn'::regclass) end;
   kos_whoever text[] := case when current_setting('kos.tenant_id', true) <> '' then array[
     current_setting('kos.user_id', true), current_setting('kos.persona', true), current_setting('kos.request_id', true),
-    current_setting('kos.address', true), current_setting('kos.agent', true)] end;
+    current_setting('kos.address', true), current_setting('kos.agent', true)]
+    when current_setting('kos.crossing', true) <> '' then kos.crossing_context() end;
   kos_settings text[];
 begin
   if kos_way = 1 then
@@ -378,7 +507,8 @@ declare
     else case tg_op when 'UPDATE' then 0 when 'INSERT' then 2 when 'DELETE' then 4 when 'TRUNCATE' then 6 end + kos.turn('kos.pending_turn'::regclass) end;
   kos_whoever text[] := case when current_setting('kos.tenant_id', true) <> '' then array[
     current_setting('kos.user_id', true), current_setting('kos.persona', true), current_setting('kos.request_id', true),
-    current_setting('kos.address', true), current_setting('kos.agent', true)] end;
+    current_setting('kos.address', true), current_setting('kos.agent', true)]
+    when current_setting('kos.crossing', true) <> '' then kos.crossing_context() end;
   kos_settings text[];
 begin
   if kos_way = 1 then
@@ -433,7 +563,8 @@ declare
     else case tg_op when 'UPDATE' then 0 when 'INSERT' then 2 when 'DELETE' then 4 when 'TRUNCATE' then 6 end + kos.turn('kos.pending_turn'::regclass) end;
   kos_whoever text[] := case when current_setting('kos.tenant_id', true) <> '' then array[
     current_setting('kos.user_id', true), current_setting('kos.persona', true), current_setting('kos.request_id', true),
-    current_setting('kos.address', true), current_setting('kos.agent', true)] end;
+    current_setting('kos.address', true), current_setting('kos.agent', true)]
+    when current_setting('kos.crossing', true) <> '' then kos.crossing_context() end;
   kos_settings text[];
 begin
   if kos_way = 1 then
@@ -488,7 +619,8 @@ declare
     else case tg_op when 'UPDATE' then 0 when 'INSERT' then 2 when 'DELETE' then 4 when 'TRUNCATE' then 6 end + kos.turn('kos.pending_turn'::regclass) end;
   kos_whoever text[] := case when current_setting('kos.tenant_id', true) <> '' then array[
     current_setting('kos.user_id', true), current_setting('kos.persona', true), current_setting('kos.request_id', true),
-    current_setting('kos.address', true), current_setting('kos.agent', true)] end;
+    current_setting('kos.address', true), current_setting('kos.agent', true)]
+    when current_setting('kos.crossing', true) <> '' then kos.crossing_context() end;
   kos_settings text[];
 begin
   if kos_way = 1 then
@@ -543,7 +675,8 @@ declare
     else case tg_op when 'UPDATE' then 0 when 'INSERT' then 2 when 'DELETE' then 4 when 'TRUNCATE' then 6 end + kos.turn('kos.pending_turn'::regclass) end;
   kos_whoever text[] := case when current_setting('kos.tenant_id', true) <> '' then array[
     current_setting('kos.user_id', true), current_setting('kos.persona', true), current_setting('kos.request_id', true),
-    current_setting('kos.address', true), current_setting('kos.agent', true)] end;
+    current_setting('kos.address', true), current_setting('kos.agent', true)]
+    when current_setting('kos.crossing', true) <> '' then kos.crossing_context() end;
   kos_settings text[];
 begin
   if kos_way = 1 then
@@ -599,7 +732,8 @@ declare
     else case tg_op when 'UPDATE' then 0 when 'INSERT' then 2 when 'DELETE' then 4 when 'TRUNCATE' then 6 end + kos.turn('kos.pending_turn'::regclass) end;
   kos_whoever text[] := case when current_setting('kos.tenant_id', true) <> '' then array[
     current_setting('kos.user_id', true), current_setting('kos.persona', true), current_setting('kos.request_id', true),
-    current_setting('kos.address', true), current_setting('kos.agent', true)] end;
+    current_setting('kos.address', true), current_setting('kos.agent', true)]
+    when current_setting('kos.crossing', true) <> '' then kos.crossing_context() end;
   kos_settings text[];
 begin
   if kos_way = 1 then
@@ -654,7 +788,8 @@ declare
     else case tg_op when 'UPDATE' then 0 when 'INSERT' then 2 when 'DELETE' then 4 when 'TRUNCATE' then 6 end + kos.turn('kos.pending_turn'::regclass) end;
   kos_whoever text[] := case when current_setting('kos.tenant_id', true) <> '' then array[
     current_setting('kos.user_id', true), current_setting('kos.persona', true), current_setting('kos.request_id', true),
-    current_setting('kos.address', true), current_setting('kos.agent', true)] end;
+    current_setting('kos.address', true), current_setting('kos.agent', true)]
+    when current_setting('kos.crossing', true) <> '' then kos.crossing_context() end;
   kos_settings text[];
 begin
   if kos_way = 1 then
@@ -707,7 +842,8 @@ declare
     else case tg_op when 'UPDATE' then 0 when 'INSERT' then 2 when 'DELETE' then 4 when 'TRUNCATE' then 6 end + kos.turn('kos.pending_turn'::regclass) end;
   kos_whoever text[] := case when current_setting('kos.tenant_id', true) <> '' then array[
     current_setting('kos.user_id', true), current_setting('kos.persona', true), current_setting('kos.request_id', true),
-    current_setting('kos.address', true), current_setting('kos.agent', true)] end;
+    current_setting('kos.address', true), current_setting('kos.agent', true)]
+    when current_setting('kos.crossing', true) <> '' then kos.crossing_context() end;
   kos_settings text[];
 begin
   if kos_way = 1 then
@@ -769,6 +905,58 @@ $$;
 
 
 ALTER FUNCTION kos.capture_name(target regclass) OWNER TO kos_owner;
+
+--
+-- Name: capture_script(regclass); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.capture_script(target regclass) RETURNS TABLE(role text, statement text)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  with logged as (
+    select * from kos.logged_tables l where l.relation = target
+  ), parts as (
+    select p.relation as part, p.number, pg_get_userbyid(c.relowner)::text as owner, c.relowner, kos.capture_name(p.relation) as capture,
+           c.relrowsecurity and c.relowner <> 'kos_owner'::regrole
+             and not exists (select from pg_policy y where y.polrelid = p.relation and y.polname = 'kos_capture') as hides,
+           (select count(*) from pg_trigger t where t.tgrelid = p.relation and t.tgname ~ '^kos_capture_' and t.tgenabled in ('O', 'A')) < 4 as lacks
+      from kos.parts_of(target) with ordinality p (relation, number)
+      join pg_class c on c.oid = p.relation
+  ), outsider as (
+    select distinct owner from parts where lacks and relowner <> 'kos_owner'::regrole and not has_schema_privilege(relowner, 'kos', 'USAGE')
+  )
+  select s.role, s.statement from (
+    select 1, 0::bigint, 'kos_owner', format('grant usage on schema kos to %I', owner) from outsider
+    union all
+    select 2, number, 'kos_owner', format('grant execute on function kos.%I() to %I', capture, owner)
+      from parts where lacks and relowner <> 'kos_owner'::regrole
+    union all
+    select 3, 0, pg_get_userbyid(n.nspowner)::text, format('grant usage on schema %I to kos_owner', n.nspname)
+      from logged l join pg_class c on c.oid = l.relation join pg_namespace n on n.oid = c.relnamespace
+     where l.opened and not has_schema_privilege('kos_owner', n.oid, 'USAGE')
+    union all
+    select 4, number, owner, format('lock table %s in %s mode', part,
+                                    case when (select bool_or(hides) from parts) then 'access exclusive' else 'share row exclusive' end)
+      from parts where part = target and (select bool_or(lacks or hides) from parts)
+    union all
+    select 5, number, owner, format('grant select on %s to kos_owner', part)
+      from parts, logged l where part = any (l.lent) and not has_table_privilege('kos_owner', part, 'SELECT')
+    union all
+    select 6, number, owner, format('create policy kos_capture on %s for select to kos_owner using (true)', part) from parts where hides
+    union all
+    select 7, number, owner, t.statement from parts cross join kos.capture_triggers(part) t (statement) where lacks
+    union all
+    select 8, number, 'kos_owner', format('revoke execute on function kos.%I() from %I', capture, owner)
+      from parts where lacks and relowner <> 'kos_owner'::regrole
+    union all
+    select 9, 0, 'kos_owner', format('revoke usage on schema kos from %I', owner) from outsider
+  ) s (phase, number, role, statement)
+  order by s.phase, s.number
+$$;
+
+
+ALTER FUNCTION kos.capture_script(target regclass) OWNER TO kos_owner;
 
 --
 -- Name: capture_statement(regclass, text, text); Type: FUNCTION; Schema: kos; Owner: kos_owner
@@ -835,6 +1023,25 @@ end $_$;
 
 
 ALTER FUNCTION kos.capture_statement(target regclass, operation text, pending text) OWNER TO kos_owner;
+
+--
+-- Name: capture_triggers(regclass); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.capture_triggers(part regclass) RETURNS SETOF text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select format('create or replace trigger kos_capture_%s %s execute function kos.%I()', t.kind, format(t.shape, part), kos.capture_name(part))
+    from (values
+      ('insert', 'after insert on %s referencing new table as new_rows for each statement'),
+      ('update', 'after update on %s referencing old table as old_rows new table as new_rows for each statement'),
+      ('delete', 'after delete on %s referencing old table as old_rows for each statement'),
+      ('truncate', 'before truncate on %s for each statement')) t (kind, shape)
+$$;
+
+
+ALTER FUNCTION kos.capture_triggers(part regclass) OWNER TO kos_owner;
 
 --
 -- Name: compare_log(regclass); Type: FUNCTION; Schema: kos; Owner: kos_owner
@@ -904,6 +1111,20 @@ $$;
 ALTER FUNCTION kos.compared_value(name text, escapes boolean, sensitive text, tenant text) OWNER TO kos_owner;
 
 --
+-- Name: complete_baseline(regclass); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.complete_baseline(target regclass) RETURNS void
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  update kos.logged_tables set complete_at = clock_timestamp() where relation = target and complete_at is null
+$$;
+
+
+ALTER FUNCTION kos.complete_baseline(target regclass) OWNER TO kos_owner;
+
+--
 -- Name: conninfo_value(text); Type: FUNCTION; Schema: kos; Owner: kos_owner
 --
 
@@ -913,6 +1134,35 @@ CREATE FUNCTION kos.conninfo_value(value text) RETURNS text
 
 
 ALTER FUNCTION kos.conninfo_value(value text) OWNER TO kos_owner;
+
+--
+-- Name: crossing(); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.crossing() RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select format('all tenants, access %s: %s', a.access_id, a.reason)
+    from kos.cross_tenant_access a
+   where a.access_id = nullif(current_setting('kos.crossing', true), '')::bigint
+     and a.ended_at is null and a.role_name = session_user
+$$;
+
+
+ALTER FUNCTION kos.crossing() OWNER TO kos_owner;
+
+--
+-- Name: crossing_context(); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.crossing_context() RETURNS text[]
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    RETURN CASE WHEN (kos.crossing() IS NOT NULL) THEN ARRAY[SESSION_USER, ''::name, ''::name, ''::name, ''::name, (kos.crossing())::name] ELSE NULL::name[] END;
+
+
+ALTER FUNCTION kos.crossing_context() OWNER TO kos_owner;
 
 --
 -- Name: current_incarnation(); Type: FUNCTION; Schema: kos; Owner: kos_owner
@@ -994,6 +1244,27 @@ COMMENT ON FUNCTION kos.current_tenant_id() IS 'The tenant that this transaction
 
 
 --
+-- Name: current_tenant_value(); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.current_tenant_value() RETURNS text
+    LANGUAGE sql STABLE SECURITY DEFINER PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select f.name from kos.fence f where f.tenant_id = kos.current_tenant_id() and f.adopted
+$$;
+
+
+ALTER FUNCTION kos.current_tenant_value() OWNER TO kos_owner;
+
+--
+-- Name: FUNCTION current_tenant_value(); Type: COMMENT; Schema: kos; Owner: kos_owner
+--
+
+COMMENT ON FUNCTION kos.current_tenant_value() IS 'The entered tenant as an adopted product names it; error KS001 where none is entered.';
+
+
+--
 -- Name: current_user_id(); Type: FUNCTION; Schema: kos; Owner: kos_owner
 --
 
@@ -1064,6 +1335,8 @@ CREATE TABLE kos.logged_tables (
     origin integer DEFAULT 0 NOT NULL,
     logged_since timestamp with time zone DEFAULT now() NOT NULL,
     complete_at timestamp with time zone,
+    lent regclass[] DEFAULT '{}'::regclass[] NOT NULL,
+    opened boolean DEFAULT false NOT NULL,
     CONSTRAINT logged_tables_baseline_check CHECK ((baseline = ANY (ARRAY['full'::text, 'lazy'::text, 'none'::text])))
 );
 
@@ -1110,6 +1383,21 @@ end $$;
 ALTER FUNCTION kos.encrypt(tenant uuid, column_name text, value text) OWNER TO kos_owner;
 
 --
+-- Name: end_cross_tenant_access(bigint); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.end_cross_tenant_access(access_id bigint) RETURNS void
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  update kos.cross_tenant_access a set ended_at = clock_timestamp()
+   where a.access_id = end_cross_tenant_access.access_id and a.ended_at is null and a.role_name = session_user
+$$;
+
+
+ALTER FUNCTION kos.end_cross_tenant_access(access_id bigint) OWNER TO kos_owner;
+
+--
 -- Name: ended_since(pg_snapshot); Type: FUNCTION; Schema: kos; Owner: kos_owner
 --
 
@@ -1142,7 +1430,7 @@ begin
   elsif current_user = 'kos_persona' then
     noted := pg_catalog.set_config('role', 'none', true);
   end if;
-  return pg_catalog.set_config('search_path', path, true);
+  return pg_catalog.set_config('search_path', coalesce(path, pg_catalog.current_setting('search_path')), true);
 end $$;
 
 
@@ -1205,13 +1493,13 @@ CREATE FUNCTION kos.fence_again(target regclass) RETURNS text
     AS $_$
   select coalesce((
     select format($text$  if tg_op = 'INSERT' then
-    perform kos.pass_fences(array(select distinct n.%1$I from new_rows n));
+    perform kos.pass_fences(array(select distinct %1$s from new_rows n));
   elsif tg_op = 'DELETE' then
-    perform kos.pass_fences(array(select distinct o.%1$I from old_rows o));
+    perform kos.pass_fences(array(select distinct %2$s from old_rows o));
   elsif tg_op = 'UPDATE' then
-    perform kos.pass_fences(array(select n.%1$I from new_rows n union select o.%1$I from old_rows o));
+    perform kos.pass_fences(array(select %1$s from new_rows n union select %2$s from old_rows o));
   end if;
-$text$, l.tenant_column)
+$text$, kos.tenant_expression(target, 'n'), kos.tenant_expression(target, 'o'))
       from kos.logged(target) l
      where l.fenced), '')
 $_$;
@@ -1283,14 +1571,17 @@ CREATE FUNCTION kos.guard() RETURNS trigger
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
-  tenant uuid := kos.current_tenant_id();
   epoch bigint := nullif(current_setting('kos.epoch', true), '')::bigint;
   here kos.fence;
 begin
   if epoch is null then
+    -- The operator's work on all tenants: capture passes the fence of each whose rows it writes.
+    if tg_op <> 'TRUNCATE' and kos.crossing() is not null then
+      return null;
+    end if;
     perform kos.no_tenant();
   end if;
-  here := kos.pass_fence(tenant, epoch);
+  here := kos.pass_fence(kos.current_tenant_id(), epoch);
   if tg_table_schema <> here.schema_name then
     raise exception 'the tables of tenant % are in schema %, not in %', here.name, here.schema_name, tg_table_schema
       using errcode = 'KS003', detail = 'the tenant lives in another schema',
@@ -1305,6 +1596,39 @@ end $$;
 
 
 ALTER FUNCTION kos.guard() OWNER TO kos_owner;
+
+--
+-- Name: guard_adopted(); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.guard_adopted() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  epoch bigint := nullif(current_setting('kos.epoch', true), '')::bigint;
+  here kos.fence;
+begin
+  if tg_op = 'TRUNCATE' then
+    raise exception 'TRUNCATE of %.% would empty every tenant', tg_table_schema, tg_table_name
+      using errcode = 'KS005', hint = 'delete from … removes the rows of the entered tenant';
+  end if;
+  if epoch is null then
+    if kos.crossing() is not null then
+      return null;
+    end if;
+    perform kos.no_tenant();
+  end if;
+  here := kos.pass_fence(kos.current_tenant_id(), epoch);
+  if not here.adopted then
+    raise exception 'the tenant % has no rows in %.%, which is a table of a product', here.name, tg_table_schema, tg_table_name
+      using errcode = 'KS003', detail = 'the tenant lives in another schema', hint = 'enter a tenant of the product';
+  end if;
+  return null;
+end $$;
+
+
+ALTER FUNCTION kos.guard_adopted() OWNER TO kos_owner;
 
 --
 -- Name: handshake(integer); Type: FUNCTION; Schema: kos; Owner: kos_owner
@@ -1604,6 +1928,25 @@ $$;
 ALTER FUNCTION kos.is_replayable(target regclass) OWNER TO kos_owner;
 
 --
+-- Name: keep_cross_tenant_access(); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.keep_cross_tenant_access() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  if tg_op = 'UPDATE' and old.ended_at is null and new.ended_at is not null
+     and to_jsonb(old) - 'ended_at' = to_jsonb(new) - 'ended_at' then
+    return new;
+  end if;
+  raise exception 'kos.cross_tenant_access only grows' using errcode = 'KS025', hint = 'what is written there stays';
+end $$;
+
+
+ALTER FUNCTION kos.keep_cross_tenant_access() OWNER TO kos_owner;
+
+--
 -- Name: keep_log(); Type: FUNCTION; Schema: kos; Owner: kos_owner
 --
 
@@ -1695,6 +2038,23 @@ $$;
 
 
 ALTER FUNCTION kos.key_of(target regclass) OWNER TO kos_owner;
+
+--
+-- Name: kinds_of(text); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.kinds_of(value text) RETURNS text[]
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select array_remove(array[
+    case when kos.as_number(value) is not null then 'number' end,
+    case when kos.as_uuid(value) is not null then 'uuid' end,
+    case when value <> '' and length(value) <= 200 and (kos.as_uuid(lower(value)) is null or kos.as_uuid(value) is not null) then 'text' end], null)
+$$;
+
+
+ALTER FUNCTION kos.kinds_of(value text) OWNER TO kos_owner;
 
 --
 -- Name: layout(regclass, regclass); Type: FUNCTION; Schema: kos; Owner: kos_owner
@@ -1790,6 +2150,44 @@ $$;
 ALTER FUNCTION kos.local_column(target regclass) OWNER TO kos_owner;
 
 --
+-- Name: log_baseline(regclass, tid[]); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.log_baseline(part regclass, rows tid[]) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET "DateStyle" TO 'ISO, YMD'
+    SET "IntervalStyle" TO 'postgres'
+    SET "TimeZone" TO 'UTC'
+    SET extra_float_digits TO '1'
+    SET bytea_output TO 'hex'
+    SET lc_monetary TO 'C'
+    SET standard_conforming_strings TO 'on'
+    AS $_$
+declare
+  logged kos.logged_tables := kos.logged(part);
+  tenant text := kos.tenant_expression(part, 'n');
+  written bigint;
+begin
+  execute format($insert$
+    insert into kos.pending_%s (id, origin, transaction, tenant_id, shape_id, operation, key, image)
+    select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), k.tenant_id, $1, 'B', k.key, %s
+      from only %s n
+      cross join lateral (select %s as tenant_id, %s as key) k
+     where n.ctid = any ($2)
+       and not exists (select from kos.knowledge_events e
+                        where e.tenant_id = k.tenant_id and e.aggregate_id = kos.aggregate_of($3, k.key, array_remove(k.key, k.tenant_id::text))
+                          and e.operation in ('I', 'B') and e.occurred_at > $4)
+    $insert$, (select t.number from kos.pending_turn t), kos.image_of(part, 'n', null, tenant), part, tenant, kos.key_expression(part, '{n}'))
+    using kos.shape_of(part), rows, (select c.relname from pg_class c where c.oid = logged.relation), logged.logged_since;
+  get diagnostics written = row_count;
+  return written;
+end $_$;
+
+
+ALTER FUNCTION kos.log_baseline(part regclass, rows tid[]) OWNER TO kos_owner;
+
+--
 -- Name: log_key(uuid); Type: FUNCTION; Schema: kos; Owner: kos_owner
 --
 
@@ -1859,21 +2257,12 @@ CREATE FUNCTION kos.log_table(target regclass, tenant_column text DEFAULT NULL::
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
-  refusal text := kos.refusal_to_log(target, tenant_column, sensitive);
-  noted kos.logged_tables;
+  statement text;
 begin
-  if refusal is not null then
-    raise exception '% can''t be logged: %', target, refusal using errcode = 'KS020', hint = 'docs/log.md, Limits, says what a table needs';
-  end if;
-  insert into kos.logged_tables (relation, logged_id, tenant_column, key_columns, baseline, sensitive, fenced)
-  values (target, kos.new_logged_id(target), tenant_column, kos.key_of(target), baseline, sensitive,
-          exists (select from pg_trigger t where t.tgrelid = target and t.tgname = 'kos_guard'))
-  on conflict (relation) do update
-    set fenced = excluded.fenced, tenant_column = excluded.tenant_column, key_columns = excluded.key_columns, baseline = excluded.baseline,
-        sensitive = excluded.sensitive
-  returning * into noted;
-  perform kos.note_columns(noted);
-  perform kos.attach_capture(target);
+  perform kos.note_logged(target, tenant_column, baseline, sensitive);
+  for statement in select s from kos.parts_of(target) p cross join kos.capture_triggers(p) s loop
+    execute statement;
+  end loop;
 end $$;
 
 
@@ -1964,7 +2353,8 @@ declare
     else case tg_op%5$s end + kos.turn('kos.pending_turn'::regclass) end;
   kos_whoever text[] := case when current_setting('kos.tenant_id', true) <> '' then array[
     current_setting('kos.user_id', true), current_setting('kos.persona', true), current_setting('kos.request_id', true),
-    current_setting('kos.address', true), current_setting('kos.agent', true)] end;
+    current_setting('kos.address', true), current_setting('kos.agent', true)]
+    when current_setting('kos.crossing', true) <> '' then kos.crossing_context() end;
   kos_settings text[];
 begin
   %3$sif kos_way = 0 then
@@ -2109,6 +2499,21 @@ CREATE FUNCTION kos.masked_data(stored jsonb) RETURNS jsonb
 ALTER FUNCTION kos.masked_data(stored jsonb) OWNER TO kos_owner;
 
 --
+-- Name: may_cross_tenants(); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.may_cross_tenants() RETURNS boolean
+    LANGUAGE sql STABLE PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select bool_or(pg_has_role(current_user, r, 'USAGE'))
+    from unnest(array['kos_operator', 'kos_auditor', 'kos_owner', 'kos_mover']) r
+$$;
+
+
+ALTER FUNCTION kos.may_cross_tenants() OWNER TO kos_owner;
+
+--
 -- Name: new_logged_id(regclass); Type: FUNCTION; Schema: kos; Owner: kos_owner
 --
 
@@ -2218,6 +2623,38 @@ $$;
 ALTER FUNCTION kos.note_columns(logged kos.logged_tables) OWNER TO kos_owner;
 
 --
+-- Name: note_logged(regclass, text, text, jsonb); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.note_logged(target regclass, tenant_column text, baseline text, sensitive jsonb) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  refusal text := kos.refusal_to_log(target, tenant_column, sensitive);
+  noted kos.logged_tables;
+  part regclass;
+begin
+  if refusal is not null then
+    raise exception '% can''t be logged: %', target, refusal using errcode = 'KS020', hint = 'docs/log.md, Limits, says what a table needs';
+  end if;
+  insert into kos.logged_tables (relation, logged_id, tenant_column, key_columns, baseline, sensitive, fenced)
+  values (target, kos.new_logged_id(target), tenant_column, kos.key_of(target), baseline, sensitive,
+          exists (select from pg_trigger t where t.tgrelid = target and t.tgname = 'kos_guard'))
+  on conflict (relation) do update
+    set fenced = excluded.fenced, tenant_column = excluded.tenant_column, key_columns = excluded.key_columns, baseline = excluded.baseline,
+        sensitive = excluded.sensitive
+  returning * into noted;
+  perform kos.note_columns(noted);
+  for part in select kos.parts_of(target) loop
+    perform kos.make_capture(part);
+  end loop;
+end $$;
+
+
+ALTER FUNCTION kos.note_logged(target regclass, tenant_column text, baseline text, sensitive jsonb) OWNER TO kos_owner;
+
+--
 -- Name: object_key(uuid, text); Type: FUNCTION; Schema: kos; Owner: kos_owner
 --
 
@@ -2250,10 +2687,24 @@ ALTER FUNCTION kos.origin() OWNER TO kos_owner;
 
 CREATE FUNCTION kos.overlay_step(state jsonb, operation "char", data jsonb) RETURNS jsonb
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN CASE operation WHEN 'D'::"char" THEN NULL::jsonb WHEN 'U'::"char" THEN (COALESCE(state, '{}'::jsonb) || data) WHEN 'B'::"char" THEN COALESCE(state, data) ELSE data END;
+    RETURN CASE operation WHEN 'D'::"char" THEN NULL::jsonb WHEN 'U'::"char" THEN (COALESCE(state, '{}'::jsonb) || data) ELSE data END;
 
 
 ALTER FUNCTION kos.overlay_step(state jsonb, operation "char", data jsonb) OWNER TO kos_owner;
+
+--
+-- Name: parts_of(regclass); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.parts_of(target regclass) RETURNS SETOF regclass
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select coalesce(t.relid, target) from (select) one left join pg_partition_tree(target) t on true
+$$;
+
+
+ALTER FUNCTION kos.parts_of(target regclass) OWNER TO kos_owner;
 
 --
 -- Name: fence; Type: TABLE; Schema: kos; Owner: kos_owner
@@ -2266,7 +2717,12 @@ CREATE TABLE kos.fence (
     schema_name text NOT NULL,
     epoch bigint NOT NULL,
     serving boolean DEFAULT true NOT NULL,
-    search_path text GENERATED ALWAYS AS ((quote_ident(schema_name) || ', public, pg_temp'::text)) STORED,
+    adopted boolean DEFAULT false NOT NULL,
+    search_path text GENERATED ALWAYS AS (
+CASE
+    WHEN (NOT adopted) THEN (quote_ident(schema_name) || ', public, pg_temp'::text)
+    ELSE NULL::text
+END) STORED,
     CONSTRAINT fence_epoch_check CHECK ((epoch > 0)),
     CONSTRAINT fence_tier_check CHECK ((tier = ANY (ARRAY['row'::text, 'schema'::text, 'database'::text])))
 );
@@ -2588,6 +3044,93 @@ end $$;
 ALTER FUNCTION kos.refuse_rewriting() OWNER TO kos_owner;
 
 --
+-- Name: register_tenant(text); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.register_tenant(value text) RETURNS uuid
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  id uuid := kos.tenant_of(value);
+  product kos.adopted_product;
+begin
+  if exists (select from kos.fence f where f.tenant_id = id and f.name = value and f.adopted) then
+    return id;
+  end if;
+  select * into product from kos.adopted_product;
+  if value is null or product.only_one is null or not product.kinds && kos.kinds_of(value) then
+    raise exception '% can be no tenant of this database', coalesce(quote_literal(value), 'null')
+      using errcode = 'KS023', detail = case when product.only_one is null then 'no tables of a product are adopted here'
+                                             else format('its tenants are named by %s', array_to_string(product.kinds, ', ')) end,
+            hint = 'kos adopt status';
+  end if;
+  insert into kos.fence (tenant_id, name, tier, schema_name, epoch, adopted)
+  values (id, value, 'row', product.schema_name, 1, true)
+  on conflict do nothing;
+  if exists (select from kos.shards) then
+    insert into kos.tenants (tenant_id, name, state, adopted) values (id, value, 'active', true) on conflict do nothing;
+    insert into kos.placements (tenant_id, tier, shard_id, database_name, schema_name, epoch)
+    select t.tenant_id, 'row', s.shard_id, current_database(), product.schema_name, 1
+      from kos.tenants t join kos.shards s on s.name = product.shard_name
+     where t.tenant_id = id and t.name = value and t.adopted
+    on conflict do nothing;
+  end if;
+  if not exists (select from kos.fence f where f.tenant_id = id and f.name = value and f.adopted)
+     or exists (select from kos.shards) and not exists (
+       select from kos.placements p join kos.tenants t using (tenant_id)
+        where p.tenant_id = id and t.name = value and t.adopted and p.database_name = current_database()) then
+    raise exception 'another tenant has the name %', quote_literal(value) using errcode = 'KS024', hint = 'kos tenant show ' || quote_literal(value);
+  end if;
+  return id;
+end $$;
+
+
+ALTER FUNCTION kos.register_tenant(value text) OWNER TO kos_owner;
+
+--
+-- Name: release_script(regclass); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.release_script(target regclass) RETURNS TABLE(role text, statement text)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  with logged as (
+    select * from kos.logged_tables l where l.relation = target
+  ), parts as (
+    select p.relation as part, p.number, pg_get_userbyid(c.relowner)::text as owner, kos.capture_name(p.relation) as capture
+      from logged l
+      cross join kos.parts_of(l.relation) with ordinality p (relation, number)
+      join pg_class c on c.oid = p.relation
+  )
+  select s.role, s.statement from (
+    select 1, number, owner, format('lock table %s in access exclusive mode', part) from parts where part = target
+    union all
+    select 2, number, owner, format('drop trigger %I on %s', t.tgname, part)
+      from parts join pg_trigger t on t.tgrelid = part and t.tgname ~ '^kos_capture_'
+    union all
+    select 3, number, owner, format('drop policy kos_capture on %s', part)
+      from parts join pg_policy y on y.polrelid = part and y.polname = 'kos_capture'
+    union all
+    select 4, number, owner, format('revoke select on %s from kos_owner', part) from parts, logged l where part = any (l.lent)
+    union all
+    select 5, 0, pg_get_userbyid(n.nspowner)::text, format('revoke usage on schema %I from kos_owner', n.nspname)
+      from logged l join pg_class c on c.oid = l.relation join pg_namespace n on n.oid = c.relnamespace
+     where l.opened and not exists (select from kos.logged_tables o join pg_class x on x.oid = o.relation
+                                     where o.relation <> target and x.relnamespace = n.oid)
+    union all
+    select 6, number, 'kos_owner', format('drop function if exists kos.%I()', capture) from parts
+    union all
+    select 7, 0, 'kos_owner', format('delete from kos.logged_tables where relation = %L::regclass', target::oid) from logged
+  ) s (phase, number, role, statement)
+  order by s.phase, s.number
+$$;
+
+
+ALTER FUNCTION kos.release_script(target regclass) OWNER TO kos_owner;
+
+--
 -- Name: reveal(uuid, jsonb); Type: FUNCTION; Schema: kos; Owner: kos_owner
 --
 
@@ -2763,7 +3306,7 @@ ALTER FUNCTION kos.same_value(of_table regclass, one text, other text, column_na
 CREATE FUNCTION kos.seal(tenant uuid) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $_$
+    AS $$
 declare
   noted text := pg_advisory_xact_lock(kos.log_key(tenant));
   newest kos.seals := kos.newest_seal(tenant);
@@ -2790,9 +3333,7 @@ begin
   ), written as (
     insert into kos.knowledge_events
     select tenant, position, now_in, transaction, shape_id, operation,
-           case when cardinality(key_within) = 1 and length(key_within[1]) = 36 and key_within[1] ~ '^[0-9a-f]{8}-[0-9a-f-]{27}$'
-               then key_within[1]::uuid
-             else md5(concat(table_name, ' ', key::text))::uuid end,
+           kos.aggregate_of(table_name, key, key_within),
            key, image, before, context, salt,
            kos.leaf(tenant, position, now_in, transaction, committed_at, digest, operation, key, image, before, context, salt),
            committed_at
@@ -2808,7 +3349,7 @@ begin
    where c.events > 0
   returning events into sealed;
   return coalesce(sealed, 0);
-end $_$;
+end $$;
 
 
 ALTER FUNCTION kos.seal(tenant uuid) OWNER TO kos_owner;
@@ -2942,6 +3483,54 @@ end $$;
 ALTER FUNCTION kos.tag_of(k kos.tenant_keys, column_name text, masked bytea) OWNER TO kos_owner;
 
 --
+-- Name: tenant_as_text(); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.tenant_as_text() RETURNS text
+    LANGUAGE plpgsql STABLE PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  if pg_has_role(current_user, 'kos_app', 'USAGE') or pg_has_role(current_user, 'kos_persona', 'USAGE') then
+    return kos.current_tenant_value();
+  end if;
+  return null;
+end $$;
+
+
+ALTER FUNCTION kos.tenant_as_text() OWNER TO kos_owner;
+
+--
+-- Name: tenant_as_number(); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.tenant_as_number() RETURNS bigint
+    LANGUAGE sql STABLE PARALLEL SAFE
+    BEGIN ATOMIC
+ SELECT kos.as_number(v.value) AS as_number
+    FROM ( SELECT kos.tenant_as_text() AS value
+          OFFSET 0) v;
+END;
+
+
+ALTER FUNCTION kos.tenant_as_number() OWNER TO kos_owner;
+
+--
+-- Name: tenant_as_uuid(); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.tenant_as_uuid() RETURNS uuid
+    LANGUAGE sql STABLE PARALLEL SAFE
+    BEGIN ATOMIC
+ SELECT kos.as_uuid(v.value) AS as_uuid
+    FROM ( SELECT kos.tenant_as_text() AS value
+          OFFSET 0) v;
+END;
+
+
+ALTER FUNCTION kos.tenant_as_uuid() OWNER TO kos_owner;
+
+--
 -- Name: tenant_expression(regclass, text); Type: FUNCTION; Schema: kos; Owner: kos_owner
 --
 
@@ -2962,12 +3551,37 @@ $$;
 ALTER FUNCTION kos.tenant_expression(target regclass, side text) OWNER TO kos_owner;
 
 --
+-- Name: tenant_kind(regclass, text); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.tenant_kind(target regclass, column_name text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  with recursive base as (
+    select t.oid, t.typbasetype, a.attcollation
+      from pg_attribute a join pg_type t on t.oid = a.atttypid
+     where a.attrelid = target and a.attname = column_name and not a.attisdropped
+    union all
+    select t.oid, t.typbasetype, b.attcollation from base b join pg_type t on t.oid = b.typbasetype
+  )
+  select case when b.oid = 'uuid'::regtype then 'uuid'
+              when b.oid in ('int2'::regtype, 'int4'::regtype, 'int8'::regtype) then 'number'
+              when b.oid in ('text'::regtype, 'varchar'::regtype) and coalesce(c.collisdeterministic, true) then 'text' end
+    from base b left join pg_collation c on c.oid = b.attcollation
+   where b.typbasetype = 0
+$$;
+
+
+ALTER FUNCTION kos.tenant_kind(target regclass, column_name text) OWNER TO kos_owner;
+
+--
 -- Name: tenant_of(text); Type: FUNCTION; Schema: kos; Owner: kos_owner
 --
 
 CREATE FUNCTION kos.tenant_of(value text) RETURNS uuid
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN COALESCE((md5(('kos tenant '::text || value)))::uuid, kos.no_tenants_log());
+    RETURN CASE WHEN (value ~ '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$'::text) THEN (value)::uuid ELSE COALESCE((md5(('kos tenant '::text || value)))::uuid, kos.no_tenants_log()) END;
 
 
 ALTER FUNCTION kos.tenant_of(value text) OWNER TO kos_owner;
@@ -3048,7 +3662,7 @@ declare
   part regclass;
   name text;
 begin
-  for part in select coalesce(t.relid, target) from (select) one left join pg_partition_tree(target) t on true loop
+  for part in select kos.parts_of(target) loop
     name := kos.capture_name(part);
     execute format('drop trigger if exists kos_capture_insert on %s', part);
     execute format('drop trigger if exists kos_capture_update on %s', part);
@@ -3061,6 +3675,25 @@ end $$;
 
 
 ALTER FUNCTION kos.unlog_table(target regclass) OWNER TO kos_owner;
+
+--
+-- Name: unregister_tenant(text); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.unregister_tenant(value text) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  id uuid := kos.tenant_of(value);
+begin
+  perform pg_advisory_xact_lock(kos.fence_key(id));
+  delete from kos.fence f where f.tenant_id = id and f.adopted;
+  delete from kos.tenants t where t.tenant_id = id and t.adopted;
+end $$;
+
+
+ALTER FUNCTION kos.unregister_tenant(value text) OWNER TO kos_owner;
 
 --
 -- Name: unsealed(integer); Type: FUNCTION; Schema: kos; Owner: kos_owner
@@ -3231,6 +3864,46 @@ CREATE FUNCTION kos.uuid_v7() RETURNS uuid
 ALTER FUNCTION kos.uuid_v7() OWNER TO kos_owner;
 
 --
+-- Name: void_log(regclass); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.void_log(target regclass) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+  number integer := (select t.number from kos.pending_turn t);
+begin
+  execute format($insert$
+    insert into kos.pending_%s (id, origin, transaction, tenant_id, shape_id, operation, key)
+    select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), t.tenant_id, $2, 'T', '{}'
+      from (select distinct e.tenant_id from kos.knowledge_events e join kos.shapes s using (shape_id)
+              join pg_class c on c.relname = s.table_name join pg_namespace n on n.oid = c.relnamespace and n.nspname = s.schema_name
+             where c.oid = $1) t
+    $insert$, number)
+    using target, kos.shape_of(target);
+end $_$;
+
+
+ALTER FUNCTION kos.void_log(target regclass) OWNER TO kos_owner;
+
+--
+-- Name: was_logged(regclass); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.was_logged(target regclass) RETURNS boolean
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select not exists (select from kos.logged_tables l where l.relation = target)
+     and exists (select from kos.shapes s join pg_namespace n on n.nspname = s.schema_name
+                   join pg_class c on c.relnamespace = n.oid and c.relname = s.table_name where c.oid = target)
+$$;
+
+
+ALTER FUNCTION kos.was_logged(target regclass) OWNER TO kos_owner;
+
+--
 -- Name: overlay("char", jsonb); Type: AGGREGATE; Schema: kos; Owner: kos_owner
 --
 
@@ -3311,6 +3984,21 @@ CREATE TABLE kos.shapes (
 ALTER TABLE kos.shapes OWNER TO kos_owner;
 
 --
+-- Name: adopted_product; Type: TABLE; Schema: kos; Owner: kos_owner
+--
+
+CREATE TABLE kos.adopted_product (
+    only_one boolean DEFAULT true NOT NULL,
+    shard_name text NOT NULL,
+    schema_name text NOT NULL,
+    kinds text[] NOT NULL,
+    CONSTRAINT adopted_product_only_one_check CHECK (only_one)
+);
+
+
+ALTER TABLE kos.adopted_product OWNER TO kos_owner;
+
+--
 -- Name: checkpoints; Type: TABLE; Schema: kos; Owner: kos_owner
 --
 
@@ -3324,6 +4012,62 @@ CREATE TABLE kos.checkpoints (
 
 
 ALTER TABLE kos.checkpoints OWNER TO kos_owner;
+
+--
+-- Name: cross_tenant_access; Type: TABLE; Schema: kos; Owner: kos_owner
+--
+
+CREATE TABLE kos.cross_tenant_access (
+    access_id bigint NOT NULL,
+    role_name text DEFAULT SESSION_USER NOT NULL,
+    database_name text DEFAULT current_database() NOT NULL,
+    reason text NOT NULL,
+    began_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    ended_at timestamp with time zone,
+    CONSTRAINT cross_tenant_access_reason_check CHECK ((reason ~ '\S'::text))
+);
+
+
+ALTER TABLE kos.cross_tenant_access OWNER TO kos_owner;
+
+--
+-- Name: TABLE cross_tenant_access; Type: COMMENT; Schema: kos; Owner: kos_owner
+--
+
+COMMENT ON TABLE kos.cross_tenant_access IS 'Who has worked on all tenants of this database, when, and why.';
+
+
+--
+-- Name: cross_tenant_access_access_id_seq; Type: SEQUENCE; Schema: kos; Owner: kos_owner
+--
+
+ALTER TABLE kos.cross_tenant_access ALTER COLUMN access_id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME kos.cross_tenant_access_access_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+
+--
+-- Name: enforced_tables; Type: TABLE; Schema: kos; Owner: kos_owner
+--
+
+CREATE TABLE kos.enforced_tables (
+    relation regclass NOT NULL,
+    root regclass NOT NULL,
+    tenant_column text NOT NULL,
+    row_security boolean NOT NULL,
+    forced boolean NOT NULL,
+    granted jsonb DEFAULT '[]'::jsonb NOT NULL,
+    schema_granted jsonb DEFAULT '[]'::jsonb NOT NULL,
+    enforced_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+
+ALTER TABLE kos.enforced_tables OWNER TO kos_owner;
 
 --
 -- Name: incarnations; Type: TABLE; Schema: kos; Owner: kos_owner
@@ -3640,7 +4384,8 @@ CREATE TABLE kos.tenants (
     service_plan text DEFAULT 'standard'::text NOT NULL,
     state text DEFAULT 'creating'::text NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT tenants_name_check CHECK (((name ~ '^[a-z][a-z0-9]*(-[a-z0-9]+)*$'::text) AND (length(name) <= 40))),
+    adopted boolean DEFAULT false NOT NULL,
+    CONSTRAINT tenants_check CHECK ((adopted OR ((name ~ '^[a-z][a-z0-9]*(-[a-z0-9]+)*$'::text) AND (length(name) <= 40)))),
     CONSTRAINT tenants_state_check CHECK ((state = ANY (ARRAY['creating'::text, 'importing'::text, 'removing'::text, 'active'::text])))
 );
 
@@ -3655,11 +4400,35 @@ ALTER TABLE ONLY kos.knowledge_events ATTACH PARTITION kos.knowledge_events_defa
 
 
 --
+-- Name: adopted_product adopted_product_pkey; Type: CONSTRAINT; Schema: kos; Owner: kos_owner
+--
+
+ALTER TABLE ONLY kos.adopted_product
+    ADD CONSTRAINT adopted_product_pkey PRIMARY KEY (only_one);
+
+
+--
 -- Name: checkpoints checkpoints_pkey; Type: CONSTRAINT; Schema: kos; Owner: kos_owner
 --
 
 ALTER TABLE ONLY kos.checkpoints
     ADD CONSTRAINT checkpoints_pkey PRIMARY KEY (operation_id, step);
+
+
+--
+-- Name: cross_tenant_access cross_tenant_access_pkey; Type: CONSTRAINT; Schema: kos; Owner: kos_owner
+--
+
+ALTER TABLE ONLY kos.cross_tenant_access
+    ADD CONSTRAINT cross_tenant_access_pkey PRIMARY KEY (access_id);
+
+
+--
+-- Name: enforced_tables enforced_tables_pkey; Type: CONSTRAINT; Schema: kos; Owner: kos_owner
+--
+
+ALTER TABLE ONLY kos.enforced_tables
+    ADD CONSTRAINT enforced_tables_pkey PRIMARY KEY (relation);
 
 
 --
@@ -3938,6 +4707,20 @@ ALTER INDEX kos.knowledge_events_by_aggregate ATTACH PARTITION kos.knowledge_eve
 
 
 --
+-- Name: cross_tenant_access keep_rows; Type: TRIGGER; Schema: kos; Owner: kos_owner
+--
+
+CREATE TRIGGER keep_rows BEFORE DELETE OR UPDATE ON kos.cross_tenant_access FOR EACH ROW EXECUTE FUNCTION kos.keep_cross_tenant_access();
+
+
+--
+-- Name: cross_tenant_access keep_table; Type: TRIGGER; Schema: kos; Owner: kos_owner
+--
+
+CREATE TRIGGER keep_table BEFORE TRUNCATE ON kos.cross_tenant_access FOR EACH STATEMENT EXECUTE FUNCTION kos.keep_cross_tenant_access();
+
+
+--
 -- Name: operations refuse_move; Type: TRIGGER; Schema: kos; Owner: kos_owner
 --
 
@@ -4097,11 +4880,35 @@ GRANT ALL ON FUNCTION kos.admit(tenant text, epoch bigint, persona text, user_id
 
 
 --
+-- Name: FUNCTION adopt_table(target regclass, tenant_column text, baseline text, sensitive jsonb); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.adopt_table(target regclass, tenant_column text, baseline text, sensitive jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.adopt_table(target regclass, tenant_column text, baseline text, sensitive jsonb) TO kos_operator;
+
+
+--
+-- Name: FUNCTION adopted_tables(); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.adopted_tables() FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.adopted_tables() TO kos_operator;
+GRANT ALL ON FUNCTION kos.adopted_tables() TO kos_auditor;
+
+
+--
 -- Name: FUNCTION advance_epoch(tenant uuid); Type: ACL; Schema: kos; Owner: kos_owner
 --
 
 REVOKE ALL ON FUNCTION kos.advance_epoch(tenant uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION kos.advance_epoch(tenant uuid) TO kos_operator;
+
+
+--
+-- Name: FUNCTION aggregate_of(table_name text, key text[], within text[]); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.aggregate_of(table_name text, key text[], within text[]) FROM PUBLIC;
 
 
 --
@@ -4130,10 +4937,19 @@ REVOKE ALL ON FUNCTION kos.are_few_by_default(starts timestamp with time zone, e
 
 
 --
--- Name: FUNCTION attach_capture(target regclass); Type: ACL; Schema: kos; Owner: kos_owner
+-- Name: FUNCTION baseline_query(target regclass, after text[], at_most integer); Type: ACL; Schema: kos; Owner: kos_owner
 --
 
-REVOKE ALL ON FUNCTION kos.attach_capture(target regclass) FROM PUBLIC;
+REVOKE ALL ON FUNCTION kos.baseline_query(target regclass, after text[], at_most integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.baseline_query(target regclass, after text[], at_most integer) TO kos_operator;
+
+
+--
+-- Name: FUNCTION begin_cross_tenant_access(reason text); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.begin_cross_tenant_access(reason text) FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.begin_cross_tenant_access(reason text) TO kos_operator;
 
 
 --
@@ -4223,10 +5039,25 @@ REVOKE ALL ON FUNCTION kos.capture_name(target regclass) FROM PUBLIC;
 
 
 --
+-- Name: FUNCTION capture_script(target regclass); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.capture_script(target regclass) FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.capture_script(target regclass) TO kos_operator;
+
+
+--
 -- Name: FUNCTION capture_statement(target regclass, operation text, pending text); Type: ACL; Schema: kos; Owner: kos_owner
 --
 
 REVOKE ALL ON FUNCTION kos.capture_statement(target regclass, operation text, pending text) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION capture_triggers(part regclass); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.capture_triggers(part regclass) FROM PUBLIC;
 
 
 --
@@ -4245,6 +5076,14 @@ REVOKE ALL ON FUNCTION kos.compared_value(name text, escapes boolean, sensitive 
 
 
 --
+-- Name: FUNCTION complete_baseline(target regclass); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.complete_baseline(target regclass) FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.complete_baseline(target regclass) TO kos_operator;
+
+
+--
 -- Name: FUNCTION conninfo_value(value text); Type: ACL; Schema: kos; Owner: kos_owner
 --
 
@@ -4252,6 +5091,20 @@ REVOKE ALL ON FUNCTION kos.conninfo_value(value text) FROM PUBLIC;
 GRANT ALL ON FUNCTION kos.conninfo_value(value text) TO kos_app;
 GRANT ALL ON FUNCTION kos.conninfo_value(value text) TO kos_operator;
 GRANT ALL ON FUNCTION kos.conninfo_value(value text) TO kos_auditor;
+
+
+--
+-- Name: FUNCTION crossing(); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.crossing() FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION crossing_context(); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.crossing_context() FROM PUBLIC;
 
 
 --
@@ -4299,6 +5152,17 @@ GRANT ALL ON FUNCTION kos.current_tenant_id() TO kos_mover;
 
 
 --
+-- Name: FUNCTION current_tenant_value(); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.current_tenant_value() FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.current_tenant_value() TO kos_app;
+GRANT ALL ON FUNCTION kos.current_tenant_value() TO kos_persona;
+GRANT ALL ON FUNCTION kos.current_tenant_value() TO kos_operator;
+GRANT ALL ON FUNCTION kos.current_tenant_value() TO kos_auditor;
+
+
+--
 -- Name: FUNCTION current_user_id(); Type: ACL; Schema: kos; Owner: kos_owner
 --
 
@@ -4337,6 +5201,14 @@ REVOKE ALL ON FUNCTION kos.described_columns(target regclass, logged kos.logged_
 --
 
 REVOKE ALL ON FUNCTION kos.encrypt(tenant uuid, column_name text, value text) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION end_cross_tenant_access(access_id bigint); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.end_cross_tenant_access(access_id bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.end_cross_tenant_access(access_id bigint) TO kos_operator;
 
 
 --
@@ -4420,6 +5292,13 @@ GRANT ALL ON FUNCTION kos.forget_log(tenant uuid) TO kos_operator;
 --
 
 REVOKE ALL ON FUNCTION kos.guard() FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION guard_adopted(); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.guard_adopted() FROM PUBLIC;
 
 
 --
@@ -4540,6 +5419,13 @@ GRANT ALL ON FUNCTION kos.is_replayable(target regclass) TO kos_mover;
 
 
 --
+-- Name: FUNCTION keep_cross_tenant_access(); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.keep_cross_tenant_access() FROM PUBLIC;
+
+
+--
 -- Name: FUNCTION keep_log(); Type: ACL; Schema: kos; Owner: kos_owner
 --
 
@@ -4568,6 +5454,13 @@ REVOKE ALL ON FUNCTION kos.key_expression(target regclass, sides text[]) FROM PU
 --
 
 REVOKE ALL ON FUNCTION kos.key_of(target regclass) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION kinds_of(value text); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.kinds_of(value text) FROM PUBLIC;
 
 
 --
@@ -4605,6 +5498,14 @@ REVOKE ALL ON FUNCTION kos.limit_transaction(milliseconds integer) FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION kos.local_column(target regclass) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION log_baseline(part regclass, rows tid[]); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.log_baseline(part regclass, rows tid[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.log_baseline(part regclass, rows tid[]) TO kos_operator;
 
 
 --
@@ -4761,6 +5662,13 @@ REVOKE ALL ON FUNCTION kos.note_columns(logged kos.logged_tables) FROM PUBLIC;
 
 
 --
+-- Name: FUNCTION note_logged(target regclass, tenant_column text, baseline text, sensitive jsonb); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.note_logged(target regclass, tenant_column text, baseline text, sensitive jsonb) FROM PUBLIC;
+
+
+--
 -- Name: FUNCTION object_key(tenant_id uuid, sha256 text); Type: ACL; Schema: kos; Owner: kos_owner
 --
 
@@ -4784,6 +5692,13 @@ REVOKE ALL ON FUNCTION kos.origin() FROM PUBLIC;
 REVOKE ALL ON FUNCTION kos.overlay_step(state jsonb, operation "char", data jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION kos.overlay_step(state jsonb, operation "char", data jsonb) TO kos_operator;
 GRANT ALL ON FUNCTION kos.overlay_step(state jsonb, operation "char", data jsonb) TO kos_auditor;
+
+
+--
+-- Name: FUNCTION parts_of(target regclass); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.parts_of(target regclass) FROM PUBLIC;
 
 
 --
@@ -4888,6 +5803,23 @@ REVOKE ALL ON FUNCTION kos.refuse_move() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION kos.refuse_rewriting() FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION register_tenant(value text); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.register_tenant(value text) FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.register_tenant(value text) TO kos_app;
+GRANT ALL ON FUNCTION kos.register_tenant(value text) TO kos_operator;
+
+
+--
+-- Name: FUNCTION release_script(target regclass); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.release_script(target regclass) FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.release_script(target regclass) TO kos_operator;
 
 
 --
@@ -5008,6 +5940,14 @@ REVOKE ALL ON FUNCTION kos.tenant_expression(target regclass, side text) FROM PU
 
 
 --
+-- Name: FUNCTION tenant_kind(target regclass, column_name text); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.tenant_kind(target regclass, column_name text) FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.tenant_kind(target regclass, column_name text) TO kos_operator;
+
+
+--
 -- Name: FUNCTION tenant_of(value text); Type: ACL; Schema: kos; Owner: kos_owner
 --
 
@@ -5046,6 +5986,14 @@ REVOKE ALL ON FUNCTION kos.turn(switch regclass) FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION kos.unlog_table(target regclass) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION unregister_tenant(value text); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.unregister_tenant(value text) FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.unregister_tenant(value text) TO kos_operator;
 
 
 --
@@ -5097,6 +6045,21 @@ GRANT ALL ON FUNCTION kos.uuid_v7() TO kos_mover;
 
 
 --
+-- Name: FUNCTION void_log(target regclass); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.void_log(target regclass) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION was_logged(target regclass); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.was_logged(target regclass) FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.was_logged(target regclass) TO kos_operator;
+
+
+--
 -- Name: FUNCTION "overlay"("char", jsonb); Type: ACL; Schema: kos; Owner: kos_owner
 --
 
@@ -5124,11 +6087,35 @@ GRANT SELECT ON TABLE kos.shapes TO kos_auditor;
 
 
 --
+-- Name: TABLE adopted_product; Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+GRANT SELECT ON TABLE kos.adopted_product TO kos_operator;
+GRANT SELECT ON TABLE kos.adopted_product TO kos_auditor;
+
+
+--
 -- Name: TABLE checkpoints; Type: ACL; Schema: kos; Owner: kos_owner
 --
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE kos.checkpoints TO kos_operator;
 GRANT SELECT ON TABLE kos.checkpoints TO kos_auditor;
+
+
+--
+-- Name: TABLE cross_tenant_access; Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+GRANT SELECT ON TABLE kos.cross_tenant_access TO kos_operator;
+GRANT SELECT ON TABLE kos.cross_tenant_access TO kos_auditor;
+
+
+--
+-- Name: TABLE enforced_tables; Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+GRANT SELECT ON TABLE kos.enforced_tables TO kos_operator;
+GRANT SELECT ON TABLE kos.enforced_tables TO kos_auditor;
 
 
 --

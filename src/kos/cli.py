@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from importlib import import_module
 from typing import Any
 
@@ -59,8 +59,9 @@ def build() -> typer.Typer:
         pretty_exceptions_enable=False,
     )
     nouns: dict[str, typer.Typer] = {}
-    for words, function in commands().items():
-        *noun, verb = words.split()
+    found = commands()
+    for words, function in found.items():
+        *noun, verb = [words] if _of_command(words, found) else words.split()
         app = root
         if noun:
             app = nouns.setdefault(noun[0], typer.Typer(help=NOUNS[noun[0]], no_args_is_help=True))
@@ -68,6 +69,17 @@ def build() -> typer.Typer:
     for name, app in nouns.items():
         root.add_typer(app, name=name)
     return root
+
+
+def _of_command(words: str, found: Collection[str]) -> bool:
+    """Is it said after a command that does something by itself, as `adopt status` is?"""
+    return " " in words and words.split(maxsplit=1)[0] in found
+
+
+def _joined(arguments: list[str]) -> list[str]:
+    """Arguments with the words of such a command made one."""
+    words = " ".join(arguments[:2])
+    return [words, *arguments[2:]] if words in commands() and _of_command(words, commands()) else arguments
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -87,7 +99,7 @@ def run(arguments: list[str]) -> int:
     logging.getLogger("psycopg.pool").addHandler(logging.NullHandler())
     set_on_retry_hooks(())  # it would tell of each attempt, on standard output where structlog is installed
     try:
-        typer.main.get_command(build()).main(args=arguments, prog_name="kos")
+        typer.main.get_command(build()).main(args=_joined(arguments), prog_name="kos")
     except SystemExit as end:  # typer's own way to say that it is done, was misused, or was interrupted
         if end.code == INTERRUPTED:
             report(Interrupted(), as_json="--json" in arguments)

@@ -16,10 +16,10 @@ Every error has named fields, a sentence that states the fact, and the command t
     ├── SchemaError            DatabaseNotInstalled, DatabaseBehind, LibraryTooOld, InstallRefused, LockNotGranted,
     │                          SchemaFileChanged, DirectoryElsewhere
     ├── TenancyError           UnknownTenant, TenantExists, TenantUnfinished, InvalidTenantName, UnknownTier,
-    │                          TierNotAllowed, PlaceTaken, TablesMissing, TenantHeld, BegunElsewhere, UnknownShard,
-    │                          UnregisteredShard, NoTenantEntered, AnotherTenantEntered,
+    │                          TierNotAllowed, PlaceTaken, TablesMissing, TenantHeld, TenantAdopted, BegunElsewhere,
+    │                          UnknownShard, UnregisteredShard, NoTenantEntered, AnotherTenantEntered,
     │                          PlacementMoved (retryable), TablesChanged (retryable), TenantBusy (retryable),
-    │                          SessionClosed, TruncateRefused, TransactionFailed, OutcomeUnknown
+    │                          SessionClosed, TruncateRefused, TransactionFailed, OutcomeUnknown, ReasonMissing
     ├── JournalError           LeaseHeld (retryable), LeaseLost, OperationUnfinished, OperationInterrupted,
     │                          OperationOver, RollbackBegun, PastReturn, UnknownOperation, UnknownKind, UnknownStep,
     │                          PlanUnreadable, IllegalMove
@@ -30,7 +30,9 @@ Every error has named fields, a sentence that states the fact, and the command t
     │                          ExportUnsupported, ImportRunning
     ├── AdoptionError          NothingMatches, UnknownTenantColumn, NoTenantColumn, TableWithoutKey,
     │                          TenantColumnHasNulls, TypeNotCarried, TableUnsuitable, ChildWithoutColumn,
-    │                          GrantMissing, LevelNotReady
+    │                          GrantMissing, AdoptedOtherwise, NotAdopted, TableGone, RowsHidden,
+    │                          TableBusy (retryable), TenantsRemain, TriggersRemain, TenantTypeUnknown,
+    │                          TenantNotRegistered, EffectsNotAccepted
     ├── WorkloadError          LedgerMissing, LedgerExists, LedgerBusy, LedgerDamaged, LedgerUnwritable,
     │                          WorkloadMismatch
     └── WorkerError            ListenRefused, PoolerBetween, SealFailed
@@ -555,6 +557,16 @@ class TenantHeld(TenancyError):
 
 
 @dataclass(eq=False)
+class TenantAdopted(TenancyError):
+    tenant: str
+    fact = (
+        "the tables of the tenant {tenant!r} are an adopted product's: what is in them is not for kos to copy or delete"
+    )
+    mend = "with the product's own means; when its rows are gone: select kos.unregister_tenant({tenant!r})"
+    exit_code = REFUSED
+
+
+@dataclass(eq=False)
 class BegunElsewhere(TenancyError):
     tenant: str
     shard: str
@@ -656,6 +668,13 @@ class OutcomeUnknown(TenancyError):
     reason: str
     fact = "the connection was lost in the commit of {tenant!r}, so whether it happened is not known: {reason}"
     mend = "look for the transaction's rows before running it again"
+
+
+@dataclass(eq=False)
+class ReasonMissing(TenancyError):
+    fact = "work on all tenants needs a reason, which is written down"
+    mend = "with store.all_tenants(reason=…) as connection: …"
+    exit_code = WRONG_USE
 
 
 # the journal
@@ -1014,10 +1033,90 @@ class GrantMissing(AdoptionError):
 
 
 @dataclass(eq=False)
-class LevelNotReady(AdoptionError):
-    level: str
-    fact = "this version of kos plans level {level}, and can't take tables in at it yet"
-    mend = "kos adopt --all --level {level} --dry-run"
+class TenantTypeUnknown(AdoptionError):
+    table: str
+    column: str
+    type: str
+    fact = "{table}: {column} is of the type {type}, by which row security can't tell tenants apart"
+    mend = "make it uuid, bigint or text (of a deterministic collation), then run the same command again"
+
+
+@dataclass(eq=False)
+class TenantNotRegistered(AdoptionError):
+    reason: str
+    fact = "a tenant of the product can't be registered: {reason}"
+    mend = "kos tenant list"
+
+
+@dataclass(eq=False)
+class EffectsNotAccepted(AdoptionError):
+    roles: str
+    fact = "under row security these roles would read 0 rows and write none: {roles}"
+    mend = (
+        "grant kos_app to those that are to enter tenants; then the same command, with --accept-effects for the others"
+    )
+
+
+@dataclass(eq=False)
+class AdoptedOtherwise(AdoptionError):
+    table: str
+    column: str
+    wanted: str
+    fact = "{table} is logged by {column} already, not by {wanted}"
+    mend = "kos release {table}   (then adopt it again)"
+
+
+@dataclass(eq=False)
+class NotAdopted(AdoptionError):
+    pattern: str
+    database: str
+    fact = "no adopted table of {database} matches {pattern!r}"
+    mend = "kos adopt status"
+    exit_code = WRONG_USE
+
+
+@dataclass(eq=False)
+class TableGone(AdoptionError):
+    table: str
+    database: str
+    fact = "{table} was planned to be taken in, and {database} has it no more"
+    mend = "roll the operation back, then: kos adopt"
+    exit_code = FAILED
+
+
+@dataclass(eq=False)
+class RowsHidden(AdoptionError):
+    table: str
+    owner: str
+    fact = "row security hides rows of {table} from its owner, {owner}: a full baseline would not see all of them"
+    mend = "alter table {table} no force row level security   (or adopt it with --baseline lazy)"
+
+
+@dataclass(eq=False)
+class TableBusy(AdoptionError):
+    table: str
+    attempts: int
+    blockers: str
+    fact = "{table} could not be locked in {attempts} attempts; it is held by {blockers}"
+    mend = "end or wait for those sessions"
+    exit_code = FAILED
+    retryable = True
+
+
+@dataclass(eq=False)
+class TenantsRemain(AdoptionError):
+    database: str
+    tenants: str
+    fact = "{database} has tenants of its own: {tenants}"
+    mend = "kos tenant remove NAME   (for each of them), then: kos uninstall"
+
+
+@dataclass(eq=False)
+class TriggersRemain(AdoptionError):
+    database: str
+    tables: str
+    fact = "tables of {database} still have triggers of kos: {tables}"
+    mend = "kos adopt status   (shows what can't be released), then: kos uninstall"
 
 
 class WorkloadError(KosError):

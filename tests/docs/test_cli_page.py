@@ -24,7 +24,7 @@ SECTIONS = {
 def parameters(words: str) -> dict[str, Any]:
     """What a command takes, by the name that users know: its default, or "required"."""
     command: Any = typer.main.get_command(build())
-    for word in words.split():
+    for word in [words] if words in command.commands else words.split():
         command = command.commands[word]
     taken = {}
     for each in command.params:

@@ -231,8 +231,13 @@ def test_adoption(
     found = Cli(capsys)("adopt", "--all", "--level", "enforce", "--dry-run")
     assert len(found["tables"]) > 300
     agrees("adopt", found)
-    agrees("adopt", found["effects"], 2)
+    agrees("adopt", found["effects"], 3)
     agrees("adopt", Cli(capsys)("adopt", "shop_*"))
+    agrees("adopt", Cli(capsys)("adopt", "*_log", "--level", "log", "--yes"), 2)
+    agrees("adopt status", Cli(capsys)("adopt", "status"))
+    agrees("release", Cli(capsys)("release", "*_log", "--dry-run"))
+    agrees("release", Cli(capsys)("release", "shop_log", "--yes"))
+    agrees("uninstall", Cli(capsys)("uninstall", "--dry-run"))
     for which in ("grants", "columns", "keys"):
         printed = Cli(capsys)("adopt", "--all", "--sql", which)
         assert printed["sql"]

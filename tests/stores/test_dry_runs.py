@@ -16,6 +16,7 @@ from kos.topology.embedded import Stack
 from kos.tour import STEPS
 
 READS = {
+    "adopt status",
     "log status",
     "log verify",
     "feed tail",
@@ -29,12 +30,12 @@ READS = {
     "operation list",
     "operation show",
 }
-ASKS = {"adopt", "down", "tenant remove", "objects collect", "operation rollback"}
+ASKS = {"adopt", "release", "uninstall", "down", "tenant remove", "objects collect", "operation rollback"}
 
 
 def options(words: str) -> set[str]:
     command: Any = typer.main.get_command(cli.build())
-    for word in words.split():
+    for word in [words] if words in command.commands else words.split():
         command = command.commands[word]
     return {name for each in command.params for name in each.opts}
 

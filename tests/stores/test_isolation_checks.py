@@ -24,7 +24,7 @@ pytestmark = pytest.mark.xdist_group("isolation_checks")  # the server is made o
 
 PASSWORD = "only for this test"
 PROTECT = "select kos.protect("
-WORDS = re.compile(r"^(add tenant_id|have it in|kos upgrade|restore it)")
+WORDS = re.compile(r"^(add tenant_id|have it in|kos upgrade|kos adopt|restore it)")
 
 
 @pytest.fixture(scope="module", params=["wheel", pytest.param("debian", marks=pytest.mark.long)])

@@ -11,9 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import sweep_product as product
 import sweep_toy as toy
 from psycopg.sql import SQL, Identifier
 
+from kos.adoption import adopt, release
 from kos.errors import UnknownTenant
 from kos.journal import Operation, Runner
 from kos.knowledge import TENANT_TABLES
@@ -125,6 +127,13 @@ SCENARIOS = {
     "toy": _TOY,
     "sample-fresh": Scenario(load.LOAD_SAMPLE, _fresh_tenant, _plan_load("packages"), _load_facts, kept={"batch": 30}),
     "sample-half": Scenario(load.LOAD_SAMPLE, _half_loaded, _plan_load("cities"), _load_facts, kept={"batch": 150}),
+    "adopt-log": Scenario(
+        adopt.ADOPT, product.set_up, product.plan_taking("log", "full"), product.facts, kept={"batch": 3}
+    ),
+    "adopt-enforce": Scenario(
+        adopt.ADOPT, product.set_up, product.plan_taking("enforce", "full"), product.facts, kept={"batch": 3}
+    ),
+    "release": Scenario(release.RELEASE, product.set_up_logged, product.plan_leaving, product.facts),
     "import-row": Scenario(import_.IMPORT_TENANT, _no_copy, _plan_import("row"), _import_facts),
     "import-schema": Scenario(import_.IMPORT_TENANT, _no_copy, _plan_import("schema"), _import_facts),
     "import-database": Scenario(import_.IMPORT_TENANT, _no_copy, _plan_import("database"), _import_facts),

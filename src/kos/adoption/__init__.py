@@ -11,7 +11,37 @@ are the tenants); *child* (a table that belongs to a tenant by its references on
 (what becomes of the rows that are there already).
 """
 
+from kos.adoption.adopt import ADOPT, Adopted, Planned, adopt_tables, planned_adoption
 from kos.adoption.model import BASELINES, LEVELS, Effects, Plan, Table, Wanted
 from kos.adoption.plan import check, plan
+from kos.adoption.release import RELEASE, Released, ReleasePlan, plan_release, release_tables
+from kos.adoption.secure import check_effects
+from kos.adoption.status import Status, status
+from kos.adoption.uninstall import Uninstalled, plan_uninstall, uninstall
 
-__all__ = ["BASELINES", "LEVELS", "Effects", "Plan", "Table", "Wanted", "check", "plan"]
+__all__ = [
+    "ADOPT",
+    "BASELINES",
+    "LEVELS",
+    "RELEASE",
+    "Adopted",
+    "Effects",
+    "Plan",
+    "Planned",
+    "ReleasePlan",
+    "Released",
+    "Status",
+    "Table",
+    "Uninstalled",
+    "Wanted",
+    "adopt_tables",
+    "check",
+    "check_effects",
+    "plan",
+    "plan_release",
+    "plan_uninstall",
+    "planned_adoption",
+    "release_tables",
+    "status",
+    "uninstall",
+]

@@ -27,6 +27,8 @@ def of_table(relation: Relation) -> Iterator[Blocker]:
         yield Blocker("unsuitable", ALL, kinds[relation.kind])
     if relation.unlogged:
         yield Blocker("unsuitable", ALL, "unlogged: a crash empties it, and the log would not know")
+    if relation.restricted:
+        yield Blocker("unsuitable", LOGGED, "a restrictive policy of its own would hide rows from the capture")
     if relation.inherits or relation.inherited:
         which = "inherits from another table" if relation.inherits else "other tables inherit from it"
         yield Blocker("unsuitable", ALL, f"{which}: triggers and policies of one do not count for the other")
@@ -63,6 +65,9 @@ def of_rights(owned: Owned, relation: Relation) -> Iterator[Blocker]:
     if owned.facts.here.is_bound:
         said = f"{owned.facts.here.role} inherits the rights of kos_app: the tenant policy would bind it as well"
         yield Blocker("grant", ("row_security",), said)
+    if relation.may_act and not relation.may_open:
+        said = f"kos may not let kos_owner use the schema {relation.schema}, which {relation.schema_owner} owns"
+        yield Blocker("grant", LOGGED[:2], said)
     if relation.may_act:
         return
     reason = f"kos may not act as its owner, {relation.owner}"

@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from kos.adoption.adopt import Adopted, AdoptPlan
 from kos.adoption.model import CAPABILITIES, CLASSES, Plan
+from kos.adoption.release import Released
+from kos.adoption.status import Status
+from kos.adoption.uninstall import Uninstalled
 from kos.console import say, table
 
 SHOWN = 12  # of a kind; --json has them all
@@ -49,6 +53,75 @@ def show_script(lines: Sequence[str]) -> None:
     """Ready for psql."""
     for line in lines:
         say(line)
+
+
+def show_taken(adopted: Adopted) -> None:
+    """What an adoption did."""
+    for name in adopted.adopted[:SHOWN]:
+        say(f"{name} is logged, baseline {adopted.baseline}")
+    if len(adopted.adopted) > SHOWN:
+        say(f"… and {len(adopted.adopted) - SHOWN} more")
+    if adopted.enforced:
+        say(f"row security is on {len(adopted.enforced)}: {_short(adopted.enforced)}")
+    if adopted.already:
+        say(f"nothing to do for {len(adopted.already)} that are logged already: {_short(adopted.already)}")
+    if adopted.left_out:
+        say(f"left out: {_short([each.name for each in adopted.left_out])}   (why: kos adopt --all)")
+
+
+def show_question(plan: Plan) -> None:
+    """Before the question of level enforce: who and what would notice."""
+    if plan.effects is not None:
+        _effects(plan)
+        say("")
+
+
+def question(plan: AdoptPlan) -> str:
+    """What is asked before tables are taken in."""
+    secured = f", and put row security on {len(plan.secured)}" if plan.secured else ""
+    return f"log {len(plan.tables)} tables of {plan.database}{secured}?"
+
+
+def show_status(tables: Sequence[Status]) -> None:
+    """One line per adopted table, then what is wrong."""
+    if not tables:
+        say("no table was taken in")
+        return
+    table(
+        ("table", "level", "tenant column", "baseline", "complete", "since", "capture"),
+        [
+            (each.name, each.level, each.tenant_column, each.baseline, "yes" if each.complete else "no",
+             f"{each.since:%Y-%m-%d %H:%M}", each.capture)
+            for each in tables
+        ],
+    )  # fmt: skip
+    for each in tables:
+        for fault in each.faults:
+            say(f"{fault}; {'changes are lost' if each.loses else 'changes are captured slowly'}")
+
+
+def show_released(released: Released, what: str) -> None:
+    """What a release did, or would do."""
+    say(f"{what}: {_short(released.released)}; what was logged stays in the log")
+
+
+def show_uninstalled(found: Uninstalled, what: str) -> None:
+    """What an uninstallation did, or would do, and what it leaves to an administrator."""
+    if not found.dropped:
+        say(f"{found.database} has nothing of kos")
+    if found.released:
+        say(f"{len(found.released)} adopted tables {what.replace('dropped', 'released')}: {_short(found.released)}")
+    for schema in found.dropped:
+        say(f"schema {schema} {what}")
+    if found.roles:
+        say(f"these roles are the server's, and remain: {', '.join(found.roles)}")
+        say("for an administrator, once no database needs them:")
+        for line in found.sql:
+            say(f"  {line}")
+
+
+def _short(names: Sequence[str]) -> str:
+    return ", ".join(names[:SHOWN]) + (" …" if len(names) > SHOWN else "")
 
 
 def _summary(plan: Plan) -> None:

@@ -41,7 +41,9 @@ def _role(row: dict[str, Any], tables: int) -> Role:
         effect = "reads 0 rows, although it owns the tables, until it is granted kos_app and enters a tenant"
     else:
         effect = "reads 0 rows and can't write, until it is granted kos_app and enters a tenant"
-    return Role(row["role"], row["owns"], row["uses"], row["sessions"], bound, effect)
+    return Role(
+        row["role"], row["owns"], row["uses"], row["sessions"], bound, bound and not row["is_application"], effect
+    )
 
 
 def _of_catalog(connection: Connection, owned: Owned, oids: list[int]) -> Iterator[Effect]:

@@ -57,12 +57,12 @@ select format('%%I.%%I(%%s)', n.nspname, p.proname, pg_get_function_identity_arg
  order by 1;
 
 -- name: policies
--- Policies that these tables have already.
+-- Policies that these tables have already, apart from ours.
 select format('%%I.%%I', n.nspname, c.relname) as "table", p.polname as name, p.polpermissive as permissive
   from pg_policy p
   join pg_class c on c.oid = p.polrelid
   join pg_namespace n on n.oid = c.relnamespace
- where p.polrelid = any (%(oids)s::oid[])
+ where p.polrelid = any (%(oids)s::oid[]) and p.polname !~ '^kos_'
  order by 1, 2;
 
 -- name: find_statements

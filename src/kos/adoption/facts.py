@@ -49,6 +49,9 @@ class Relation:
     may_act: bool
     may_trigger: bool
     may_read: bool
+    schema_owner: str
+    may_open: bool  # let kos_owner use the schema, if it may not already
+    restricted: bool  # by a policy that binds kos_owner, too
     root: int | None
     inherits: bool
     inherited: bool
@@ -141,25 +144,25 @@ def reading(connection: Connection) -> Iterator[None]:
 
 def read(connection: Connection, names: Sequence[str]) -> Facts:
     """The facts; `names` are the columns that may be the tenant's. Inside of `reading`."""
-    (here,) = _rows(connection, Here, QUERIES.here)
+    (here,) = rows_as(connection, Here, QUERIES.here)
     own = ["kos"]
     if here.installed:
         own += [name for (name,) in connection.execute(QUERIES.own_schemas).fetchall()]
-    relations = {each.oid: each for each in _rows(connection, Relation, QUERIES.tables, own=own)}
+    relations = {each.oid: each for each in rows_as(connection, Relation, QUERIES.tables, own=own)}
     oids = list(relations)
-    columns = _rows(connection, Column, QUERIES.columns, oids=oids, names=list(names))
+    columns = rows_as(connection, Column, QUERIES.columns, oids=oids, names=list(names))
     return Facts(
         here,
         relations,
         {(each.oid, each.name): each for each in columns},
-        _by_table(_rows(connection, Key, QUERIES.keys, oids=oids)),
-        tuple(_rows(connection, Reference, QUERIES.foreign_keys, oids=oids)),
-        _by_table(_rows(connection, Column, QUERIES.uncarried, oids=oids)),
+        _by_table(rows_as(connection, Key, QUERIES.keys, oids=oids)),
+        tuple(rows_as(connection, Reference, QUERIES.foreign_keys, oids=oids)),
+        _by_table(rows_as(connection, Column, QUERIES.uncarried, oids=oids)),
         tuple(own),
     )
 
 
-def _rows(connection: Connection, kind: type[Any], query: Any, **given: Any) -> list[Any]:
+def rows_as(connection: Connection, kind: type[Any], query: Any, **given: Any) -> list[Any]:
     """Rows as values of `kind`; arrays become tuples, so that they stay as they are."""
     with connection.cursor(row_factory=dict_row) as cursor:
         found = cursor.execute(query, given).fetchall()
@@ -194,9 +197,9 @@ def statistics(connection: Connection, facts: Facts, columns: Sequence[Column]) 
     for relation in owners.values():
         if relation.may_act:
             with as_owner(connection, relation):
-                rows = _rows(connection, Statistic, QUERIES.statistics, **given)
+                rows = rows_as(connection, Statistic, QUERIES.statistics, **given)
         else:
-            rows = _rows(connection, Statistic, QUERIES.statistics, **given)
+            rows = rows_as(connection, Statistic, QUERIES.statistics, **given)
         found |= {(row.oid, row.name): row for row in rows}
     return found
 

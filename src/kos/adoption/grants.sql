@@ -16,3 +16,7 @@ grant {owner} to kos_adopter
 -- name: grant_create
 -- For schema kos.
 grant create on database {database} to kos_owner
+
+-- name: grant_schema
+-- For each schema that neither PUBLIC nor kos may use: capture reads rows again where it has to.
+grant usage on schema {schema} to kos_owner

@@ -84,6 +84,7 @@ class Role:
     uses: int
     sessions: int
     bound: bool
+    blind: bool  # would read 0 rows, and write none
     effect: str
 
 

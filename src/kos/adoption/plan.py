@@ -61,18 +61,19 @@ def select(found: Facts, wanted: Wanted) -> list[Relation]:
     """
     there = [each for each in found.relations.values() if wanted.schema in (None, each.schema)]
     for pattern in wanted.patterns:
-        if not any(_matches(each, pattern) for each in there):
+        if not any(matches(each.schema, each.name, pattern) for each in there):
             raise errors.NothingMatches(pattern, found.here.database)
     if not there:
         raise errors.NothingMatches(f"{wanted.schema or ''}.*".removeprefix("."), found.here.database)
     if not wanted.patterns:
         return there
-    named = {each.oid for each in there if any(_matches(each, pattern) for pattern in wanted.patterns)}
+    named = {each.oid for each in there if any(matches(each.schema, each.name, pattern) for pattern in wanted.patterns)}
     return [each for each in there if each.oid in named or each.root in named]
 
 
-def _matches(relation: Relation, pattern: str) -> bool:
-    return fnmatchcase(relation.name, pattern) or fnmatchcase(relation.full_name, pattern)
+def matches(schema: str, table: str, pattern: str) -> bool:
+    """Is that table meant? Patterns are of `table` or `schema.table`."""
+    return fnmatchcase(table, pattern) or fnmatchcase(f"{schema}.{table}", pattern)
 
 
 def _table(
@@ -202,13 +203,18 @@ def _grants(owned: Owned, tables: list[Table]) -> Iterator[str]:
     here = owned.facts.here
     if not here.may_create:
         yield mends.text(GRANTS.grant_create.format(database=Identifier(here.database)))
-    owners = sorted({each.owner for each in tables if any(blocker.kind == "grant" for blocker in each.blockers)})
+    lacking = [each for each in tables if any(one.kind == "grant" for one in each.blocked("row_security"))]
+    owners = sorted({each.owner for each in lacking})
     if owners and not here.adopter_exists:
         yield mends.text(GRANTS.make_adopter)
     if owners and not here.adopter_granted:
         yield mends.text(GRANTS.grant_adopter.format(operator=Identifier(here.role)))
     for owner in owners:
         yield mends.text(GRANTS.grant_owner.format(owner=Identifier(owner)))
+    named = {each.name for each in tables}
+    closed = {each.schema for each in owned.facts.relations.values() if each.full_name in named and not each.may_open}
+    for schema in sorted(closed):
+        yield mends.text(GRANTS.grant_schema.format(schema=Identifier(schema)))
 
 
 def check(found: Plan, wanted: Wanted) -> None:

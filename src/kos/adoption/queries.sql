@@ -59,6 +59,14 @@ select c.oid::bigint as oid,
          as may_act,
        has_table_privilege(c.oid, 'TRIGGER') as may_trigger,
        has_table_privilege(c.oid, 'SELECT') and has_schema_privilege(n.oid, 'USAGE') as may_read,
+       so.rolname as schema_owner,
+       has_schema_privilege(case when to_regrole('kos_owner') is null then 'public' else 'kos_owner' end, n.oid, 'USAGE')
+         or pg_has_role(current_user, n.nspowner,
+                        case when current_setting('server_version_num')::integer >= 160000 then 'SET' else 'MEMBER' end)
+         as may_open,
+       exists (select from pg_policy y
+                where y.polrelid = c.oid and not y.polpermissive and y.polcmd in ('r', '*') and y.polname !~ '^kos_'
+                  and y.polroles && array[0::oid, coalesce(to_regrole('kos_owner')::oid, 0)]) as restricted,
        case when c.relispartition then pg_partition_root(c.oid)::bigint end as root,
        exists (select from pg_inherits i where i.inhrelid = c.oid) and not c.relispartition as inherits,
        c.relkind = 'r' and exists (select from pg_inherits i where i.inhparent = c.oid) as inherited,
@@ -78,6 +86,7 @@ select c.oid::bigint as oid,
   from pg_class c
   join pg_namespace n on n.oid = c.relnamespace
   join pg_roles o on o.oid = c.relowner
+  join pg_roles so on so.oid = n.nspowner
   left join pg_stat_all_tables s on s.relid = c.oid
  where c.relkind in ('r', 'p', 'f', 'm')
    and c.relpersistence <> 't'

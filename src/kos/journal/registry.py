@@ -12,6 +12,8 @@ from kos.journal.operation import Operation
 
 OPERATIONS = {
     "sample.load": "kos.knowledge.samples.load:LOAD_SAMPLE",
+    "adoption.adopt": "kos.adoption.adopt:ADOPT",
+    "adoption.release": "kos.adoption.release:RELEASE",
     "tenant.import": "kos.knowledge.exchange.import_:IMPORT_TENANT",
 }
 

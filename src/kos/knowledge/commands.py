@@ -19,7 +19,7 @@ from kos.knowledge.exchange import commands as exchange
 from kos.knowledge.removal import RemovalPlan, plan_removal, remove
 from kos.knowledge.samples import commands as samples
 from kos.progress import Advance
-from kos.tenancy import Store, Tenant, find_tenant, list_tenants
+from kos.tenancy import Store, Tenant, enterable, find_tenant, shipped_tenants
 from kos.tenancy import open as open_store
 from kos.translate import translated
 
@@ -65,8 +65,8 @@ def objects_collect(
 
 def _tenants(store: Store, name: str | None) -> list[Tenant]:
     if name is not None:
-        return [store.find(name, again=True)]
-    return [tenant for tenant in list_tenants(store) if tenant.state == "active"]
+        return [enterable(store, name)]
+    return shipped_tenants(store)
 
 
 def _collect(

@@ -13,7 +13,7 @@ from kos.errors import TenantHeld
 from kos.knowledge.bucket import bucket_of
 from kos.knowledge.objects import DELETIONS, QUERIES
 from kos.progress import Advance, silent
-from kos.tenancy import Store, Tenant, find_tenant, look_at, remove_tenant
+from kos.tenancy import Store, Tenant, find_shipped, look_at, remove_tenant
 from kos.tenancy.store import Connection
 
 
@@ -31,11 +31,11 @@ def plan_removal(store: Store, name: str, progress: Advance = silent) -> Removal
     """What removing a tenant would take away. Reads only; refuses what `remove` refuses.
 
     Raises:
-        UnknownTenant
+        UnknownTenant, TenantAdopted
         TenantHeld: a hold on its objects is in force.
         StoreUnavailable: its database or object storage does not answer.
     """
-    tenant = find_tenant(store, name)
+    tenant = find_shipped(store, name)
     [seen] = look_at(store, [tenant])
     with store.operator() as control:
         _refuse_held(control, tenant)
@@ -51,7 +51,7 @@ def remove(store: Store, name: str, progress: Advance = silent) -> None:
     """Remove a tenant. Repeatable; a removal that was killed goes on.
 
     Raises:
-        UnknownTenant
+        UnknownTenant, TenantAdopted
         TenantHeld: a hold on its objects is in force. If it is not new, nothing was done.
         StoreUnavailable: what is left is removed by running it again.
     """

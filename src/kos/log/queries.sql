@@ -69,8 +69,8 @@ select tenant_id, key, fault from kos.compare_log(%(table)s::regclass) limit %(l
 -- name: has_tenant
 -- A tenant that the log knows, by its id or by the value that an adopted table has; null if there is none.
 select max(s.tenant_id::text)::uuid
-  from (values (kos.tenant_of(%(value)s)::text), (%(value)s)) asked (id)
-  join kos.seals s on s.tenant_id::text = asked.id;
+  from (values (kos.tenant_of(%(value)s)::text), (lower(%(value)s))) asked (id)
+  join (select tenant_id from kos.seals union select tenant_id from kos.unsealed(null)) s on s.tenant_id::text = asked.id;
 
 -- name: quoted
 -- A table's name as SQL writes it.

@@ -13,12 +13,15 @@ Words: a *tenant* has a *placement* (shard, database, schema, tier) and an *epoc
 from kos.tenancy.async_store import AsyncStore, open_async
 from kos.tenancy.create import (
     create_tenant,
+    enterable,
+    find_shipped,
     find_tenant,
     finish_tenant,
     list_tenants,
     look_at,
     remove_tenant,
     rows_per_table,
+    shipped_tenants,
 )
 from kos.tenancy.install import Change, Failure, install
 from kos.tenancy.placement import Place
@@ -38,6 +41,8 @@ __all__ = [
     "Tenant",
     "Tier",
     "create_tenant",
+    "enterable",
+    "find_shipped",
     "find_tenant",
     "finish_tenant",
     "install",
@@ -47,4 +52,5 @@ __all__ = [
     "open_async",
     "remove_tenant",
     "rows_per_table",
+    "shipped_tenants",
 ]

@@ -114,6 +114,31 @@ class AsyncStore:
         finally:
             await connection.close()
 
+    @asynccontextmanager
+    async def all_tenants(self, *, reason: str, place: Place | None = None) -> AsyncIterator[Connection]:
+        """One transaction of the operator over all tenants of a place; of the first shard's own database if none is
+        named. Committed at the end of the block, rolled back on an exception.
+
+        Who works, when and why is written down, and committed, before it begins, in `kos.cross_tenant_access` of that
+        database; the events of what is written say so too. Tables are named with their schemas.
+
+        Raises:
+            ReasonMissing: nothing was begun.
+            StoreUnavailable, StoreClosed
+        """
+        if not reason.strip():
+            raise errors.ReasonMissing()
+        async with self.operator(place) as connection:
+            cursor = await connection.execute(QUERIES.begin_cross_tenant_access, {"reason": reason})
+            (access,) = await cursor.fetchone() or (None,)
+            try:
+                async with connection.transaction():
+                    await connection.execute(QUERIES.cross_tenants, {"access": str(access)})
+                    yield connection
+            finally:
+                if not connection.broken:
+                    await connection.execute(QUERIES.end_cross_tenant_access, {"access": access})
+
     async def take(self, tenant: Tenant) -> Connection:
         """A connection to the tenant's database from the pool."""
         return await self._take(placement.place_of(tenant))

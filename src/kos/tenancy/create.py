@@ -120,6 +120,35 @@ def find_tenant(store: Store, name: str) -> Tenant:
     return Tenant.from_row(row)
 
 
+def find_shipped(store: Store, name: str) -> Tenant:
+    """As `find_tenant`, for what is done with the tables that kos made.
+
+    Raises:
+        UnknownTenant, TenantAdopted
+    """
+    tenant = find_tenant(store, name)
+    if tenant.adopted:
+        raise errors.TenantAdopted(tenant.name)
+    return tenant
+
+
+def enterable(store: Store, name: str) -> Tenant:
+    """A whole tenant, for what is done with the tables that kos made, as the directory has it now.
+
+    Raises:
+        UnknownTenant, TenantUnfinished, TenantAdopted
+    """
+    tenant = store.find(name, again=True)
+    if tenant.adopted:
+        raise errors.TenantAdopted(tenant.name)
+    return tenant
+
+
+def shipped_tenants(store: Store) -> list[Tenant]:
+    """The whole ones whose tables kos made, by name."""
+    return [each for each in list_tenants(store) if each.state == "active" and not each.adopted]
+
+
 def rows_per_table(store: Store, tenant: Tenant) -> dict[str, int]:
     """How many rows the tenant has in each of its tables; `TablesMissing` if it has none."""
     with store.session(tenant, read_only=True, isolation="repeatable read") as session:
@@ -135,7 +164,8 @@ def rows_per_table(store: Store, tenant: Tenant) -> dict[str, int]:
 
 @dataclasses.dataclass(frozen=True)
 class Seen:
-    """A tenant as it was found. `rows` per table is None while it is unfinished, and where `error` says why not."""
+    """A tenant as it was found. `rows` per table is None while it is unfinished, where its tables are a product's, and
+    where `error` says why not."""
 
     tenant: Tenant
     rows: dict[str, int] | None
@@ -146,7 +176,7 @@ def look_at(store: Store, tenants: Iterable[Tenant]) -> Iterator[Seen]:
     """Each of these tenants with its rows; one that can't be asked does not hide the others."""
     unreachable: dict[Place, errors.KosError] = {}
     for tenant in tenants:
-        if tenant.state != "active":
+        if tenant.state != "active" or tenant.adopted:
             yield Seen(tenant, None, None)
             continue
         where = placement.place_of(tenant)
@@ -186,7 +216,7 @@ def remove_tenant(
     before it is forgotten. `kos.knowledge.removal` takes the objects as well.
     """
     with _alone(store, name):
-        _remove(store, find_tenant(store, name), permit, clear)
+        _remove(store, find_shipped(store, name), permit, clear)
 
 
 @contextmanager

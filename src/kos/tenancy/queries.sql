@@ -24,7 +24,7 @@ select kos.handshake(%(library)s);
 -- name: find_tenant
 -- One tenant with its placement, by name or id. Placement columns are null while it is being made.
 select t.tenant_id, t.name, p.tier, t.service_plan, t.state, s.name, s.region, p.database_name, p.schema_name,
-       p.epoch, t.created_at
+       p.epoch, t.created_at, t.adopted
   from kos.tenants t
   left join kos.placements p using (tenant_id)
   left join kos.shards s using (shard_id)
@@ -33,7 +33,7 @@ select t.tenant_id, t.name, p.tier, t.service_plan, t.state, s.name, s.region, p
 -- name: list_tenants
 -- All tenants with their placements.
 select t.tenant_id, t.name, p.tier, t.service_plan, t.state, s.name, s.region, p.database_name, p.schema_name,
-       p.epoch, t.created_at
+       p.epoch, t.created_at, t.adopted
   from kos.tenants t
   left join kos.placements p using (tenant_id)
   left join kos.shards s using (shard_id)
@@ -252,3 +252,15 @@ select distinct s.name, p.database_name
 -- name: placement_epoch
 -- The directory follows the fence, where they are in different databases.
 update kos.placements set epoch = %(epoch)s where tenant_id = %(id)s and epoch < %(epoch)s;
+
+-- name: begin_cross_tenant_access
+-- Committed before the work on all tenants begins.
+select kos.begin_cross_tenant_access(%(reason)s);
+
+-- name: cross_tenants
+-- For this transaction: what the guard and the events ask for.
+select set_config('kos.crossing', %(access)s, true);
+
+-- name: end_cross_tenant_access
+-- Also where the work has failed.
+select kos.end_cross_tenant_access(%(access)s);

@@ -72,7 +72,7 @@ class Source:
         return len(self.files)
 
 
-CONTROL = Source(("kos.tenancy", "kos.journal", "kos.log"))
+CONTROL = Source(("kos.tenancy", "kos.journal", "kos.log", "kos.adoption"))
 TENANT_TABLES = Source(("kos.knowledge",))
 
 

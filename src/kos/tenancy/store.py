@@ -116,6 +116,31 @@ class Store:
         finally:
             connection.close()
 
+    @contextmanager
+    def all_tenants(self, *, reason: str, place: Place | None = None) -> Iterator[Connection]:
+        """One transaction of the operator over all tenants of a place; of the first shard's own database if none is
+        named. Committed at the end of the block, rolled back on an exception.
+
+        Who works, when and why is written down, and committed, before it begins, in `kos.cross_tenant_access` of that
+        database; the events of what is written say so too. Tables are named with their schemas.
+
+        Raises:
+            ReasonMissing: nothing was begun.
+            StoreUnavailable, StoreClosed
+        """
+        if not reason.strip():
+            raise errors.ReasonMissing()
+        with self.operator(place) as connection:
+            cursor = connection.execute(QUERIES.begin_cross_tenant_access, {"reason": reason})
+            (access,) = cursor.fetchone() or (None,)
+            try:
+                with connection.transaction():
+                    connection.execute(QUERIES.cross_tenants, {"access": str(access)})
+                    yield connection
+            finally:
+                if not connection.broken:
+                    connection.execute(QUERIES.end_cross_tenant_access, {"access": access})
+
     def take(self, tenant: Tenant) -> Connection:
         """A connection to the tenant's database from the pool."""
         return self._take(placement.place_of(tenant))

@@ -36,6 +36,7 @@ class Tenant:
     schema: str
     epoch: int
     created_at: datetime
+    adopted: bool = False  # its tables are a product's, and kos knows of them what it was told
 
     @classmethod
     def from_row(cls, row: tuple[Any, ...]) -> Tenant:

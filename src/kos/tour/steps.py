@@ -11,7 +11,7 @@ from pathlib import Path
 from kos.errors import TenantExists
 from kos.knowledge import install
 from kos.knowledge.samples import Loaded, load_sample
-from kos.tenancy import TIERS, Tenant, Tier, create_tenant, list_tenants, rows_per_table
+from kos.tenancy import TIERS, Tenant, Tier, create_tenant, rows_per_table, shipped_tenants
 from kos.topology import health
 from kos.topology.embedded import Started, postgres_tool
 from kos.topology.embedded.state import FOR_PSQL, write_whole
@@ -168,7 +168,7 @@ def _tenant(tour: Tour, name: str, tier: Tier) -> Tenant:
 
 
 def _active(tour: Tour) -> list[Tenant]:
-    return [tenant for tenant in list_tenants(tour.store) if tenant.state == "active"]
+    return shipped_tenants(tour.store)
 
 
 def _load(tour: Tour) -> Load:

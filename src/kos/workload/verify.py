@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Literal
 
 from kos import errors
-from kos.tenancy import Store, Tenant, list_tenants
+from kos.tenancy import Store, Tenant, shipped_tenants
 from kos.workload.ledger import Attempt, Outcome, Run, read, settled
 from kos.workload.transactions import QUERIES
 
@@ -131,10 +131,9 @@ def verify(store: Store, path: Path) -> Verdict:
     """
     with settled(path):
         account = _open_account(path)
-        for tenant in list_tenants(store):
-            if tenant.state == "active":
-                for trace in _traces(store, tenant, account.run):
-                    _enter(account, tenant.name, trace)
+        for tenant in shipped_tenants(store):
+            for trace in _traces(store, tenant, account.run):
+                _enter(account, tenant.name, trace)
     _settle_attempts(account)
     _settle_counters(account)
     return _verdict(account)

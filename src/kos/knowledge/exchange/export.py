@@ -18,7 +18,7 @@ from kos.knowledge.exchange.lines import QUERIES, describe, pin
 from kos.knowledge.exchange.manifest import FILE, Manifest, Objects, Source, TableFile
 from kos.knowledge.objects import held
 from kos.progress import Advance, silent
-from kos.tenancy import Place, Session, Store, Tenant
+from kos.tenancy import Place, Session, Store, Tenant, enterable
 
 TIMEOUT = 7 * 86400.0  # seconds: a large tenant takes as long as it takes
 _DOWNLOADS = 8  # at the same time
@@ -53,7 +53,7 @@ class Exported:
 
 def plan_export(store: Store, name: str, target: Path) -> ExportPlan:
     """What exporting a tenant to `target` would write. Reads only; raises what `export_tenant` raises first."""
-    tenant = store.find(name, again=True)
+    tenant = enterable(store, name)
     folder.refuse_existing(target)
     with store.session(tenant, read_only=True, isolation="repeatable read", timeout=TIMEOUT) as session:
         rows = {table: describe(session.connection, table).count(session.connection) for table in TENANT_TABLES}
@@ -74,7 +74,7 @@ def export_tenant(store: Store, name: str, target: Path, progress: Advance = sil
         DiskFull, StoreNotConfigured, StoreUnavailable: nothing is left at `target`.
     """
     started = time.monotonic()
-    tenant = store.find(name, again=True)
+    tenant = enterable(store, name)
     version = _schema_version(store, tenant)
     with ExitStack() as stack:
         path = stack.enter_context(folder.whole(target))

@@ -20,7 +20,7 @@ from kos.knowledge.bucket import bucket_of
 from kos.knowledge.samples.cities import CITIES
 from kos.knowledge.samples.dataset import FIRST_ID, LAST_ID, Content, Dataset, Row, Rows
 from kos.knowledge.samples.packages import PACKAGES
-from kos.tenancy import Session, Store, Tenant
+from kos.tenancy import Session, Store, Tenant, enterable
 
 QUERIES = sql.load("kos.knowledge.samples")
 DATASETS = (CITIES, PACKAGES)
@@ -84,7 +84,7 @@ def plan_load(store: Store, dataset: str, tenant: str, *, site: Path | None = No
         StoreNotConfigured: it has objects, and the topology has no object storage.
     """
     chosen = dataset_named(dataset)
-    found = store.find(tenant, again=True)
+    found = enterable(store, tenant)
     if chosen.has_objects:
         bucket_of(store, f"the dataset {dataset}")
     return LoadPlan(chosen, found, chosen.read(site), site)

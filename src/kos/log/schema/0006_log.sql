@@ -31,7 +31,9 @@ create table kos.logged_tables (
   numbers       jsonb not null default '{}',  -- of the columns named above, so that a renamed one is still known
   origin        integer not null default 0,  -- where the numbers count: a dump's copy has others
   logged_since  timestamptz not null default now(),
-  complete_at   timestamptz  -- when every row that was there before had its event; null: not yet, or never
+  complete_at   timestamptz,  -- when every row that was there before had its event; null: not yet, or never
+  lent          regclass[] not null default '{}',  -- tables that kos_owner may read since they are logged, and only for that
+  opened        boolean not null default false  -- so may it use the schema
 );
 
 create sequence kos.logged_ids as integer;
@@ -48,7 +50,7 @@ create table kos.pending_1 (
   key         text[] not null,
   image       text[],  -- null element: unchanged; '\N': null; what begins with '\' has one more
   before      text[],
-  context     text[]   -- user, persona, request, address, agent
+  context     text[]   -- user, persona, request, address, agent; and why, where it was work on all tenants
 );
 create table kos.pending_2 (like kos.pending_1 including all);
 create index pending_1_by_tenant on kos.pending_1 (tenant_id, origin, transaction);
@@ -138,10 +140,12 @@ create function kos.no_tenants_log() returns uuid
 language sql immutable parallel safe
 return '00000000-0000-0000-0000-000000000000'::uuid;
 
--- Tenants that a product names by number or text have an id of ours that follows from it.
+-- Tenants that a product names by number or text have an id of ours that follows from it. A text that is a uuid, as
+-- PostgreSQL writes it, is that id: kos.enter() takes it for one.
 create function kos.tenant_of(value text) returns uuid
 language sql immutable parallel safe
-return coalesce(pg_catalog.md5('kos tenant ' || value)::uuid, kos.no_tenants_log());
+return case when value ~ '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$' then value::uuid
+            else coalesce(pg_catalog.md5('kos tenant ' || value)::uuid, kos.no_tenants_log()) end;
 grant execute on function kos.no_tenants_log(), kos.tenant_of(text) to kos_app, kos_persona, kos_operator, kos_auditor;
 
 create function kos.log_key(tenant_id uuid) returns bigint

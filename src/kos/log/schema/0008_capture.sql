@@ -93,13 +93,13 @@ create function kos.fence_again(target regclass) returns text
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select coalesce((
     select format($text$  if tg_op = 'INSERT' then
-    perform kos.pass_fences(array(select distinct n.%1$I from new_rows n));
+    perform kos.pass_fences(array(select distinct %1$s from new_rows n));
   elsif tg_op = 'DELETE' then
-    perform kos.pass_fences(array(select distinct o.%1$I from old_rows o));
+    perform kos.pass_fences(array(select distinct %2$s from old_rows o));
   elsif tg_op = 'UPDATE' then
-    perform kos.pass_fences(array(select n.%1$I from new_rows n union select o.%1$I from old_rows o));
+    perform kos.pass_fences(array(select %1$s from new_rows n union select %2$s from old_rows o));
   end if;
-$text$, l.tenant_column)
+$text$, kos.tenant_expression(target, 'n'), kos.tenant_expression(target, 'o'))
       from kos.logged(target) l
      where l.fenced), '')
 $$;
@@ -136,7 +136,8 @@ declare
     else case tg_op%5$s end + kos.turn('kos.pending_turn'::regclass) end;
   kos_whoever text[] := case when current_setting('kos.tenant_id', true) <> '' then array[
     current_setting('kos.user_id', true), current_setting('kos.persona', true), current_setting('kos.request_id', true),
-    current_setting('kos.address', true), current_setting('kos.agent', true)] end;
+    current_setting('kos.address', true), current_setting('kos.agent', true)]
+    when current_setting('kos.crossing', true) <> '' then kos.crossing_context() end;
   kos_settings text[];
 begin
   %3$sif kos_way = 0 then
@@ -153,22 +154,19 @@ end $capture$ $function$,
     (select string_agg(format(' set %I = %L', s.name, s.value), '') from kos.text_settings(target) s));
 end $make$;
 
--- Put a table's triggers on it and on its partitions. The connected role needs the right to make triggers there.
-create function kos.attach_capture(target regclass) returns void
-language plpgsql volatile set search_path = pg_catalog, pg_temp set client_min_messages = warning as $$
-declare
-  part regclass;
-  name text;
-begin
-  for part in select coalesce(t.relid, target) from (select) one left join pg_partition_tree(target) t on true loop
-    perform kos.make_capture(part);
-    name := kos.capture_name(part);
-    execute format('create or replace trigger kos_capture_insert after insert on %s referencing new table as new_rows '
-                   'for each statement execute function kos.%I()', part, name);
-    execute format('create or replace trigger kos_capture_update after update on %s referencing old table as old_rows new table as new_rows '
-                   'for each statement execute function kos.%I()', part, name);
-    execute format('create or replace trigger kos_capture_delete after delete on %s referencing old table as old_rows '
-                   'for each statement execute function kos.%I()', part, name);
-    execute format('create or replace trigger kos_capture_truncate before truncate on %s for each statement execute function kos.%I()', part, name);
-  end loop;
-end $$;
+-- A table and its partitions.
+create function kos.parts_of(target regclass) returns setof regclass
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select coalesce(t.relid, target) from (select) one left join pg_partition_tree(target) t on true
+$$;
+
+-- The statements that put a table's or partition's triggers on it, for whoever may make triggers there.
+create function kos.capture_triggers(part regclass) returns setof text
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select format('create or replace trigger kos_capture_%s %s execute function kos.%I()', t.kind, format(t.shape, part), kos.capture_name(part))
+    from (values
+      ('insert', 'after insert on %s referencing new table as new_rows for each statement'),
+      ('update', 'after update on %s referencing old table as old_rows new table as new_rows for each statement'),
+      ('delete', 'after delete on %s referencing old table as old_rows for each statement'),
+      ('truncate', 'before truncate on %s for each statement')) t (kind, shape)
+$$;

@@ -68,13 +68,14 @@ language sql volatile set search_path = pg_catalog, pg_temp as $$
      order by s.shape_id desc limit 1), nextval('kos.logged_ids')::integer)
 $$;
 
--- Log a table from now on. Repeatable. Errors: KS020 it can't be logged.
-create function kos.log_table(target regclass, tenant_column text default null, baseline text default 'none',
-                              sensitive jsonb default '{}') returns void
-language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+-- Note that a table is logged from now on, and make the functions that capture it and its partitions. The triggers come
+-- after it, in the same transaction, made by whoever owns the table. Repeatable. Errors: KS020 it can't be logged.
+create function kos.note_logged(target regclass, tenant_column text, baseline text, sensitive jsonb) returns void
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   refusal text := kos.refusal_to_log(target, tenant_column, sensitive);
   noted kos.logged_tables;
+  part regclass;
 begin
   if refusal is not null then
     raise exception '% can''t be logged: %', target, refusal using errcode = 'KS020', hint = 'docs/log.md, Limits, says what a table needs';
@@ -87,7 +88,23 @@ begin
         sensitive = excluded.sensitive
   returning * into noted;
   perform kos.note_columns(noted);
-  perform kos.attach_capture(target);
+  for part in select kos.parts_of(target) loop
+    perform kos.make_capture(part);
+  end loop;
+end $$;
+
+-- Log a table from now on. Repeatable. The connected role acts for kos_owner, and needs the right to make triggers on
+-- the table. Errors: KS020 it can't be logged.
+create function kos.log_table(target regclass, tenant_column text default null, baseline text default 'none',
+                              sensitive jsonb default '{}') returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  statement text;
+begin
+  perform kos.note_logged(target, tenant_column, baseline, sensitive);
+  for statement in select s from kos.parts_of(target) p cross join kos.capture_triggers(p) s loop
+    execute statement;
+  end loop;
 end $$;
 
 -- Log a table no more. What was captured stays.
@@ -97,7 +114,7 @@ declare
   part regclass;
   name text;
 begin
-  for part in select coalesce(t.relid, target) from (select) one left join pg_partition_tree(target) t on true loop
+  for part in select kos.parts_of(target) loop
     name := kos.capture_name(part);
     execute format('drop trigger if exists kos_capture_insert on %s', part);
     execute format('drop trigger if exists kos_capture_update on %s', part);

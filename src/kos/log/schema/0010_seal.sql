@@ -70,6 +70,14 @@ language sql stable set search_path = pg_catalog, pg_temp set enable_seqscan = o
     select id from kos.pending where tenant_id = tenant and origin > kos.origin()) f
 $$;
 
+-- The number by which the index of the events knows a row: its own id where it has one. `within` is the key without the
+-- tenant. Inlined, so every name is qualified.
+create function kos.aggregate_of(table_name text, key text[], within text[]) returns uuid
+language sql immutable parallel safe
+return case when pg_catalog.cardinality(within) = 1 and pg_catalog.length(within[1]) = 36 and within[1] ~ '^[0-9a-f]{8}-[0-9a-f-]{27}$'
+              then within[1]::uuid
+         else pg_catalog.md5(pg_catalog.concat(table_name, ' ', key::text))::uuid end;
+
 -- The leaf of an event in a Merkle tree: H(header, H(salt, content)). Who erases salt and content can still prove that
 -- something stood there, and nobody can guess what.
 create function kos.leaf(tenant uuid, at bigint, incarnation integer, transaction xid8, occurred timestamptz, shape bytea,
@@ -113,9 +121,7 @@ begin
   ), written as (
     insert into kos.knowledge_events
     select tenant, position, now_in, transaction, shape_id, operation,
-           case when cardinality(key_within) = 1 and length(key_within[1]) = 36 and key_within[1] ~ '^[0-9a-f]{8}-[0-9a-f-]{27}$'
-               then key_within[1]::uuid
-             else md5(concat(table_name, ' ', key::text))::uuid end,
+           kos.aggregate_of(table_name, key, key_within),
            key, image, before, context, salt,
            kos.leaf(tenant, position, now_in, transaction, committed_at, digest, operation, key, image, before, context, salt),
            committed_at

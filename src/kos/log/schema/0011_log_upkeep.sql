@@ -18,6 +18,15 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
     from part p join pg_trigger t on t.tgrelid = p.relation
    where t.tgname ~ '^kos_capture_' and t.tgenabled in ('D', 'R')
   union all
+  -- Capture reads a row again where it has to, as after changes within changes.
+  select p.relation::text, 'its rows are hidden from kos_owner', true
+    from part p join pg_class c on c.oid = p.relation and c.relrowsecurity and c.relowner <> 'kos_owner'::regrole
+   where not exists (select from pg_policy y where y.polrelid = p.relation and y.polpermissive and y.polcmd in ('r', '*')
+                        and y.polroles && array[0::oid, 'kos_owner'::regrole::oid])
+  union all
+  select l.relation::text, format('kos_owner may not read %s any more', r), true
+    from kos.logged_tables l, unnest(l.lent) r where not has_table_privilege('kos_owner', r, 'SELECT')
+  union all
   select p.relation::text, 'the table has changed since its capture was made', false
     from part p join pg_proc f on f.proname = kos.capture_name(p.relation) and f.pronamespace = 'kos'::regnamespace
    where strpos(f.prosrc, kos.is_changed(p.relation)) = 0

@@ -3,8 +3,7 @@
 
 create function kos.overlay_step(state jsonb, operation "char", data jsonb) returns jsonb
 language sql immutable parallel safe
-return case operation when 'D' then null when 'U' then coalesce(state, '{}') || data
-                      when 'B' then coalesce(state, data) else data end;
+return case operation when 'D' then null when 'U' then coalesce(state, '{}') || data else data end;
 
 -- The state of one row after events in order.
 create aggregate kos.overlay("char", jsonb) (sfunc = kos.overlay_step, stype = jsonb);

@@ -13,13 +13,14 @@ create table kos.shards (
 
 create table kos.tenants (
   tenant_id    uuid primary key default kos.uuid_v7(),
-  name         text not null unique
-               check (name ~ '^[a-z][a-z0-9]*(-[a-z0-9]+)*$' and length(name) <= 40),
+  name         text not null unique,
   service_plan text not null default 'standard',
   -- A command that was killed leaves its tenant in one of the others; the same command finishes it. What is being
   -- removed is never taken over: its rows are somebody's who has left.
   state        text not null default 'creating' check (state in ('creating', 'importing', 'removing', 'active')),
-  created_at   timestamptz not null default now()
+  created_at   timestamptz not null default now(),
+  adopted      boolean not null default false,  -- its tables are a product's, which names it as it likes
+  check (adopted or name ~ '^[a-z][a-z0-9]*(-[a-z0-9]+)*$' and length(name) <= 40)
 );
 
 create table kos.placements (

@@ -11,7 +11,9 @@ create table kos.fence (
   schema_name text not null,
   epoch       bigint not null check (epoch > 0),
   serving     boolean not null default true,
-  search_path text generated always as (quote_ident(schema_name) || ', public, pg_temp') stored
+  adopted     boolean not null default false,
+  -- Null where the tables are a product's, in schemas that only its own path knows.
+  search_path text generated always as (case when not adopted then quote_ident(schema_name) || ', public, pg_temp' end) stored
 );
 revoke all on kos.fence from public;
 grant select, insert, update, delete on kos.fence to kos_operator;
@@ -154,7 +156,7 @@ end $$;
 --   select kos.enter('acme');
 --
 -- `tenant` is a name or an id. `epoch` is what the caller believes; null believes this database. Sets the search path
--- of the tenant's tier for this transaction, and returns it.
+-- of the tenant's tier for this transaction, and returns it; a tenant of an adopted product keeps the session's own.
 -- Errors: KS001 no tenant named, KS002 unknown here, KS003 moved, KS004 this transaction is in another tenant.
 -- Who comes with a persona goes on as kos_persona: its policies narrow what is seen, and the application itself never
 -- pays for them. That is why this runs with its caller's rights and pins nothing: a role can't be taken on under
@@ -179,7 +181,7 @@ begin
   elsif current_user = 'kos_persona' then
     noted := pg_catalog.set_config('role', 'none', true);
   end if;
-  return pg_catalog.set_config('search_path', path, true);
+  return pg_catalog.set_config('search_path', coalesce(path, pg_catalog.current_setting('search_path')), true);
 end $$;
 grant execute on function
   kos.admit(text, bigint, text, text, text, inet, text, integer),
@@ -192,14 +194,17 @@ grant execute on function
 create function kos.guard() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
-  tenant uuid := kos.current_tenant_id();
   epoch bigint := nullif(current_setting('kos.epoch', true), '')::bigint;
   here kos.fence;
 begin
   if epoch is null then
+    -- The operator's work on all tenants: capture passes the fence of each whose rows it writes.
+    if tg_op <> 'TRUNCATE' and kos.crossing() is not null then
+      return null;
+    end if;
     perform kos.no_tenant();
   end if;
-  here := kos.pass_fence(tenant, epoch);
+  here := kos.pass_fence(kos.current_tenant_id(), epoch);
   if tg_table_schema <> here.schema_name then
     raise exception 'the tables of tenant % are in schema %, not in %', here.name, here.schema_name, tg_table_schema
       using errcode = 'KS003', detail = 'the tenant lives in another schema',

@@ -1,0 +1,99 @@
+"""The rows that a table has already: copied into its log, in batches by key, while the product works on.
+
+A batch locks its rows first, and reads them again in a second statement: so what it logs is what they are, after all
+that was logged of them before.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+from psycopg.sql import Identifier
+
+from kos import errors, sql
+from kos.adoption.facts import Connection
+from kos.adoption.tables import QUERIES, find_table, patiently
+from kos.log import seal_all
+
+if TYPE_CHECKING:
+    from kos.adoption.adopt import AdoptPlan, Taken
+    from kos.journal import Run
+
+BATCH = 2000
+PENDING_BYTES = 64 * 1024 * 1024  # of what waits for its position; then that comes first
+
+
+def copy_rows(run: Run[AdoptPlan]) -> None:
+    """Copy the rows that are there into the log, where the baseline is full (it is {baseline})."""
+    if run.plan.baseline != "full":
+        return
+    at = run.cursor or {"table": 0, "after": None, "rows": 0}
+    while at["table"] < run.plan.count:
+        table = run.plan.tables[at["table"]]
+        at = _batch(run, table, at)
+        run.advance(at["rows"], what=f"rows of {table.name} copied into the log")
+        _let_seal(run)
+
+
+def leave_rows(run: Run[AdoptPlan]) -> None:
+    """What was logged stays in the log."""
+
+
+def _batch(run: Run[AdoptPlan], table: Taken, at: dict[str, Any]) -> dict[str, Any]:
+    """One batch, and where the next one begins."""
+    with run.transaction() as connection:
+        oid = find_table(connection, table.schema, table.table)
+    if oid is None:
+        raise errors.TableGone(table.name, run.plan.database)
+    later: dict[str, Any] = {}
+
+    def copy() -> None:
+        with run.transaction() as connection:
+            rows = _locked(connection, run, table, oid, at["after"])
+            for part, ids in _by_part(rows).items():
+                connection.execute(QUERIES.log_baseline, {"part": part, "rows": ids})
+            ended = len(rows) < run.kept.get("batch", BATCH)
+            if ended:
+                connection.execute(QUERIES.complete_baseline, {"table": oid})
+            later.update(
+                table=at["table"] + ended, after=None if ended else list(rows[-1][2]), rows=at["rows"] + len(rows)
+            )
+            run.checkpoint(later, done=later["rows"])
+
+    patiently(run.transaction, table, copy)
+    return later
+
+
+def _locked(
+    connection: Connection, run: Run[AdoptPlan], table: Taken, oid: int, after: list[str] | None
+) -> list[tuple[int, str, list[str]]]:
+    """The next rows, locked until the end of the transaction: partition, place and key of each."""
+    limit = run.kept.get("batch", BATCH)
+    query = connection.execute(QUERIES.baseline_query, {"table": oid, "after": after, "limit": limit}).fetchone()
+    assert query is not None
+    connection.execute(QUERIES.wait_briefly)
+    connection.execute(QUERIES.act_as.format(role=Identifier(table.owner)))
+    if connection.execute(QUERIES.sees_all, {"table": oid}).fetchone() != (True,):
+        raise errors.RowsHidden(table.name, table.owner)
+    rows = connection.execute(sql.literal(query[0])).fetchall()
+    connection.execute(QUERIES.act_as_ourselves)
+    return rows
+
+
+def _by_part(rows: list[tuple[int, str, list[str]]]) -> dict[int, list[str]]:
+    found: dict[int, list[str]] = defaultdict(list)
+    for part, place, _ in rows:
+        found[part].append(place)
+    return found
+
+
+def _let_seal(run: Run[AdoptPlan]) -> None:
+    """Before more is added than the log can give positions to, seal what waits: also where no worker runs."""
+    with run.store.operator(run.place) as operator:
+        row = operator.execute(QUERIES.pending_bytes).fetchone()
+        if row is None or row[0] < run.kept.get("pending_bytes", PENDING_BYTES):
+            return
+        run.progress("sealing what waits before more rows are copied", 0, None)
+        run.progress("sealing what waits before more rows are copied", seal_all(operator), None)
+        operator.execute(QUERIES.keep_log)

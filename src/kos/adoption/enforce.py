@@ -1,0 +1,207 @@
+"""Row security on a table of a product, and its exact inverse. One table per transaction, with its partitions.
+
+The fence's guard is on these tables as well: a write of somebody who has entered no tenant fails with KS001, where row
+security alone would change no row and say nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from psycopg.rows import dict_row
+from psycopg.sql import SQL, Composable, Identifier
+from psycopg.types.json import Jsonb
+
+from kos import errors, sql
+from kos.adoption.facts import Connection
+from kos.adoption.tables import QUERIES as TABLES
+from kos.tenancy import schema_files
+
+QUERIES = sql.load("kos.adoption", "enforce.sql")
+VALUES = {"uuid": "tenant_as_uuid", "number": "tenant_as_number", "text": "tenant_as_text"}
+
+
+@dataclass(frozen=True)
+class Target:
+    """A table as it is now; `kind` is None where its column can't say a tenant."""
+
+    oid: int
+    schema: str
+    name: str
+    owner: str
+    kind: str | None
+    type: str | None
+
+    @property
+    def full_name(self) -> str:
+        return f"{self.schema}.{self.name}"
+
+
+@dataclass(frozen=True)
+class Part:
+    """The table itself or one of its partitions, with the flags that it has, or had."""
+
+    oid: int
+    schema: str
+    name: str
+    row_security: bool
+    forced: bool
+
+    @property
+    def identifier(self) -> Identifier:
+        return Identifier(self.schema, self.name)
+
+
+def enforced(connection: Connection) -> set[str]:
+    """The names of the enforced tables, without partitions."""
+    return {f"{schema}.{table}" for schema, table in connection.execute(QUERIES.enforced_tables)}
+
+
+def refusal(connection: Connection, schema: str, table: str, column: str) -> errors.TenantTypeUnknown | None:
+    """Why a table can't be enforced, whatever its blockers say; None if it can."""
+    target = _target(connection, schema, table, column)
+    return _refusal(target, column) if target else None
+
+
+def lacks(connection: Connection, schema: str, table: str) -> bool:
+    """Are the table or partitions of it not enforced?"""
+    target = _target(connection, schema, table, "")
+    return bool(target and _parts(connection, target))
+
+
+def enforce(connection: Connection, schema: str, table: str, column: str) -> None:
+    """Row security on a table and its partitions, or on those of them that are not enforced yet. `connection` is the
+    operator's; in the caller's transaction, which is to be tried again where a lock is not granted.
+
+    Raises:
+        TenantTypeUnknown: nothing was changed.
+    """
+    target = _target(connection, schema, table, column)
+    if target is None or not _parts(connection, target):
+        return
+    _lock(connection, target)
+    parts = _parts(connection, target)
+    if error := _refusal(target, column):
+        raise error
+    rights = {part.oid: connection.execute(QUERIES.rights_missing, {"oid": part.oid}).fetchall() for part in parts}
+    schemas = {name: _schema_rights(connection, name) for name in {part.schema for part in parts}}
+    with_guard = {"owner": Identifier(target.owner)}
+    connection.execute(schema_files.QUERIES.become_owner)
+    connection.execute(QUERIES.lend_guard.format(**with_guard))
+    for name, roles in schemas.items():
+        _change_schema(connection, QUERIES.grant_schema, name, roles)
+    connection.execute(TABLES.act_as.format(role=Identifier(target.owner)))
+    for part in parts:
+        _script(connection, [*_policies(target, part, column), *_grants(QUERIES.grant_right, part, rights[part.oid])])
+    connection.execute(schema_files.QUERIES.become_owner)
+    connection.execute(QUERIES.take_guard_back.format(**with_guard))
+    for part in parts:
+        note = {
+            "oid": part.oid, "root": target.oid, "column": column, "row_security": part.row_security,
+            "forced": part.forced, "granted": Jsonb(rights[part.oid]), "schema_granted": Jsonb(schemas[part.schema]),
+        }  # fmt: skip
+        connection.execute(QUERIES.note_enforced, note)
+    _fence_capture(connection, target.oid, parts, fenced=True)
+
+
+def relax(connection: Connection, schema: str, table: str) -> None:
+    """Undo `enforce`: the catalog is as it was. Nothing where the table is not enforced."""
+    target = _target(connection, schema, table, "")
+    if target is None:
+        return
+    with connection.cursor(row_factory=dict_row) as cursor:
+        noted = cursor.execute(QUERIES.noted, {"oid": target.oid}).fetchall()
+    if not noted:
+        return
+    _lock(connection, target)
+    parts = [Part(*(row[name] for name in ("oid", "schema", "name", "row_security", "forced"))) for row in noted]
+    connection.execute(TABLES.act_as.format(role=Identifier(target.owner)))
+    for part, row in zip(parts, noted, strict=True):
+        _script(connection, [*_undone(part), *_grants(QUERIES.revoke_right, part, row["granted"])])
+    connection.execute(schema_files.QUERIES.become_owner)
+    for name in {part.schema for part in parts}:
+        kept = {role for (role,) in connection.execute(QUERIES.schema_still_needs, {"oid": target.oid, "schema": name})}
+        granted = {role for row in noted if row["schema"] == name for role in row["schema_granted"]}
+        _change_schema(connection, QUERIES.revoke_schema, name, sorted(granted - kept))
+    connection.execute(schema_files.QUERIES.become_owner)
+    connection.execute(QUERIES.forget_enforced, {"oid": target.oid})
+    _fence_capture(connection, target.oid, parts, fenced=False)
+
+
+def _target(connection: Connection, schema: str, table: str, column: str) -> Target | None:
+    with connection.cursor(row_factory=dict_row) as cursor:
+        row = cursor.execute(QUERIES.find_relation, {"schema": schema, "table": table, "column": column}).fetchone()
+    return Target(**row) if row else None
+
+
+def _parts(connection: Connection, target: Target) -> list[Part]:
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return [Part(**row) for row in cursor.execute(QUERIES.parts, {"oid": target.oid}).fetchall()]
+
+
+def _lock(connection: Connection, target: Target) -> None:
+    """All of its locks within the time that others may have to wait; nothing is asked for after that."""
+    connection.execute(TABLES.limit)
+    connection.execute(TABLES.act_as.format(role=Identifier(target.owner)))
+    connection.execute(QUERIES.lock_table.format(table=Identifier(target.schema, target.name)))
+    connection.execute(TABLES.act_as_ourselves)
+    connection.execute(TABLES.lift_limit)
+
+
+def _refusal(target: Target, column: str) -> errors.TenantTypeUnknown | None:
+    return None if target.kind else errors.TenantTypeUnknown(target.full_name, column, target.type or "none")
+
+
+def _policies(target: Target, part: Part, column: str) -> list[Composable]:
+    """A role that a policy of the product's bound before stays bound; what none bound sees all of its tenant."""
+    assert target.kind
+    names = {"table": part.identifier, "column": Identifier(column), "value": Identifier(VALUES[target.kind])}
+    script: list[Composable] = [QUERIES.enforce.format(**names)]
+    if not part.row_security:
+        script.append(QUERIES.allow.format(table=part.identifier, role=SQL("public")))
+    elif not part.forced:
+        script.append(QUERIES.allow.format(table=part.identifier, role=Identifier(target.owner)))
+    return script
+
+
+def _undone(part: Part) -> list[Composable]:
+    script: list[Composable] = [QUERIES.relax.format(table=part.identifier)]
+    if not part.forced:
+        script.append(QUERIES.stop_forcing.format(table=part.identifier))
+    if not part.row_security:
+        script.append(QUERIES.disable.format(table=part.identifier))
+    return script
+
+
+def _grants(query: SQL, part: Part, rights: list[Any]) -> list[Composable]:
+    return [
+        query.format(privilege=SQL(privilege), table=part.identifier, role=Identifier(role))
+        for privilege, role in rights
+    ]
+
+
+def _script(connection: Connection, statements: list[Composable]) -> None:
+    """In one message: others wait for this table meanwhile."""
+    connection.execute(SQL(";\n").join(statements))
+
+
+def _schema_rights(connection: Connection, schema: str) -> list[str]:
+    return [role for (role,) in connection.execute(QUERIES.schema_rights_missing, {"schema": schema})]
+
+
+def _change_schema(connection: Connection, query: SQL, schema: str, roles: list[str]) -> None:
+    if not roles:
+        return
+    row = connection.execute(QUERIES.schema_owner, {"schema": schema}).fetchone()
+    assert row is not None
+    connection.execute(TABLES.act_as.format(role=Identifier(row[0])))
+    for role in roles:
+        connection.execute(query.format(schema=Identifier(schema), role=Identifier(role)))
+
+
+def _fence_capture(connection: Connection, oid: int, parts: list[Part], *, fenced: bool) -> None:
+    """As kos_owner: the functions are its own."""
+    connection.execute(QUERIES.note_fenced, {"oid": oid, "fenced": fenced})
+    connection.execute(QUERIES.capture_anew, {"oid": oid, "oids": [part.oid for part in parts]})
+    connection.execute(TABLES.act_as_ourselves)

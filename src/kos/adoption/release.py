@@ -1,0 +1,174 @@
+"""Take tables out again: their catalog is as it was before. What was logged stays in the log."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from kos import errors, journal
+from kos.adoption.enforce import enforce, enforced, relax
+from kos.adoption.plan import matches
+from kos.adoption.secure import forget_tenants, register_tenants
+from kos.adoption.tables import Logged, Named, find_table, logged_tables, patiently, put_capture, take_capture
+from kos.adoption.tenants import Column
+from kos.journal import Operation, Run, Step
+from kos.progress import Advance, silent
+from kos.tenancy import Place, Store
+
+
+@dataclass(frozen=True)
+class Leaving(Named):
+    """A table that is taken out, how it was logged, and whether it had row security."""
+
+    column: str | None
+    baseline: str
+    sensitive: dict[str, str]
+    enforced: bool
+
+
+@dataclass(frozen=True)
+class ReleasePlan:
+    """Which tables are taken out."""
+
+    shard: str
+    database: str
+    patterns: tuple[str, ...]
+    tables: tuple[Leaving, ...]
+
+    @property
+    def subject(self) -> str:
+        """One adoption or release at a time in a database."""
+        return f"adoption:{self.shard}/{self.database}"
+
+    @property
+    def place(self) -> Place:
+        """The database of the tables."""
+        return Place(self.shard, self.database)
+
+    @property
+    def count(self) -> int:
+        """How many tables."""
+        return len(self.tables)
+
+    @property
+    def level(self) -> str:
+        """As which the tenants are made known again, where it is taken back: those that could be."""
+        return "log"
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """Whose tenants."""
+        return tuple(Column(each.schema, each.table, each.owner, each.column) for each in self.tables if each.column)
+
+    def is_same(self, other: ReleasePlan) -> bool:
+        """Was that planned by the same command?"""
+        return self.patterns == other.patterns
+
+
+@dataclass(frozen=True)
+class Released:
+    """What a release did, or without an operation what it would do."""
+
+    operation: UUID | None
+    shard: str
+    database: str
+    released: tuple[str, ...]
+
+
+def plan_release(store: Store, place: Place, patterns: Sequence[str]) -> ReleasePlan:
+    """The adopted tables that match; where a release of the same was killed, what it had planned. Reads only.
+
+    Raises:
+        NotAdopted: a pattern is of no adopted table.
+    """
+    with store.operator(place) as operator:
+        there, secured = logged_tables(operator), enforced(operator)
+    leaving = tuple(_leaving(each, each.name in secured) for each in _named(there, patterns))
+    made = ReleasePlan(place.shard, place.database, tuple(patterns), leaving)
+    begun = journal.unfinished_on(store, made.subject)
+    earlier = journal.plan_of(RELEASE, begun) if begun and begun.name == RELEASE.name else None
+    if earlier is not None and earlier.is_same(made):
+        again: ReleasePlan = earlier
+        return again
+    for pattern in patterns:
+        if not any(matches(each.schema, each.table, pattern) for each in there):
+            raise errors.NotAdopted(pattern, place.database)
+    return made
+
+
+def release_tables(store: Store, plan: ReleasePlan, progress: Advance = silent) -> Released:
+    """Take tables out; a release of the same that was killed is finished instead.
+
+    Raises:
+        TableBusy: what is taken out until then stays out; resuming goes on.
+        LeaseHeld, OperationUnfinished
+    """
+    outcome = journal.run(store, RELEASE, plan, progress, same=plan.is_same)
+    return Released(outcome.operation, plan.shard, plan.database, tuple(each.name for each in plan.tables))
+
+
+def _named(there: Sequence[Logged], patterns: Sequence[str]) -> list[Logged]:
+    return [each for each in there if any(matches(each.schema, each.table, pattern) for pattern in patterns)]
+
+
+def _leaving(table: Logged, secured: bool) -> Leaving:
+    how = (table.tenant_column, table.baseline, table.sensitive)
+    return Leaving(table.schema, table.table, table.owner, *how, secured)
+
+
+# the steps
+
+
+def release(run: Run[ReleasePlan]) -> None:
+    """Take {count} tables out; what was logged stays in the log."""
+    done = run.cursor or 0
+    for number, table in enumerate(run.plan.tables[done:], start=done + 1):
+        _release_one(run, table, number)
+        run.advance(number)
+
+
+def _release_one(run: Run[ReleasePlan], table: Leaving, number: int) -> None:
+    def take() -> None:
+        with run.transaction() as connection:
+            oid = find_table(connection, table.schema, table.table)
+            if oid is not None:
+                relax(connection, table.schema, table.table)
+                take_capture(connection, oid)
+            run.checkpoint(number, done=number)
+
+    patiently(run.transaction, table, take)
+
+
+def forget_product(run: Run[ReleasePlan]) -> None:
+    """Forget the product's tenants, where no other table of it is taken in."""
+    forget_tenants(run)
+
+
+def log_again(run: Run[ReleasePlan]) -> None:
+    """Those that were taken out are logged again, from now on: what changed meanwhile is not in their log."""
+    for table in run.plan.tables:
+        _log_one_again(run, table)
+
+
+def _log_one_again(run: Run[ReleasePlan], table: Leaving) -> None:
+    def put() -> None:
+        with run.transaction() as connection:
+            oid = find_table(connection, table.schema, table.table)
+            if oid is not None:
+                put_capture(connection, oid, table.column, table.baseline, table.sensitive)
+                if table.enforced and table.column:
+                    enforce(connection, table.schema, table.table, table.column)
+
+    patiently(run.transaction, table, put)
+
+
+RELEASE = Operation(
+    "adoption.release",
+    ReleasePlan,
+    plan_release,
+    steps=(
+        Step(release, undo=log_again, total="count"),
+        Step(forget_product, undo=register_tenants),
+    ),
+)

@@ -1,0 +1,149 @@
+"""Steps of an adoption that make tenants known and keep them apart: what `enforce.py` and `tenants.py` do, table by
+table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from kos import errors
+from kos.adoption import tenants
+from kos.adoption.enforce import enforce, enforced, lacks, refusal, relax
+from kos.adoption.facts import Connection
+from kos.adoption.model import Plan, Table, Wanted
+from kos.adoption.tables import patiently
+from kos.adoption.tenants import Column
+from kos.tenancy.placement import control_place
+
+if TYPE_CHECKING:
+    from kos.adoption.adopt import AdoptPlan
+    from kos.journal import Run
+
+
+@dataclass(frozen=True)
+class Secured(Column):
+    """A table that row security is put on. `before`: some of it has it already; what has come since is meant."""
+
+    before: bool
+
+
+def plan_secured(connection: Connection, found: Plan, wanted: Wanted) -> tuple[Secured, ...]:
+    """The tables that the level asks row security for and that lack it. Those that can't have it are left out.
+
+    Raises:
+        TenantTypeUnknown: of a table that was named.
+    """
+    if wanted.level != "enforce":
+        return ()
+    known, secured = enforced(connection), []
+    for each in filter(can_be_secured, found.tables):
+        assert each.column is not None
+        if not lacks(connection, each.schema, each.table):
+            continue
+        error = refusal(connection, each.schema, each.table, each.column)
+        if error is None:
+            secured.append(Secured(each.schema, each.table, each.owner, each.column, each.name in known))
+        elif wanted.patterns:
+            raise error
+    return tuple(secured)
+
+
+def refused(connection: Connection, found: Plan, wanted: Wanted) -> list[tuple[str, str]]:
+    """Tables that can't have row security, which the level asks for, and why."""
+    if wanted.level != "enforce":
+        return []
+    tables = filter(can_be_secured, found.tables)
+    reasons = [(each.name, refusal(connection, each.schema, each.table, each.column or "")) for each in tables]
+    return [(name, str(error)) for name, error in reasons if error]
+
+
+def can_be_secured(table: Table) -> bool:
+    """Of a tenant, and nothing in the way; partitions come with their table."""
+    return table.column is not None and table.of_class != "partition" and not table.blocked("row_security")
+
+
+def check_effects(found: Plan, *, accepted: bool) -> None:
+    """Refuse level enforce where somebody would see nothing any more, unless that is accepted.
+
+    Raises:
+        EffectsNotAccepted
+    """
+    if found.effects is None or accepted:
+        return
+    if blind := [each.role for each in found.effects.roles if each.blind]:
+        raise errors.EffectsNotAccepted(", ".join(blind))
+
+
+# the steps
+
+
+def register_tenants(run: Run[Any]) -> None:
+    """Make the product's tenants known, so that they can be entered.
+
+    Also at level log, so that an application can enter tenants before it has to. What can't be a tenant's name is
+    left out then.
+    """
+    columns = run.plan.columns
+    with run.transaction() as connection:
+        if not tenants.note_product(connection, columns, run.plan.shard):
+            return
+        naming = tenants.name_tenants(connection, columns)
+    for number, column in enumerate(naming, start=1):
+        with run.transaction() as connection:
+            tenants.register(connection, column, strict=run.plan.level == "enforce")
+        run.advance(number, len(naming))
+    if run.place != control_place(run.store.topology):
+        with run.store.operator(run.place) as connection, run.store.operator() as control:
+            tenants.tell_directory(connection, control, run.plan.shard)
+
+
+def forget_tenants(run: Run[Any]) -> None:
+    """Where no other table of the product is taken in."""
+    with run.transaction() as connection:
+        last = tenants.forget_if_last(connection)
+    if last and run.place != control_place(run.store.topology):
+        with run.control() as control:
+            tenants.untell_directory(control, run.plan.shard, run.plan.database)
+
+
+def put_row_security(run: Run[AdoptPlan]) -> None:
+    """Put row security on {secured_count} tables."""
+    done = run.cursor or 0
+    for number, table in enumerate(run.plan.secured[done:], start=done + 1):
+        _put_one(run, table, number)
+        run.advance(number)
+
+
+def _put_one(run: Run[AdoptPlan], table: Secured, number: int) -> None:
+    def put() -> None:
+        with run.transaction() as connection:
+            enforce(connection, table.schema, table.table, table.column)
+            run.checkpoint(number, done=number)
+
+    patiently(run.transaction, table, put)
+
+
+def take_row_security(run: Run[AdoptPlan]) -> None:
+    """From those that did not have it before."""
+    news = [table for table in run.plan.secured if not table.before]
+    for number, table in enumerate(reversed(news), start=1):
+        _take_one(run, table)
+        run.advance(number, len(news), "tables without row security again")
+
+
+def _take_one(run: Run[AdoptPlan], table: Secured) -> None:
+    def take() -> None:
+        with run.transaction() as connection:
+            relax(connection, table.schema, table.table)
+
+    patiently(run.transaction, table, take)
+
+
+def register_late(run: Run[AdoptPlan]) -> None:
+    """Register the tenants that came while row security was put on."""
+    if run.plan.secured:
+        register_tenants(run)
+
+
+def leave_tenants(run: Run[AdoptPlan]) -> None:
+    """The first step's undo forgets them."""

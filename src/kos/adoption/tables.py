@@ -1,0 +1,132 @@
+"""One table at a time: its capture put on and taken away, each in one transaction that waits for no lock for long."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
+from typing import Any
+
+import psycopg
+import stamina
+from psycopg.sql import Identifier
+from psycopg.types.json import Jsonb
+
+from kos import errors, sql
+from kos.adoption.facts import QUERIES as FACTS
+from kos.adoption.facts import Connection, rows_as
+
+QUERIES = sql.load("kos.adoption", "adopt.sql")
+LOCK_ATTEMPTS = 40
+LOCK_WAIT_MAX = 1.0  # seconds between two attempts
+
+Transaction = Callable[[], AbstractContextManager[Connection]]
+
+_NOT_GRANTED = (psycopg.errors.LockNotAvailable, psycopg.errors.QueryCanceled)
+
+
+@dataclass(frozen=True)
+class Named:
+    """A table of the product, and the role that it belongs to."""
+
+    schema: str
+    table: str
+    owner: str
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return f"{self.schema}.{self.table}"
+
+
+@dataclass(frozen=True)
+class Logged(Named):
+    """A table of the product that is logged; `unlogged_parts` are partitions that were attached since."""
+
+    tenant_column: str | None
+    baseline: str
+    sensitive: dict[str, str]
+    since: Any
+    complete_at: Any
+    unlogged_parts: tuple[str, ...]
+    faults: tuple[str, ...]
+    loses: bool
+
+
+def logged_tables(connection: Connection) -> tuple[Logged, ...]:
+    """The tables of the product that are logged in this database, by name."""
+    return tuple(rows_as(connection, Logged, QUERIES.adopted))
+
+
+def find_table(connection: Connection, schema: str, table: str) -> int | None:
+    """A table's oid; None if there is no such table."""
+    row = connection.execute(QUERIES.find_table, {"schema": schema, "table": table}).fetchone()
+    return None if row is None else int(row[0])
+
+
+def put_capture(
+    connection: Connection, table: int, column: str | None, baseline: str, sensitive: dict[str, str] | None = None
+) -> None:
+    """Log a table from this transaction on. What is sensitive stays so if nothing is said."""
+    given = {
+        "table": table,
+        "column": column,
+        "baseline": baseline,
+        "sensitive": None if sensitive is None else Jsonb(sensitive),
+    }
+    _run(connection, connection.execute(QUERIES.adopt_table, given).fetchall())
+
+
+def take_capture(connection: Connection, table: int) -> None:
+    """Log a table no more. Nothing happens to one that is not logged."""
+    _run(connection, connection.execute(QUERIES.release_script, {"table": table}).fetchall())
+
+
+def _run(connection: Connection, script: list[tuple[str, str]]) -> None:
+    """Statements, each as its role: those of one role in one message, since locks are held by then."""
+    connection.execute(QUERIES.limit)
+    for role, statements in groupby(script, key=itemgetter(0)):
+        connection.execute(QUERIES.act_as.format(role=Identifier(role)))
+        connection.execute(sql.literal("; ".join(statement for _, statement in statements)))
+    connection.execute(QUERIES.act_as_ourselves)
+    connection.execute(QUERIES.lift_limit)
+
+
+def finds_null(connection: Connection, owner: str, table: Identifier, column: str) -> bool:
+    """Whether a row is without a tenant, however long that takes to see."""
+    connection.execute(QUERIES.act_as.format(role=Identifier(owner)))
+    row = connection.execute(FACTS.has_nulls.format(table=table, column=Identifier(column))).fetchone()
+    connection.execute(QUERIES.act_as_ourselves)
+    return row == (True,)
+
+
+def patiently(transaction: Transaction, table: Named, work: Callable[[], None]) -> None:
+    """Do `work` until it gets its locks, letting go of everything in between so that nobody queues behind it.
+
+    Raises:
+        TableBusy: somebody had the table locked all the while.
+    """
+    retries = stamina.retry_context(
+        on=_NOT_GRANTED,
+        attempts=LOCK_ATTEMPTS,
+        timeout=None,
+        wait_initial=0.05,
+        wait_max=LOCK_WAIT_MAX,
+        wait_jitter=0.2,
+    )
+    try:
+        for attempt in retries:
+            with attempt:
+                work()
+    except _NOT_GRANTED as error:
+        raise errors.TableBusy(table.name, LOCK_ATTEMPTS, _blockers(transaction, table)) from error
+
+
+def _blockers(transaction: Transaction, table: Named) -> str:
+    with transaction() as connection:
+        oid = find_table(connection, table.schema, table.table)
+        connection.execute(QUERIES.act_as.format(role=Identifier(table.owner)))
+        found = connection.execute(QUERIES.blockers, {"table": oid}).fetchall()
+    return "; ".join(f"pid {pid} ({role}): {query}" for pid, role, query in found) or "nobody now"

@@ -1,0 +1,110 @@
+"""The tenants of a product: registered by the values of its tenant columns, so that they can be entered."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import psycopg
+from psycopg.sql import Identifier
+
+from kos import errors, sql
+from kos.adoption.facts import Connection
+from kos.adoption.tables import QUERIES as TABLES
+from kos.adoption.tables import Named
+from kos.tenancy import schema_files
+
+QUERIES = sql.load("kos.adoption", "tenants.sql")
+
+
+@dataclass(frozen=True)
+class Column(Named):
+    """A tenant column of a table."""
+
+    column: str
+
+
+def note_product(connection: Connection, columns: Sequence[Column], shard: str) -> bool:
+    """Say how the product names its tenants: new ones can be registered from then on. False where it names none."""
+    kinds = {kind for each in columns if (kind := _kind(connection, each))}
+    if not kinds:
+        return False
+    ((schema, _),) = Counter(each.schema for each in columns).most_common(1)
+    connection.execute(schema_files.QUERIES.become_owner)
+    connection.execute(QUERIES.note_product, {"shard": shard, "schema": schema, "kinds": sorted(kinds)})
+    connection.execute(TABLES.act_as_ourselves)
+    return True
+
+
+def name_tenants(connection: Connection, columns: Sequence[Column]) -> list[Column]:
+    """Those that have all values of these columns: not those that refer to another of them."""
+    names = [each.name for each in columns]
+    found = []
+    for each in columns:
+        given = {"schema": each.schema, "table": each.table, "column": each.column, "tables": names}
+        refers = connection.execute(QUERIES.refers_to_tenants, given).fetchone() == (True,)
+        if not refers and _kind(connection, each):
+            found.append(each)
+    return found
+
+
+def register(connection: Connection, column: Column, *, strict: bool) -> None:
+    """Register every tenant that has rows in a table. Repeatable. In the caller's transaction.
+
+    Values that can't be registered are left out, or are an error where it is `strict`: nobody could enter them.
+
+    Raises:
+        TenantNotRegistered: a value can be no tenant's name, or another tenant has it.
+    """
+    given = {"schema": column.schema, "table": column.table}
+    if connection.execute(QUERIES.is_enforced, given).fetchone() != (True,):
+        connection.execute(TABLES.act_as.format(role=Identifier(column.owner)))
+    question = QUERIES.tenants_of.format(
+        column=Identifier(column.column), table=Identifier(column.schema, column.table)
+    )
+    values = [value for (value,) in connection.execute(question)]
+    connection.execute(TABLES.act_as_ourselves)
+    try:
+        connection.execute(QUERIES.register, {"values": values, "strict": strict})
+    except psycopg.Error as error:
+        if error.sqlstate not in {"KS023", "KS024"}:
+            raise
+        said = (error.diag.message_primary, error.diag.message_detail)
+        raise errors.TenantNotRegistered("; ".join(filter(None, said))) from error
+
+
+def tell_directory(connection: Connection, control: Connection, shard: str) -> None:
+    """The directory knows the tenants, where it is in another database. New tenants are told of by the next adoption.
+
+    Raises:
+        TenantNotRegistered: the directory has a tenant of the name, somewhere else.
+    """
+    database = connection.info.dbname
+    for tenant, name, schema, epoch in connection.execute(QUERIES.registered).fetchall():
+        facts = {"id": tenant, "name": name, "schema": schema, "epoch": epoch, "shard": shard, "database": database}
+        control.execute(QUERIES.tell_directory, facts)
+        if control.execute(QUERIES.is_told, facts).fetchone() != (True,):
+            raise errors.TenantNotRegistered(f"another tenant has the name {name!r}")
+
+
+def forget_if_last(connection: Connection) -> bool:
+    """Once the last table was released, the product's tenants are none of kos any more. In the caller's transaction."""
+    if connection.execute(QUERIES.is_last).fetchone() != (True,):
+        return False
+    connection.execute(QUERIES.forget_tenants)
+    connection.execute(schema_files.QUERIES.become_owner)
+    connection.execute(QUERIES.forget_product)
+    connection.execute(TABLES.act_as_ourselves)
+    return True
+
+
+def untell_directory(control: Connection, shard: str, database: str) -> None:
+    """The same for a directory in another database."""
+    control.execute(QUERIES.untell_directory, {"shard": shard, "database": database})
+
+
+def _kind(connection: Connection, column: Column) -> str | None:
+    given = {"schema": column.schema, "table": column.table, "column": column.column}
+    row = connection.execute(QUERIES.kind, given).fetchone()
+    return row[0] if row else None
