@@ -149,6 +149,23 @@ def test_partitions_that_were_attached_later_are_told_and_taken_in(shop: Store) 
     assert (found.capture, found.complete) == ("ok", True)
 
 
+def test_a_partition_that_was_detached_is_released_with_its_table(
+    shop: Store, superuser: psycopg.Connection[Any]
+) -> None:
+    adopt(shop, "events_event")
+    with as_owner(shop.topology) as owner:
+        owner.execute("alter table public.events_event detach partition public.events_event_2026_01")
+    release(shop, "events_event")
+    left = superuser.execute(
+        "select tgname from pg_trigger where tgname ~ '^kos_' and tgrelid = 'public.events_event_2026_01'::regclass"
+        " union all select privilege_type from pg_class c cross join aclexplode(c.relacl) a"
+        " where a.grantee = 'kos_owner'::regrole and c.relnamespace = 'public'::regnamespace"
+        " union all select proname from pg_proc p where p.proname ~ '^capture_[0-9a-f]{32}'"
+        "   and not exists (select from pg_trigger t where t.tgfoid = p.oid)"
+    ).fetchall()
+    assert left == []
+
+
 def test_lazy_logs_both_images_at_a_change(shop: Store) -> None:
     adopt(shop, "crm_log", baseline="lazy")
     adopt(shop, "hr_log", baseline="none")
@@ -345,6 +362,21 @@ def test_nulls_that_came_after_the_plan_are_seen_before_anything_is_locked(shop:
     with pytest.raises(errors.TenantColumnHasNulls):
         Runner(shop, ADOPT).run(made)
     assert status(shop, here(shop)) == ()
+
+
+def test_a_table_that_kos_may_not_change_any_more_says_which_grant_is_missing(
+    shop: Store, superuser: psycopg.Connection[Any]
+) -> None:
+    adopt(shop, "crm_log")
+    superuser.execute("alter table public.crm_log owner to product_legacy")
+    with pytest.raises(errors.GrantMissing) as raised:
+        release(shop, "crm_log")
+    assert 'grant "product_legacy" to kos_adopter' in raised.value.next_command
+    assert len(status(shop, here(shop))) == 1
+    superuser.execute(f"alter table public.crm_log owner to {OWNER}")
+    (left,) = journal.list_operations(shop, unfinished=True)
+    journal.roll_back(shop, str(left.id))
+    assert release(shop, "crm_log") == ("public.crm_log",)
 
 
 def test_a_restrictive_policy_would_hide_rows_from_the_capture(shop: Store) -> None:

@@ -19,6 +19,7 @@ from kos.adoption.facts import QUERIES as FACTS
 from kos.adoption.facts import Connection, rows_as
 
 QUERIES = sql.load("kos.adoption", "adopt.sql")
+GRANTS = sql.load("kos.adoption", "grants.sql")
 LOCK_ATTEMPTS = 40
 LOCK_WAIT_MAX = 1.0  # seconds between two attempts
 
@@ -107,6 +108,7 @@ def patiently(transaction: Transaction, table: Named, work: Callable[[], None]) 
 
     Raises:
         TableBusy: somebody had the table locked all the while.
+        GrantMissing: kos may not act as the owner, not any more.
     """
     retries = stamina.retry_context(
         on=_NOT_GRANTED,
@@ -122,6 +124,9 @@ def patiently(transaction: Transaction, table: Named, work: Callable[[], None]) 
                 work()
     except _NOT_GRANTED as error:
         raise errors.TableBusy(table.name, LOCK_ATTEMPTS, _blockers(transaction, table)) from error
+    except psycopg.errors.InsufficientPrivilege as error:
+        grant = GRANTS.grant_owner.format(owner=Identifier(table.owner)).as_string()
+        raise errors.GrantMissing(table.name, table.owner, error.diag.message_primary or str(error), grant) from error
 
 
 def _blockers(transaction: Transaction, table: Named) -> str:
