@@ -15,6 +15,7 @@ from psycopg.sql import Identifier
 from psycopg.types.json import Jsonb
 
 from kos import errors, sql
+from kos.adoption import mends
 from kos.adoption.facts import QUERIES as FACTS
 from kos.adoption.facts import Connection, rows_as
 
@@ -125,7 +126,7 @@ def patiently(transaction: Transaction, table: Named, work: Callable[[], None]) 
     except _NOT_GRANTED as error:
         raise errors.TableBusy(table.name, LOCK_ATTEMPTS, _blockers(transaction, table)) from error
     except psycopg.errors.InsufficientPrivilege as error:
-        grant = GRANTS.grant_owner.format(owner=Identifier(table.owner)).as_string()
+        grant = mends.bare(GRANTS.grant_owner.format(owner=Identifier(table.owner)))
         raise errors.GrantMissing(table.name, table.owner, error.diag.message_primary or str(error), grant) from error
 
 
