@@ -16,9 +16,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
 
+import adoption
 import capture
 import old_snapshot
-import adoption
 import row_security
 import sample_loading
 import sealing
