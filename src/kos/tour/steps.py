@@ -16,6 +16,7 @@ from kos.topology import health
 from kos.topology.embedded import Started, postgres_tool
 from kos.topology.embedded.state import FOR_PSQL, write_whole
 from kos.tour.isolation import REFUSALS, reach_for
+from kos.tour.shop import adopt_shop
 from kos.tour.tour import Fact, Step, Tour, aligned
 from kos.workload import Load, running
 
@@ -146,6 +147,7 @@ def look_around(tour: Tour) -> Fact:
     rows = {tenant.name: sum(rows_per_table(tour.store, tenant).values()) for tenant in _active(tour)}
     lines = (
         f"{kos} status · tenant list · tenant show atlas · doctor",
+        f"{kos} log status · adopt status · feed tail --tenant 42 · operation list",
         f"{kos} workload run · workload verify · tour",
         *tools,
         psql,
@@ -238,6 +240,7 @@ STEPS = (
     Step("Tenants in three tiers", settle_tenants),
     Step("Real data is loaded", load_samples),
     Step("A live load runs", begin_load),
+    Step("A table of another product is taken in under its load", adopt_shop),
     Step("PostgreSQL is killed under it", crash_postgres),
     Step("The ledger is held against the databases", settle_ledger),
     Step("One tenant can't see another's rows", reach_across),
