@@ -348,7 +348,7 @@ CREATE FUNCTION kos.broken_captures() RETURNS TABLE(table_name text, fault text,
   select p.relation::text, 'its rows are hidden from kos_owner', true
     from part p join pg_class c on c.oid = p.relation and c.relrowsecurity and c.relowner <> 'kos_owner'::regrole
    where not exists (select from pg_policy y where y.polrelid = p.relation and y.polpermissive and y.polcmd in ('r', '*')
-                        and y.polroles && array[0::oid, 'kos_owner'::regrole::oid])
+                        and 'kos_owner'::regrole = any (y.polroles))
   union all
   select l.relation::text, format('kos_owner may not read %s any more', r), true
     from kos.logged_tables l, unnest(l.lent) r where not has_table_privilege('kos_owner', r, 'SELECT')
@@ -2796,8 +2796,8 @@ CREATE FUNCTION kos.release_script(target regclass) RETURNS TABLE(role text, sta
     select * from kos.logged_tables l where l.relation = target
   ), parts as (
     select p.relation as part, p.number, pg_get_userbyid(c.relowner)::text as owner, kos.capture_name(p.relation) as capture
-      from logged l
-      cross join kos.parts_of(l.relation) with ordinality p (relation, number)
+      from (select r, row_number() over (order by r <> target, r) from logged l
+              cross join lateral (select kos.parts_of(l.relation) union select unnest(l.lent)) a (r)) p (relation, number)
       join pg_class c on c.oid = p.relation
   )
   select s.role, s.statement from (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import psycopg
@@ -36,6 +36,13 @@ def shop(product: Topology) -> Iterator[Store]:
         yield store
 
 
+@pytest.fixture(scope="module")
+def shared(module_product: Topology) -> Iterator[Store]:
+    """For tests that leave nothing behind, or tables of their own."""
+    with Store(module_product) as store:
+        yield store
+
+
 @pytest.fixture
 def superuser(product_template: Stack, product: Topology) -> Iterator[psycopg.Connection[Any]]:
     with as_superuser(product_template, product.control.primary.database) as connection:
@@ -43,14 +50,20 @@ def superuser(product_template: Stack, product: Topology) -> Iterator[psycopg.Co
 
 
 @pytest.fixture
-def tell(product_template: Stack, product: Topology) -> Any:
-    """The whole catalog, as a superuser sees it."""
-    with as_superuser(product_template, product.control.primary.database) as connection:
+def tell(product_template: Stack, product: Topology) -> Callable[[], str]:
+    return teller(product_template, product)
+
+
+def teller(stack: Stack, topology: Topology) -> Callable[[], str]:
+    """Tells the whole catalog, as a superuser sees it."""
+    with as_superuser(stack, topology.control.primary.database) as connection:
         login = Login("postgres", fixed(connection.info.password))
-    return lambda: catalog(product.control.primary, login)
+    return lambda: catalog(topology.control.primary, login)
 
 
 def test_what_a_full_baseline_has_logged_is_what_the_tables_have(shop: Store) -> None:
+    with as_owner(shop.topology) as owner:  # by the product's own policy
+        owner.execute("update public.crm_contact set name = 'hidden' where id = 1")
     done = adopt(shop, *KINDS, baseline="full")
     assert len(done.adopted) == len(KINDS)
     with as_owner(shop.topology) as owner:
@@ -62,6 +75,7 @@ def test_what_a_full_baseline_has_logged_is_what_the_tables_have(shop: Store) ->
     found = status(shop, here(shop))
     assert {(each.level, each.baseline, each.complete, each.capture) for each in found} == {("log", "full", True, "ok")}
     assert Counter(operation for operation, *_ in events(shop, "access_key")) == {"B": 40, "D": 4}
+    assert Counter(operation for operation, *_ in events(shop, "crm_contact")) == {"B": 40}
 
 
 def test_who_owns_a_table_keeps_no_right_of_kos_and_gives_only_what_is_needed(shop: Store) -> None:
@@ -80,7 +94,7 @@ def test_who_owns_a_table_keeps_no_right_of_kos_and_gives_only_what_is_needed(sh
     assert lent == [("invoice", "SELECT"), ("shop_order", "SELECT")]
 
 
-def test_out_again_the_catalog_is_as_it_was(shop: Store, tell: Any) -> None:
+def test_out_again_the_catalog_is_as_it_was(shop: Store, tell: Callable[[], str]) -> None:
     before = tell()
     adopt(shop, *KINDS, baseline="full")
     assert tell() != before
@@ -91,7 +105,7 @@ def test_out_again_the_catalog_is_as_it_was(shop: Store, tell: Any) -> None:
 
 
 def test_a_rollback_takes_out_what_it_has_taken_in_and_nothing_else(
-    shop: Store, tell: Any, monkeypatch: pytest.MonkeyPatch
+    shop: Store, tell: Callable[[], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     adopt(shop, "shop_order")
     before = tell()
@@ -106,7 +120,7 @@ def test_a_rollback_takes_out_what_it_has_taken_in_and_nothing_else(
     assert tell() == before
 
 
-def test_what_is_logged_already_is_left_alone(shop: Store, tell: Any) -> None:
+def test_what_is_logged_already_is_left_alone(shop: Store, tell: Callable[[], str]) -> None:
     adopt(shop, "shop_order", "countries")
     before = tell()
     done = adopt(shop, "shop_order", "countries")
@@ -147,6 +161,23 @@ def test_partitions_that_were_attached_later_are_told_and_taken_in(shop: Store) 
     assert wrong_in_log(shop, "public.events_event") == []
     (found,) = status(shop, here(shop))
     assert (found.capture, found.complete) == ("ok", True)
+
+
+def test_a_partition_that_was_detached_is_released_with_its_table(
+    shop: Store, superuser: psycopg.Connection[Any]
+) -> None:
+    adopt(shop, "events_event")
+    with as_owner(shop.topology) as owner:
+        owner.execute("alter table public.events_event detach partition public.events_event_2026_01")
+    release(shop, "events_event")
+    left = superuser.execute(
+        "select tgname from pg_trigger where tgname ~ '^kos_' and tgrelid = 'public.events_event_2026_01'::regclass"
+        " union all select privilege_type from pg_class c cross join aclexplode(c.relacl) a"
+        " where a.grantee = 'kos_owner'::regrole and c.relnamespace = 'public'::regnamespace"
+        " union all select proname from pg_proc p where p.proname ~ '^capture_[0-9a-f]{32}'"
+        "   and not exists (select from pg_trigger t where t.tgfoid = p.oid)"
+    ).fetchall()
+    assert left == []
 
 
 def test_lazy_logs_both_images_at_a_change(shop: Store) -> None:
@@ -254,19 +285,21 @@ VALUES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("key", KEYS)
-def test_every_key_leads_through_the_whole_table(shop: Store, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("number", "key"), list(enumerate(KEYS)))
+def test_every_key_leads_through_the_whole_table(
+    shared: Store, number: int, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(baseline, "BATCH", 3)
     declared = key.split(", primary key", maxsplit=1)[0].replace(" primary key", "")
     columns = [part.split()[:2] for part in declared.split(", ")]
     values = ", ".join(VALUES[kind] if name != "b" or kind != "integer" else "g" for name, kind in columns)
-    with as_owner(shop.topology) as owner:
-        owner.execute(f"create table public.keyed (account_id bigint default 1 not null, {key})")
+    with as_owner(shared.topology) as owner:
+        owner.execute(f"create table public.keyed_{number} (account_id bigint default 1 not null, {key})")
         names = ", ".join(name for name, _ in columns)
-        owner.execute(f"insert into public.keyed ({names}) select {values} from generate_series(1, 20) g")
-    adopt(shop, "keyed", baseline="full")
-    assert wrong_in_log(shop, "public.keyed") == []
-    assert len(events(shop, "keyed")) == 20
+        owner.execute(f"insert into public.keyed_{number} ({names}) select {values} from generate_series(1, 20) g")
+    adopt(shared, f"keyed_{number}", baseline="full")
+    assert wrong_in_log(shared, f"public.keyed_{number}") == []
+    assert len(events(shared, f"keyed_{number}")) == 20
 
 
 def test_the_log_is_sealed_before_it_grows_too_much(shop: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -325,13 +358,14 @@ REFUSED = [
 
 @pytest.mark.parametrize(("table", "error"), REFUSED)
 def test_bad_input_is_one_error_and_nothing_half_done(
-    shop: Store, tell: Any, table: str, error: type[errors.KosError]
+    product_template: Stack, shared: Store, table: str, error: type[errors.KosError]
 ) -> None:
-    before = tell()
+    tell = teller(product_template, shared.topology)
+    before, operations = tell(), journal.list_operations(shared)
     with pytest.raises(error):
-        adopt(shop, "shop_rule", table, baseline="full")
+        adopt(shared, "shop_rule", table, baseline="full")
     assert tell() == before
-    assert journal.list_operations(shop) == []
+    assert journal.list_operations(shared) == operations
 
 
 def test_nulls_that_came_after_the_plan_are_seen_before_anything_is_locked(shop: Store) -> None:
@@ -345,6 +379,21 @@ def test_nulls_that_came_after_the_plan_are_seen_before_anything_is_locked(shop:
     with pytest.raises(errors.TenantColumnHasNulls):
         Runner(shop, ADOPT).run(made)
     assert status(shop, here(shop)) == ()
+
+
+def test_a_table_that_kos_may_not_change_any_more_says_which_grant_is_missing(
+    shop: Store, superuser: psycopg.Connection[Any]
+) -> None:
+    adopt(shop, "crm_log")
+    superuser.execute("alter table public.crm_log owner to product_legacy")
+    with pytest.raises(errors.GrantMissing) as raised:
+        release(shop, "crm_log")
+    assert raised.value.grants == 'grant "product_legacy" to kos_adopter;'
+    assert len(status(shop, here(shop))) == 1
+    superuser.execute(f"alter table public.crm_log owner to {OWNER}")
+    (left,) = journal.list_operations(shop, unfinished=True)
+    journal.roll_back(shop, str(left.id))
+    assert release(shop, "crm_log") == ("public.crm_log",)
 
 
 def test_a_restrictive_policy_would_hide_rows_from_the_capture(shop: Store) -> None:

@@ -47,6 +47,11 @@ def text(statement: Composable) -> str:
     return statement.as_string() + ";"
 
 
+def bare(statement: Composable) -> str:
+    """The same on its own, without the comment that it has in its file."""
+    return "\n".join(line for line in text(statement).splitlines() if not line.startswith("--"))
+
+
 # the column
 
 

@@ -15,10 +15,12 @@ from psycopg.sql import Identifier
 from psycopg.types.json import Jsonb
 
 from kos import errors, sql
+from kos.adoption import mends
 from kos.adoption.facts import QUERIES as FACTS
 from kos.adoption.facts import Connection, rows_as
 
 QUERIES = sql.load("kos.adoption", "adopt.sql")
+GRANTS = sql.load("kos.adoption", "grants.sql")
 LOCK_ATTEMPTS = 40
 LOCK_WAIT_MAX = 1.0  # seconds between two attempts
 
@@ -107,6 +109,7 @@ def patiently(transaction: Transaction, table: Named, work: Callable[[], None]) 
 
     Raises:
         TableBusy: somebody had the table locked all the while.
+        GrantMissing: kos may not act as the owner, not any more.
     """
     retries = stamina.retry_context(
         on=_NOT_GRANTED,
@@ -122,6 +125,9 @@ def patiently(transaction: Transaction, table: Named, work: Callable[[], None]) 
                 work()
     except _NOT_GRANTED as error:
         raise errors.TableBusy(table.name, LOCK_ATTEMPTS, _blockers(transaction, table)) from error
+    except psycopg.errors.InsufficientPrivilege as error:
+        grant = mends.bare(GRANTS.grant_owner.format(owner=Identifier(table.owner)))
+        raise errors.GrantMissing(table.name, table.owner, error.diag.message_primary or str(error), grant) from error
 
 
 def _blockers(transaction: Transaction, table: Named) -> str:

@@ -13,6 +13,7 @@ import stamina
 from psycopg.sql import Identifier
 
 from kos import errors, sql
+from kos.adoption import mends
 from kos.adoption.enforce import relax
 from kos.adoption.facts import Connection
 from kos.adoption.tables import LOCK_ATTEMPTS, Logged, find_table, logged_tables, patiently, take_capture
@@ -87,7 +88,7 @@ def _planned(topology: Topology, operator: Connection, place: Place) -> Uninstal
         tables = logged_tables(operator)
         schemas = [name for (name,) in operator.execute(QUERIES.own_schemas).fetchall()]
     roles = [name for (name,) in operator.execute(QUERIES.roles).fetchall()]
-    drops = [QUERIES.drop_role.format(role=Identifier(role)).as_string() + ";" for role in roles]
+    drops = [mends.bare(QUERIES.drop_role.format(role=Identifier(role))) for role in roles]
     return Uninstalled(
         place.shard, place.database, tuple(each.name for each in tables), tuple(schemas), tuple(roles), tuple(drops)
     )

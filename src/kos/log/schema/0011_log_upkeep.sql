@@ -22,7 +22,7 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
   select p.relation::text, 'its rows are hidden from kos_owner', true
     from part p join pg_class c on c.oid = p.relation and c.relrowsecurity and c.relowner <> 'kos_owner'::regrole
    where not exists (select from pg_policy y where y.polrelid = p.relation and y.polpermissive and y.polcmd in ('r', '*')
-                        and y.polroles && array[0::oid, 'kos_owner'::regrole::oid])
+                        and 'kos_owner'::regrole = any (y.polroles))
   union all
   select l.relation::text, format('kos_owner may not read %s any more', r), true
     from kos.logged_tables l, unnest(l.lent) r where not has_table_privilege('kos_owner', r, 'SELECT')

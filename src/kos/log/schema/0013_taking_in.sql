@@ -49,15 +49,15 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
   order by s.phase, s.number
 $$;
 
--- What takes the capture of a table away again, with all that was granted for it.
+-- What takes the capture of a table away again, with all that was granted for it; of partitions that were detached, too.
 create function kos.release_script(target regclass) returns table (role text, statement text)
 language sql stable security definer set search_path = pg_catalog, pg_temp as $$
   with logged as (
     select * from kos.logged_tables l where l.relation = target
   ), parts as (
     select p.relation as part, p.number, pg_get_userbyid(c.relowner)::text as owner, kos.capture_name(p.relation) as capture
-      from logged l
-      cross join kos.parts_of(l.relation) with ordinality p (relation, number)
+      from (select r, row_number() over (order by r <> target, r) from logged l
+              cross join lateral (select kos.parts_of(l.relation) union select unnest(l.lent)) a (r)) p (relation, number)
       join pg_class c on c.oid = p.relation
   )
   select s.role, s.statement from (
