@@ -89,12 +89,19 @@ def register_tenants(run: Run[Any]) -> None:
             return
         naming = tenants.name_tenants(connection, columns)
     for number, column in enumerate(naming, start=1):
-        with run.transaction() as connection:
-            tenants.register(connection, column, strict=run.plan.level == "enforce")
+        _register_one(run, column)
         run.advance(number, len(naming))
     if run.place != control_place(run.store.topology):
         with run.store.operator(run.place) as connection, run.store.operator() as control:
             tenants.tell_directory(connection, control, run.plan.shard)
+
+
+def _register_one(run: Run[Any], column: Column) -> None:
+    def register() -> None:
+        with run.transaction() as connection:
+            tenants.register(connection, column, strict=run.plan.level == "enforce")
+
+    patiently(run.transaction, column, register)
 
 
 def forget_tenants(run: Run[Any]) -> None:

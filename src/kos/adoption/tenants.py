@@ -50,13 +50,15 @@ def name_tenants(connection: Connection, columns: Sequence[Column]) -> list[Colu
 
 
 def register(connection: Connection, column: Column, *, strict: bool) -> None:
-    """Register every tenant that has rows in a table. Repeatable. In the caller's transaction.
+    """Register every tenant that has rows in a table. Repeatable. In the caller's transaction, which is to
+    be tried again where somebody has the table locked.
 
     Values that can't be registered are left out, or are an error where it is `strict`: nobody could enter them.
 
     Raises:
         TenantNotRegistered: a value can be no tenant's name, or another tenant has it.
     """
+    connection.execute(TABLES.wait_briefly)
     given = {"schema": column.schema, "table": column.table}
     if connection.execute(QUERIES.is_enforced, given).fetchone() != (True,):
         connection.execute(TABLES.act_as.format(role=Identifier(column.owner)))
