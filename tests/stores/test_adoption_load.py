@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from adopted import adopt, here, wrong_in_log
 from fix_product import as_owner
 from kos.adoption import status
@@ -11,6 +13,7 @@ from product_load import running
 from product_schema import APPS, NOUNS
 
 
+@pytest.mark.long
 def test_no_statement_fails_while_300_tables_are_taken_in(product: Topology) -> None:
     tables = [f"{app}_{noun}" for app in APPS for noun in NOUNS]
     with Store(product) as store:

@@ -101,7 +101,9 @@ FAULTS: dict[str, tuple[str, dict[str, str]]] = {
     "no lock in the guard": (
         "guard",
         {
-            "here := kos.pass_fence(tenant, epoch);": READ
+            "here := kos.pass_fence(kos.current_tenant_id(), epoch);": READ.replace(
+                "= tenant", "= kos.current_tenant_id()"
+            )
             + " and f.epoch = current_setting('kos.epoch')::bigint; if not found then perform kos.no_tenant(); end if;"
         },
     ),

@@ -21,7 +21,7 @@ with recursive application as (
     from chain c
     join pg_roles r on r.oid = c.reached
    where r.rolsuper or r.rolbypassrls or r.rolcreaterole or r.rolreplication
-      or r.rolname in ('kos_owner', 'kos_operator', 'kos_auditor', 'pg_read_all_data', 'pg_write_all_data',
+      or r.rolname in ('kos_owner', 'kos_operator', 'kos_auditor', 'kos_mover', 'pg_read_all_data', 'pg_write_all_data',
                        'pg_maintain', 'pg_read_server_files', 'pg_write_server_files', 'pg_execute_server_program')
    group by c.application, c.first
 )
@@ -38,7 +38,7 @@ select r.rolname::text, p.found,
   ) p (attribute, has, found, applications_only)
  where p.has
    and (r.oid in (select a.oid from application a)
-        or (r.rolname in ('kos_owner', 'kos_operator', 'kos_auditor') and not p.applications_only))
+        or (r.rolname in ('kos_owner', 'kos_operator', 'kos_auditor', 'kos_mover') and not p.applications_only))
 union all
 select r.rolname::text,
        case when f.rolname = c.names then 'is an application''s role and reaches ' || c.names

@@ -337,7 +337,7 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
   select r.oid, quote_ident(r.rolname), r.oid in (select a.oid from acting a)
     from held h
     join pg_roles r on r.oid = h.oid
-   where r.rolname not in ('kos_owner', 'kos_operator', 'kos_auditor') and r.rolname !~ '^pg_'
+   where r.rolname not in ('kos_owner', 'kos_operator', 'kos_auditor', 'kos_mover') and r.rolname !~ '^pg_'
   union all
   select 0, 'public', false
 $$;
