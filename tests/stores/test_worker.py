@@ -220,6 +220,33 @@ def test_a_new_database_is_noticed_and_one_that_is_gone(
     wait_sealed(log, A, 1)
 
 
+BLOCKED_LOOK = """
+create or replace function kos.unsealed(max_tenants integer)
+returns table (tenant_id uuid, waiting bigint, oldest timestamptz) language plpgsql as $$
+begin
+  perform pg_advisory_xact_lock(4711);
+end $$
+"""
+
+
+def test_who_waits_already_waits_for_no_look_at_all(database: Topology, log: Log, start_worker: StartWorker) -> None:
+    """As while another tenant's huge transaction is under way: a look that finds everybody takes long."""
+    start_worker(database)
+    log.write(A)
+    wait_sealed(log, A, 1)
+    log.connection.execute("select pg_advisory_lock(4711)")
+    log.connection.execute(BLOCKED_LOOK)
+    until(
+        lambda: log.value("select count(*) from pg_locks where locktype = 'advisory' and objid = 4711 and not granted")
+    )
+    for number in range(2, 5):
+        log.write(A)
+        wait_sealed(log, A, number)
+    log.write(B)
+    log.connection.execute("select pg_advisory_unlock(4711)")
+    assert log.sealed(B) == 0, "nobody has found it"
+
+
 def test_a_database_without_a_log_says_so(database: Topology, start_worker: StartWorker) -> None:
     """As an older library left it."""
     with log_of(database, name_of(database), fresh=False) as connection, connection.transaction():
