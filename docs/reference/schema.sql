@@ -2177,9 +2177,10 @@ begin
      where n.ctid = any ($2)
        and not exists (select from kos.knowledge_events e
                         where e.tenant_id = k.tenant_id and e.aggregate_id = kos.aggregate_of($3, k.key, array_remove(k.key, k.tenant_id::text))
-                          and e.operation in ('I', 'B') and e.occurred_at > $4)
+                          and e.operation in ('I', 'B') and e.occurred_at > $4
+                          and e.shape_id in (select s.shape_id from kos.shapes s where s.logged_id = $5))
     $insert$, (select t.number from kos.pending_turn t), kos.image_of(part, 'n', null, tenant), part, tenant, kos.key_expression(part, '{n}'))
-    using kos.shape_of(part), rows, (select c.relname from pg_class c where c.oid = logged.relation), logged.logged_since;
+    using kos.shape_of(part), rows, (select c.relname from pg_class c where c.oid = logged.relation), logged.logged_since, logged.logged_id;
   get diagnostics written = row_count;
   return written;
 end $_$;
@@ -3835,9 +3836,14 @@ CREATE FUNCTION kos.unsealed_rows(tenant uuid, newest kos.seals, at_most bigint 
     select p.* from kos.ended_since(newest.snapshot) e
      cross join lateral (select * from kos.pending where tenant_id = tenant and origin = newest.origin
                             and transaction >= e.first and transaction <= e.last) p
+     where newest.origin = kos.origin()
     union all
-    select * from kos.pending where tenant_id = tenant and origin = newest.origin and transaction = any (array(
+    select * from kos.pending where tenant_id = tenant and origin = newest.origin and newest.origin = kos.origin() and transaction = any (array(
       select pg_snapshot_xip(newest.snapshot) except select pg_snapshot_xip(pg_current_snapshot())))
+    -- The newest seal came with a dump: its snapshot counts as the other cluster did, and none of that is under way here.
+    union all
+    select * from kos.pending where tenant_id = tenant and origin = newest.origin and newest.origin <> kos.origin()
+       and not pg_visible_in_snapshot(transaction, newest.snapshot)
     -- Of another cluster, whose dump was loaded here: transaction ids can't be compared, ids can.
     union all
     select * from kos.pending where tenant_id = tenant and origin < newest.origin and id > newest.foreign_id

@@ -35,9 +35,14 @@ language sql stable set search_path = pg_catalog, pg_temp set enable_seqscan = o
     select p.* from kos.ended_since(newest.snapshot) e
      cross join lateral (select * from kos.pending where tenant_id = tenant and origin = newest.origin
                             and transaction >= e.first and transaction <= e.last) p
+     where newest.origin = kos.origin()
     union all
-    select * from kos.pending where tenant_id = tenant and origin = newest.origin and transaction = any (array(
+    select * from kos.pending where tenant_id = tenant and origin = newest.origin and newest.origin = kos.origin() and transaction = any (array(
       select pg_snapshot_xip(newest.snapshot) except select pg_snapshot_xip(pg_current_snapshot())))
+    -- The newest seal came with a dump: its snapshot counts as the other cluster did, and none of that is under way here.
+    union all
+    select * from kos.pending where tenant_id = tenant and origin = newest.origin and newest.origin <> kos.origin()
+       and not pg_visible_in_snapshot(transaction, newest.snapshot)
     -- Of another cluster, whose dump was loaded here: transaction ids can't be compared, ids can.
     union all
     select * from kos.pending where tenant_id = tenant and origin < newest.origin and id > newest.foreign_id

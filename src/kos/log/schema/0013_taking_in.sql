@@ -189,9 +189,10 @@ begin
      where n.ctid = any ($2)
        and not exists (select from kos.knowledge_events e
                         where e.tenant_id = k.tenant_id and e.aggregate_id = kos.aggregate_of($3, k.key, array_remove(k.key, k.tenant_id::text))
-                          and e.operation in ('I', 'B') and e.occurred_at > $4)
+                          and e.operation in ('I', 'B') and e.occurred_at > $4
+                          and e.shape_id in (select s.shape_id from kos.shapes s where s.logged_id = $5))
     $insert$, (select t.number from kos.pending_turn t), kos.image_of(part, 'n', null, tenant), part, tenant, kos.key_expression(part, '{n}'))
-    using kos.shape_of(part), rows, (select c.relname from pg_class c where c.oid = logged.relation), logged.logged_since;
+    using kos.shape_of(part), rows, (select c.relname from pg_class c where c.oid = logged.relation), logged.logged_since, logged.logged_id;
   get diagnostics written = row_count;
   return written;
 end $$;
