@@ -127,9 +127,9 @@ CREATE FUNCTION kos.adopted_tables() RETURNS TABLE(relation oid, schema_name tex
     join pg_class c on c.oid = l.relation and c.relowner <> 'kos_owner'::regrole
     join pg_namespace n on n.oid = c.relnamespace
     left join (
-      select kos.root_of(b.table_name::regclass) as relation, bool_or(b.loses) as loses,
-             array_agg(b.table_name || ': ' || b.fault order by b.table_name, b.fault) as faults
-        from kos.broken_captures() b group by 1) b on b.relation = l.relation
+      select kos.root_of(b.relation) as relation, bool_or(b.loses) as loses,
+             array_agg(b.relation::text || ': ' || b.fault order by b.relation::text, b.fault) as faults
+        from kos.capture_faults() b group by 1) b on b.relation = l.relation
    order by 2, 3
 $$;
 
@@ -266,15 +266,15 @@ CREATE FUNCTION kos.as_uuid(value text) RETURNS uuid
 ALTER FUNCTION kos.as_uuid(value text) OWNER TO kos_owner;
 
 --
--- Name: baseline_query(regclass, text[], integer); Type: FUNCTION; Schema: kos; Owner: kos_owner
+-- Name: baseline_query(regclass, text[], text[], integer); Type: FUNCTION; Schema: kos; Owner: kos_owner
 --
 
-CREATE FUNCTION kos.baseline_query(target regclass, after text[], at_most integer) RETURNS text
+CREATE FUNCTION kos.baseline_query(target regclass, after text[], upto text[], at_most integer) RETURNS text
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
   with key as (
-    select k.number, format('n.%I', k.name) as name, format('%L::%s', after[k.number], format_type(a.atttypid, a.atttypmod)) as value,
+    select k.number, format('n.%I', k.name) as name, format_type(a.atttypid, a.atttypmod) as type,
            coalesce(o.schema_name, 'pg_catalog') as operators
       from kos.logged(target) l
       cross join unnest(l.key_columns) with ordinality k (name, number)
@@ -289,23 +289,28 @@ CREATE FUNCTION kos.baseline_query(target regclass, after text[], at_most intege
           join pg_namespace n on n.oid = p.oprnamespace
          where c.opcdefault and c.opcintype = case when t.typtype = 'd' then t.typbasetype else t.oid end
            and c.opcmethod = (select oid from pg_am where amname = 'btree')) o on true
-  ), keys as (
-    select string_agg(name, ', ' order by number) as names, string_agg(value, ', ' order by number) as given, min(operators) as operators,
-           count(distinct operators) > 1 as mixed,
-           (select string_agg(format('(%s)', (select string_agg(format('%s operator(%I.%s) %s', e.name, e.operators,
-                                                                       case when e.number = k.number then '>' else '=' end, e.value), ' and ' order by e.number)
-                                                from key e where e.number <= k.number)), ' or ') from key k) as stepwise
-      from key
+  ), bounds as (
+    select b.key as bound, (select case when count(distinct operators) = 1
+             then format('row(%s) operator(%I.>) row(%s)', string_agg(name, ', ' order by number), min(operators),
+                         string_agg(format('%L::%s', b.key[number], type), ', ' order by number))
+             -- Types whose operators stand in different schemas: column by column.
+             else (select string_agg(format('(%s)', (
+                            select string_agg(format('%s operator(%I.%s) %L::%s', e.name, e.operators,
+                                                     case when e.number = k.number then '>' else '=' end, b.key[e.number], e.type),
+                                              ' and ' order by e.number)
+                              from key e where e.number <= k.number)), ' or ') from key k) end from key) as later
+      from (values (after), (upto)) b (key)
   )
-  select format('select n.tableoid::bigint, n.ctid::text, %s from %s n %s order by %s limit %s for share of n',
-                kos.key_expression(target, '{n}'), target,
-                case when after is null then '' when mixed then format('where %s', stepwise)
-                  else format('where row(%s) operator(%I.>) row(%s)', names, operators, given) end, names, at_most)
-    from keys
+  select case when upto is null
+           then format('select %s from %s n where %s order by %s limit %s', kos.key_expression(target, '{n}'), target, beyond,
+                       (select string_agg(name, ', ' order by number) from key), at_most)
+           else format('select n.tableoid::bigint, n.ctid::text from %s n where %s and not (%s) for share of n', target, beyond,
+                       (select later from bounds where bound = upto limit 1)) end
+    from (select coalesce((select format('(%s)', later) from bounds where bound = after limit 1), 'true') as beyond) b
 $$;
 
 
-ALTER FUNCTION kos.baseline_query(target regclass, after text[], at_most integer) OWNER TO kos_owner;
+ALTER FUNCTION kos.baseline_query(target regclass, after text[], upto text[], at_most integer) OWNER TO kos_owner;
 
 --
 -- Name: begin_cross_tenant_access(text); Type: FUNCTION; Schema: kos; Owner: kos_owner
@@ -344,35 +349,7 @@ CREATE FUNCTION kos.broken_captures() RETURNS TABLE(table_name text, fault text,
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-  with part as (
-    select l.relation as root, coalesce(t.relid, l.relation) as relation
-      from kos.logged_tables l
-      left join pg_partition_tree(l.relation) t on true
-  )
-  select p.relation::text, format('trigger %s is missing', wanted.name), true
-    from part p
-    cross join unnest(array['kos_capture_insert', 'kos_capture_update', 'kos_capture_delete', 'kos_capture_truncate']) wanted (name)
-   where not exists (select from pg_trigger t where t.tgrelid = p.relation and t.tgname = wanted.name)
-  union all
-  select p.relation::text, format('trigger %s is disabled', t.tgname), true
-    from part p join pg_trigger t on t.tgrelid = p.relation
-   where t.tgname ~ '^kos_capture_' and t.tgenabled in ('D', 'R')
-  union all
-  -- Capture reads a row again where it has to, as after changes within changes.
-  select p.relation::text, 'its rows are hidden from kos_owner', true
-    from part p join pg_class c on c.oid = p.relation and c.relrowsecurity and c.relowner <> 'kos_owner'::regrole
-   where not exists (select from pg_policy y where y.polrelid = p.relation and y.polpermissive and y.polcmd in ('r', '*')
-                        and 'kos_owner'::regrole = any (y.polroles))
-  union all
-  select l.relation::text, format('kos_owner may not read %s any more', r), true
-    from kos.logged_tables l, unnest(l.lent) r where not has_table_privilege('kos_owner', r, 'SELECT')
-  union all
-  select p.relation::text, 'the table has changed since its capture was made', false
-    from part p join pg_proc f on f.proname = kos.capture_name(p.relation) and f.pronamespace = 'kos'::regnamespace
-   where strpos(f.prosrc, kos.is_changed(p.relation)) = 0
-  union all
-  select l.relation::text, case when kos.key_of(l.relation) is null then 'its key is gone' else 'its tenant column is gone' end, true
-    from kos.logged_tables l where (kos.logged(l.relation)).relation is null
+  select f.relation::text, f.fault, f.loses from kos.capture_faults() f
 $$;
 
 
@@ -882,6 +859,49 @@ end $_$;
 
 
 ALTER FUNCTION kos.capture_e614d76f0143a6e39a9429007817e26e() OWNER TO kos_owner;
+
+--
+-- Name: capture_faults(); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.capture_faults() RETURNS TABLE(relation regclass, fault text, loses boolean)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  with part as (
+    select l.relation as root, coalesce(t.relid, l.relation) as relation
+      from kos.logged_tables l
+      left join pg_partition_tree(l.relation) t on true
+     where exists (select from pg_class c where c.oid = l.relation)
+  )
+  select p.relation, format('trigger %s is missing', wanted.name), true
+    from part p
+    cross join unnest(array['kos_capture_insert', 'kos_capture_update', 'kos_capture_delete', 'kos_capture_truncate']) wanted (name)
+   where not exists (select from pg_trigger t where t.tgrelid = p.relation and t.tgname = wanted.name)
+  union all
+  select p.relation, format('trigger %s is disabled', t.tgname), true
+    from part p join pg_trigger t on t.tgrelid = p.relation
+   where t.tgname ~ '^kos_capture_' and t.tgenabled in ('D', 'R')
+  union all
+  -- Capture reads a row again where it has to, as after changes within changes.
+  select p.relation, 'its rows are hidden from kos_owner', true
+    from part p join pg_class c on c.oid = p.relation and c.relrowsecurity and c.relowner <> 'kos_owner'::regrole
+   where not exists (select from pg_policy y where y.polrelid = p.relation and y.polpermissive and y.polcmd in ('r', '*')
+                        and 'kos_owner'::regrole = any (y.polroles))
+  union all
+  select l.relation, format('kos_owner may not read %s any more', r), true
+    from kos.logged_tables l, unnest(l.lent) r where not has_table_privilege('kos_owner', r, 'SELECT')
+  union all
+  select p.relation, 'the table has changed since its capture was made', false
+    from part p join pg_proc f on f.proname = kos.capture_name(p.relation) and f.pronamespace = 'kos'::regnamespace
+   where strpos(f.prosrc, kos.is_changed(p.relation)) = 0
+  union all
+  select l.relation, case when kos.key_of(l.relation) is null then 'its key is gone' else 'its tenant column is gone' end, true
+    from kos.logged_tables l where (kos.logged(l.relation)).relation is null and exists (select from pg_class c where c.oid = l.relation)
+$$;
+
+
+ALTER FUNCTION kos.capture_faults() OWNER TO kos_owner;
 
 --
 -- Name: capture_name(regclass); Type: FUNCTION; Schema: kos; Owner: kos_owner
@@ -1543,6 +1563,34 @@ CREATE FUNCTION kos.fence_key(tenant_id uuid) RETURNS bigint
 ALTER FUNCTION kos.fence_key(tenant_id uuid) OWNER TO kos_owner;
 
 --
+-- Name: forget_dropped_tables(); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.forget_dropped_tables() RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+  capture text;
+begin
+  perform pg_advisory_xact_lock(kos.log_key(kos.no_tenants_log()) + 2);
+  delete from kos.logged_tables l where not exists (select from pg_class c where c.oid = l.relation);
+  for capture in
+    select p.proname from pg_proc p
+     where p.pronamespace = 'kos'::regnamespace and p.proname ~ '^capture_[0-9a-f]{32}$' and p.prorettype = 'trigger'::regtype
+       and not exists (select from pg_trigger t where t.tgfoid = p.oid)
+       -- Of one that is noted: its triggers were dropped by somebody, and broken_captures() says so.
+       and p.proname <> all (array(select kos.capture_name(coalesce(t.relid, l.relation))
+                                     from kos.logged_tables l left join pg_partition_tree(l.relation) t on true))
+  loop
+    execute format('drop function kos.%I()', capture);
+  end loop;
+end $_$;
+
+
+ALTER FUNCTION kos.forget_dropped_tables() OWNER TO kos_owner;
+
+--
 -- Name: forget_log(uuid); Type: FUNCTION; Schema: kos; Owner: kos_owner
 --
 
@@ -1956,15 +2004,23 @@ CREATE FUNCTION kos.keep_log() RETURNS boolean
     AS $$
 declare
   noted integer;
+  nothing text;
 begin
   -- A server that was restored or promoted is told apart at once, not with its next change; and here, where that is
   -- committed at once: a seal that begins an incarnation keeps all others waiting until it ends.
   noted := kos.current_incarnation();
+  -- Each by itself: what fails for one table stops neither partitions nor the giving back of space, and is told every
+  -- time in the server's log; kos.broken_captures() names the table.
   begin
+    nothing := kos.forget_dropped_tables();
     noted := kos.refresh_captures();
+  exception
+    when lock_not_available then null;  -- another time
+    when others then raise warning 'captures can''t be made anew: % (%)', sqlerrm, sqlstate;
+  end;
+  begin
     noted := kos.make_log_partitions();
-  exception when lock_not_available then
-    noted := 0;  -- another time
+  exception when lock_not_available then null;
   end;
   return kos.rotate_pending();
 end $$;
@@ -4943,11 +4999,11 @@ REVOKE ALL ON FUNCTION kos.are_few_by_default(starts timestamp with time zone, e
 
 
 --
--- Name: FUNCTION baseline_query(target regclass, after text[], at_most integer); Type: ACL; Schema: kos; Owner: kos_owner
+-- Name: FUNCTION baseline_query(target regclass, after text[], upto text[], at_most integer); Type: ACL; Schema: kos; Owner: kos_owner
 --
 
-REVOKE ALL ON FUNCTION kos.baseline_query(target regclass, after text[], at_most integer) FROM PUBLIC;
-GRANT ALL ON FUNCTION kos.baseline_query(target regclass, after text[], at_most integer) TO kos_operator;
+REVOKE ALL ON FUNCTION kos.baseline_query(target regclass, after text[], upto text[], at_most integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.baseline_query(target regclass, after text[], upto text[], at_most integer) TO kos_operator;
 
 
 --
@@ -5035,6 +5091,14 @@ REVOKE ALL ON FUNCTION kos.capture_cf4fff11d5be919c5e57ff2323eca247() FROM PUBLI
 --
 
 REVOKE ALL ON FUNCTION kos.capture_e614d76f0143a6e39a9429007817e26e() FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION capture_faults(); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.capture_faults() FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.capture_faults() TO kos_operator;
 
 
 --
@@ -5283,6 +5347,13 @@ GRANT ALL ON FUNCTION kos.fence_holders(tenant uuid) TO kos_operator;
 --
 
 REVOKE ALL ON FUNCTION kos.fence_key(tenant_id uuid) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION forget_dropped_tables(); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.forget_dropped_tables() FROM PUBLIC;
 
 
 --

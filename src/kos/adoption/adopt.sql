@@ -62,8 +62,8 @@ select schema_name as schema, table_name as "table", owner, tenant_column, basel
 select not row_security_active(%(table)s::oid::regclass);
 
 -- name: baseline_query
--- The query that locks the next rows.
-select kos.baseline_query(%(table)s::oid::regclass, %(after)s::text[], %(limit)s);
+-- The query of the next keys, or of the rows up to the last of them.
+select kos.baseline_query(%(table)s::oid::regclass, %(after)s::text[], %(upto)s::text[], %(limit)s);
 
 -- name: log_baseline
 -- Rows that were locked, as they are now.

@@ -50,15 +50,12 @@ def _batch(run: Run[AdoptPlan], table: Taken, at: dict[str, Any]) -> dict[str, A
 
     def copy() -> None:
         with run.transaction() as connection:
-            rows = _locked(connection, run, table, oid, at["after"])
+            rows, last, ended = _locked(connection, run, table, oid, at["after"])
             for part, ids in _by_part(rows).items():
                 connection.execute(QUERIES.log_baseline, {"part": part, "rows": ids})
-            ended = len(rows) < run.kept.get("batch", BATCH)
             if ended:
                 connection.execute(QUERIES.complete_baseline, {"table": oid})
-            later.update(
-                table=at["table"] + ended, after=None if ended else list(rows[-1][2]), rows=at["rows"] + len(rows)
-            )
+            later.update(table=at["table"] + ended, after=None if ended else last, rows=at["rows"] + len(rows))
             run.checkpoint(later, done=later["rows"])
 
     patiently(run.transaction, table, copy)
@@ -67,12 +64,22 @@ def _batch(run: Run[AdoptPlan], table: Taken, at: dict[str, Any]) -> dict[str, A
 
 def _locked(
     connection: Connection, run: Run[AdoptPlan], table: Taken, oid: int, after: list[str] | None
-) -> list[tuple[int, str, list[str]]]:
-    """The next rows, locked until the end of the transaction: partition, place and key of each."""
-    limit = run.kept.get("batch", BATCH)
-    query = connection.execute(QUERIES.baseline_query, {"table": oid, "after": after, "limit": limit}).fetchone()
-    assert query is not None
+) -> tuple[list[tuple[int, str]], list[str] | None, bool]:
+    """The next rows, partition and place of each, locked until the end of the transaction; the last key that was looked
+    at; and whether it is the table's."""
+    given = {"table": oid, "after": after, "upto": None, "limit": run.kept.get("batch", BATCH)}
     connection.execute(QUERIES.wait_briefly)
+    keys = _as_owner(connection, table, oid, given)
+    if not keys:
+        return [], None, True
+    given["upto"] = list(keys[-1][0])
+    rows = _as_owner(connection, table, oid, given)
+    return rows, given["upto"], len(keys) < given["limit"]
+
+
+def _as_owner(connection: Connection, table: Taken, oid: int, given: dict[str, Any]) -> list[Any]:
+    query = connection.execute(QUERIES.baseline_query, given).fetchone()
+    assert query is not None
     connection.execute(QUERIES.act_as.format(role=Identifier(table.owner)))
     if connection.execute(QUERIES.sees_all, {"table": oid}).fetchone() != (True,):
         raise errors.RowsHidden(table.name, table.owner)
@@ -81,9 +88,9 @@ def _locked(
     return rows
 
 
-def _by_part(rows: list[tuple[int, str, list[str]]]) -> dict[int, list[str]]:
+def _by_part(rows: list[tuple[int, str]]) -> dict[int, list[str]]:
     found: dict[int, list[str]] = defaultdict(list)
-    for part, place, _ in rows:
+    for part, place in rows:
         found[part].append(place)
     return found
 

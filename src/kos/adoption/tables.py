@@ -26,7 +26,8 @@ LOCK_WAIT_MAX = 1.0  # seconds between two attempts
 
 Transaction = Callable[[], AbstractContextManager[Connection]]
 
-_NOT_GRANTED = (psycopg.errors.LockNotAvailable, psycopg.errors.QueryCanceled)
+# The last: a row that waited to be locked has been moved to another partition.
+_NOT_GRANTED = (psycopg.errors.LockNotAvailable, psycopg.errors.QueryCanceled, psycopg.errors.SerializationFailure)
 
 
 @dataclass(frozen=True)

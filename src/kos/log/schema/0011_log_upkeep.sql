@@ -2,38 +2,66 @@
 -- oldest library: 1
 
 -- Tables whose changes are not, or not quickly, captured: what is wrong, and whether changes are lost by it.
-create function kos.broken_captures() returns table (table_name text, fault text, loses boolean)
+create function kos.capture_faults() returns table (relation regclass, fault text, loses boolean)
 language sql stable security definer set search_path = pg_catalog, pg_temp as $$
   with part as (
     select l.relation as root, coalesce(t.relid, l.relation) as relation
       from kos.logged_tables l
       left join pg_partition_tree(l.relation) t on true
+     where exists (select from pg_class c where c.oid = l.relation)
   )
-  select p.relation::text, format('trigger %s is missing', wanted.name), true
+  select p.relation, format('trigger %s is missing', wanted.name), true
     from part p
     cross join unnest(array['kos_capture_insert', 'kos_capture_update', 'kos_capture_delete', 'kos_capture_truncate']) wanted (name)
    where not exists (select from pg_trigger t where t.tgrelid = p.relation and t.tgname = wanted.name)
   union all
-  select p.relation::text, format('trigger %s is disabled', t.tgname), true
+  select p.relation, format('trigger %s is disabled', t.tgname), true
     from part p join pg_trigger t on t.tgrelid = p.relation
    where t.tgname ~ '^kos_capture_' and t.tgenabled in ('D', 'R')
   union all
   -- Capture reads a row again where it has to, as after changes within changes.
-  select p.relation::text, 'its rows are hidden from kos_owner', true
+  select p.relation, 'its rows are hidden from kos_owner', true
     from part p join pg_class c on c.oid = p.relation and c.relrowsecurity and c.relowner <> 'kos_owner'::regrole
    where not exists (select from pg_policy y where y.polrelid = p.relation and y.polpermissive and y.polcmd in ('r', '*')
                         and 'kos_owner'::regrole = any (y.polroles))
   union all
-  select l.relation::text, format('kos_owner may not read %s any more', r), true
+  select l.relation, format('kos_owner may not read %s any more', r), true
     from kos.logged_tables l, unnest(l.lent) r where not has_table_privilege('kos_owner', r, 'SELECT')
   union all
-  select p.relation::text, 'the table has changed since its capture was made', false
+  select p.relation, 'the table has changed since its capture was made', false
     from part p join pg_proc f on f.proname = kos.capture_name(p.relation) and f.pronamespace = 'kos'::regnamespace
    where strpos(f.prosrc, kos.is_changed(p.relation)) = 0
   union all
-  select l.relation::text, case when kos.key_of(l.relation) is null then 'its key is gone' else 'its tenant column is gone' end, true
-    from kos.logged_tables l where (kos.logged(l.relation)).relation is null
+  select l.relation, case when kos.key_of(l.relation) is null then 'its key is gone' else 'its tenant column is gone' end, true
+    from kos.logged_tables l where (kos.logged(l.relation)).relation is null and exists (select from pg_class c where c.oid = l.relation)
 $$;
+
+create function kos.broken_captures() returns table (table_name text, fault text, loses boolean)
+language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+  select f.relation::text, f.fault, f.loses from kos.capture_faults() f
+$$;
+
+-- Note no longer what was dropped: its log stays, and its functions go with the note. Under the lock of
+-- refresh_captures, so that two don't drop the same function.
+create function kos.forget_dropped_tables() returns void
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  capture text;
+begin
+  perform pg_advisory_xact_lock(kos.log_key(kos.no_tenants_log()) + 2);
+  delete from kos.logged_tables l where not exists (select from pg_class c where c.oid = l.relation);
+  for capture in
+    select p.proname from pg_proc p
+     where p.pronamespace = 'kos'::regnamespace and p.proname ~ '^capture_[0-9a-f]{32}$' and p.prorettype = 'trigger'::regtype
+       and not exists (select from pg_trigger t where t.tgfoid = p.oid)
+       -- Of one that is noted: its triggers were dropped by somebody, and broken_captures() says so.
+       and p.proname <> all (array(select kos.capture_name(coalesce(t.relid, l.relation))
+                                     from kos.logged_tables l left join pg_partition_tree(l.relation) t on true))
+  loop
+    execute format('drop function kos.%I()', capture);
+  end loop;
+end $$;
+
 
 -- Make the capture of changed tables anew; how many that were. Functions only: no lock on any table is waited for.
 create function kos.refresh_captures() returns integer
@@ -199,20 +227,28 @@ create function kos.keep_log() returns boolean
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   noted integer;
+  nothing text;
 begin
   -- A server that was restored or promoted is told apart at once, not with its next change; and here, where that is
   -- committed at once: a seal that begins an incarnation keeps all others waiting until it ends.
   noted := kos.current_incarnation();
+  -- Each by itself: what fails for one table stops neither partitions nor the giving back of space, and is told every
+  -- time in the server's log; kos.broken_captures() names the table.
   begin
+    nothing := kos.forget_dropped_tables();
     noted := kos.refresh_captures();
+  exception
+    when lock_not_available then null;  -- another time
+    when others then raise warning 'captures can''t be made anew: % (%)', sqlerrm, sqlstate;
+  end;
+  begin
     noted := kos.make_log_partitions();
-  exception when lock_not_available then
-    noted := 0;  -- another time
+  exception when lock_not_available then null;
   end;
   return kos.rotate_pending();
 end $$;
 grant execute on function kos.keep_log() to kos_operator;
-grant execute on function kos.broken_captures(), kos.refresh_captures(), kos.rotate_pending(bigint),
+grant execute on function kos.capture_faults(), kos.broken_captures(), kos.refresh_captures(), kos.rotate_pending(bigint),
   kos.make_log_partitions(), kos.log_status() to kos_operator;
 
 -- Forget a tenant's log, and its keys: the last act of its removal.

@@ -134,12 +134,13 @@ begin
   return query select s.role, s.statement from kos.capture_script(target) s;
 end $$;
 
--- The query that locks the next rows of a table in the order of its key, after the row with that key. FOR SHARE: who is
--- changing a row is waited for, and nobody changes it until it is in the log.
-create function kos.baseline_query(target regclass, after text[], at_most integer) returns text
+-- The queries of a baseline: the next keys of a table after a key, in order; and with `upto`, the rows from there up to that
+-- key, locked. FOR SHARE: who is changing a row is waited for, and nobody changes it until it is in the log. They are two
+-- because a query that sorts and locks gives a row that was changed meanwhile with its new key, in the place of its old one.
+create function kos.baseline_query(target regclass, after text[], upto text[], at_most integer) returns text
 language sql stable security definer set search_path = pg_catalog, pg_temp as $$
   with key as (
-    select k.number, format('n.%I', k.name) as name, format('%L::%s', after[k.number], format_type(a.atttypid, a.atttypmod)) as value,
+    select k.number, format('n.%I', k.name) as name, format_type(a.atttypid, a.atttypmod) as type,
            coalesce(o.schema_name, 'pg_catalog') as operators
       from kos.logged(target) l
       cross join unnest(l.key_columns) with ordinality k (name, number)
@@ -154,19 +155,24 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
           join pg_namespace n on n.oid = p.oprnamespace
          where c.opcdefault and c.opcintype = case when t.typtype = 'd' then t.typbasetype else t.oid end
            and c.opcmethod = (select oid from pg_am where amname = 'btree')) o on true
-  ), keys as (
-    select string_agg(name, ', ' order by number) as names, string_agg(value, ', ' order by number) as given, min(operators) as operators,
-           count(distinct operators) > 1 as mixed,
-           (select string_agg(format('(%s)', (select string_agg(format('%s operator(%I.%s) %s', e.name, e.operators,
-                                                                       case when e.number = k.number then '>' else '=' end, e.value), ' and ' order by e.number)
-                                                from key e where e.number <= k.number)), ' or ') from key k) as stepwise
-      from key
+  ), bounds as (
+    select b.key as bound, (select case when count(distinct operators) = 1
+             then format('row(%s) operator(%I.>) row(%s)', string_agg(name, ', ' order by number), min(operators),
+                         string_agg(format('%L::%s', b.key[number], type), ', ' order by number))
+             -- Types whose operators stand in different schemas: column by column.
+             else (select string_agg(format('(%s)', (
+                            select string_agg(format('%s operator(%I.%s) %L::%s', e.name, e.operators,
+                                                     case when e.number = k.number then '>' else '=' end, b.key[e.number], e.type),
+                                              ' and ' order by e.number)
+                              from key e where e.number <= k.number)), ' or ') from key k) end from key) as later
+      from (values (after), (upto)) b (key)
   )
-  select format('select n.tableoid::bigint, n.ctid::text, %s from %s n %s order by %s limit %s for share of n',
-                kos.key_expression(target, '{n}'), target,
-                case when after is null then '' when mixed then format('where %s', stepwise)
-                  else format('where row(%s) operator(%I.>) row(%s)', names, operators, given) end, names, at_most)
-    from keys
+  select case when upto is null
+           then format('select %s from %s n where %s order by %s limit %s', kos.key_expression(target, '{n}'), target, beyond,
+                       (select string_agg(name, ', ' order by number) from key), at_most)
+           else format('select n.tableoid::bigint, n.ctid::text from %s n where %s and not (%s) for share of n', target, beyond,
+                       (select later from bounds where bound = upto limit 1)) end
+    from (select coalesce((select format('(%s)', later) from bounds where bound = after limit 1), 'true') as beyond) b
 $$;
 
 -- Log rows of a table or partition as found there; how many that were. The caller has locked them, in a statement before:
@@ -216,13 +222,13 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
     join pg_class c on c.oid = l.relation and c.relowner <> 'kos_owner'::regrole
     join pg_namespace n on n.oid = c.relnamespace
     left join (
-      select kos.root_of(b.table_name::regclass) as relation, bool_or(b.loses) as loses,
-             array_agg(b.table_name || ': ' || b.fault order by b.table_name, b.fault) as faults
-        from kos.broken_captures() b group by 1) b on b.relation = l.relation
+      select kos.root_of(b.relation) as relation, bool_or(b.loses) as loses,
+             array_agg(b.relation::text || ': ' || b.fault order by b.relation::text, b.fault) as faults
+        from kos.capture_faults() b group by 1) b on b.relation = l.relation
    order by 2, 3
 $$;
 
 grant execute on function kos.capture_script(regclass), kos.release_script(regclass), kos.was_logged(regclass),
-  kos.adopt_table(regclass, text, text, jsonb), kos.baseline_query(regclass, text[], integer), kos.log_baseline(regclass, tid[]),
+  kos.adopt_table(regclass, text, text, jsonb), kos.baseline_query(regclass, text[], text[], integer), kos.log_baseline(regclass, tid[]),
   kos.complete_baseline(regclass) to kos_operator;
 grant execute on function kos.adopted_tables() to kos_operator, kos_auditor;
