@@ -355,3 +355,34 @@ def test_the_status_counts_what_was_sealed_without_reading_every_seal(things: Co
     assert row
     assert pages
     assert row[0][0]["Plan"]["Shared Hit Blocks"] < pages[0] / 5
+
+
+def test_a_column_may_have_any_name(things: Connection) -> None:
+    things.execute("""alter table things add column "a$capture$b" text, add column "c$body$ %s '" text""")
+    things.execute("select kos.keep_log()")
+    assert things.execute("select * from kos.broken_captures()").fetchall() == []
+    things.execute("""update things set "a$capture$b" = 'x', "c$body$ %s '" = 'y'""".replace("%", "%%"), ())
+    assert_exact(things)
+
+
+FAILING = """
+create or replace function kos.make_capture(target regclass) returns void language plpgsql as $$
+begin
+  raise exception 'this table can not be captured anew';
+end $$
+"""
+
+
+def test_what_fails_for_one_table_stops_no_other_upkeep(things: Connection) -> None:
+    told: list[str] = []
+    things.add_notice_handler(lambda notice: told.append(notice.message_primary or ""))
+    things.execute(FAILING)
+    things.execute("alter table things add column more text")
+    things.execute("insert into kos.pending_1 select p.* from kos.pending_1 p, generate_series(1, 40000)")
+    seal(things)
+    things.execute("select kos.keep_log()")
+    assert things.execute("select number from kos.pending_turn").fetchone() == (2,)
+    assert [line for line in told if "this table can not be captured anew" in line] != []
+    assert [fault for _, fault, _ in things.execute("select * from kos.broken_captures()")] == [
+        "the table has changed since its capture was made"
+    ]

@@ -116,6 +116,7 @@ declare
   numbers text := '';
   number integer := 0;
   operation text;
+  body text;
 begin
   -- One number says which statement it is: each expression that plpgsql has to make ready in a transaction costs as
   -- much as a column of the image.
@@ -126,14 +127,10 @@ begin
     end loop;
     number := number + 2;
   end loop;
-  execute format($function$
-    create or replace function kos.%1$I() returns trigger
-    language plpgsql volatile security definer
-    set search_path = pg_catalog, pg_temp%6$s
-    as $capture$
+  body := format($body$
 declare
-  kos_way integer := case when current_setting('role') = 'kos_mover' then -1 when %2$s then 0
-    else case tg_op%5$s end + kos.turn('kos.pending_turn'::regclass) end;
+  kos_way integer := case when current_setting('role') = 'kos_mover' then -1 when %1$s then 0
+    else case tg_op%2$s end + kos.turn('kos.pending_turn'::regclass) end;
   kos_whoever text[] := case when current_setting('kos.tenant_id', true) <> '' then array[
     current_setting('kos.user_id', true), current_setting('kos.persona', true), current_setting('kos.request_id', true),
     current_setting('kos.address', true), current_setting('kos.agent', true)]
@@ -149,9 +146,11 @@ begin
     return null;
   end if;
 %4$s  return null;
-end $capture$ $function$,
-    kos.capture_name(target), kos.is_changed(target), branches, kos.fence_again(target), numbers,
-    (select string_agg(format(' set %I = %L', s.name, s.value), '') from kos.text_settings(target) s));
+end $body$, kos.is_changed(target), numbers, branches, kos.fence_again(target));
+  -- Quoted, for names of columns can hold whatever stands around the text of a function.
+  execute format('create or replace function kos.%I() returns trigger language plpgsql volatile security definer '
+                 'set search_path = pg_catalog, pg_temp%s as %L', kos.capture_name(target),
+                 (select string_agg(format(' set %I = %L', s.name, s.value), '') from kos.text_settings(target) s), body);
 end $make$;
 
 -- A table and its partitions.
