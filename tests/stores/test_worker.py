@@ -18,8 +18,11 @@ from fix_samples import child_environment
 from fix_worker import Log, StartWorker, log_of, wait_sealed
 from kos import errors
 from kos.tenancy import Store, create_tenant, remove_tenant
+from kos.tenancy.placement import control_place
 from kos.topology.model import Topology
 from kos.worker import Worker
+from kos.worker.metrics import Metrics
+from kos.worker.watch import BLIND_SECONDS, LEADING, State, Watch
 
 A, B, C, D = (uuid.UUID(int=number) for number in range(1, 5))
 
@@ -215,7 +218,7 @@ def test_a_new_database_is_noticed_and_one_that_is_gone(
     until(lambda: worker.metric("kos_log_sealed_events_total", database=label) == 2)
     remove_tenant(store, "vault")
     until(lambda: worker.states() == {name_of(database): "leading"})
-    assert tenant.database not in worker.get("/metrics")[1]
+    until(lambda: tenant.database not in worker.get("/metrics")[1])
     log.write(A)
     wait_sealed(log, A, 1)
 
@@ -247,11 +250,41 @@ def test_who_waits_already_waits_for_no_look_at_all(database: Topology, log: Log
     assert log.sealed(B) == 0, "nobody has found it"
 
 
+def test_a_look_that_fails_costs_no_lead(database: Topology, log: Log, start_worker: StartWorker) -> None:
+    worker = start_worker(database)
+    log.write(A)
+    wait_sealed(log, A, 1)
+    leader, label = log.leader(), f"{database.control.name}/{name_of(database)}"
+    log.connection.execute("alter function kos.unsealed(integer) rename to unsealed_for_now")
+    until(lambda: (worker.metric("kos_worker_errors_total", database=label, kind="find") or 0) > 0)
+    log.write(A)
+    wait_sealed(log, A, 2)
+    assert (log.leader(), worker.states()) == (leader, {name_of(database): "leading"})
+    log.connection.execute("alter function kos.unsealed_for_now(integer) rename to unsealed")
+    log.write(B)
+    wait_sealed(log, B, 1)
+
+
+def test_who_can_find_nobody_says_so(database: Topology) -> None:
+    now = [100.0]
+    watch = Watch(database, control_place(database), Metrics(), seals=1, clock=lambda: now[0])
+    watch.state = State(LEADING, answered=now[0])
+    watch._led = now[0]
+    assert watch.health()["state"] == LEADING
+    now[0] += BLIND_SECONDS + 1
+    watch.state = State(LEADING, answered=now[0])
+    found = watch.health()
+    assert (found["state"], found["error"]) == (
+        "blind",
+        "no tenant that is new was looked for in 31 s: the look goes on",
+    )
+
+
 def test_a_database_without_a_log_says_so(database: Topology, start_worker: StartWorker) -> None:
     """As an older library left it."""
     with log_of(database, name_of(database), fresh=False) as connection, connection.transaction():
         connection.execute("set local role kos_owner")
-        connection.execute("drop function if exists kos.unsealed(integer) cascade")
+        connection.execute("drop function kos.unsealed(integer), kos.unsealed_among(uuid[]) cascade")
     worker = start_worker(database)
     until(lambda: worker.states() == {name_of(database): "unreachable"})
     assert worker.health()["databases"][0]["error"] == "its schema kos has no log yet: kos upgrade"

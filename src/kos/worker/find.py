@@ -17,7 +17,8 @@ from kos.worker.seals import QUERIES, Connection
 
 MOST_TENANTS = 1000  # in one look; the longest waiting first, so the others come next
 STATUS_SECONDS = 5.0
-SHARE = 10  # of its time, a look that takes long runs one part in so many
+SHARE = 10  # of its time, a look that takes long runs one part in so many; but
+LONGEST_PAUSE_SECONDS = 1.0  # a tenant that is new waits no longer for the next look
 AGAIN_SECONDS = 1.0  # after a look that failed
 
 
@@ -30,18 +31,23 @@ class Counted:
 
 
 class Finder:
-    """Looks while it is let. `noticed` is called, in its thread, when there is something to `take`."""
+    """Looks while it is let. In its thread, `noticed` is called when there is something to `take`, and `failed` when a
+    look has failed, which is then tried again."""
 
     def __init__(
         self,
         name: str,
         connect: Callable[[], Connection],
         noticed: Callable[[], None],
+        failed: Callable[[Exception], None],
         counted: Callable[[Counted], None],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._connect, self._noticed, self._counted = connect, noticed, counted
+        self._clock = clock
+        self._connect, self._noticed, self._failed, self._counted = connect, noticed, failed, counted
         self._found: set[UUID] = set()
-        self._failure: Exception | None = None
+        self.failure: Exception | None = None  # of the last look
+        self.looked: float | None = None  # when the last look ended that did not fail; None before the first
         self._lock = Lock()
         self._may_look, self._ends = Event(), Event()
         self._pause = Growing(BUSY_SECONDS, IDLE_SECONDS)
@@ -61,39 +67,43 @@ class Finder:
         self._ends.set()
         self._may_look.set()
 
+    def wait(self, seconds: float) -> None:
+        """Wait for the end of it."""
+        self._thread.join(seconds)
+
     def take(self) -> set[UUID]:
-        """Tenants that were seen waiting since the last time. Raises what a look has raised since then."""
+        """Tenants that were seen waiting since the last time."""
         with self._lock:
-            found, failure = self._found, self._failure
-            self._found, self._failure = set(), None
-        if failure is not None:
-            raise failure
+            found, self._found = self._found, set()
         return found
 
     def _run(self) -> None:
         while not self._ends.is_set():
-            self._may_look.wait()
+            if not self._may_look.wait(IDLE_SECONDS):
+                continue
             try:
+                with self._connect() as connection:
+                    self._look_on(connection)
+            except Exception as raised:  # noqa: BLE001 - told by the watch; tenants that are known are sealed meanwhile
                 if not self._ends.is_set():
-                    with self._connect() as connection:
-                        self._look_on(connection)
-            except Exception as raised:  # noqa: BLE001 - `take` raises it
-                with self._lock:
-                    self._failure = raised
-                self._noticed()
+                    self.failure = raised
+                    self._failed(raised)
                 self._ends.wait(AGAIN_SECONDS)
 
     def _look_on(self, connection: Connection) -> None:
         while self._may_look.is_set() and not self._ends.is_set():
-            began = time.monotonic()
+            began = self._clock()
             found = {tenant for tenant, _, _ in connection.execute(QUERIES.unsealed, {"most": MOST_TENANTS})}
+            self.looked = self._clock()
+            took = self.looked - began
             if found:
                 self._pause.reset()
                 with self._lock:
                     self._found |= found
                 self._noticed()
             if began >= self._status_due:
-                pending, _, broken = connection.execute(QUERIES.log_status).fetchone() or (0, 0, 0)
+                pending, broken = connection.execute(QUERIES.log_status).fetchone() or (0, 0)
                 self._counted(Counted(pending or 0, broken or 0))
                 self._status_due = began + STATUS_SECONDS
-            self._ends.wait(max(self._pause.take(), (time.monotonic() - began) * (SHARE - 1)))
+            self.failure = None
+            self._ends.wait(max(self._pause.take(), min(took * (SHARE - 1), LONGEST_PAUSE_SECONDS)))

@@ -31,7 +31,7 @@ class Metrics:
         )
         self.errors = Counter(
             "kos_worker_errors",
-            "What went wrong, by kind: database, seal, rotate, status, directory.",
+            "What went wrong, by kind: database, seal, rotate, find, directory.",
             (*LABEL, "kind"),
             registry=registry,
         )

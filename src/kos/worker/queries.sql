@@ -51,4 +51,4 @@ select kos.keep_log() from limited where lock_timeout is not null;
 
 -- name: log_status
 -- What the metrics say of the log.
-select pending_rows, oldest_seconds, broken_tables from kos.log_status();
+select pending_rows, broken_tables from kos.log_status();

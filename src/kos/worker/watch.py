@@ -27,6 +27,7 @@ STANDBY_SECONDS = 1.0
 SILENT_SECONDS = 5.0  # after which a standby ends a leader's session
 ANSWERING_SECONDS = 30.0  # the same for one whose question is being answered
 ANSWER_SECONDS = 10.0  # without an answer a database counts as unreachable
+BLIND_SECONDS = 30.0  # and without a look for tenants, as blind
 AGAIN_FIRST_SECONDS = 0.25  # after a database could not be reached
 AGAIN_MOST_SECONDS = 5.0
 ROTATE_SECONDS = 5.0
@@ -34,7 +35,7 @@ ROTATE_TIMEOUT = "50ms"
 ACTIVE_SECONDS = 10.0  # a tenant that had nothing waiting for so long is left to the finder again
 SHOWN = 10  # parked tenants in /healthz
 
-STARTING, LEADING, STANDBY, UNREACHABLE = "starting", "leading", "standby", "unreachable"
+STARTING, LEADING, STANDBY, UNREACHABLE, BLIND = "starting", "leading", "standby", "unreachable", "blind"
 
 # A server that vanished is noticed within about 15 s, not when the system's own patience ends, after hours.
 KEEPALIVE: dict[str, Any] = {
@@ -81,9 +82,12 @@ class Watch:
         self._again = Growing(AGAIN_FIRST_SECONDS, AGAIN_MOST_SECONDS)
         self._pause = Growing(BUSY_SECONDS, IDLE_SECONDS)
         self._rotate_due = 0.0
+        self._led = 0.0  # since when
         self._active: dict[UUID, float] = {}  # tenants that wait, or did a moment ago: when they were last seen waiting
         self._seals = Seals(lambda: connect(topology, place), seals, self._wake.set)
-        self._finder = Finder(self.label, lambda: connect(topology, place), self._notice, self._count_rows)
+        self._finder = Finder(
+            self.label, lambda: connect(topology, place), self._notice, self._not_found, self._count_rows, clock
+        )
         self._thread = Thread(target=self._run, name=f"watch {self.label}", daemon=True)
 
     def start(self) -> None:
@@ -102,6 +106,7 @@ class Watch:
     def wait(self, seconds: float) -> None:
         """Wait for the end of it."""
         self._thread.join(seconds)
+        self._finder.wait(seconds)
 
     def is_alive(self) -> bool:
         """Whether it is at work."""
@@ -114,6 +119,10 @@ class Watch:
         name, error = state.name, state.error
         if name in {LEADING, STANDBY} and silent > ANSWER_SECONDS:
             name, error = UNREACHABLE, f"it has not answered for {silent:.0f} s"
+        elif name == LEADING and (blind := now - max(self._finder.looked or 0.0, self._led)) > BLIND_SECONDS:
+            failure = self._finder.failure
+            reason = told_of_database(failure) if failure else "the look goes on"
+            name, error = BLIND, f"no tenant that is new was looked for in {blind:.0f} s: {reason}"
         parked = [
             {"tenant": str(tenant), "error": rest.error, "again_seconds": round(max(rest.until - now, 0.0), 1)}
             for tenant, rest in state.parked
@@ -149,6 +158,7 @@ class Watch:
             if not leads:
                 leads = self._try_to_lead(connection)
                 self._finder.let(look=leads)
+                self._led = self._clock()
             pause = self._lead(connection) if leads else STANDBY_SECONDS
             if not leads:
                 self._answered(STANDBY)
@@ -218,6 +228,15 @@ class Watch:
     def _notice(self) -> None:
         self._news.set()
         self._wake.set()
+
+    def _not_found(self, raised: Exception) -> None:
+        self._count("find")
+        tell(
+            logging.ERROR,
+            "a look for tenants failed; trying again",
+            database=self.label,
+            error=told_of_database(raised),
+        )
 
     def _count_rows(self, counted: Counted) -> None:
         self._metrics.pending.labels(self.label).set(counted.pending)
