@@ -1115,8 +1115,8 @@ class TenantsRemain(AdoptionError):
 class TriggersRemain(AdoptionError):
     database: str
     tables: str
-    fact = "tables of {database} still have triggers of kos: {tables}"
-    mend = "kos adopt status   (shows what can't be released), then: kos uninstall"
+    fact = "in {database} something still stands on what kos made: {tables}"
+    mend = "drop it, or kos release TABLE where it is a table that was taken in; then: kos uninstall"
 
 
 class WorkloadError(KosError):

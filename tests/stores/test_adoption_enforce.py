@@ -341,6 +341,25 @@ def catalog_of(topology: Topology) -> str:
     )
 
 
+def test_a_right_that_the_owner_had_before_stays(cloned: Callable[[], Topology]) -> None:
+    topology = cloned()
+    granted = (
+        "select count(*) from pg_namespace n cross join aclexplode(n.nspacl) x"
+        " where n.nspname = 'kos' and x.grantee = 'product_app'::regrole and x.privilege_type = 'USAGE'"
+    )
+    with connect(topology, OPERATOR) as operator:
+        with operator.transaction():
+            operator.execute("set local role kos_owner")
+            operator.execute("grant usage on schema kos to product_app")
+        for change in (
+            lambda: enforce(operator, "public", "crm_log", "account_id"),
+            lambda: relax(operator, "public", "crm_log"),
+        ):
+            with operator.transaction():
+                change()
+            assert operator.execute(granted).fetchone() == (1,)
+
+
 def test_a_partition_that_comes_later_is_found_and_taken_in(cloned: Callable[[], Topology]) -> None:
     topology = cloned()
     with connect(topology, OPERATOR) as operator, connect(topology, APPLICATION) as app:

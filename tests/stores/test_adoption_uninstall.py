@@ -154,12 +154,20 @@ def test_what_others_have_built_on_kos_is_not_dropped(later: Product) -> None:
         superuser.execute(
             "create trigger guarded before insert on public.touched for each row execute function kos.guard()"
         )
+        superuser.execute(
+            "create function public.our_tenant() returns uuid language sql"
+            " begin atomic; select kos.current_tenant_id(); end"
+        )
+        superuser.execute("create domain public.numbered as text check (kos.as_number(value) is not null)")
+        superuser.execute("create publication of_events for table kos.knowledge_events")
     with Store(later.topology) as store:
         place = here(store)
     before = later.tell()
-    with pytest.raises(errors.TriggersRemain, match=r"public\.ours, public\.touched"):
+    with pytest.raises(errors.TriggersRemain) as refused:
         uninstall(later.topology, place)
     assert later.tell() == before
+    for named in ("public.ours", "public.touched", "function public.our_tenant()", "public.numbered", "of_events"):
+        assert named in refused.value.tables
 
 
 # the commands

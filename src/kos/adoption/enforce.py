@@ -87,7 +87,10 @@ def enforce(connection: Connection, schema: str, table: str, column: str) -> Non
     rights = {part.oid: connection.execute(QUERIES.rights_missing, {"oid": part.oid}).fetchall() for part in parts}
     schemas = {name: _schema_rights(connection, name) for name in {part.schema for part in parts}}
     with_guard = {"owner": Identifier(target.owner)}
+    lends = connection.execute(QUERIES.may_use_kos, {"owner": target.owner}).fetchone() == (False,)
     connection.execute(schema_files.QUERIES.become_owner)
+    if lends:
+        connection.execute(QUERIES.lend_schema.format(**with_guard))
     connection.execute(QUERIES.lend_guard.format(**with_guard))
     for name, roles in schemas.items():
         _change_schema(connection, QUERIES.grant_schema, name, roles)
@@ -95,6 +98,8 @@ def enforce(connection: Connection, schema: str, table: str, column: str) -> Non
     for part in parts:
         _script(connection, [*_policies(target, part, column), *_grants(QUERIES.grant_right, part, rights[part.oid])])
     connection.execute(schema_files.QUERIES.become_owner)
+    if lends:
+        connection.execute(QUERIES.take_schema_back.format(**with_guard))
     connection.execute(QUERIES.take_guard_back.format(**with_guard))
     for part in parts:
         note = {

@@ -97,14 +97,24 @@ select kos.make_capture(part.oid)
 -- Partitions too.
 lock table {table} in access exclusive mode;
 
--- name: lend_guard
+-- name: may_use_kos
+-- By a grant of its own or by what it is a member of: then that is not ours to take back.
+select has_schema_privilege(%(owner)s, 'kos', 'USAGE');
+
+-- name: lend_schema
 -- The owner makes triggers of it and policies with functions of schema kos, in this transaction only.
 grant usage on schema kos to {owner};
+
+-- name: lend_guard
+-- The same.
 grant execute on function kos.guard_adopted() to {owner};
 
--- name: take_guard_back
+-- name: take_schema_back
 -- What exists goes on without these rights.
 revoke usage on schema kos from {owner};
+
+-- name: take_guard_back
+-- The same.
 revoke execute on function kos.guard_adopted() from {owner};
 
 -- name: grant_right

@@ -143,6 +143,7 @@ def _drop(installer: Connection, plan: Uninstalled) -> None:
         with attempt, installer.transaction():
             installer.execute(QUERIES.limit)
             installer.execute(QUERIES.become_owner)
+            installer.execute(QUERIES.lock_notes)
             remains = [name for (name,) in installer.execute(QUERIES.remains).fetchall()]
             if remains:
                 raise errors.TriggersRemain(plan.database, ", ".join(remains[:10]))

@@ -34,6 +34,8 @@ with own (oid) as (
   select 'pg_proc'::regclass, p.oid from pg_proc p where p.pronamespace in (select oid from own)
   union all
   select 'pg_type'::regclass, t.oid from pg_type t where t.typnamespace in (select oid from own)
+  union all
+  select 'pg_namespace'::regclass, oid from own
 )
 select distinct format('%I.%I', n.nspname, c.relname)
   from pg_depend d
@@ -52,7 +54,23 @@ select distinct format('%I.%I', n.nspname, c.relname)
     select d.objid where d.classid = 'pg_class'::regclass) dependent on true
   join pg_class c on c.oid = dependent.oid and c.relnamespace not in (select oid from own) and c.relkind in ('r', 'p', 'v', 'm', 'f')
   join pg_namespace n on n.oid = c.relnamespace
+union
+-- What is of no table: functions, domains, publications and the like.
+select i.type || ' ' || i.identity
+  from pg_depend d
+  join thing t on t.class = d.refclassid and t.oid = d.refobjid
+  cross join lateral pg_identify_object(d.classid, d.objid, d.objsubid) i
+ where d.deptype in ('n', 'a')
+   and d.classid not in ('pg_trigger'::regclass, 'pg_policy'::regclass, 'pg_rewrite'::regclass, 'pg_attrdef'::regclass,
+                         'pg_class'::regclass, 'pg_default_acl'::regclass)
+   and (d.classid <> 'pg_constraint'::regclass or exists (select from pg_constraint f where f.oid = d.objid and f.contypid <> 0))
+   and not exists (select from thing o where o.class = d.classid and o.oid = d.objid)
+   and (i.schema is null or to_regnamespace(quote_ident(i.schema)) not in (select oid from own))
  order by 1;
+
+-- name: lock_notes
+-- Before it is asked what stands on kos: who is taking a table in is waited for, and who begins later finds nothing.
+lock table kos.logged_tables, kos.enforced_tables in access exclusive mode;
 
 -- name: limit
 -- While a lock is waited for, everyone behind it waits too.
