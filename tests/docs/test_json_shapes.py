@@ -180,7 +180,18 @@ def test_log(documented: Store, cli: Cli, capsys: pytest.CaptureFixture[str]) ->
     agrees("log verify", cli("log", "verify"))
     capsys.readouterr()
     assert run(["feed", "tail", "--tenant", "documented", "--json"]) == errors.DONE
-    agrees("feed tail", json.loads(capsys.readouterr().out.splitlines()[-1]))
+    events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    agrees("feed tail", events[-1])
+
+    def tail(cursor: str) -> int:
+        return run(["feed", "tail", "--tenant", "documented", "--json", "--from", cursor])
+
+    assert tail(f"1:{events[0]['leaf']}") == errors.DONE
+    assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == events[1:]
+    assert tail(f"1:{'00' * 32}") == errors.FeedDiverged.exit_code
+    assert json.loads(capsys.readouterr().err)["error"]["type"] == "FeedDiverged"
+    for wrong in ("-1", "one", "1:", "1:xyz"):
+        assert tail(wrong) == errors.WRONG_USE
 
 
 def test_operations(documented: Store, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -341,6 +341,18 @@ def catalog_of(topology: Topology) -> str:
     )
 
 
+def test_a_table_that_is_dropped_keeps_no_tenants_known(cloned: Callable[[], Topology]) -> None:
+    topology = cloned()
+    with connect(topology, OPERATOR) as operator:
+        with operator.transaction():
+            enforce(operator, "public", "crm_log", "account_id")
+            assert not forget_if_last(operator)
+        with connect(topology, APPLICATION) as app:
+            app.execute("drop table public.crm_log cascade")
+        with operator.transaction():
+            assert forget_if_last(operator)
+
+
 def test_a_right_that_the_owner_had_before_stays(cloned: Callable[[], Topology]) -> None:
     topology = cloned()
     granted = (

@@ -68,8 +68,9 @@ select exists (
    where t.tenant_id = %(id)s and t.name = %(name)s and t.adopted and p.database_name = %(database)s);
 
 -- name: is_last
--- Is nothing of a product logged or enforced here any more?
-select not exists (select from kos.adopted_tables()) and not exists (select from kos.enforced_tables);
+-- Is nothing of a product logged or enforced here any more? A table that was dropped has left a note.
+select not exists (select from kos.adopted_tables())
+   and not exists (select from kos.enforced_tables e join pg_class c on c.oid = e.relation);
 
 -- name: forget_tenants
 -- They are no longer to be entered here. Their log stays.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 from json import dumps
+from re import fullmatch
 from typing import Annotated
 from uuid import UUID
 
@@ -91,16 +92,31 @@ def log_verify(
 
 def feed_tail(
     tenant: Annotated[str, typer.Option(help="A tenant's name or id; of an adopted table, its value.")],
-    from_: Annotated[int, typer.Option("--from", min=0, help="The position to begin after.")] = 0,
+    from_: Annotated[
+        str,
+        typer.Option(
+            "--from",
+            metavar="POSITION[:LEAF]",
+            help="The position to begin after; with its leaf, a log that was restored to before it is noticed.",
+        ),
+    ] = "0",
     follow: Annotated[bool, typer.Option("--follow", help="Go on with what comes later, until Ctrl-C.")] = False,
     json: Json = False,
 ) -> None:
     """A tenant's events. With `--json` one event per line."""
+    cursor = _cursor(from_)
     with open_store() as store:
         identity, place = _log_of(store, tenant)
         with store.operator(place) as operator:
-            for event in tail(operator, identity, Cursor(from_), follow=follow):
+            for event in tail(operator, identity, cursor, follow=follow):
                 _print(event, as_json=json)
+
+
+def _cursor(text: str) -> Cursor:
+    position, _, leaf = text.partition(":")
+    if not fullmatch(r"[0-9]+(:([0-9a-f]{2})+)?", text):
+        raise typer.BadParameter("--from is a position, or POSITION:LEAF with the leaf as --json prints it")
+    return Cursor(int(position), bytes.fromhex(leaf) or None)
 
 
 def _log_of(store: Store, tenant: str) -> tuple[UUID, Place]:
