@@ -92,6 +92,8 @@ def test_the_mapped_class_stays_in_its_tenant(recipe: Recipe) -> None:
 
 
 def test_the_database_refuses_who_has_not_entered(recipe: Recipe) -> None:
+    for name in TIERS:
+        recipe.inside(name, insert(name))  # of an empty table nobody asks whose its rows are
     with pytest.raises(Exception, match="this transaction has entered no tenant") as caught:
         recipe.outside("select name from knowledge.atoms")
     assert recipe.sqlstate(caught.value) == "KS001"
