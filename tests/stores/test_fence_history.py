@@ -151,6 +151,7 @@ def found_out(arena: Arena) -> bool:
     return bool(found)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.usefixtures("guard_alone")
 def test_a_fault_of_a_function_is_found_out(arena: Arena, fault: str) -> None:
@@ -166,6 +167,7 @@ def test_a_fault_of_a_function_is_found_out(arena: Arena, fault: str) -> None:
         arena.everywhere(whole)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("hole", HOLES)
 @pytest.mark.usefixtures("guard_alone")
 def test_a_hole_in_the_guard_is_found_out(arena: Arena, hole: str) -> None:

@@ -103,6 +103,7 @@ def found_out(arena: Arena) -> bool:
     return bool(found)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_of_a_function_is_found_out(arena: Arena, fault: str) -> None:
     name, changes = FAULTS[fault]

@@ -351,6 +351,7 @@ def plant_a_secret(connection: Connection, tenant: str) -> None:
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("plant", "expected"),
     [
