@@ -35,7 +35,7 @@ lint: $(READY) ## ruff, mypy and the import rules
 	$(BIN)/python tools/make_sync.py --check
 
 test: lint ## everything a laptop can, under ten minutes
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not long"
+	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not long"
 
 test-long: $(READY) $(OTHERS) ## full sweeps, PostgreSQL 15 to 18, no superuser
 	$(BIN)/pytest -m long

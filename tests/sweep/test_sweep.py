@@ -39,7 +39,7 @@ def test_every_operation_has_a_scenario() -> None:
     assert all(operation.name == name for name in OPERATIONS for operation in [operation_named(name)])
 
 
-SHORT = ("toy", "import-row")
+SHORT = ("toy", "sample-fresh")
 
 
 @pytest.mark.parametrize("name", SHORT)
