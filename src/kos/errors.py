@@ -1104,6 +1104,15 @@ class TableBusy(AdoptionError):
 
 
 @dataclass(eq=False)
+class TableChanged(AdoptionError):
+    table: str
+    fact = "{table} was changed while its lock was waited for"
+    mend = "kos adopt once more"
+    exit_code = FAILED
+    retryable = True
+
+
+@dataclass(eq=False)
 class TenantsRemain(AdoptionError):
     database: str
     tenants: str

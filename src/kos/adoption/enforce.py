@@ -6,8 +6,8 @@ security alone would change no row and say nothing.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from psycopg.rows import dict_row
 from psycopg.sql import SQL, Composable, Identifier
@@ -40,13 +40,16 @@ class Target:
 
 @dataclass(frozen=True)
 class Part:
-    """The table itself or one of its partitions, with the flags that it has, or had."""
+    """The table itself or one of its partitions, with the flags that it has, or had, and the rights that the roles of
+    kos lack on it, or got for it."""
 
     oid: int
     schema: str
     name: str
+    owner: str
     row_security: bool
     forced: bool
+    rights: list[list[str]]
 
     @property
     def identifier(self) -> Identifier:
@@ -74,40 +77,32 @@ def enforce(connection: Connection, schema: str, table: str, column: str) -> Non
     """Row security on a table and its partitions, or on those of them that are not enforced yet. `connection` is the
     operator's; in the caller's transaction, which is to be tried again where a lock is not granted.
 
+    All that takes long comes before the table is locked: what others wait for is one message, and the commit.
+
     Raises:
         TenantTypeUnknown: nothing was changed.
+        TableChanged: while its lock was waited for; to be tried again.
     """
     target = _target(connection, schema, table, column)
-    if target is None or not _parts(connection, target):
+    if target is None or not (parts := _parts(connection, target)):
         return
-    _lock(connection, target)
-    parts = _parts(connection, target)
     if error := _refusal(target, column):
         raise error
-    rights = {part.oid: connection.execute(QUERIES.rights_missing, {"oid": part.oid}).fetchall() for part in parts}
-    schemas = {name: _schema_rights(connection, name) for name in {part.schema for part in parts}}
-    with_guard = {"owner": Identifier(target.owner)}
-    lends = connection.execute(QUERIES.may_use_kos, {"owner": target.owner}).fetchone() == (False,)
-    connection.execute(schema_files.QUERIES.become_owner)
-    if lends:
-        connection.execute(QUERIES.lend_schema.format(**with_guard))
-    connection.execute(QUERIES.lend_guard.format(**with_guard))
-    for name, roles in schemas.items():
-        _change_schema(connection, QUERIES.grant_schema, name, roles)
-    connection.execute(TABLES.act_as.format(role=Identifier(target.owner)))
-    for part in parts:
-        _script(connection, [*_policies(target, part, column), *_grants(QUERIES.grant_right, part, rights[part.oid])])
-    connection.execute(schema_files.QUERIES.become_owner)
-    if lends:
-        connection.execute(QUERIES.take_schema_back.format(**with_guard))
-    connection.execute(QUERIES.take_guard_back.format(**with_guard))
-    for part in parts:
-        note = {
-            "oid": part.oid, "root": target.oid, "column": column, "row_security": part.row_security,
-            "forced": part.forced, "granted": Jsonb(rights[part.oid]), "schema_granted": Jsonb(schemas[part.schema]),
-        }  # fmt: skip
-        connection.execute(QUERIES.note_enforced, note)
-    _fence_capture(connection, target.oid, parts, fenced=True)
+    owners = sorted({part.owner for part in parts})
+    lends = [each for each in owners if connection.execute(QUERIES.may_use_kos, {"owner": each}).fetchone() == (False,)]
+    _note(connection, target, parts, column)
+    _fence_capture(connection, target, parts, fenced=True)
+    _lend(connection, owners, lends)
+    _lock(connection, target)
+    noted = [part.oid for part in parts]
+    if (_target(connection, schema, table, column), _parts(connection, target, noted)) != (target, parts):
+        raise errors.TableChanged(target.full_name)
+    script = [
+        each
+        for part in parts
+        for each in (_act_as(part), *_policies(target, part, column), *_grants(QUERIES.grant_right, part))
+    ]
+    _script(connection, [*script, schema_files.QUERIES.become_owner, *_taken_back(owners, lends)])
 
 
 def relax(connection: Connection, schema: str, table: str) -> None:
@@ -119,19 +114,21 @@ def relax(connection: Connection, schema: str, table: str) -> None:
         noted = cursor.execute(QUERIES.noted, {"oid": target.oid}).fetchall()
     if not noted:
         return
-    _lock(connection, target)
-    parts = [Part(*(row[name] for name in ("oid", "schema", "name", "row_security", "forced"))) for row in noted]
-    connection.execute(TABLES.act_as.format(role=Identifier(target.owner)))
-    for part, row in zip(parts, noted, strict=True):
-        _script(connection, [*_undone(part), *_grants(QUERIES.revoke_right, part, row["granted"])])
-    connection.execute(schema_files.QUERIES.become_owner)
+    schemas = [(row["schema"], row.pop("schema_granted")) for row in noted]
+    parts = [Part(**row) for row in noted]
     for name in {part.schema for part in parts}:
         kept = {role for (role,) in connection.execute(QUERIES.schema_still_needs, {"oid": target.oid, "schema": name})}
-        granted = {role for row in noted if row["schema"] == name for role in row["schema_granted"]}
+        granted = {role for schema_name, roles in schemas if schema_name == name for role in roles}
         _change_schema(connection, QUERIES.revoke_schema, name, sorted(granted - kept))
+    connection.execute(TABLES.act_as_ourselves)
     connection.execute(schema_files.QUERIES.become_owner)
     connection.execute(QUERIES.forget_enforced, {"oid": target.oid})
-    _fence_capture(connection, target.oid, parts, fenced=False)
+    _fence_capture(connection, target, parts, fenced=False)
+    _lock(connection, target)
+    _script(
+        connection,
+        [each for part in parts for each in (_act_as(part), *_undone(part), *_grants(QUERIES.revoke_right, part))],
+    )
 
 
 def _target(connection: Connection, schema: str, table: str, column: str) -> Target | None:
@@ -140,9 +137,40 @@ def _target(connection: Connection, schema: str, table: str, column: str) -> Tar
     return Target(**row) if row else None
 
 
-def _parts(connection: Connection, target: Target) -> list[Part]:
+def _parts(connection: Connection, target: Target, noted: Sequence[int] = ()) -> list[Part]:
+    """Those that are not enforced yet, and those of `noted`."""
     with connection.cursor(row_factory=dict_row) as cursor:
-        return [Part(**row) for row in cursor.execute(QUERIES.parts, {"oid": target.oid}).fetchall()]
+        rows = cursor.execute(QUERIES.parts, {"oid": target.oid, "noted": list(noted)}).fetchall()
+    return [Part(**row) for row in rows]
+
+
+def _note(connection: Connection, target: Target, parts: list[Part], column: str) -> None:
+    """What is there, and the rights on schemas, which are nobody's wait."""
+    schemas = {name: _schema_rights(connection, name) for name in {part.schema for part in parts}}
+    connection.execute(schema_files.QUERIES.become_owner)
+    for part in parts:
+        note = {
+            "oid": part.oid, "root": target.oid, "column": column, "row_security": part.row_security,
+            "forced": part.forced, "granted": Jsonb(part.rights), "schema_granted": Jsonb(schemas[part.schema]),
+        }  # fmt: skip
+        connection.execute(QUERIES.note_enforced, note)
+    for name, roles in schemas.items():
+        _change_schema(connection, QUERIES.grant_schema, name, roles)
+    connection.execute(TABLES.act_as_ourselves)
+
+
+def _lend(connection: Connection, owners: list[str], lends: list[str]) -> None:
+    connection.execute(schema_files.QUERIES.become_owner)
+    for each in lends:
+        connection.execute(QUERIES.lend_schema.format(owner=Identifier(each)))
+    for each in owners:
+        connection.execute(QUERIES.lend_guard.format(owner=Identifier(each)))
+    connection.execute(TABLES.act_as_ourselves)
+
+
+def _taken_back(owners: list[str], lends: list[str]) -> list[Composable]:
+    back: list[Composable] = [QUERIES.take_schema_back.format(owner=Identifier(each)) for each in lends]
+    return back + [QUERIES.take_guard_back.format(owner=Identifier(each)) for each in owners]
 
 
 def _lock(connection: Connection, target: Target) -> None:
@@ -150,8 +178,7 @@ def _lock(connection: Connection, target: Target) -> None:
     connection.execute(TABLES.limit)
     connection.execute(TABLES.act_as.format(role=Identifier(target.owner)))
     connection.execute(QUERIES.lock_table.format(table=Identifier(target.schema, target.name)))
-    connection.execute(TABLES.act_as_ourselves)
-    connection.execute(TABLES.lift_limit)
+    connection.execute(SQL("; ").join([TABLES.act_as_ourselves, TABLES.lift_limit]))
 
 
 def _refusal(target: Target, column: str) -> errors.TenantTypeUnknown | None:
@@ -166,7 +193,7 @@ def _policies(target: Target, part: Part, column: str) -> list[Composable]:
     if not part.row_security:
         script.append(QUERIES.allow.format(table=part.identifier, role=SQL("public")))
     elif not part.forced:
-        script.append(QUERIES.allow.format(table=part.identifier, role=Identifier(target.owner)))
+        script.append(QUERIES.allow.format(table=part.identifier, role=Identifier(part.owner)))
     return script
 
 
@@ -179,16 +206,22 @@ def _undone(part: Part) -> list[Composable]:
     return script
 
 
-def _grants(query: SQL, part: Part, rights: list[Any]) -> list[Composable]:
+def _grants(query: SQL, part: Part) -> list[Composable]:
     return [
         query.format(privilege=SQL(privilege), table=part.identifier, role=Identifier(role))
-        for privilege, role in rights
+        for privilege, role in part.rights
     ]
+
+
+def _act_as(part: Part) -> Composable:
+    """A partition can be another owner's."""
+    acting: Composable = TABLES.act_as.format(role=Identifier(part.owner))
+    return acting
 
 
 def _script(connection: Connection, statements: list[Composable]) -> None:
     """In one message: others wait for this table meanwhile."""
-    connection.execute(SQL(";\n").join(statements))
+    connection.execute(SQL(";\n").join([*statements, TABLES.act_as_ourselves]))
 
 
 def _schema_rights(connection: Connection, schema: str) -> list[str]:
@@ -205,8 +238,9 @@ def _change_schema(connection: Connection, query: SQL, schema: str, roles: list[
         connection.execute(query.format(schema=Identifier(schema), role=Identifier(role)))
 
 
-def _fence_capture(connection: Connection, oid: int, parts: list[Part], *, fenced: bool) -> None:
+def _fence_capture(connection: Connection, target: Target, parts: list[Part], *, fenced: bool) -> None:
     """As kos_owner: the functions are its own."""
-    connection.execute(QUERIES.note_fenced, {"oid": oid, "fenced": fenced})
-    connection.execute(QUERIES.capture_anew, {"oid": oid, "oids": [part.oid for part in parts]})
+    connection.execute(schema_files.QUERIES.become_owner)
+    connection.execute(QUERIES.note_fenced, {"oid": target.oid, "fenced": fenced})
+    connection.execute(QUERIES.capture_anew, {"oid": target.oid, "oids": [part.oid for part in parts]})
     connection.execute(TABLES.act_as_ourselves)

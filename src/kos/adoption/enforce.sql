@@ -12,24 +12,25 @@ select c.oid::bigint as oid, n.nspname::text as schema, c.relname::text as name,
  where n.nspname = %(schema)s and c.relname = %(table)s;
 
 -- name: parts
--- A table and its partitions that are not enforced yet, each with its flags: a query can name a partition, whose own
--- policies count then.
-select c.oid::bigint as oid, n.nspname::text as schema, c.relname::text as name,
-       c.relrowsecurity as row_security, c.relforcerowsecurity as forced
+-- A table and its partitions that are not enforced yet, each with its flags, and with what the roles of kos were not
+-- granted on it: that is noted, and revoked when the table is released. A query can name a partition, whose own policies
+-- count then.
+select c.oid::bigint as oid, n.nspname::text as schema, c.relname::text as name, o.rolname::text as owner,
+       c.relrowsecurity as row_security, c.relforcerowsecurity as forced,
+       (select coalesce(jsonb_agg(jsonb_build_array(wanted.privilege, wanted.role) order by wanted.role, wanted.privilege), '[]')
+          from (values ('SELECT', 'kos_operator'), ('INSERT', 'kos_operator'), ('UPDATE', 'kos_operator'),
+                       ('DELETE', 'kos_operator'), ('SELECT', 'kos_auditor'), ('SELECT', 'kos_owner')) wanted (privilege, role)
+         where not exists (
+           select from aclexplode(c.relacl) x
+            where x.grantee = wanted.role::regrole and x.privilege_type = wanted.privilege)) as rights
   from (select %(oid)s::oid as oid union select t.relid from pg_partition_tree(%(oid)s::oid) t) part
   join pg_class c on c.oid = part.oid
   join pg_namespace n on n.oid = c.relnamespace
- where not exists (select from kos.enforced_tables e where e.relation = c.oid)
+  join pg_roles o on o.oid = c.relowner
+  left join kos.enforced_tables e on e.relation = c.oid
+ where e.relation is null
+    or c.oid = any (%(noted)s::oid[])
  order by c.oid <> %(oid)s::oid, c.oid;
-
--- name: rights_missing
--- What the roles of kos were not granted on a table: each is noted, and revoked when the table is released.
-select wanted.privilege, wanted.role
-  from (values ('SELECT', 'kos_operator'), ('INSERT', 'kos_operator'), ('UPDATE', 'kos_operator'),
-               ('DELETE', 'kos_operator'), ('SELECT', 'kos_auditor'), ('SELECT', 'kos_owner')) wanted (privilege, role)
- where not exists (
-   select from pg_class c cross join aclexplode(c.relacl) x
-    where c.oid = %(oid)s::oid and x.grantee = wanted.role::regrole and x.privilege_type = wanted.privilege);
 
 -- name: schema_rights_missing
 -- The same of its schema. What another enforced table has noted is this one's as well: the last that goes revokes it.
@@ -56,7 +57,7 @@ values (%(oid)s::oid, %(root)s::oid, %(column)s, %(row_security)s, %(forced)s, %
 -- name: noted
 -- A table's note and those of its partitions, the table first.
 select e.relation::oid::bigint as oid, n.nspname::text as schema, c.relname::text as name, o.rolname::text as owner,
-       e.row_security, e.forced, e.granted, e.schema_granted
+       e.row_security, e.forced, e.granted as rights, e.schema_granted
   from kos.enforced_tables e
   join pg_class c on c.oid = e.relation
   join pg_namespace n on n.oid = c.relnamespace

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -10,7 +10,16 @@ from kos import errors, journal
 from kos.adoption.enforce import enforce, enforced, relax
 from kos.adoption.plan import matches
 from kos.adoption.secure import forget_tenants, register_tenants
-from kos.adoption.tables import Logged, Named, find_table, logged_tables, patiently, put_capture, take_capture
+from kos.adoption.tables import (
+    Logged,
+    Named,
+    Transaction,
+    find_table,
+    logged_tables,
+    patiently,
+    put_capture,
+    take_capture,
+)
 from kos.adoption.tenants import Column
 from kos.journal import Operation, Run, Step
 from kos.progress import Advance, silent
@@ -129,15 +138,26 @@ def release(run: Run[ReleasePlan]) -> None:
 
 
 def _release_one(run: Run[ReleasePlan], table: Leaving, number: int) -> None:
+    take_out(run.transaction, table, lambda: run.checkpoint(number, done=number))
+
+
+def take_out(transaction: Transaction, table: Named, finish: Callable[[], None] = lambda: None) -> None:
+    """Out of row security, and then out of the log: two transactions, since each locks the table. `finish` is called
+    in the second."""
+
+    def open_up() -> None:
+        with transaction() as connection:
+            relax(connection, table.schema, table.table)
+
     def take() -> None:
-        with run.transaction() as connection:
+        with transaction() as connection:
             oid = find_table(connection, table.schema, table.table)
             if oid is not None:
-                relax(connection, table.schema, table.table)
                 take_capture(connection, oid)
-            run.checkpoint(number, done=number)
+            finish()
 
-    patiently(run.transaction, table, take)
+    patiently(transaction, table, open_up)
+    patiently(transaction, table, take)
 
 
 def forget_product(run: Run[ReleasePlan]) -> None:
@@ -157,10 +177,14 @@ def _log_one_again(run: Run[ReleasePlan], table: Leaving) -> None:
             oid = find_table(connection, table.schema, table.table)
             if oid is not None:
                 put_capture(connection, oid, table.column, table.baseline, table.sensitive)
-                if table.enforced and table.column:
-                    enforce(connection, table.schema, table.table, table.column)
+
+    def close() -> None:
+        with run.transaction() as connection:
+            enforce(connection, table.schema, table.table, table.column or "")
 
     patiently(run.transaction, table, put)
+    if table.enforced and table.column:
+        patiently(run.transaction, table, close)
 
 
 RELEASE = Operation(

@@ -26,8 +26,13 @@ LOCK_WAIT_MAX = 1.0  # seconds between two attempts
 
 Transaction = Callable[[], AbstractContextManager[Connection]]
 
-# The last: a row that waited to be locked has been moved to another partition.
-_NOT_GRANTED = (psycopg.errors.LockNotAvailable, psycopg.errors.QueryCanceled, psycopg.errors.SerializationFailure)
+# A serialization failure: a row that waited to be locked has been moved to another partition.
+_NOT_GRANTED = (
+    psycopg.errors.LockNotAvailable,
+    psycopg.errors.QueryCanceled,
+    psycopg.errors.SerializationFailure,
+    errors.TableChanged,
+)
 
 
 @dataclass(frozen=True)

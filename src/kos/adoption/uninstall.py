@@ -14,9 +14,9 @@ from psycopg.sql import Identifier
 
 from kos import errors, sql
 from kos.adoption import mends
-from kos.adoption.enforce import relax
 from kos.adoption.facts import Connection
-from kos.adoption.tables import LOCK_ATTEMPTS, Logged, find_table, logged_tables, patiently, take_capture
+from kos.adoption.release import take_out
+from kos.adoption.tables import LOCK_ATTEMPTS, Logged, logged_tables
 from kos.adoption.tenants import untell_directory
 from kos.progress import Advance, silent
 from kos.tenancy.placement import Place, control_place, server_at, shard_named
@@ -66,7 +66,7 @@ def uninstall(topology: Topology, place: Place, progress: Advance = silent) -> U
         if plan.dropped:
             tables = logged_tables(operator)
             for number, table in enumerate(tables, start=1):
-                _release(operator, table)
+                take_out(partial(_transaction, operator), table)
                 progress("tables taken out", number, len(tables))
             _forget_tenants(topology, place)
     with _connect(topology, place, shard.installer or shard.operator) as installer:
@@ -114,17 +114,6 @@ def _refuse_operations(topology: Topology, place: Place) -> None:
 def _transaction(connection: Connection) -> Iterator[Connection]:
     with connection.transaction():
         yield connection
-
-
-def _release(operator: Connection, table: Logged) -> None:
-    def take() -> None:
-        with operator.transaction():
-            oid = find_table(operator, table.schema, table.table)
-            if oid is not None:
-                relax(operator, table.schema, table.table)
-                take_capture(operator, oid)
-
-    patiently(partial(_transaction, operator), table, take)
 
 
 def _forget_tenants(topology: Topology, place: Place) -> None:
