@@ -9,8 +9,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from fix_enforced import APPLICATION, ENFORCED, OPERATOR, REPORTS, connect, enforce_all, register_all
-from fix_product import OTHER_OWNER, PASSWORD, catalog
+from fix_enforced import ADMINISTRATOR, APPLICATION, ENFORCED, OPERATOR, REPORTS, connect, enforce_all, register_all
+from fix_product import OTHER_OWNER, OWNER, PASSWORD, catalog
 from kos import errors
 from kos.adoption import enforce as enforcing
 from kos.adoption.tenants import forget_if_last
@@ -388,6 +388,64 @@ def test_a_partition_that_comes_later_is_found_and_taken_in(cloned: Callable[[],
         assert raised.value.sqlstate == "KS001"
         relax(operator, "public", "events_event")
         assert findings(operator) == []
+
+
+def test_a_partition_that_comes_while_the_lock_is_waited_for_is_not_left_out(
+    cloned: Callable[[], Topology], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topology = cloned()
+    before = catalog_of(topology)
+    lock = enforcing._lock
+    with connect(topology, OPERATOR) as operator, connect(topology, APPLICATION) as app:
+        register_all(operator)
+
+        def late(*given: Any) -> None:
+            app.execute("""create table if not exists public.events_late partition of public.events_event
+                           for values from ('2027-01-01') to ('2027-02-01')""")
+            lock(*given)
+
+        monkeypatch.setattr(enforcing, "_lock", late)
+        with pytest.raises(errors.TableChanged, match="events_event"):
+            enforce(operator, "public", "events_event", "account_id")
+        app.execute("drop table public.events_late")
+        assert catalog_of(topology) == before
+        app.execute("""create table public.events_late partition of public.events_event
+                       for values from ('2027-01-01') to ('2027-02-01')""")
+        enforce(operator, "public", "events_event", "account_id")
+        assert findings(operator) == []
+
+
+def test_a_partition_of_another_owner_is_kept_apart_too(cloned: Callable[[], Topology]) -> None:
+    topology = cloned()
+    flags = """
+        select c.relname, c.relrowsecurity, c.relforcerowsecurity, (select array_agg(x order by x::text) from unnest(coalesce(c.relacl, acldefault('r', c.relowner))) x),
+               (select count(*) from pg_policy p where p.polrelid = c.oid), (select count(*) from pg_trigger t where t.tgrelid = c.oid)
+          from pg_partition_tree('public.events_event') p join pg_class c on c.oid = p.relid order by 1"""  # noqa: E501
+    archive = Login("product_archive", fixed(PASSWORD))
+    with connect(topology, ADMINISTRATOR) as administrator:
+        administrator.execute(f"create role product_archive login password '{PASSWORD}'")
+        administrator.execute(f"grant product_archive to {OWNER}, kos_operator, administrator")
+        administrator.execute("grant usage, create on schema public to product_archive")
+        with connect(topology, APPLICATION) as app:
+            app.execute("alter table public.events_event_2026_01 owner to product_archive")
+        administrator.execute(f"revoke product_archive from {OWNER}")  # whoever owns the table is nobody there
+        administrator.execute("grant kos_app to product_archive")
+    try:
+        with connect(topology, OPERATOR) as operator, connect(topology, archive) as app:
+            register_all(operator)
+            before = operator.execute(flags).fetchall()
+            enforce(operator, "public", "events_event", "account_id")
+            with entered(app):
+                app.execute(
+                    "insert into public.events_event_2026_01 (id, account_id, at) values (999, 7, '2026-01-20')"
+                )
+                assert set(numbers(app, "select account_id from public.events_event_2026_01")) == {7}
+            relax(operator, "public", "events_event")
+            assert operator.execute(flags).fetchall() == before
+    finally:
+        with connect(topology, ADMINISTRATOR) as administrator:
+            administrator.execute("drop owned by product_archive cascade")
+            administrator.execute("drop role product_archive")
 
 
 def findings(operator: Connection) -> list[str]:
