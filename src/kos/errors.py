@@ -31,7 +31,8 @@ Every error has named fields, a sentence that states the fact, and the command t
     ├── AdoptionError          NothingMatches, UnknownTenantColumn, NoTenantColumn, TableWithoutKey,
     │                          TenantColumnHasNulls, TypeNotCarried, TableUnsuitable, ChildWithoutColumn,
     │                          GrantMissing, AdoptedOtherwise, NotAdopted, TableGone, RowsHidden,
-    │                          TableBusy (retryable), TenantsRemain, TriggersRemain, TenantTypeUnknown,
+    │                          TableBusy (retryable), TableChanged (retryable), TenantsRemain, TriggersRemain,
+    │                          TenantTypeUnknown, SensitiveUnclear, NoSensitiveColumn, SensitiveKey,
     │                          TenantNotRegistered, EffectsNotAccepted
     ├── WorkloadError          LedgerMissing, LedgerExists, LedgerBusy, LedgerDamaged, LedgerUnwritable,
     │                          WorkloadMismatch
@@ -1030,6 +1031,30 @@ class GrantMissing(AdoptionError):
     grants: str
     fact = "{table}: {reason}"
     mend = "as an administrator: {grants}"
+
+
+@dataclass(eq=False)
+class SensitiveUnclear(AdoptionError):
+    declaration: str
+    fact = "{declaration!r} does not say how a column is hidden"
+    mend = "--sensitive TABLE.COLUMN=encrypted   (or =digest, =absent)"
+    exit_code = WRONG_USE
+
+
+@dataclass(eq=False)
+class NoSensitiveColumn(AdoptionError):
+    pattern: str
+    fact = "no column of the tables that are meant matches {pattern!r}: what is not hidden stays in the log for good"
+    mend = "kos adopt … --dry-run, with the column's right name"
+    exit_code = WRONG_USE
+
+
+@dataclass(eq=False)
+class SensitiveKey(AdoptionError):
+    table: str
+    column: str
+    fact = "{table}: {column} is of its key, by which the log knows rows, so it can't be hidden"
+    mend = "leave it out, or give the table another key"
 
 
 @dataclass(eq=False)

@@ -6,7 +6,7 @@ change of the catalog takes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from psycopg.sql import Identifier
@@ -46,11 +46,14 @@ from kos.tenancy import Place, Store
 
 @dataclass(frozen=True)
 class Taken(Named):
-    """A table that is taken in. `before`: how its rows were treated while it was logged already, or None."""
+    """A table that is taken in. `before`: how its rows were treated while it was logged already, or None, and then
+    what was hidden."""
 
     column: str | None
     before: str | None
     may_be_null: bool
+    sensitive: dict[str, str]
+    sensitive_before: dict[str, str] | None
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,7 @@ class AdoptPlan:
     level: str
     baseline: str
     tenant_column: str
+    sensitive: tuple[str, ...]
     tables: tuple[Taken, ...]
     secured: tuple[Secured, ...]
     rows: int | None
@@ -95,12 +99,7 @@ class AdoptPlan:
 
     def is_same(self, other: AdoptPlan) -> bool:
         """Was that planned by the same command? What is taken in already makes the lists of tables differ."""
-        return (self.patterns, self.level, self.baseline, self.tenant_column) == (
-            other.patterns,
-            other.level,
-            other.baseline,
-            other.tenant_column,
-        )
+        return replace(self, tables=(), secured=(), rows=None) == replace(other, tables=(), secured=(), rows=None)
 
 
 def plan_adoption(connection: Connection, found: Plan, wanted: Wanted) -> AdoptPlan:
@@ -121,6 +120,7 @@ def plan_adoption(connection: Connection, found: Plan, wanted: Wanted) -> AdoptP
         level=wanted.level,
         baseline=wanted.baseline,
         tenant_column=found.tenant_column,
+        sensitive=wanted.sensitive,
         tables=taken,
         secured=plan_secured(connection, found, wanted),
         rows=None if None in estimates else sum(each or 0 for each in estimates),
@@ -227,7 +227,14 @@ def _taken(table: Table, known: Logged | None) -> Taken:
         column=table.column,
         before=known.baseline if known else None,
         may_be_null=any(each.kind == "nulls" for each in table.blockers),
+        sensitive=_hidden(table, known),
+        sensitive_before=known.sensitive if known else None,
     )
+
+
+def _hidden(table: Table, known: Logged | None) -> dict[str, str]:
+    """What is hidden already stays so."""
+    return (known.sensitive if known else {}) | table.sensitive
 
 
 def _is_news(table: Table, known: Logged | None, wanted: Wanted) -> bool:
@@ -236,7 +243,8 @@ def _is_news(table: Table, known: Logged | None, wanted: Wanted) -> bool:
     if known.tenant_column != table.column:
         raise errors.AdoptedOtherwise(table.name, known.tenant_column or "no column", table.column or "no column")
     unfinished = wanted.baseline == "full" and known.complete_at is None
-    return known.baseline != wanted.baseline or bool(known.unlogged_parts) or unfinished
+    otherwise = (known.baseline, known.sensitive) != (wanted.baseline, _hidden(table, known))
+    return otherwise or bool(known.unlogged_parts) or unfinished
 
 
 # the steps
@@ -255,7 +263,7 @@ def _capture_one(run: Run[AdoptPlan], table: Taken, number: int) -> None:
 
     def put() -> None:
         with run.transaction() as connection:
-            put_capture(connection, oid, table.column, run.plan.baseline)
+            put_capture(connection, oid, table.column, run.plan.baseline, table.sensitive)
             run.checkpoint(number, done=number)
 
     patiently(run.transaction, table, put)
@@ -299,7 +307,7 @@ def _release_one(run: Run[AdoptPlan], table: Taken) -> None:
             if table.before is None:
                 take_capture(connection, oid)
             else:
-                put_capture(connection, oid, table.column, table.before)
+                put_capture(connection, oid, table.column, table.before, table.sensitive_before)
 
     patiently(run.transaction, table, take)
 

@@ -60,6 +60,10 @@ def adopt(  # noqa: PLR0913, PLR0917 - each is an option that people know
     ] = None,
     level: Annotated[Level, typer.Option(help="observe (report only), log or enforce")] = Level.observe,
     baseline: Annotated[Baseline, typer.Option(help="For rows that are there: full, lazy or none")] = Baseline.lazy,
+    sensitive: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TABLE.COLUMN=HOW", help="Hide a column in the log: encrypted, digest or absent. Repeat."),
+    ] = None,
     schema: Annotated[str | None, typer.Option(help="Only this schema; else all of them.")] = None,
     shard: Annotated[str | None, typer.Option(help="Where; else the first shard.")] = None,
     database: Annotated[str | None, typer.Option(help="Where; else the shard's own database.")] = None,
@@ -78,7 +82,7 @@ def adopt(  # noqa: PLR0913, PLR0917 - each is an option that people know
     way, and what it costs."""
     if bool(globs) == all_tables:
         raise typer.BadParameter("name tables, or say --all")
-    wanted = Wanted(tuple(globs or ()), level, tenant_column, baseline, schema, count)
+    wanted = Wanted(tuple(globs or ()), level, tenant_column, baseline, schema, count, tuple(sensitive or ()))
     found = _planned(wanted, shard, database, quiet=json)
     if script is not None:
         lines = display.script(found, script)

@@ -204,6 +204,9 @@ def _costs(plan: Plan) -> None:
         "none": "starts blind: what a row was before its first change stays unknown",
     }[plan.baseline]
     say(f"baseline {plan.baseline}: {how.format(size(plan.baseline_bytes))}")
+    hidden = [f"{each.name}.{column} {how}" for each in plan.tables for column, how in each.sensitive.items()]
+    if hidden:
+        say(f"hidden in the log: {', '.join(hidden)}")
     if plan.locks:
         say("")
         say("locks, on one table at a time; after 200 ms without one, it waits and tries again:")

@@ -204,6 +204,15 @@ def statistics(connection: Connection, facts: Facts, columns: Sequence[Column]) 
     return found
 
 
+def column_names(connection: Connection, relations: Sequence[Relation]) -> dict[tuple[str, str], list[str]]:
+    """The columns of each table, by schema and name."""
+    found: dict[tuple[str, str], list[str]] = {}
+    oids = [each.oid for each in relations]
+    for schema, table, column in connection.execute(QUERIES.column_names, {"oids": oids}).fetchall():
+        found.setdefault((schema, table), []).append(column)
+    return found
+
+
 def has_nulls(connection: Connection, relation: Relation, column: Column) -> bool | None:
     """Whether a row is without a tenant; None where that can't be told quickly, or not at all."""
     answer: bool | None = _ask(connection, relation, QUERIES.has_nulls, column, f"{NULLS_SECONDS}s")

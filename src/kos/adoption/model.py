@@ -21,6 +21,7 @@ class Wanted:
     baseline: str = "lazy"
     schema: str | None = None
     count: bool = False
+    sensitive: tuple[str, ...] = ()  # TABLE.COLUMN=encrypted, digest or absent
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ class Table:
     writes: int
     log_bytes: int | None
     baseline_bytes: int | None
+    sensitive: dict[str, str]  # what is asked to be hidden in the log
     blockers: tuple[Blocker, ...]
     columns_sql: tuple[str, ...]
     keys_sql: tuple[tuple[str, ...], ...]  # keys, references, primary keys: each for all tables before the next

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from fnmatch import fnmatchcase
 
 from psycopg.sql import Identifier
 
 from kos import errors, sql
-from kos.adoption import blockers, effects, facts, mends
+from kos.adoption import blockers, effects, facts, mends, sensitive
 from kos.adoption.classes import CANDIDATES, choose_column, classify
 from kos.adoption.facts import Connection, Facts, Relation, Statistic
 from kos.adoption.mends import Owned
@@ -31,7 +32,7 @@ def plan(connection: Connection, wanted: Wanted, *, shard: str = "", progress: A
     """What taking these tables in would mean. `connection` is the operator's; what it can't read is left open.
 
     Raises:
-        NothingMatches, UnknownTenantColumn, NoTenantColumn
+        NothingMatches, UnknownTenantColumn, NoTenantColumn, SensitiveUnclear, NoSensitiveColumn, SensitiveKey
     """
     with facts.reading(connection):
         found = facts.read(connection, [wanted.tenant_column] if wanted.tenant_column else CANDIDATES)
@@ -40,11 +41,13 @@ def plan(connection: Connection, wanted: Wanted, *, shard: str = "", progress: A
         owned = Owned(found, classify(found, column), column)
         asked = [place.column for place in owned.places.values() if place.column]
         known = facts.statistics(connection, found, asked)
+        hides = _hides(connection, owned, chosen, wanted)
         tables = []
         for number, relation in enumerate(chosen, start=1):
             whole = relation.root is None or any(each.oid == relation.root for each in chosen)
             reasons = tuple(_blockers(connection, owned, relation, known)) if whole else (_part(owned, relation),)
-            tables.append(_table(connection, owned, relation, known, wanted, reasons))
+            hidden = hides.get((relation.schema, relation.name), {})
+            tables.append(replace(_table(connection, owned, relation, known, wanted, reasons), sensitive=hidden))
             progress("tables", number, len(chosen))
         affected = None
         if wanted.level == "enforce":
@@ -115,9 +118,23 @@ def _table(
         writes=writes,
         log_bytes=None if image is None else writes * image,
         baseline_bytes=_baseline(wanted.baseline, rows, image),
+        sensitive={},
         blockers=reasons,
         columns_sql=mends.column_sql(owned, relation.oid) if place.path else (),
         keys_sql=phases,
+    )
+
+
+def _hides(
+    connection: Connection, owned: Owned, chosen: list[Relation], wanted: Wanted
+) -> dict[sensitive.Names, dict[str, str]]:
+    if not wanted.sensitive:
+        return {}
+    whole = [each for each in chosen if each.root is None]
+    columns = facts.column_names(connection, whole)
+    keys = {(each.schema, each.name): blockers.key_of(owned, each.oid) for each in whole}
+    return sensitive.hidden(
+        wanted.sensitive, columns, {names: key.columns for names, key in keys.items() if key is not None}
     )
 
 

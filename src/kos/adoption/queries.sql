@@ -95,6 +95,15 @@ select c.oid::bigint as oid,
                     where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'e')
  order by n.nspname, c.relname;
 
+-- name: column_names
+-- What can be asked to be hidden.
+select n.nspname::text, c.relname::text, a.attname::text
+  from pg_attribute a
+  join pg_class c on c.oid = a.attrelid
+  join pg_namespace n on n.oid = c.relnamespace
+ where a.attrelid = any (%(oids)s::oid[]) and a.attnum > 0 and not a.attisdropped
+ order by 1, 2, a.attnum;
+
 -- name: columns
 -- The columns that may name the tenant.
 select a.attrelid::bigint as oid, a.attname as name, format_type(a.atttypid, a.atttypmod) as type,

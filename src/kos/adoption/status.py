@@ -19,6 +19,7 @@ class Status:
     level: str
     tenant_column: str | None
     baseline: str
+    sensitive: dict[str, str]
     complete: bool
     since: datetime
     capture: str
@@ -43,6 +44,7 @@ def _status(table: Logged, secured: bool) -> Status:
         level="enforce" if secured else "log",
         tenant_column=table.tenant_column,
         baseline=table.baseline,
+        sensitive=table.sensitive,
         complete=table.complete_at is not None,
         since=table.since,
         capture="broken" if table.faults else "ok",
