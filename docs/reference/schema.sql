@@ -2292,11 +2292,11 @@ CREATE FUNCTION kos.log_status() RETURNS TABLE(pending_bytes bigint, pending_row
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
   select pg_table_size('kos.pending_1') + pg_table_size('kos.pending_2'), u.waiting, u.tenants,
-         case when u.tenants > 0 then greatest(0, extract(epoch from clock_timestamp() - u.oldest)) else 0 end,
+         case when u.tenants = 0 then 0 when u.oldest is not null then greatest(0, extract(epoch from clock_timestamp() - u.oldest)) end,
          kos.sealed_events(),
          (select count(*) from kos.logged_tables), b.broken, b.losing,
          (select max(i.incarnation) from kos.incarnations i), current_setting('track_commit_timestamp')::boolean
-    from (select count(*) as tenants, coalesce(sum(w.waiting), 0)::bigint as waiting, min(w.oldest) as oldest
+    from (select count(*) as tenants, coalesce(sum(w.waiting), 0)::bigint as waiting, case when count(w.oldest) = count(*) then min(w.oldest) end as oldest
             from kos.unsealed() w) u
     cross join (select count(distinct c.table_name) as broken, count(distinct c.table_name) filter (where c.loses) as losing
                   from kos.broken_captures() c) b
@@ -3774,7 +3774,7 @@ CREATE FUNCTION kos.unsealed(max_tenants integer DEFAULT 1000) RETURNS TABLE(ten
     from kos.unsealed_among(array(
       select f.tenant_id from first_table f where f.tenant_id is not null
       union select s.tenant_id from second_table s where s.tenant_id is not null)) u
-   order by u.oldest, u.tenant_id
+   order by u.oldest nulls first, u.tenant_id
    limit max_tenants
 $$;
 
@@ -3791,7 +3791,7 @@ CREATE FUNCTION kos.unsealed_among(tenants uuid[]) RETURNS TABLE(tenant_id uuid,
     AS $$
   select t.tenant_id, u.waiting,
          case when current_setting('track_commit_timestamp')::boolean and u.origin = kos.origin()
-           then pg_xact_commit_timestamp(u.transaction::xid) else now() end as oldest
+           then pg_xact_commit_timestamp(u.transaction::xid) end as oldest
     from unnest(tenants) t (tenant_id)
     cross join lateral (
       -- Counted up to a limit: a huge transaction is not read twice.

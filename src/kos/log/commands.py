@@ -40,7 +40,7 @@ def log_status(json: Json = False) -> None:
                     each.tables,
                     each.sealed_events,
                     each.waiting_tenants,
-                    f"{each.lag_seconds:.1f}",
+                    "?" if each.lag_seconds is None else f"{each.lag_seconds:.1f}",
                     f"{each.pending_bytes / 1e6:.1f}",
                     len({broken.table for broken in each.broken}) or "",
                 )
@@ -66,7 +66,8 @@ def _say_what_is_wrong(each: LogStatus) -> None:
         outcome = "changes are lost" if broken.loses else "changes are captured slowly until the worker mends it"
         say(f"{each.database}: {broken.table}: {broken.fault}; {outcome}")
     if not each.commit_times:
-        say(f"{each.database}: track_commit_timestamp is off, so events carry the time of their seal")
+        meant = "so events carry the time of their seal, and their lag is unknown"
+        say(f"{each.database}: track_commit_timestamp is off, {meant}")
 
 
 def log_verify(

@@ -29,14 +29,15 @@ class Broken:
 
 @dataclass(frozen=True)
 class LogStatus:
-    """The log of one database. `lag_seconds`: the age of the oldest committed change without a position."""
+    """The log of one database. `lag_seconds`: the age of the oldest committed change without a position; None where the
+    server keeps no commit times."""
 
     shard: str
     database: str
     pending_bytes: int
     pending_rows: int
     waiting_tenants: int
-    lag_seconds: float
+    lag_seconds: float | None
     sealed_events: int
     tables: int
     incarnation: int | None

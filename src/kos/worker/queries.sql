@@ -24,15 +24,15 @@ select pg_terminate_backend(a.pid), a.pid
 
 -- name: unsealed
 -- Tenants with committed rows that have no position yet, the longest waiting first: how many rows, and for how long.
-select tenant_id, waiting, greatest(extract(epoch from clock_timestamp() - oldest), 0)::float8
+select tenant_id, waiting, case when oldest is not null then greatest(extract(epoch from clock_timestamp() - oldest), 0) end::float8
   from kos.unsealed(%(most)s)
- order by oldest, tenant_id;
+ order by oldest nulls first, tenant_id;
 
 -- name: unsealed_among
 -- The same of these tenants only, which costs no more than they have waiting.
-select tenant_id, waiting, greatest(extract(epoch from clock_timestamp() - oldest), 0)::float8
+select tenant_id, waiting, case when oldest is not null then greatest(extract(epoch from clock_timestamp() - oldest), 0) end::float8
   from kos.unsealed_among(%(tenants)s)
- order by oldest, tenant_id;
+ order by oldest nulls first, tenant_id;
 
 -- name: seal
 -- One tenant. One statement in autocommit mode: whatever becomes of the client, the transaction ends with it. The row of

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -203,8 +204,7 @@ class Watch:
         self._crowded = len(chosen) < len(ready)
         for tenant in chosen:
             self._seals.begin(tenant)
-        lag = max((seconds for _, _, seconds in rows), default=0.0)
-        self._answered(LEADING, lag)
+        self._answered(LEADING, _longest([seconds for _, _, seconds in rows]))
         if chosen or ended:
             self._pause.reset()
         return min(self._pause.take(), self._resting.next_end(now) or IDLE_SECONDS)
@@ -282,7 +282,7 @@ class Watch:
         parked = tuple(self._resting.parked().items())[:SHOWN]
         self.state = State(name, self._clock(), lag, None, parked)
         if name == LEADING:
-            self._metrics.lag.labels(self.label).set(lag or 0.0)
+            self._metrics.lag.labels(self.label).set(math.nan if lag is None else lag)
         if name != before:
             self._metrics.reachable.labels(self.label).set(1)
             self._metrics.leads(self.label, leads=name == LEADING)
@@ -319,6 +319,12 @@ def connect(topology: Topology, place: Place) -> Connection:
         connection.close()
         raise
     return connection
+
+
+def _longest(waited: list[float | None]) -> float | None:
+    """The longest of them; None if one is not known."""
+    known = [seconds for seconds in waited if seconds is not None]
+    return max(known, default=0.0) if len(known) == len(waited) else None
 
 
 def _value(cursor: psycopg.Cursor[Any]) -> Any:

@@ -145,12 +145,13 @@ begin
 end $$;
 grant execute on function kos.seal(uuid) to kos_operator;
 
--- Which of these tenants have something to seal, how many rows (up to 1,000), and since when.
+-- Which of these tenants have something to seal, how many rows (up to 1,000), and since when: null where this server
+-- keeps no commit times, or another one committed it.
 create function kos.unsealed_among(tenants uuid[]) returns table (tenant_id uuid, waiting bigint, oldest timestamptz)
 language sql stable security definer set search_path = pg_catalog, pg_temp as $$
   select t.tenant_id, u.waiting,
          case when current_setting('track_commit_timestamp')::boolean and u.origin = kos.origin()
-           then pg_xact_commit_timestamp(u.transaction::xid) else now() end as oldest
+           then pg_xact_commit_timestamp(u.transaction::xid) end as oldest
     from unnest(tenants) t (tenant_id)
     cross join lateral (
       -- Counted up to a limit: a huge transaction is not read twice.
@@ -178,7 +179,7 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
     from kos.unsealed_among(array(
       select f.tenant_id from first_table f where f.tenant_id is not null
       union select s.tenant_id from second_table s where s.tenant_id is not null)) u
-   order by u.oldest, u.tenant_id
+   order by u.oldest nulls first, u.tenant_id
    limit max_tenants
 $$;
 grant execute on function kos.unsealed_among(uuid[]), kos.unsealed(integer) to kos_operator;

@@ -212,11 +212,11 @@ create function kos.log_status() returns table (
   logged_tables bigint, broken_tables bigint, losing_tables bigint, incarnation integer, commit_times boolean)
 language sql stable security definer set search_path = pg_catalog, pg_temp as $$
   select pg_table_size('kos.pending_1') + pg_table_size('kos.pending_2'), u.waiting, u.tenants,
-         case when u.tenants > 0 then greatest(0, extract(epoch from clock_timestamp() - u.oldest)) else 0 end,
+         case when u.tenants = 0 then 0 when u.oldest is not null then greatest(0, extract(epoch from clock_timestamp() - u.oldest)) end,
          kos.sealed_events(),
          (select count(*) from kos.logged_tables), b.broken, b.losing,
          (select max(i.incarnation) from kos.incarnations i), current_setting('track_commit_timestamp')::boolean
-    from (select count(*) as tenants, coalesce(sum(w.waiting), 0)::bigint as waiting, min(w.oldest) as oldest
+    from (select count(*) as tenants, coalesce(sum(w.waiting), 0)::bigint as waiting, case when count(w.oldest) = count(*) then min(w.oldest) end as oldest
             from kos.unsealed() w) u
     cross join (select count(distinct c.table_name) as broken, count(distinct c.table_name) filter (where c.loses) as losing
                   from kos.broken_captures() c) b
