@@ -172,6 +172,39 @@ CREATE FUNCTION kos.aggregate_of(table_name text, key text[], within text[]) RET
 ALTER FUNCTION kos.aggregate_of(table_name text, key text[], within text[]) OWNER TO kos_owner;
 
 --
+-- Name: log_key(uuid); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.log_key(tenant_id uuid) RETURNS bigint
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN hashtextextended((tenant_id)::text, (1263489027)::bigint);
+
+
+ALTER FUNCTION kos.log_key(tenant_id uuid) OWNER TO kos_owner;
+
+--
+-- Name: no_tenants_log(); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.no_tenants_log() RETURNS uuid
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN '00000000-0000-0000-0000-000000000000'::uuid;
+
+
+ALTER FUNCTION kos.no_tenants_log() OWNER TO kos_owner;
+
+--
+-- Name: all_logs_key(); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.all_logs_key() RETURNS bigint
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN (kos.log_key(kos.no_tenants_log()) + 4);
+
+
+ALTER FUNCTION kos.all_logs_key() OWNER TO kos_owner;
+
+--
 -- Name: application_rights(); Type: FUNCTION; Schema: kos; Owner: kos_owner
 --
 
@@ -1599,6 +1632,7 @@ CREATE FUNCTION kos.forget_log(tenant uuid) RETURNS void
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 begin
+  perform pg_advisory_xact_lock_shared(kos.all_logs_key());
   perform pg_advisory_xact_lock(kos.log_key(tenant));
   delete from kos.pending_1 where tenant_id = tenant;
   delete from kos.pending_2 where tenant_id = tenant;
@@ -2245,17 +2279,6 @@ end $_$;
 ALTER FUNCTION kos.log_baseline(part regclass, rows tid[]) OWNER TO kos_owner;
 
 --
--- Name: log_key(uuid); Type: FUNCTION; Schema: kos; Owner: kos_owner
---
-
-CREATE FUNCTION kos.log_key(tenant_id uuid) RETURNS bigint
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN hashtextextended((tenant_id)::text, (1263489027)::bigint);
-
-
-ALTER FUNCTION kos.log_key(tenant_id uuid) OWNER TO kos_owner;
-
---
 -- Name: log_state(uuid, integer, bigint); Type: FUNCTION; Schema: kos; Owner: kos_owner
 --
 
@@ -2647,17 +2670,6 @@ end $$;
 
 
 ALTER FUNCTION kos.newest_seal(tenant uuid) OWNER TO kos_owner;
-
---
--- Name: no_tenants_log(); Type: FUNCTION; Schema: kos; Owner: kos_owner
---
-
-CREATE FUNCTION kos.no_tenants_log() RETURNS uuid
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN '00000000-0000-0000-0000-000000000000'::uuid;
-
-
-ALTER FUNCTION kos.no_tenants_log() OWNER TO kos_owner;
 
 --
 -- Name: note_columns(kos.logged_tables); Type: FUNCTION; Schema: kos; Owner: kos_owner
@@ -3363,8 +3375,24 @@ CREATE FUNCTION kos.seal(tenant uuid) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
+begin
+  perform pg_advisory_xact_lock_shared(kos.all_logs_key());
+  perform pg_advisory_xact_lock(kos.log_key(tenant));
+  return kos.seal_locked(tenant);
+end $$;
+
+
+ALTER FUNCTION kos.seal(tenant uuid) OWNER TO kos_owner;
+
+--
+-- Name: seal_locked(uuid); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.seal_locked(tenant uuid) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
 declare
-  noted text := pg_advisory_xact_lock(kos.log_key(tenant));
   newest kos.seals := kos.newest_seal(tenant);
   now_in integer;
   timed boolean := current_setting('track_commit_timestamp')::boolean;
@@ -3408,7 +3436,7 @@ begin
 end $$;
 
 
-ALTER FUNCTION kos.seal(tenant uuid) OWNER TO kos_owner;
+ALTER FUNCTION kos.seal_locked(tenant uuid) OWNER TO kos_owner;
 
 --
 -- Name: sealed_events(); Type: FUNCTION; Schema: kos; Owner: kos_owner
@@ -4973,6 +5001,33 @@ REVOKE ALL ON FUNCTION kos.aggregate_of(table_name text, key text[], within text
 
 
 --
+-- Name: FUNCTION log_key(tenant_id uuid); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.log_key(tenant_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.log_key(tenant_id uuid) TO kos_operator;
+
+
+--
+-- Name: FUNCTION no_tenants_log(); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.no_tenants_log() FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.no_tenants_log() TO kos_app;
+GRANT ALL ON FUNCTION kos.no_tenants_log() TO kos_persona;
+GRANT ALL ON FUNCTION kos.no_tenants_log() TO kos_operator;
+GRANT ALL ON FUNCTION kos.no_tenants_log() TO kos_auditor;
+
+
+--
+-- Name: FUNCTION all_logs_key(); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.all_logs_key() FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.all_logs_key() TO kos_operator;
+
+
+--
 -- Name: FUNCTION application_rights(); Type: ACL; Schema: kos; Owner: kos_owner
 --
 
@@ -5585,14 +5640,6 @@ GRANT ALL ON FUNCTION kos.log_baseline(part regclass, rows tid[]) TO kos_operato
 
 
 --
--- Name: FUNCTION log_key(tenant_id uuid); Type: ACL; Schema: kos; Owner: kos_owner
---
-
-REVOKE ALL ON FUNCTION kos.log_key(tenant_id uuid) FROM PUBLIC;
-GRANT ALL ON FUNCTION kos.log_key(tenant_id uuid) TO kos_operator;
-
-
---
 -- Name: FUNCTION log_state(tenant uuid, logged_id integer, at bigint); Type: ACL; Schema: kos; Owner: kos_owner
 --
 
@@ -5717,17 +5764,6 @@ GRANT SELECT ON TABLE kos.seals TO kos_auditor;
 --
 
 REVOKE ALL ON FUNCTION kos.newest_seal(tenant uuid) FROM PUBLIC;
-
-
---
--- Name: FUNCTION no_tenants_log(); Type: ACL; Schema: kos; Owner: kos_owner
---
-
-REVOKE ALL ON FUNCTION kos.no_tenants_log() FROM PUBLIC;
-GRANT ALL ON FUNCTION kos.no_tenants_log() TO kos_app;
-GRANT ALL ON FUNCTION kos.no_tenants_log() TO kos_persona;
-GRANT ALL ON FUNCTION kos.no_tenants_log() TO kos_operator;
-GRANT ALL ON FUNCTION kos.no_tenants_log() TO kos_auditor;
 
 
 --
@@ -5959,6 +5995,14 @@ REVOKE ALL ON FUNCTION kos.same_value(of_table regclass, one text, other text, c
 
 REVOKE ALL ON FUNCTION kos.seal(tenant uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION kos.seal(tenant uuid) TO kos_operator;
+
+
+--
+-- Name: FUNCTION seal_locked(tenant uuid); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.seal_locked(tenant uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.seal_locked(tenant uuid) TO kos_operator;
 
 
 --

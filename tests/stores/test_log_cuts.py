@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ from kos.tenancy import Place, Store
 from kos.tenancy.placement import control_place
 from kos.topology.embedded import Stack
 
+CUTTING = importlib.import_module("kos.log.cut")
 SHARED = [uuid.UUID(int=number) for number in (1, 2, 3)]
 Connection = psycopg.Connection[Any]
 Rows = dict[tuple[str, tuple[str, ...]], str | None]
@@ -207,6 +209,55 @@ def test_a_cut_sees_what_a_sealer_commits_that_it_waited_for(store: Store, place
 def take(store: Store, place: Place, tenants: list[uuid.UUID]) -> tuple[dict[uuid.UUID, int], Rows]:
     with cut(store, place, tenants) as here:
         return here.positions, imported(store, place, here.snapshot)
+
+
+@pytest.fixture
+def together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cuts of so few tenants take the locks that those of many do."""
+    monkeypatch.setattr(CUTTING, "ONE_BY_ONE", 1)
+
+
+def test_a_cut_of_many_tenants_takes_one_lock_and_keeps_every_sealer_out(
+    store: Store, place: Place, product: Connection, together: None
+) -> None:
+    mine = "select count(*) from pg_locks where locktype = 'advisory' and pid = %s"
+    product.execute("select kos.current_incarnation()")  # which takes a lock when it begins
+    for number, tenant in enumerate(SHARED):
+        put(product, number, tenant)
+    with cut(store, place, SHARED) as here:
+        assert set(here.positions.values()) == {1}
+        assert product.execute(mine, (here.connection.info.backend_pid,)).fetchone() == (1,)
+        product.execute("set lock_timeout = '200ms'")
+        for statement in (f"select kos.seal('{SHARED[0]}')", f"select kos.seal('{uuid.uuid4()}')"):
+            with pytest.raises(psycopg.errors.LockNotAvailable):
+                product.execute(statement)
+        pid = here.connection.info.backend_pid
+    assert product.execute(mine, (pid,)).fetchone() == (0,)
+    assert product.execute(f"select kos.seal('{SHARED[0]}')").fetchone() == (0,)
+
+
+def test_a_cut_of_many_waits_for_one_of_few_and_the_other_way_round(
+    template: Stack, store: Store, place: Place, product: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each holds its locks while the other asks for its own; and a sealer stands between them."""
+    put(product, 1)
+    found: list[tuple[dict[uuid.UUID, int], Rows]] = []
+    waits = "select from pg_locks where locktype = 'advisory' and not granted and database = %s::oid"
+    mine = product.execute("select oid from pg_database where datname = current_database()").fetchone()
+    for first, second in ((1000, 1), (1, 1000)):
+        monkeypatch.setattr(CUTTING, "ONE_BY_ONE", first)
+        with client(product) as sealer:
+            with cut(store, place, SHARED) as here:
+                monkeypatch.setattr(CUTTING, "ONE_BY_ONE", second)
+                sealer.send(f"select kos.seal('{SHARED[0]}')")
+                until(lambda: product.execute(waits, mine).rowcount == 1)
+                other = threading.Thread(target=lambda: found.append(take(store, place, SHARED)))
+                other.start()
+                until(lambda: product.execute(waits, mine).rowcount == 2)
+                copy = rows(here.connection)
+            other.join()
+            assert sealer.answers(30.0) == ["ok"]
+    assert [each for _, each in found] == [copy, copy]
 
 
 def test_a_cut_whose_block_fails_seals_nothing_and_keeps_no_lock(

@@ -17,6 +17,10 @@ from kos.log.seal import QUERIES
 from kos.tenancy import Place, Store
 from kos.tenancy.store import Connection
 
+# Of more tenants than these all logs are locked as one: a lock for each would fill the table of locks, which is
+# everybody's.
+ONE_BY_ONE = 1000
+
 
 @dataclass(frozen=True)
 class Cut:
@@ -33,18 +37,16 @@ def cut(store: Store, place: Place, tenants: Sequence[UUID]) -> Iterator[Cut]:
     """A cut of some tenants of one database, open as long as the block.
 
     The seals commit at its end, so a cut whose block fails has sealed nothing. Until then nobody else seals these
-    tenants: import the snapshot, lock what you will read (`lock table … in access share mode`) and leave the block. A
-    table that is truncated between its end and your first look at it would be empty in the snapshot. Lock with a
-    `lock_timeout`, and begin again when it strikes: who waits to truncate stands before you, and waits for this block.
+    tenants; while a cut of more than 1,000 is open, nobody seals any. Import the snapshot, lock what you will read
+    (`lock table … in access share mode`) and leave the block. A table that is truncated between its end and your
+    first look at it would be empty in the snapshot. Lock with a `lock_timeout`, and begin again when it strikes: who
+    waits to truncate stands before you, and waits for this block.
 
     Raises:
         StoreUnavailable
     """
     with store.operator(place) as operator, ExitStack() as locks:
-        for (key,) in operator.execute(QUERIES.logs_in_order, {"tenants": list(tenants)}).fetchall():
-            # Before the snapshot exists: it must see what the sealer that holds the lock commits.
-            operator.execute(QUERIES.lock_log, {"key": key})
-            locks.callback(operator.execute, QUERIES.unlock_log, {"key": key})
+        _lock(operator, tenants, locks)
         tables = operator.execute(QUERIES.tables_of_log).fetchall()
         operator.execute(QUERIES.begin_cut)
         try:
@@ -55,6 +57,19 @@ def cut(store: Store, place: Place, tenants: Sequence[UUID]) -> Iterator[Cut]:
             raise
 
 
+def _lock(operator: Connection, tenants: Sequence[UUID], locks: ExitStack) -> None:
+    """Before the snapshot exists: it must see what a sealer that holds a lock commits."""
+    if len(tenants) > ONE_BY_ONE:
+        operator.execute(QUERIES.lock_all_logs)
+        locks.callback(operator.execute, QUERIES.unlock_all_logs)
+        return
+    operator.execute(QUERIES.share_logs)
+    locks.callback(operator.execute, QUERIES.unshare_logs)
+    for (key,) in operator.execute(QUERIES.logs_in_order, {"tenants": list(tenants)}).fetchall():
+        operator.execute(QUERIES.lock_log, {"key": key})
+        locks.callback(operator.execute, QUERIES.unlock_log, {"key": key})
+
+
 def _seal_in_snapshot(operator: Connection, tables: list[tuple[str, str]], tenants: Sequence[UUID]) -> Cut:
     if tables:
         names = SQL(", ").join(Identifier(*name) for name in tables)
@@ -62,7 +77,7 @@ def _seal_in_snapshot(operator: Connection, tables: list[tuple[str, str]], tenan
     positions = {}
     incarnation = 0
     for tenant in tenants:
-        operator.execute(QUERIES.seal, {"tenant": tenant})
+        operator.execute(QUERIES.seal_locked, {"tenant": tenant})
         row = operator.execute(QUERIES.head, {"tenant": tenant}).fetchone()
         assert row is not None
         positions[tenant], incarnation = row[0], max(incarnation, row[1])

@@ -24,6 +24,26 @@ select pg_advisory_lock(%(key)s);
 -- At the end of a cut.
 select pg_advisory_unlock(%(key)s);
 
+-- name: share_logs
+-- Before a lock of one.
+select pg_advisory_lock_shared(kos.all_logs_key());
+
+-- name: unshare_logs
+-- After it.
+select pg_advisory_unlock_shared(kos.all_logs_key());
+
+-- name: lock_all_logs
+-- Instead of many.
+select pg_advisory_lock(kos.all_logs_key());
+
+-- name: unlock_all_logs
+-- The same.
+select pg_advisory_unlock(kos.all_logs_key());
+
+-- name: seal_locked
+-- By who holds the lock.
+select kos.seal_locked(%(tenant)s);
+
 -- name: begin_cut
 -- The snapshot comes with the first query, after the locks.
 begin isolation level repeatable read;

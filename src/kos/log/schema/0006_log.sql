@@ -151,7 +151,12 @@ grant execute on function kos.no_tenants_log(), kos.tenant_of(text) to kos_app, 
 create function kos.log_key(tenant_id uuid) returns bigint
 language sql immutable parallel safe
 return pg_catalog.hashtextextended(tenant_id::text, 1263489027);
-grant execute on function kos.log_key(uuid) to kos_operator;
+-- Of all logs at once. Each place in the table of locks is all sessions' memory: who needs many logs takes this one
+-- alone, and whoever takes a log's own has taken it shared before.
+create function kos.all_logs_key() returns bigint
+language sql immutable parallel safe
+return kos.log_key(kos.no_tenants_log()) + 4;
+grant execute on function kos.log_key(uuid), kos.all_logs_key() to kos_operator;
 
 -- Which running server this is: a restore to another moment or a promotion has another timeline, a dump that was loaded
 -- elsewhere another system or database.

@@ -94,14 +94,10 @@ return pg_catalog.sha256(
   || pg_catalog.sha256(pg_catalog.uuid_send(salt)
     || pg_catalog.convert_to(pg_catalog.concat_ws(' ', key::text, coalesce(image::text, '-'), coalesce(before::text, '-'), coalesce(context::text, '-')), 'UTF8')));
 
--- Seal what a tenant's committed transactions have changed; returns how many events that were. One tenant is sealed by
--- one at a time, and a huge transaction of one delays no other.
--- Lock first, in a statement of its own: the next one's snapshot must see what another sealer has just committed. A cut
--- takes the lock before its snapshot exists (kos.log, cut.py).
-create function kos.seal(tenant uuid) returns bigint
+-- The work of kos.seal(), for a session that holds the log's lock, or that of all logs.
+create function kos.seal_locked(tenant uuid) returns bigint
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
-  noted text := pg_advisory_xact_lock(kos.log_key(tenant));
   newest kos.seals := kos.newest_seal(tenant);
   now_in integer;
   timed boolean := current_setting('track_commit_timestamp')::boolean;
@@ -143,7 +139,19 @@ begin
   returning events into sealed;
   return coalesce(sealed, 0);
 end $$;
-grant execute on function kos.seal(uuid) to kos_operator;
+
+-- Seal what a tenant's committed transactions have changed; returns how many events that were. One tenant is sealed by
+-- one at a time, and a huge transaction of one delays no other.
+-- Lock first, in statements of their own: the next one's snapshot must see what another sealer has just committed. A cut
+-- takes the locks before its snapshot exists (kos.log, cut.py).
+create function kos.seal(tenant uuid) returns bigint
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  perform pg_advisory_xact_lock_shared(kos.all_logs_key());
+  perform pg_advisory_xact_lock(kos.log_key(tenant));
+  return kos.seal_locked(tenant);
+end $$;
+grant execute on function kos.seal(uuid), kos.seal_locked(uuid) to kos_operator;
 
 -- Which of these tenants have something to seal, how many rows (up to 1,000), and since when: null where this server
 -- keeps no commit times, or another one committed it.

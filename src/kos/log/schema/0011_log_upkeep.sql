@@ -255,6 +255,7 @@ grant execute on function kos.capture_faults(), kos.broken_captures(), kos.refre
 create function kos.forget_log(tenant uuid) returns void
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
+  perform pg_advisory_xact_lock_shared(kos.all_logs_key());
   perform pg_advisory_xact_lock(kos.log_key(tenant));
   delete from kos.pending_1 where tenant_id = tenant;
   delete from kos.pending_2 where tenant_id = tenant;
