@@ -13,7 +13,7 @@ from fix_enforced import ADMINISTRATOR, APPLICATION, ENFORCED, OPERATOR, REPORTS
 from fix_product import OTHER_OWNER, OWNER, PASSWORD, catalog
 from kos import errors
 from kos.adoption import enforce as enforcing
-from kos.adoption.tenants import forget_if_last
+from kos.adoption.tenants import forget_product, forget_some
 from kos.tenancy.checks import row_security
 from kos.topology.model import Login, Topology, fixed
 
@@ -324,7 +324,8 @@ def test_the_catalog_is_as_it_was_when_it_is_released(cloned: Callable[[], Topol
             relax(operator, schema, table)
             relax(operator, schema, table)
         with operator.transaction():
-            assert forget_if_last(operator)
+            assert forget_product(operator)
+            assert forget_some(operator) == 0
         assert numbers(operator, "select count(*) from kos.fence") == [0]
         assert numbers(operator, "select count(*) from kos.tenants") == [0]
     assert catalog_of(topology) == before
@@ -346,11 +347,11 @@ def test_a_table_that_is_dropped_keeps_no_tenants_known(cloned: Callable[[], Top
     with connect(topology, OPERATOR) as operator:
         with operator.transaction():
             enforce(operator, "public", "crm_log", "account_id")
-            assert not forget_if_last(operator)
+            assert forget_product(operator) is None
         with connect(topology, APPLICATION) as app:
             app.execute("drop table public.crm_log cascade")
         with operator.transaction():
-            assert forget_if_last(operator)
+            assert forget_product(operator) == 0
 
 
 def test_a_right_that_the_owner_had_before_stays(cloned: Callable[[], Topology]) -> None:

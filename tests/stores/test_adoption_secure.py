@@ -24,6 +24,7 @@ from kos.adoption import (
     release_tables,
     status,
     tables,
+    tenants,
     uninstall,
 )
 from kos.knowledge import removal
@@ -213,6 +214,46 @@ def test_a_table_that_somebody_holds_is_told_and_resumed(
         assert [each.level for each in status(store, here(store))] == ["log"]
     adopt(store, "shop_order")
     assert [each.level for each in status(store, here(store))] == ["enforce"]
+
+
+def test_many_tenants_are_forgotten_some_at_a_time(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is a lock until its transaction ends, and a place in the table of locks is everybody's."""
+    adopt(store, "shop_order", level="log")
+    monkeypatch.setattr(tenants, "FORGOTTEN_AT_ONCE", 3)
+    told: list[tuple[str, int, int | None]] = []
+    locks = "select count(*) from pg_locks where locktype = 'advisory' and mode = 'ExclusiveLock' and pid = {}"
+    forget, held = tenants.forget_some, []
+
+    def forget_and_count(connection: Connection) -> int:
+        left = forget(connection)
+        held.extend(rows(connection, locks.format(connection.info.backend_pid))[0])
+        return left
+
+    monkeypatch.setattr(tenants, "forget_some", forget_and_count)
+    release_tables(store, plan_release(store, here(store), ["*"]), lambda *given: told.append(given))
+    assert [given[1:] for given in told if given[0] == "tenants forgotten"] == [
+        (min(number, 20), 20) for number in range(3, 23, 3)
+    ]
+    assert len(held) == 7
+    assert max(held) <= 3 + 2  # and those of the operation
+    assert list_tenants(store) == []
+
+
+def test_nobody_waits_for_a_tenant_that_is_forgotten(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    adopt(store, "shop_order", level="log")
+    monkeypatch.setattr(tables, "LOCK_ATTEMPTS", 2)
+    with store.tenant("7") as session:
+        session.execute("select 1")
+        with pytest.raises(
+            errors.TenantBusy, match=r"'7' could not be closed in 2 attempts .* held by pid \d+ \(\w+\)"
+        ):
+            release(store, "*")
+        with store.tenant("7", timeout=5) as other:  # which would wait behind a lock that was waited for
+            assert other.execute("select 1").fetchone() == (1,)
+        with pytest.raises(errors.UnknownTenant), store.tenant("8", timeout=5) as other:
+            other.execute("select 1")
+    release(store, "*")
+    assert list_tenants(store) == []
 
 
 def test_an_uninstalled_database_has_nothing_of_kos(store: Store, topology: Topology) -> None:

@@ -3,7 +3,8 @@ table."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from kos import errors
@@ -11,7 +12,7 @@ from kos.adoption import tenants
 from kos.adoption.enforce import enforce, enforced, lacks, refusal, relax
 from kos.adoption.facts import Connection
 from kos.adoption.model import Plan, Table, Wanted
-from kos.adoption.tables import patiently
+from kos.adoption.tables import patiently, waiting
 from kos.adoption.tenants import Column
 from kos.tenancy.placement import control_place
 
@@ -105,12 +106,34 @@ def _register_one(run: Run[Any], column: Column) -> None:
 
 
 def forget_tenants(run: Run[Any]) -> None:
-    """Where no other table of the product is taken in."""
+    """Where no other table of the product is taken in.
+
+    Raises:
+        TenantBusy: somebody was inside of one all the while.
+    """
     with run.transaction() as connection:
-        last = tenants.forget_if_last(connection)
-    if last and run.place != control_place(run.store.topology):
+        count = tenants.forget_product(connection)
+    if count is None:
+        return
+    left = count
+    while left:
+        left = _forget_some(run)
+        run.advance(count - left, count, "tenants forgotten")
+    if run.place != control_place(run.store.topology):
         with run.control() as control:
             tenants.untell_directory(control, run.plan.shard, run.plan.database)
+
+
+def _forget_some(run: Run[Any]) -> int:
+    began, left, attempts = time.monotonic(), 0, 0
+    try:
+        for attempt in waiting(errors.TenantBusy):
+            attempts = attempt.num
+            with attempt, run.transaction() as connection:
+                left = tenants.forget_some(connection)
+    except errors.TenantBusy as busy:
+        raise replace(busy, attempts=attempts, seconds=time.monotonic() - began) from busy
+    return left
 
 
 def put_row_security(run: Run[AdoptPlan]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import groupby
@@ -117,16 +117,8 @@ def patiently(transaction: Transaction, table: Named, work: Callable[[], None]) 
         TableBusy: somebody had the table locked all the while.
         GrantMissing: kos may not act as the owner, not any more.
     """
-    retries = stamina.retry_context(
-        on=_NOT_GRANTED,
-        attempts=LOCK_ATTEMPTS,
-        timeout=None,
-        wait_initial=0.05,
-        wait_max=LOCK_WAIT_MAX,
-        wait_jitter=0.2,
-    )
     try:
-        for attempt in retries:
+        for attempt in waiting(_NOT_GRANTED):
             with attempt:
                 work()
     except _NOT_GRANTED as error:
@@ -134,6 +126,13 @@ def patiently(transaction: Transaction, table: Named, work: Callable[[], None]) 
     except psycopg.errors.InsufficientPrivilege as error:
         grant = mends.bare(GRANTS.grant_owner.format(owner=Identifier(table.owner)))
         raise errors.GrantMissing(table.name, table.owner, error.diag.message_primary or str(error), grant) from error
+
+
+def waiting(on: Any) -> Iterator[stamina.Attempt]:
+    """Attempts, with pauses in between, at what somebody's work is in the way of."""
+    yield from stamina.retry_context(
+        on=on, attempts=LOCK_ATTEMPTS, timeout=None, wait_initial=0.05, wait_max=LOCK_WAIT_MAX, wait_jitter=0.2
+    )
 
 
 def _blockers(transaction: Transaction, table: Named) -> str:

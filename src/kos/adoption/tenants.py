@@ -16,6 +16,7 @@ from kos.adoption.tables import Named
 from kos.tenancy import schema_files
 
 QUERIES = sql.load("kos.adoption", "tenants.sql")
+FORGOTTEN_AT_ONCE = 500
 
 
 @dataclass(frozen=True)
@@ -90,15 +91,36 @@ def tell_directory(connection: Connection, control: Connection, shard: str) -> N
             raise errors.TenantNotRegistered(f"another tenant has the name {name!r}")
 
 
-def forget_if_last(connection: Connection) -> bool:
-    """Once the last table was released, the product's tenants are none of kos any more. In the caller's transaction."""
+def forget_product(connection: Connection) -> int | None:
+    """Once the last table was released, the product's tenants are none of kos any more, and no new one can be
+    registered. Returns how many are to be forgotten; None where another table is taken in still."""
     if connection.execute(QUERIES.is_last).fetchone() != (True,):
-        return False
-    connection.execute(QUERIES.forget_tenants)
+        return None
     connection.execute(schema_files.QUERIES.become_owner)
     connection.execute(QUERIES.forget_product)
     connection.execute(TABLES.act_as_ourselves)
-    return True
+    return _left(connection)
+
+
+def forget_some(connection: Connection) -> int:
+    """Forget tenants that nobody is inside of, some hundred at a time: each is a lock until the caller's transaction
+    ends. Returns how many are left.
+
+    Raises:
+        TenantBusy: somebody is inside of each that is left. Nobody waits for us meanwhile.
+    """
+    forgotten = connection.execute(QUERIES.forget_tenants, {"most": FORGOTTEN_AT_ONCE}).rowcount
+    left = _left(connection)
+    if left and not forgotten:
+        busy = connection.execute(QUERIES.busy_tenant).fetchone()
+        name, holders = busy or ("one of the product's", "somebody who has just left")
+        raise errors.TenantBusy(name, 1, 0.0, holders)
+    return left
+
+
+def _left(connection: Connection) -> int:
+    row = connection.execute(QUERIES.count_registered).fetchone()
+    return int(row[0]) if row else 0
 
 
 def untell_directory(control: Connection, shard: str, database: str) -> None:

@@ -73,8 +73,22 @@ select not exists (select from kos.adopted_tables())
    and not exists (select from kos.enforced_tables e join pg_class c on c.oid = e.relation);
 
 -- name: forget_tenants
--- They are no longer to be entered here. Their log stays.
-select kos.unregister_tenant(f.name) from kos.fence f where f.adopted;
+-- They are no longer to be entered here. Their log stays. Whoever waits for a lock makes others wait: so none is waited
+-- for.
+select kos.unregister_tenant(free.name)
+  from (select f.name from kos.fence f where f.adopted and pg_try_advisory_xact_lock(kos.fence_key(f.tenant_id))
+         limit %(most)s) free;
+
+-- name: count_registered
+-- How many there are.
+select count(*) from kos.fence f where f.adopted;
+
+-- name: busy_tenant
+-- One that somebody is inside of, and who.
+select f.name, string_agg(format('pid %s (%s)', h.pid, coalesce(h.role_name, 'role hidden')), ', ' order by h.pid)
+  from kos.fence f cross join lateral kos.fence_holders(f.tenant_id) h
+ where f.adopted
+ group by f.name order by f.name limit 1;
 
 -- name: forget_product
 -- As above.

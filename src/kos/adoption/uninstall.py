@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from functools import partial
 
 import psycopg
-import stamina
 from psycopg.sql import Identifier
 
 from kos import errors, sql
 from kos.adoption import mends
 from kos.adoption.facts import Connection
 from kos.adoption.release import take_out
-from kos.adoption.tables import LOCK_ATTEMPTS, Logged, logged_tables
+from kos.adoption.tables import Logged, logged_tables, waiting
 from kos.adoption.tenants import untell_directory
 from kos.progress import Advance, silent
 from kos.tenancy.placement import Place, control_place, server_at, shard_named
@@ -126,9 +125,7 @@ def _forget_tenants(topology: Topology, place: Place) -> None:
 
 def _drop(installer: Connection, plan: Uninstalled) -> None:
     """All schemas in one transaction: what is left of kos after a kill is all of it, or nothing."""
-    for attempt in stamina.retry_context(
-        on=psycopg.errors.LockNotAvailable, attempts=LOCK_ATTEMPTS, timeout=None, wait_initial=0.05, wait_max=1.0
-    ):
+    for attempt in waiting(psycopg.errors.LockNotAvailable):
         with attempt, installer.transaction():
             installer.execute(QUERIES.limit)
             installer.execute(QUERIES.become_owner)
