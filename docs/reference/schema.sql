@@ -165,8 +165,8 @@ ALTER FUNCTION kos.advance_epoch(tenant uuid) OWNER TO kos_owner;
 --
 
 CREATE FUNCTION kos.aggregate_of(table_name text, key text[], within text[]) RETURNS uuid
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN CASE WHEN ((cardinality(within) = 1) AND (length((within)[1]) = 36) AND ((within)[1] ~ '^[0-9a-f]{8}-[0-9a-f-]{27}$'::text)) THEN ((within)[1])::uuid ELSE (md5(concat(table_name, ' ', (key)::text)))::uuid END;
+    LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN CASE WHEN ((cardinality(within) = 1) AND ((within)[1] ~~ '________-____-____-____-____________'::text) AND (translate((within)[1], '0123456789abcdef'::text, ''::text) = '----'::text)) THEN ((within)[1])::uuid ELSE (md5(concat(table_name, ' ', (key)::text)))::uuid END;
 
 
 ALTER FUNCTION kos.aggregate_of(table_name text, key text[], within text[]) OWNER TO kos_owner;
@@ -3395,6 +3395,8 @@ CREATE FUNCTION kos.seal_locked(tenant uuid) RETURNS bigint
 declare
   newest kos.seals := kos.newest_seal(tenant);
   now_in integer;
+  -- Salts come of one secret, which is kept nowhere: a server's own source of chance can cost more than all the rest.
+  secret bytea := uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid());
   timed boolean := current_setting('track_commit_timestamp')::boolean;
   sealed bigint;
 begin
@@ -3406,7 +3408,7 @@ begin
     select p.*, max(p.id) over (partition by p.origin, p.transaction) as last_id
       from kos.unsealed_rows(tenant, newest) p
   ), placed as (
-    select f.*, s.digest, s.table_name, gen_random_uuid() as salt, array_remove(f.key, tenant::text) as key_within,
+    select f.*, s.digest, s.table_name, encode(substr(sha256(secret || int8send(f.id) || int4send(f.origin)), 1, 16), 'hex')::uuid as salt, array_remove(f.key, tenant::text) as key_within,
            newest.position + row_number() over (order by f.last_id, f.id) as position,
            -- By commit time a moment maps to a position; a running maximum, so that positions and times agree.
            greatest(newest.committed_at, max(

@@ -230,3 +230,30 @@ def test_sensitive_columns(superuser: Connection, how: str) -> None:
     (_, first), (_, second), *_ = events(superuser)
     assert first["secret"].startswith("sha256:" if how == "digest" else "[absent]")
     assert second["secret"] is None
+
+
+LIKE_A_UUID = ("12345678" + "-" * 28, "12345678-1234-1234-1234-12345678901", "12345678-1234-1234-1234-12345678901g",
+               "ABCDEF01-1234-1234-1234-123456789012", "é2345678-1234-1234-1234-123456789012", "-" * 36)  # fmt: skip
+
+
+def test_a_key_that_looks_like_a_uuid_and_is_none_is_sealed_like_others(superuser: Connection) -> None:
+    """Its event's number is made; that of a uuid is the uuid."""
+    real = "12345678-1234-1234-1234-123456789012"
+    make(superuser, "create table things (tenant_id uuid not null, id text primary key)")
+    log(superuser)
+    for key in (*LIKE_A_UUID, real):
+        superuser.execute("insert into things values (%s, %s)", (ACME, key))
+    assert seal(superuser) == len(LIKE_A_UUID) + 1
+    found = dict(superuser.execute("select key[1], aggregate_id::text from kos.knowledge_events").fetchall())
+    assert found.pop(real) == real
+    assert len(set(found.values())) == len(LIKE_A_UUID)
+    assert not {key for key in LIKE_A_UUID if found[key] == key.lower()}
+
+
+def test_every_event_has_a_salt_of_its_own_and_no_two_seals_have_the_same(superuser: Connection) -> None:
+    make(superuser, "create table things (tenant_id uuid not null, id integer primary key)")
+    log(superuser)
+    for first in (1, 101):
+        superuser.execute("insert into things select %s, n from generate_series(%s, %s) n", (ACME, first, first + 99))
+        assert seal(superuser) == 100
+    assert superuser.execute("select count(distinct salt) from kos.knowledge_events").fetchone() == (200,)

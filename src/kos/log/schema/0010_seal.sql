@@ -76,10 +76,12 @@ language sql stable set search_path = pg_catalog, pg_temp set enable_seqscan = o
 $$;
 
 -- The number by which the index of the events knows a row: its own id where it has one. `within` is the key without the
--- tenant. Inlined, so every name is qualified.
+-- tenant. Inlined, so every name is qualified; stable, as concat is, or it would not be. A pattern would cost more than
+-- all the rest of it.
 create function kos.aggregate_of(table_name text, key text[], within text[]) returns uuid
-language sql immutable parallel safe
-return case when pg_catalog.cardinality(within) = 1 and pg_catalog.length(within[1]) = 36 and within[1] ~ '^[0-9a-f]{8}-[0-9a-f-]{27}$'
+language sql stable parallel safe
+return case when pg_catalog.cardinality(within) = 1 and within[1] like '________-____-____-____-____________'
+                 and pg_catalog.translate(within[1], '0123456789abcdef', '') = '----'
               then within[1]::uuid
          else pg_catalog.md5(pg_catalog.concat(table_name, ' ', key::text))::uuid end;
 
@@ -100,6 +102,8 @@ language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 declare
   newest kos.seals := kos.newest_seal(tenant);
   now_in integer;
+  -- Salts come of one secret, which is kept nowhere: a server's own source of chance can cost more than all the rest.
+  secret bytea := uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid());
   timed boolean := current_setting('track_commit_timestamp')::boolean;
   sealed bigint;
 begin
@@ -111,7 +115,7 @@ begin
     select p.*, max(p.id) over (partition by p.origin, p.transaction) as last_id
       from kos.unsealed_rows(tenant, newest) p
   ), placed as (
-    select f.*, s.digest, s.table_name, gen_random_uuid() as salt, array_remove(f.key, tenant::text) as key_within,
+    select f.*, s.digest, s.table_name, encode(substr(sha256(secret || int8send(f.id) || int4send(f.origin)), 1, 16), 'hex')::uuid as salt, array_remove(f.key, tenant::text) as key_within,
            newest.position + row_number() over (order by f.last_id, f.id) as position,
            -- By commit time a moment maps to a position; a running maximum, so that positions and times agree.
            greatest(newest.committed_at, max(
