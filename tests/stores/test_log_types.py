@@ -254,6 +254,8 @@ def test_every_event_has_a_salt_of_its_own_and_no_two_seals_have_the_same(superu
     make(superuser, "create table things (tenant_id uuid not null, id integer primary key)")
     log(superuser)
     for first in (1, 101):
-        superuser.execute("insert into things select %s, n from generate_series(%s, %s) n", (ACME, first, first + 99))
+        superuser.execute(
+            "insert into things select %s, n from generate_series(%s::int, %s) n", (ACME, first, first + 99)
+        )
         assert seal(superuser) == 100
     assert superuser.execute("select count(distinct salt) from kos.knowledge_events").fetchone() == (200,)
