@@ -146,14 +146,15 @@ def _measure_lag(report: Report, bench: Bench, connection: psycopg.Connection[An
         Finding(f"seal lag p99 {what}", ratio(most[beside], most[alone]), LAG_BAR),
         Finding(f"control: {CONTROL}, the same", ratio(most[control], most[alone]), CONTROL_BAR, is_control=True),
         Finding(f"median seal lag of tenants that write once, {what}", ratio(rare[beside], rare[alone]), LAG_BAR),
-        Finding(f"control: {CONTROL}, the same", ratio(rare[control], rare[alone]), is_control=True),
+        Finding(f"control: {CONTROL}, those tenants", ratio(rare[control], rare[alone]), is_control=True),
     ]
     for arm, name in ((alone, "worker, writers only"), (beside, "worker, and the transaction"), (control, CONTROL)):
         worst = max(lags[arm], key=lambda each: each.most)
+        rarest = max(lags[arm], key=lambda each: each.found_most)
         report.figures.append((f"seal lag, {name}", f"{worst.half * 1e3:,.0f} ms, p99 {worst.most * 1e3:,.0f} ms"))
         report.figures.append(
             (f"the same of tenants that write once, {name}",
-             f"{worst.found_half * 1e3:,.0f} ms, p99 {worst.found_most * 1e3:,.0f} ms")
+             f"{rarest.found_half * 1e3:,.0f} ms, p99 {rarest.found_most * 1e3:,.0f} ms")
         )  # fmt: skip
 
 
@@ -166,7 +167,8 @@ _LAG_NOTE = (
     "Seal lag is the time from the commit of a change to the commit of the seal that gave it its position, over all of"
     " the writers' events of the window, with `kos worker` running. The window beside the transaction begins with it"
     " and ends when it is sealed. Twice a second a new tenant writes one row meanwhile: it has to be found, where the"
-    " writers' tenant is known. In the table of figures: half of the events, then p99, of the worst round. The"
+    " writers' tenant is known; they are some forty a window, too few for a"
+    " p99 to be compared. In the table of figures: half of the events, then p99, of the worst round. The"
     " control asks `kos.unsealed` and seals all that it names in one statement."
 )
 

@@ -60,6 +60,7 @@ class Load:
         count = connection.execute(statement.encode(), (given,)).rowcount
         self._note(time.perf_counter() - began, statement)
         if not statement.startswith("select"):
+            assert count == 1, f"{statement} of {given} wrote {count} rows"
             self.written += count
 
     def _note(self, seconds: float, statement: str) -> None:

@@ -82,7 +82,7 @@ ALTER FUNCTION kos.admit(tenant text, epoch bigint, persona text, user_id text, 
 -- Name: adopt_table(regclass, text, text, jsonb); Type: FUNCTION; Schema: kos; Owner: kos_owner
 --
 
-CREATE FUNCTION kos.adopt_table(target regclass, tenant_column text, baseline text, sensitive jsonb DEFAULT NULL::jsonb) RETURNS TABLE(role text, statement text)
+CREATE FUNCTION kos.adopt_table(target regclass, tenant_column text, baseline text, sensitive jsonb DEFAULT '{}'::jsonb) RETURNS TABLE(role text, statement text)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
@@ -92,7 +92,7 @@ declare
                             where not exists (select from pg_trigger t where t.tgrelid = p and t.tgname = 'kos_capture_insert'));
 begin
   perform kos.note_logged(target, tenant_column, baseline,
-                          coalesce(adopt_table.sensitive, (select l.sensitive from kos.logged_tables l where l.relation = target), '{}'));
+                          jsonb_strip_nulls(coalesce((kos.logged(target)).sensitive, '{}') || adopt_table.sensitive));
   update kos.logged_tables l
      set lent = l.lent || array(select p from kos.parts_of(target) p
                                  where not has_table_privilege('kos_owner', p, 'SELECT') and p <> all (l.lent)),

@@ -287,15 +287,14 @@ def test_a_seal_of_two_transactions_is_found_out(held: Scene) -> None:
 
 
 def plant_two_transactions(connection: Connection) -> None:
-    row = connection.execute("select pg_get_functiondef('kos.seal'::regproc)").fetchone()
+    row = connection.execute("select pg_get_functiondef('kos.seal_locked'::regproc)").fetchone()
     assert row is not None
-    own_row, lock = "insert into kos.seals (", "pg_advisory_xact_lock(kos.log_key(tenant))"
+    own_row = "insert into kos.seals ("
     assert own_row in row[0]
-    assert lock in row[0]
-    apart = row[0].replace(own_row, "insert into public.apart (").replace(lock, "''")
+    apart = row[0].replace(own_row, "insert into public.apart (")
     connection.execute("create extension dblink; create table public.apart (like kos.seals including all)")
     connection.execute("grant all on public.apart to kos_owner")
-    connection.execute(apart.replace("FUNCTION kos.seal(", "FUNCTION public.seal_apart(").encode())
+    connection.execute(apart.replace("FUNCTION kos.seal_locked(", "FUNCTION public.seal_apart(").encode())
     where = psycopg.conninfo.make_conninfo(
         **connection.info.get_parameters() | {"password": connection.info.password}
     ).replace("'", "''")

@@ -66,23 +66,27 @@ def test_the_log_is_whole_and_in_order_in_many_histories(arena: Arena) -> None:
     search(arena.run, 8 * HISTORIES, Phase.generate, Phase.shrink)
 
 
-LOCK = "noted text := pg_advisory_xact_lock(kos.log_key(tenant));"
+LOCK = "perform pg_advisory_xact_lock(kos.log_key(tenant));"
+LATE_LOCK = "noted text := pg_advisory_xact_lock(kos.log_key(tenant));"
 NEWEST = "newest kos.seals := kos.newest_seal(tenant);"
 RUNNING = "select pg_snapshot_xip(newest.snapshot) except"
 # What each changes of a function: the text that stands there, and what is planted in its place.
 FAULTS: dict[str, tuple[str, dict[str, str]]] = {
-    "order by id only": ("seal", {"order by f.last_id, f.id": "order by f.id"}),
-    "order by transaction": ("seal", {"order by f.last_id, f.id": "order by f.transaction, f.id"}),
+    "order by id only": ("seal_locked", {"order by f.last_id, f.id": "order by f.id"}),
+    "order by transaction": ("seal_locked", {"order by f.last_id, f.id": "order by f.transaction, f.id"}),
     "no lock": ("seal", {LOCK: ""}),
-    "the newest seal is read before the lock": ("seal", {LOCK: NEWEST, NEWEST: LOCK}),
+    "the newest seal is read before the lock": ("seal_locked", {NEWEST: f"{NEWEST} {LATE_LOCK}"}),
     "running transactions are forgotten": ("unsealed_rows", {RUNNING: "select null::xid8 where false except"}),
     "one transaction too few": (
         "ended_since",
         {"over (order by r.edge) + 1)": "over (order by r.edge) + 2)"},
     ),
     "the snapshot is taken before the lock": (
-        "seal",
-        {LOCK: f"taken pg_snapshot := pg_current_snapshot(); {LOCK}", "kos.seen_by_seal()": "taken"},
+        "seal_locked",
+        {
+            NEWEST: f"taken pg_snapshot := pg_current_snapshot(); {LATE_LOCK} {NEWEST}",
+            "kos.seen_by_seal()": "taken",
+        },
     ),
 }
 
@@ -107,6 +111,9 @@ def found_out(arena: Arena) -> bool:
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_of_a_function_is_found_out(arena: Arena, fault: str) -> None:
     name, changes = FAULTS[fault]
+    locks = arena.watch.execute("select pg_get_functiondef('kos.seal'::regproc)").fetchone()
+    assert locks is not None
+    assert LOCK in locks[0]
     row = arena.watch.execute("select pg_get_functiondef(('kos.' || %s)::regproc)", (name,)).fetchone()
     assert row is not None
     whole = row[0]
@@ -118,7 +125,10 @@ def test_a_fault_of_a_function_is_found_out(arena: Arena, fault: str) -> None:
     for number, instead in enumerate(changes.values()):
         planted = planted.replace(f"<{number}>", instead)
     arena.watch.execute(planted.encode())
+    if LATE_LOCK in planted:
+        arena.watch.execute(locks[0].replace(LOCK, "").encode())
     try:
         assert found_out(arena)
     finally:
         arena.watch.execute(whole.encode())
+        arena.watch.execute(locks[0].encode())

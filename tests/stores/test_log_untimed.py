@@ -72,6 +72,8 @@ def test_a_lag_that_nobody_knows_is_told_as_unknown(
         told = capsys.readouterr().out
         assert "?" in told.splitlines()[-2]
         assert "their lag is unknown" in told.splitlines()[-1]
+        assert run(["worker", "--dry-run"]) == errors.DONE
+        assert "?" in capsys.readouterr().out
         assert run(["log", "status", "--json"]) == errors.DONE
         assert json.loads(capsys.readouterr().out)["databases"][0]["lag_seconds"] is None
     with Store(untimed) as store:

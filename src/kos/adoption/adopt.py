@@ -46,14 +46,14 @@ from kos.tenancy import Place, Store
 
 @dataclass(frozen=True)
 class Taken(Named):
-    """A table that is taken in. `before`: how its rows were treated while it was logged already, or None, and then
-    what was hidden."""
+    """A table that is taken in. `before`: how its rows were treated while it was logged already, or None.
+    `sensitive`: what is to be hidden beside what is, and `sensitive_before` how those columns were."""
 
     column: str | None
     before: str | None
     may_be_null: bool
     sensitive: dict[str, str]
-    sensitive_before: dict[str, str] | None
+    sensitive_before: dict[str, str | None]
 
 
 @dataclass(frozen=True)
@@ -227,14 +227,9 @@ def _taken(table: Table, known: Logged | None) -> Taken:
         column=table.column,
         before=known.baseline if known else None,
         may_be_null=any(each.kind == "nulls" for each in table.blockers),
-        sensitive=_hidden(table, known),
-        sensitive_before=known.sensitive if known else None,
+        sensitive=table.sensitive,
+        sensitive_before={column: known.sensitive.get(column) if known else None for column in table.sensitive},
     )
-
-
-def _hidden(table: Table, known: Logged | None) -> dict[str, str]:
-    """What is hidden already stays so."""
-    return (known.sensitive if known else {}) | table.sensitive
 
 
 def _is_news(table: Table, known: Logged | None, wanted: Wanted) -> bool:
@@ -243,8 +238,8 @@ def _is_news(table: Table, known: Logged | None, wanted: Wanted) -> bool:
     if known.tenant_column != table.column:
         raise errors.AdoptedOtherwise(table.name, known.tenant_column or "no column", table.column or "no column")
     unfinished = wanted.baseline == "full" and known.complete_at is None
-    otherwise = (known.baseline, known.sensitive) != (wanted.baseline, _hidden(table, known))
-    return otherwise or bool(known.unlogged_parts) or unfinished
+    hides_more = not table.sensitive.items() <= known.sensitive.items()
+    return known.baseline != wanted.baseline or hides_more or bool(known.unlogged_parts) or unfinished
 
 
 # the steps

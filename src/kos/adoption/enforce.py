@@ -236,6 +236,7 @@ def _change_schema(connection: Connection, query: SQL, schema: str, roles: list[
     connection.execute(TABLES.act_as.format(role=Identifier(row[0])))
     for role in roles:
         connection.execute(query.format(schema=Identifier(schema), role=Identifier(role)))
+    connection.execute(TABLES.act_as_ourselves)
 
 
 def _fence_capture(connection: Connection, target: Target, parts: list[Part], *, fenced: bool) -> None:

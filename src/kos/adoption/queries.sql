@@ -96,12 +96,12 @@ select c.oid::bigint as oid,
  order by n.nspname, c.relname;
 
 -- name: column_names
--- What can be asked to be hidden.
+-- What can be asked to be hidden: what images hold (kos.image_columns).
 select n.nspname::text, c.relname::text, a.attname::text
   from pg_attribute a
   join pg_class c on c.oid = a.attrelid
   join pg_namespace n on n.oid = c.relnamespace
- where a.attrelid = any (%(oids)s::oid[]) and a.attnum > 0 and not a.attisdropped
+ where a.attrelid = any (%(oids)s::oid[]) and a.attnum > 0 and not a.attisdropped and a.attgenerated <> 'v'
  order by 1, 2, a.attnum;
 
 -- name: columns
@@ -124,7 +124,7 @@ select i.indrelid::bigint as oid, x.relname as index, k.conname as constraint, i
   left join pg_constraint k on k.conindid = i.indexrelid and k.conrelid = i.indrelid and k.contype in ('p', 'u')
  where i.indrelid = any (%(oids)s::oid[])
    and i.indisunique and i.indisvalid and i.indimmediate and i.indpred is null and i.indexprs is null
- order by i.indrelid, i.indisprimary desc, i.indnkeyatts, x.relname;
+ order by i.indrelid, i.indisprimary desc, i.indnkeyatts, i.indexrelid;
 
 -- name: foreign_keys
 -- Who refers to whom. Not the copies that partitions have of their parent's.

@@ -111,6 +111,7 @@ def release_tables(store: Store, plan: ReleasePlan, progress: Advance = silent) 
 
     Raises:
         TableBusy: what is taken out until then stays out; resuming goes on.
+        TenantBusy: it was the last table, and somebody was inside a tenant all the while; resuming goes on.
         LeaseHeld, OperationUnfinished
     """
     outcome = journal.run(store, RELEASE, plan, progress, same=plan.is_same)

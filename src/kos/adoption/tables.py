@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import groupby
@@ -75,14 +75,14 @@ def find_table(connection: Connection, schema: str, table: str) -> int | None:
 
 
 def put_capture(
-    connection: Connection, table: int, column: str | None, baseline: str, sensitive: dict[str, str] | None = None
+    connection: Connection, table: int, column: str | None, baseline: str, sensitive: Mapping[str, str | None]
 ) -> None:
-    """Log a table from this transaction on. What is sensitive stays so if nothing is said."""
+    """Log a table from this transaction on. What is hidden stays so, unless `sensitive` says None of it."""
     given = {
         "table": table,
         "column": column,
         "baseline": baseline,
-        "sensitive": None if sensitive is None else Jsonb(sensitive),
+        "sensitive": Jsonb(sensitive),
     }
     _run(connection, connection.execute(QUERIES.adopt_table, given).fetchall())
 

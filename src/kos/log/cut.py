@@ -11,8 +11,10 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from uuid import UUID
 
+import stamina
 from psycopg.sql import SQL, Identifier
 
+from kos.errors import StoreBusy
 from kos.log.seal import QUERIES
 from kos.tenancy import Place, Store
 from kos.tenancy.store import Connection
@@ -20,6 +22,7 @@ from kos.tenancy.store import Connection
 # Of more tenants than these all logs are locked as one: a lock for each would fill the table of locks, which is
 # everybody's.
 ONE_BY_ONE = 1000
+PATIENCE = 60.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,7 @@ def cut(store: Store, place: Place, tenants: Sequence[UUID]) -> Iterator[Cut]:
 
     Raises:
         StoreUnavailable
+        StoreBusy: of more than 1,000 tenants, and somebody was sealing at every moment of a minute.
     """
     with store.operator(place) as operator, ExitStack() as locks:
         _lock(operator, tenants, locks)
@@ -60,7 +64,7 @@ def cut(store: Store, place: Place, tenants: Sequence[UUID]) -> Iterator[Cut]:
 def _lock(operator: Connection, tenants: Sequence[UUID], locks: ExitStack) -> None:
     """Before the snapshot exists: it must see what a sealer that holds a lock commits."""
     if len(tenants) > ONE_BY_ONE:
-        operator.execute(QUERIES.lock_all_logs)
+        _lock_all(operator)
         locks.callback(operator.execute, QUERIES.unlock_all_logs)
         return
     operator.execute(QUERIES.share_logs)
@@ -68,6 +72,12 @@ def _lock(operator: Connection, tenants: Sequence[UUID], locks: ExitStack) -> No
     for (key,) in operator.execute(QUERIES.logs_in_order, {"tenants": list(tenants)}).fetchall():
         operator.execute(QUERIES.lock_log, {"key": key})
         locks.callback(operator.execute, QUERIES.unlock_log, {"key": key})
+
+
+@stamina.retry(on=StoreBusy, attempts=None, timeout=PATIENCE, wait_initial=0.01, wait_max=0.1)
+def _lock_all(operator: Connection) -> None:
+    if operator.execute(QUERIES.lock_all_logs).fetchone() != (True,):
+        raise StoreBusy("PostgreSQL", "logs are being sealed all the time: a cut of so many tenants finds no moment")
 
 
 def _seal_in_snapshot(operator: Connection, tables: list[tuple[str, str]], tenants: Sequence[UUID]) -> Cut:

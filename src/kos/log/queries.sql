@@ -33,8 +33,8 @@ select pg_advisory_lock_shared(kos.all_logs_key());
 select pg_advisory_unlock_shared(kos.all_logs_key());
 
 -- name: lock_all_logs
--- Instead of many.
-select pg_advisory_lock(kos.all_logs_key());
+-- Instead of many, if nobody seals just now: who waited for it would keep every sealer waiting.
+select pg_try_advisory_lock(kos.all_logs_key());
 
 -- name: unlock_all_logs
 -- The same.

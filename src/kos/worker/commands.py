@@ -86,9 +86,13 @@ def _show(rows: list[dict[str, Any]]) -> None:
         say("nothing waited")
 
 
+def _seconds(known: float | None) -> str:
+    return "?" if known is None else f"{known:.1f}"
+
+
 def _show_waiting(waiting: list[Waiting]) -> None:
     rows = [
-        (each.shard, each.database, each.tenants, f"{each.rows:,}", f"{each.oldest_seconds:.1f}", each.error)
+        (each.shard, each.database, each.tenants, f"{each.rows:,}", _seconds(each.oldest_seconds), each.error)
         for each in waiting
     ]
     columns = ("shard", "database", "tenants", "rows that wait", "seconds", "")

@@ -13,6 +13,7 @@ from kos.tenancy.placement import Place, control_place, places, server_at, shard
 from kos.topology import postgres
 from kos.topology.model import Topology
 from kos.worker.find import MOST_TENANTS
+from kos.worker.pace import longest
 from kos.worker.seals import QUERIES, Connection, seal, told, told_of_database
 
 LOCK_TIMEOUT = "10s"
@@ -84,7 +85,7 @@ class Waiting:
     database: str
     tenants: int = 0
     rows: int = 0
-    oldest_seconds: float = 0.0
+    oldest_seconds: float | None = 0.0  # None where a server keeps no commit times
     error: str | None = None
 
 
@@ -104,7 +105,7 @@ def _look_at(topology: Topology, place: Place) -> Waiting:
         result.error = told_of_database(raised)
         return result
     result.tenants, result.rows = len(rows), sum(count for _, count, _ in rows)
-    result.oldest_seconds = max((seconds for _, _, seconds in rows), default=0.0)
+    result.oldest_seconds = longest([seconds for _, _, seconds in rows])
     return result
 
 

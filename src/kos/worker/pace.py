@@ -93,3 +93,9 @@ class Resting:
 def ready_of(waiting: Sequence[UUID], running: Collection[UUID], resting: Resting, now: float) -> list[UUID]:
     """Whom to seal next, in the order of `waiting`: with the longest waiting first nobody starves."""
     return [tenant for tenant in waiting if tenant not in running and not resting.rests(tenant, now)]
+
+
+def longest(waited: Sequence[float | None]) -> float | None:
+    """The longest of these waits, in seconds; None if one is not known."""
+    known = [seconds for seconds in waited if seconds is not None]
+    return max(known, default=0.0) if len(known) == len(waited) else None

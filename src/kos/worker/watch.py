@@ -21,7 +21,7 @@ from kos.translate import translated
 from kos.worker.find import Counted, Finder
 from kos.worker.log_lines import tell, trace
 from kos.worker.metrics import Metrics
-from kos.worker.pace import BUSY_SECONDS, IDLE_SECONDS, Growing, Rest, Resting, ready_of
+from kos.worker.pace import BUSY_SECONDS, IDLE_SECONDS, Growing, Rest, Resting, longest, ready_of
 from kos.worker.seals import QUERIES, Connection, Outcome, Seals, told, told_of_database
 
 STANDBY_SECONDS = 1.0
@@ -204,7 +204,7 @@ class Watch:
         self._crowded = len(chosen) < len(ready)
         for tenant in chosen:
             self._seals.begin(tenant)
-        self._answered(LEADING, _longest([seconds for _, _, seconds in rows]))
+        self._answered(LEADING, longest([seconds for _, _, seconds in rows]))
         if chosen or ended:
             self._pause.reset()
         return min(self._pause.take(), self._resting.next_end(now) or IDLE_SECONDS)
@@ -319,12 +319,6 @@ def connect(topology: Topology, place: Place) -> Connection:
         connection.close()
         raise
     return connection
-
-
-def _longest(waited: list[float | None]) -> float | None:
-    """The longest of them; None if one is not known."""
-    known = [seconds for seconds in waited if seconds is not None]
-    return max(known, default=0.0) if len(known) == len(waited) else None
 
 
 def _value(cursor: psycopg.Cursor[Any]) -> Any:

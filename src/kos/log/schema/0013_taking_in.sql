@@ -109,8 +109,9 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
 $$;
 
 -- Take a product's table in, or what has been attached to it since: note it, make its functions, and return what is to
--- be run next. Repeatable. Errors: KS020 it can't be logged.
-create function kos.adopt_table(target regclass, tenant_column text, baseline text, sensitive jsonb default null) returns table (role text, statement text)
+-- be run next. Repeatable. What is hidden stays so, also under a new name; `sensitive` hides more, and with null less.
+-- Errors: KS020 it can't be logged.
+create function kos.adopt_table(target regclass, tenant_column text, baseline text, sensitive jsonb default '{}') returns table (role text, statement text)
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   comes_back boolean := kos.was_logged(target);
@@ -118,7 +119,7 @@ declare
                             where not exists (select from pg_trigger t where t.tgrelid = p and t.tgname = 'kos_capture_insert'));
 begin
   perform kos.note_logged(target, tenant_column, baseline,
-                          coalesce(adopt_table.sensitive, (select l.sensitive from kos.logged_tables l where l.relation = target), '{}'));
+                          jsonb_strip_nulls(coalesce((kos.logged(target)).sensitive, '{}') || adopt_table.sensitive));
   update kos.logged_tables l
      set lent = l.lent || array(select p from kos.parts_of(target) p
                                  where not has_table_privilege('kos_owner', p, 'SELECT') and p <> all (l.lent)),
