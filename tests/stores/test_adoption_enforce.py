@@ -416,6 +416,22 @@ def test_a_partition_that_comes_while_the_lock_is_waited_for_is_not_left_out(
         assert findings(operator) == []
 
 
+def test_partitions_in_other_schemas_are_released_with_their_table(cloned: Callable[[], Topology]) -> None:
+    topology = cloned()
+    with connect(topology, ADMINISTRATOR) as administrator:
+        administrator.execute(f"grant create on database {topology.control.primary.database} to {OWNER}")
+    with connect(topology, OPERATOR) as operator, connect(topology, APPLICATION) as app:
+        for number in (1, 2, 3):
+            app.execute(f"create schema archive_{number}")
+            app.execute(f"alter table public.events_event_2026_0{number} set schema archive_{number}")
+        register_all(operator)
+        before = catalog_of(topology)
+        enforce(operator, "public", "events_event", "account_id")
+        assert findings(operator) == []
+        relax(operator, "public", "events_event")
+        assert catalog_of(topology) == before
+
+
 def test_a_partition_of_another_owner_is_kept_apart_too(cloned: Callable[[], Topology]) -> None:
     topology = cloned()
     flags = """

@@ -13,7 +13,7 @@ from adopted import adopt, events, here, wrong_in_log
 from fix_product import as_owner
 from fix_samples import child_environment
 from kos import errors, journal
-from kos.adoption import baseline, status
+from kos.adoption import Wanted, adopt_tables, baseline, plan, planned_adoption, status
 from kos.adoption.sensitive import hidden
 from kos.cli import run
 from kos.tenancy import Store
@@ -85,6 +85,21 @@ def test_a_rollback_hides_what_was_hidden_before(shop: Store, monkeypatch: pytes
     journal.roll_back(shop, str(left.id))
     (found,) = status(shop, here(shop))
     assert (found.baseline, found.sensitive) == ("lazy", {"iban": "digest"})
+
+
+def test_what_another_has_hidden_meanwhile_stays_hidden(shop: Store) -> None:
+    """Also under the column's new name; the plan was made before both."""
+    asked = Wanted(("shop_item_group",), level="log", baseline="full", sensitive=("*.note=absent",))
+    with shop.operator() as operator:
+        found = plan(operator, asked, shard=here(shop).shard)
+    planned = planned_adoption(shop, found, asked)
+    adopt(shop, "shop_item_group", sensitive=("*.iban=encrypted",))
+    with as_owner(shop.topology) as owner:
+        owner.execute("alter table public.shop_item_group rename column iban to account_number")
+    adopt_tables(shop, planned)
+    (found_now,) = status(shop, here(shop))
+    assert found_now.sensitive == {"account_number": "encrypted", "note": "absent"}
+    assert in_clear(shop) == set()
 
 
 def test_what_is_meant() -> None:
