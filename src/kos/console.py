@@ -73,6 +73,11 @@ def table(
     where.print(grid)
 
 
+def seconds(known: float | None) -> str:
+    """A time in a table; a question mark where nobody knows it."""
+    return "?" if known is None else f"{known:.1f}"
+
+
 def say(text: str) -> None:
     """Print one line for people."""
     out.print(text, markup=False)

@@ -1045,7 +1045,7 @@ class SensitiveUnclear(AdoptionError):
 class NoSensitiveColumn(AdoptionError):
     pattern: str
     fact = "no column of the tables that are meant matches {pattern!r}: what is not hidden stays in the log for good"
-    mend = "kos adopt … --dry-run, with the column's right name"
+    mend = "kos adopt TABLE --sensitive TABLE.COLUMN=… --dry-run   (with the column's name as the table has it)"
     exit_code = WRONG_USE
 
 
@@ -1054,7 +1054,7 @@ class SensitiveKey(AdoptionError):
     table: str
     column: str
     fact = "{table}: {column} is of its key, by which the log knows rows, so it can't be hidden"
-    mend = "leave it out, or give the table another key"
+    mend = "the same command without --sensitive {column}; or give the table another key first"
 
 
 @dataclass(eq=False)
@@ -1132,7 +1132,7 @@ class TableBusy(AdoptionError):
 class TableChanged(AdoptionError):
     table: str
     fact = "{table} was changed while its lock was waited for"
-    mend = "kos adopt once more"
+    mend = "run the same command again"
     exit_code = FAILED
     retryable = True
 

@@ -17,6 +17,7 @@ from psycopg.sql import SQL, Literal
 
 from fix_database import as_superuser
 from fix_exports import until
+from kos.errors import StoreBusy
 from kos.log import Cursor, cut, read, seal_all, status
 from kos.tenancy import Place, Store
 from kos.tenancy.placement import control_place
@@ -254,6 +255,21 @@ def test_a_cut_of_many_that_finds_no_moment_keeps_nobody_waiting(
         assert sealer.answers(30.0) == ["ok"]
         other.join()
     assert [positions[SHARED[0]] for positions, _ in found] == [1]
+
+
+def test_a_cut_of_many_says_that_it_found_no_moment(
+    store: Store, place: Place, product: Connection, together: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(product, 1)
+    monkeypatch.setattr(CUTTING, "PATIENCE", 0.3)
+    with client(product) as sealer:
+        sealer.send("begin", f"select kos.seal('{SHARED[0]}')")
+        assert sealer.answers(30.0) == ["ok"]
+        with pytest.raises(StoreBusy, match="finds no moment"), cut(store, place, SHARED):
+            pass
+        sealer.send("commit")
+        assert sealer.answers(30.0) == ["ok"]
+    assert take(store, place, SHARED)[0][SHARED[0]] == 1
 
 
 def test_a_cut_of_many_waits_for_one_of_few_and_the_other_way_round(

@@ -120,7 +120,6 @@ def relax(connection: Connection, schema: str, table: str) -> None:
         kept = {role for (role,) in connection.execute(QUERIES.schema_still_needs, {"oid": target.oid, "schema": name})}
         granted = {role for schema_name, roles in schemas if schema_name == name for role in roles}
         _change_schema(connection, QUERIES.revoke_schema, name, sorted(granted - kept))
-    connection.execute(TABLES.act_as_ourselves)
     connection.execute(schema_files.QUERIES.become_owner)
     connection.execute(QUERIES.forget_enforced, {"oid": target.oid})
     _fence_capture(connection, target, parts, fenced=False)

@@ -180,12 +180,12 @@ def _log_one_again(run: Run[ReleasePlan], table: Leaving) -> None:
                 put_capture(connection, oid, table.column, table.baseline, table.sensitive)
 
     def close() -> None:
-        with run.transaction() as connection:
-            enforce(connection, table.schema, table.table, table.column or "")
+        if table.enforced and table.column:
+            with run.transaction() as connection:
+                enforce(connection, table.schema, table.table, table.column)
 
     patiently(run.transaction, table, put)
-    if table.enforced and table.column:
-        patiently(run.transaction, table, close)
+    patiently(run.transaction, table, close)
 
 
 RELEASE = Operation(

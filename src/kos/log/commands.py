@@ -12,7 +12,7 @@ from uuid import UUID
 import typer
 
 from kos import errors
-from kos.console import Json, emit, plain, say, table
+from kos.console import Json, emit, plain, say, seconds, table
 from kos.log.feed import Cursor, Event, tail
 from kos.log.seal import QUERIES
 from kos.log.status import EXAMPLES, LogStatus, compare, status
@@ -40,7 +40,7 @@ def log_status(json: Json = False) -> None:
                     each.tables,
                     each.sealed_events,
                     each.waiting_tenants,
-                    "?" if each.lag_seconds is None else f"{each.lag_seconds:.1f}",
+                    seconds(each.lag_seconds),
                     f"{each.pending_bytes / 1e6:.1f}",
                     len({broken.table for broken in each.broken}) or "",
                 )

@@ -74,10 +74,13 @@ def _lock(operator: Connection, tenants: Sequence[UUID], locks: ExitStack) -> No
         locks.callback(operator.execute, QUERIES.unlock_log, {"key": key})
 
 
-@stamina.retry(on=StoreBusy, attempts=None, timeout=PATIENCE, wait_initial=0.01, wait_max=0.1)
 def _lock_all(operator: Connection) -> None:
-    if operator.execute(QUERIES.lock_all_logs).fetchone() != (True,):
-        raise StoreBusy("PostgreSQL", "logs are being sealed all the time: a cut of so many tenants finds no moment")
+    for attempt in stamina.retry_context(
+        on=StoreBusy, attempts=None, timeout=PATIENCE, wait_initial=0.01, wait_max=0.1
+    ):
+        with attempt:
+            if operator.execute(QUERIES.lock_all_logs).fetchone() != (True,):
+                raise StoreBusy("PostgreSQL", "logs are sealed all the time: a cut of so many tenants finds no moment")
 
 
 def _seal_in_snapshot(operator: Connection, tables: list[tuple[str, str]], tenants: Sequence[UUID]) -> Cut:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from kos import console, topology
-from kos.console import DryRun, Json, emit, say, table
+from kos.console import DryRun, Json, emit, say, seconds, table
 from kos.topology.model import Topology
 from kos.worker import Worker, log_lines, seal_once
 from kos.worker.log_lines import tell
@@ -86,13 +86,9 @@ def _show(rows: list[dict[str, Any]]) -> None:
         say("nothing waited")
 
 
-def _seconds(known: float | None) -> str:
-    return "?" if known is None else f"{known:.1f}"
-
-
 def _show_waiting(waiting: list[Waiting]) -> None:
     rows = [
-        (each.shard, each.database, each.tenants, f"{each.rows:,}", _seconds(each.oldest_seconds), each.error)
+        (each.shard, each.database, each.tenants, f"{each.rows:,}", seconds(each.oldest_seconds), each.error)
         for each in waiting
     ]
     columns = ("shard", "database", "tenants", "rows that wait", "seconds", "")
