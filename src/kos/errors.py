@@ -34,6 +34,7 @@ Every error has named fields, a sentence that states the fact, and the command t
     │                          TableBusy (retryable), TableChanged (retryable), TenantsRemain, TriggersRemain,
     │                          TenantTypeUnknown, SensitiveUnclear, NoSensitiveColumn, SensitiveKey,
     │                          TenantNotRegistered, EffectsNotAccepted
+    ├── ChangeError            ChangeRefused, ChangeUnreadable
     ├── WorkloadError          LedgerMissing, LedgerExists, LedgerBusy, LedgerDamaged, LedgerUnwritable,
     │                          WorkloadMismatch
     └── WorkerError            ListenRefused, PoolerBetween, SealFailed
@@ -1151,6 +1152,30 @@ class TriggersRemain(AdoptionError):
     tables: str
     fact = "in {database} something still stands on what kos made: {tables}"
     mend = "drop it, or kos release TABLE where it is a table that was taken in; then: kos uninstall"
+
+
+class ChangeError(KosError):
+    """A change of schema can't be made, or not now."""
+
+    exit_code = REFUSED
+
+
+@dataclass(eq=False)
+class ChangeRefused(ChangeError):
+    what: str
+    reason: str
+    instead: str
+    fact = "{what}: {reason}"
+    mend = "{instead}"
+
+
+@dataclass(eq=False)
+class ChangeUnreadable(ChangeError):
+    line: int
+    reason: str
+    exit_code = WRONG_USE
+    fact = "line {line}: {reason}"
+    mend = "mend the file, then: kos change plan FILE"
 
 
 class WorkloadError(KosError):

@@ -1,0 +1,10 @@
+"""Change a schema online: ordinary SQL in, no failed statement out.
+
+Promise: while a change runs, code that knows the schema of before and code that knows the one of after both work, and no
+statement waits for longer than one lock's limit. It can be killed anywhere, and taken back until it is finished.
+
+Invariants: `start` only adds what nobody can trip over; `finish` tightens, then drops. What must be seen together
+commits together. An action and the note that it was done commit together.
+
+Words: *change*, *recipe*, *action*, *fill*, *placement*, *expand*, *tighten*, *contract*; see `docs/glossary.md`.
+"""

@@ -1,0 +1,121 @@
+"""What a change of schema is made of. Plain data: a plan is stored before its first step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from kos.tenancy.placement import Place
+
+# The phases of a recipe, in order. `start` takes the first three, `finish` the last two; from `contract` on there is no
+# way back.
+EXPAND, FILL, BUILD, TIGHTEN, CONTRACT = PHASES = ("expand", "fill", "build", "tighten", "contract")
+
+TRANSACTION, CREATE_INDEX, DROP_INDEX = KINDS = ("transaction", "create index", "drop index")
+
+
+@dataclass(frozen=True)
+class Placement:
+    """One schema of one database that a change is made in. `recipe` is the number of its recipe in the plan: where the
+    catalogs differ, so do the recipes."""
+
+    shard: str
+    database: str
+    schema: str
+    recipe: int = 0
+
+    @property
+    def place(self) -> Place:
+        """The database."""
+        return Place(self.shard, self.database)
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return f"{self.shard}/{self.database}/{self.schema}"
+
+
+@dataclass(frozen=True)
+class Action:
+    """Statements that belong together: one transaction, under one short lock, as the role that owns the table.
+
+    Statements name the tables of the placement's schema without it; they run with that schema first in the search path,
+    so one recipe serves a thousand schemas. `lock` is the strongest that is asked for, as PostgreSQL names it (ACCESS
+    EXCLUSIVE), or "" for none that anybody could wait for. `scans` says that all rows are read, with the lock held;
+    `waits` that the action may last, so only its lock is waited for with a limit.
+
+    Of kind CREATE_INDEX and DROP_INDEX, `do` is one statement that runs CONCURRENTLY, outside of a transaction, with
+    the table and the index named as `{schema}.name`; `index` is the index. `undo` takes back what `do` has done, and is
+    only run where that is known to have happened; an index is dropped by `undo` wherever it is.
+    """
+
+    name: str
+    text: str
+    table: str
+    owner: str
+    lock: str
+    do: tuple[str, ...]
+    undo: tuple[str, ...] = ()
+    kind: str = TRANSACTION
+    index: str | None = None
+    scans: bool = False
+    waits: bool = False
+
+
+@dataclass(frozen=True)
+class Fill:
+    """Rows that get values, batch by batch.
+
+    `assign` are SQL expressions over the row, by column, and `needs` the condition for a row to be filled; or `python`
+    is a callable as `module:function`, called with the values of `reads` for each row, whose result goes to `column`.
+    `rows` is the planner's estimate.
+    """
+
+    name: str
+    text: str
+    table: str
+    owner: str
+    needs: str
+    assign: dict[str, str] = field(default_factory=dict)
+    column: str | None = None
+    python: str | None = None
+    reads: tuple[str, ...] = ()
+    rows: int | None = None
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The steps of one change in schemas whose catalogs are the same. `warnings` are for people."""
+
+    expand: tuple[Action, ...] = ()
+    fill: tuple[Fill, ...] = ()
+    build: tuple[Action, ...] = ()
+    tighten: tuple[Action | Fill, ...] = ()
+    contract: tuple[Action, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ChangePlan:
+    """A change, in all placements. `sql` is what its author wrote."""
+
+    name: str
+    sql: str
+    tag: str
+    recipes: tuple[Recipe, ...]
+    placements: tuple[Placement, ...]
+    parallel: int = 4
+
+    @property
+    def subject(self) -> str:
+        """One change at a time."""
+        return "schema"
+
+    @cached_property
+    def count(self) -> int:
+        """How many placements there are."""
+        return len(self.placements)
+
+    def recipe_of(self, placement: Placement) -> Recipe:
+        """What is done there."""
+        return self.recipes[placement.recipe]
