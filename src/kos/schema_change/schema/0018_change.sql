@@ -22,6 +22,7 @@ comment on table kos.changes is 'Changes of schema: their SQL, and the limits th
 create table kos.change_placements (
   operation   uuid not null,
   schema_name text not null,
+  recipe      integer not null,
   phase       text not null check (phase in ('expand', 'fill', 'build', 'tighten', 'contract')),
   state       text not null check (state in ('running', 'done', 'failed')),
   doing       text,  -- what is under way, or waited for
@@ -47,6 +48,7 @@ create table kos.change_fills (
   next_page   bigint not null,
   pages       bigint not null,
   rows        bigint not null,
+  started_at  timestamptz not null default clock_timestamp(),
   updated_at  timestamptz not null default clock_timestamp(),
   primary key (operation, schema_name, fill, part)
 );
