@@ -35,7 +35,8 @@ Every error has named fields, a sentence that states the fact, and the command t
     │                          TenantTypeUnknown, SensitiveUnclear, NoSensitiveColumn, SensitiveKey,
     │                          TenantNotRegistered, EffectsNotAccepted
     ├── ChangeError            ChangeRefused, ChangeUnreadable, ChangeBlocked (retryable), ChangeFailed,
-    │                          ChangeIncomplete, ChangeOpen, NoChange, ChangeNotStarted, PlacementDiffers
+    │                          ChangeIncomplete, ChangeOpen, NoChange, ChangeNotStarted, NoSchema,
+    │                          PlacementDiffers
     ├── WorkloadError          LedgerMissing, LedgerExists, LedgerBusy, LedgerDamaged, LedgerUnwritable,
     │                          WorkloadMismatch
     └── WorkerError            ListenRefused, PoolerBetween, SealFailed
@@ -1233,6 +1234,15 @@ class ChangeNotStarted(ChangeError):
     state: str
     fact = "the change {name} is {state}: it has not been started to the end"
     mend = "kos change start FILE again, which goes on with it (or: kos change rollback)"
+
+
+@dataclass(eq=False)
+class NoSchema(ChangeError):
+    wanted: str
+    database: str
+    exit_code = WRONG_USE
+    fact = "no schema of {database} is called {wanted}"
+    mend = "name one that is there: kos change plan FILE --schema NAME"
 
 
 @dataclass(eq=False)

@@ -81,11 +81,15 @@ class Fences:
                 connection.execute(QUERIES.end_sessions, self._sessions)
                 self._raise(connection)
 
-    def forget_checkpoints(self) -> None:
-        """Of an operation that is over, or as good as."""
+    def places(self) -> list[Place]:
+        """Where the operation has written, or was about to, by whichever runner."""
         with self.lease.write() as control:
             found = control.execute(QUERIES.places, {"operation": self.lease.operation}).fetchall()
-        for place in (Place(*row) for row in found):
+        return [Place(*row) for row in found]
+
+    def forget_checkpoints(self) -> None:
+        """Of an operation that is over, or as good as."""
+        for place in self.places():
             if is_there(self._store, place):
                 connection = self.connection(place)
                 with connection.transaction():

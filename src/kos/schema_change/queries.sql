@@ -10,7 +10,7 @@ reset role;
 
 -- name: limit_transaction
 -- Nobody waits behind us for longer than that. The change's tables are those of its placement.
-select set_config('lock_timeout', %(lock_timeout)s, true), set_config('search_path', %(search_path)s, true);
+select set_config('lock_timeout', %(lock_timeout)s, true), set_config('search_path', quote_ident(%(schema)s) || ', public', true);
 
 -- name: become
 -- For a statement that can't run in a transaction; the session ends with its work.

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Event
 from typing import Any
 from uuid import UUID
 
 import psycopg
 from psycopg.sql import Identifier
 
-from kos import sql
+from kos import errors, sql
 from kos.journal import Run
 from kos.schema_change.facts import Connection
 from kos.schema_change.model import ChangePlan, Placement
@@ -25,10 +26,13 @@ class Site:
     `connection` is the operator's, in autocommit mode.
     """
 
-    def __init__(self, run: Run[ChangePlan], placement: Placement, connection: Connection) -> None:
+    def __init__(
+        self, run: Run[ChangePlan], placement: Placement, connection: Connection, stopped: Event | None = None
+    ) -> None:
         self.run = run
         self.placement = placement
         self.connection = connection
+        self._stopped = stopped or Event()
         self._doing: str | None = None
 
     @property
@@ -47,13 +51,14 @@ class Site:
 
         Raises:
             LeaseLost: another runner has taken over; nothing was written.
+            Interrupted: whoever runs the change has said to stop.
         """
+        if self._stopped.is_set():
+            raise errors.Interrupted
         try:
             with self.connection.transaction():
                 self.run.fences.let_in(self.connection)
-                path = self.connection.execute("select quote_ident(%s)", (self.placement.schema,)).fetchone()
-                assert path is not None
-                limits = {"lock_timeout": LOCK_TIMEOUT, "search_path": f"{path[0]}, public"}
+                limits = {"lock_timeout": LOCK_TIMEOUT, "schema": self.placement.schema}
                 self.connection.execute(QUERIES.limit_transaction, limits)
                 if owner:
                     self.connection.execute(QUERIES.act_as.format(role=Identifier(owner)))
