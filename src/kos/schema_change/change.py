@@ -60,9 +60,14 @@ def contract(run: Run[ChangePlan]) -> None:
 
 def tidy(run: Run[ChangePlan]) -> None:
     """Note that {name} is part of the schema."""
-    _forget_placements(run)
+    if run.plan.scope.shipped:
+        for place, here in by_place(known(run)).items():
+            with run.transaction(place) as connection:
+                for placement in here:
+                    connection.execute(QUERIES.note_changed, {"operation": run.operation, "schema": placement.schema})
     with run.control() as control:
         control.execute(QUERIES.end_change, {"operation": run.operation})
+    _forget_placements(run)
 
 
 def take_back(phase: str) -> Callable[[Run[ChangePlan]], None]:

@@ -44,9 +44,9 @@ update kos.changes
  where operation = %(operation)s
 returning paused, max_rate, max_lag_ms, max_latency_ms;
 
--- name: finished_changes
--- Those that every tenant has, in their order.
-select operation, name, sql from kos.changes where shipped and finished_at is not null order by finished_at;
+-- name: note_changed
+-- A schema that is made from now on gets it when it is made.
+insert into kos.changed_schemas (operation, schema_name) values (%(operation)s, %(schema)s) on conflict do nothing;
 
 -- name: has_schema
 -- A tenant may have gone meanwhile.

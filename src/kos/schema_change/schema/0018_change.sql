@@ -39,6 +39,14 @@ create table kos.change_actions (
   primary key (operation, schema_name, action)
 );
 
+-- Which finished changes a schema of tenants' tables has: one that is made later gets them when it is made.
+create table kos.changed_schemas (
+  operation   uuid not null,
+  schema_name text not null,
+  changed_at  timestamptz not null default clock_timestamp(),
+  primary key (operation, schema_name)
+);
+
 -- How far a fill has come: all pages before next_page are done.
 create table kos.change_fills (
   operation   uuid not null,
@@ -53,5 +61,7 @@ create table kos.change_fills (
   primary key (operation, schema_name, fill, part)
 );
 
-grant select on kos.changes, kos.change_placements, kos.change_actions, kos.change_fills to kos_operator, kos_auditor;
-grant insert, update, delete on kos.changes, kos.change_placements, kos.change_actions, kos.change_fills to kos_operator;
+grant select on kos.changes, kos.change_placements, kos.change_actions, kos.change_fills, kos.changed_schemas
+  to kos_operator, kos_auditor;
+grant insert, update, delete on kos.changes, kos.change_placements, kos.change_actions, kos.change_fills, kos.changed_schemas
+  to kos_operator;
