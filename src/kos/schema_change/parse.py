@@ -1,7 +1,7 @@
-"""A change as its author wrote it: statements parsed as PostgreSQL parses them, and what stands in comments beside them.
+"""A change as its author wrote it: statements as PostgreSQL parses them, and what stands in comments beside them.
 
-The only module that knows the parser. Its nodes are protobuf messages of libpg_query's: `choice` reads an enum of theirs
-as PostgreSQL's source names it, and the `render…` functions make SQL of them again.
+The only module that knows the parser. Its nodes are protobuf messages of libpg_query's: `choice` reads an enum of
+theirs as PostgreSQL's source names it, and the `render…` functions make SQL of them again.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Directives:
 
 @dataclass(frozen=True)
 class Statement:
-    """One statement: `node` is postgast's (an AlterTableStmt, IndexStmt, …), `line` where it begins, `text` as written."""
+    """One statement: `node` is postgast's (an AlterTableStmt, …), `line` where it begins, `text` as it was written."""
 
     node: Any
     line: int
@@ -164,7 +164,7 @@ def render(statement: Any) -> str:
     for descriptor in node.DESCRIPTOR.fields:
         if descriptor.message_type is statement.DESCRIPTOR:
             getattr(node, descriptor.name).CopyFrom(statement)
-    return postgast.deparse(result)
+    return str(postgast.deparse(result))
 
 
 def render_expression(node: Any) -> str:
@@ -177,7 +177,7 @@ def render_expression(node: Any) -> str:
         for descriptor in target.DESCRIPTOR.fields:
             if descriptor.message_type is node.DESCRIPTOR:
                 getattr(target, descriptor.name).CopyFrom(node)
-    return postgast.deparse(result).removeprefix("SELECT ")
+    return str(postgast.deparse(result)).removeprefix("SELECT ")
 
 
 def render_type(type_name: Any) -> str:
@@ -185,7 +185,7 @@ def render_type(type_name: Any) -> str:
     result = postgast.parse("alter table x add column y integer")
     command = result.stmts[0].stmt.alter_table_stmt.cmds[0].alter_table_cmd
     getattr(command, "def").column_def.type_name.CopyFrom(type_name)
-    return postgast.deparse(result).removeprefix("ALTER TABLE x ADD COLUMN y ")
+    return str(postgast.deparse(result)).removeprefix("ALTER TABLE x ADD COLUMN y ")
 
 
 def render_command(statement: Any, command: Any) -> str:
