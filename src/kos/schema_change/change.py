@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
-from kos import errors
 from kos.journal import Operation, Run, Step
 from kos.schema_change import act
 from kos.schema_change.everywhere import everywhere, known
@@ -38,24 +37,24 @@ def expand(run: Run[ChangePlan]) -> None:
 
 def fill(run: Run[ChangePlan]) -> None:
     """Fill the rows that are there, in {count} placements."""
-    everywhere(run, FILL, run.plan.placements, _doing(run.plan, FILL))
+    everywhere(run, FILL, _with(run, FILL, run.plan.placements), _doing(run.plan, FILL))
 
 
 def build(run: Run[ChangePlan]) -> None:
     """Build indexes concurrently, in {count} placements."""
-    everywhere(run, BUILD, run.plan.placements, _doing(run.plan, BUILD))
+    everywhere(run, BUILD, _with(run, BUILD, run.plan.placements), _doing(run.plan, BUILD))
 
 
 def tighten(run: Run[ChangePlan]) -> None:
     """Hold the rows to what the new schema says, in {count} placements and those that have come since."""
     for placement in late_placements(run):
         everywhere(run, EXPAND, [placement], _doing(run.plan, EXPAND, FILL, BUILD))
-    everywhere(run, TIGHTEN, known(run), _doing(run.plan, TIGHTEN))
+    everywhere(run, TIGHTEN, _with(run, TIGHTEN, known(run)), _doing(run.plan, TIGHTEN))
 
 
 def contract(run: Run[ChangePlan]) -> None:
     """Take away what only old code needs, in all placements."""
-    everywhere(run, CONTRACT, known(run), _doing(run.plan, CONTRACT))
+    everywhere(run, CONTRACT, _with(run, CONTRACT, known(run)), _doing(run.plan, CONTRACT))
 
 
 def tidy(run: Run[ChangePlan]) -> None:
@@ -82,9 +81,14 @@ def take_back(phase: str) -> Callable[[Run[ChangePlan]], None]:
                 with site.transaction() as connection:
                     connection.execute(QUERIES.forget_fills, site.facts)
 
-        everywhere(run, phase, known(run), work)
+        everywhere(run, phase, _with(run, phase, known(run)), work)
 
     return back
+
+
+def _with(run: Run[ChangePlan], phase: str, placements: Iterable[Placement]) -> list[Placement]:
+    """Those that have something to do in a phase."""
+    return [each for each in placements if getattr(run.plan.recipe_of(each), phase)]
 
 
 def _doing(plan: ChangePlan, *phases: str) -> Callable[[Site], None]:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import secrets
 from dataclasses import replace
-from pathlib import Path
 
 from kos import errors
 from kos.journal import Run
 from kos.schema_change.facts import Connection, fingerprint
 from kos.schema_change.model import ChangePlan, Placement, Recipe
-from kos.schema_change.parse import Change, parse_change, plain_sql, tables_of
+from kos.schema_change.parse import Change, inside, parse_change, render
 from kos.schema_change.placements import by_place, find_placements, scope_of
 from kos.schema_change.plan import plan_recipe
 from kos.schema_change.site import QUERIES
@@ -63,8 +62,21 @@ def plan_change(  # noqa: PLR0913 - each is a choice of whoever changes
         fingerprints=tuple(recipes),
         placements=tuple(placements),
         parallel=parallel,
-        folder=str(Path.cwd()),
     )
+
+
+def tables_of(change: Change) -> tuple[str, ...]:
+    """The tables that a change names, by name: those of its own schema."""
+    relations = (node for each in change.statements for node in inside(each.node) if type(node).__name__ == "RangeVar")
+    return tuple(sorted({each.relname for each in relations if not each.schemaname}))
+
+
+def plain_sql(change: Change) -> str:
+    """The change in one go, for a schema that has no rows: nothing concurrently."""
+    for each in change.statements:
+        if hasattr(each.node, "concurrent"):
+            each.node.concurrent = False
+    return ";\n".join(render(each.node) for each in change.statements)
 
 
 def late_placements(run: Run[ChangePlan]) -> list[Placement]:

@@ -123,7 +123,6 @@ class ChangePlan:
     fingerprints: tuple[str, ...]
     placements: tuple[Placement, ...]
     parallel: int = 4
-    folder: str = ""
 
     @property
     def subject(self) -> str:
