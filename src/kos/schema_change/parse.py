@@ -358,3 +358,11 @@ def _is_name(token: Any, text: str) -> bool:
 def _folded(name: str) -> str:
     """A name as the catalog has it."""
     return name[1:-1].replace('""', '"') if name.startswith('"') else name.lower()
+
+
+# made here
+
+
+def parse_statement(text: str) -> Any:
+    """The node of one statement that is to be completed: names and parts that come from elsewhere are set in it."""
+    return inner(postgast.parse(text).stmts[0].stmt)
