@@ -184,7 +184,7 @@ def render_type(type_name: Any) -> str:
     """A type as SQL, with its modifiers and dimensions."""
     result = postgast.parse("alter table x add column y integer")
     command = result.stmts[0].stmt.alter_table_stmt.cmds[0].alter_table_cmd
-    getattr(command, "def").column_def.type_name.CopyFrom(type_name)
+    definition(command).column_def.type_name.CopyFrom(type_name)
     return str(postgast.deparse(result)).removeprefix("ALTER TABLE x ADD COLUMN y ")
 
 
@@ -195,6 +195,54 @@ def render_command(statement: Any, command: Any) -> str:
     del alone.cmds[:]
     alone.cmds.add().alter_table_cmd.CopyFrom(command)
     return render(alone)
+
+
+_BESIDE = ("CONSTR_CHECK", "CONSTR_FOREIGN", "CONSTR_UNIQUE", "CONSTR_PRIMARY")
+
+
+def without_constraints(command: Any) -> tuple[Any, list[Any]]:
+    """An ADD COLUMN without its CHECK, UNIQUE, PRIMARY KEY and REFERENCES, and these as commands ADD CONSTRAINT."""
+    alone, beside = type(command)(), []
+    alone.CopyFrom(command)
+    column = definition(alone).column_def
+    kept = []
+    for node in column.constraints:
+        what = choice(node.constraint, "contype")
+        if what not in _BESIDE and not what.startswith("CONSTR_ATTR"):
+            kept.append(node)
+        elif what in _BESIDE:
+            other = type(command)()
+            other.CopyFrom(command)
+            other.subtype = (
+                other.DESCRIPTOR.fields_by_name["subtype"].enum_type.values_by_name["AT_AddConstraint"].number
+            )
+            definition(other).CopyFrom(node)
+            constraint = definition(other).constraint
+            keys = {"CONSTR_FOREIGN": "fk_attrs", "CONSTR_UNIQUE": "keys", "CONSTR_PRIMARY": "keys"}.get(what)
+            if keys:
+                getattr(constraint, keys).add().string.sval = column.colname
+            beside.append(other)
+        elif beside:
+            _set_attribute(definition(beside[-1]).constraint, what)
+    kept = [type(each).FromString(each.SerializeToString()) for each in kept]
+    del column.constraints[:]
+    column.constraints.extend(kept)
+    return alone, beside
+
+
+def _set_attribute(constraint: Any, what: str) -> None:
+    """DEFERRABLE and so on, which the grammar has after a column's constraint as things of their own."""
+    if what == "CONSTR_ATTR_DEFERRABLE":
+        constraint.deferrable = True
+    elif what == "CONSTR_ATTR_DEFERRED":
+        constraint.deferrable = constraint.initdeferred = True
+    elif what == "CONSTR_ATTR_NOT_ENFORCED":
+        constraint.is_enforced = False
+
+
+def definition(command: Any) -> Any:
+    """The node that a command is given: the field's name is a word of Python's."""
+    return getattr(command, "def")
 
 
 # the schema
