@@ -115,9 +115,8 @@ class Draft:
         """The new name of a table, until it has it: a view of all columns, the new ones too, so it comes last."""
         new, facts = self.renamed[table], self.table(table)
         do = [ddl("create view {new} with (security_invoker = true) as select * from {old}", new=new, old=table)]
-        for each in read_grants(self.connection, facts):
-            if each.privilege in ("SELECT", "INSERT", "UPDATE", "DELETE"):
-                do.append(granting(new, each.column, each))
+        grants = read_grants(self.connection, facts)
+        do += [granting(new, each.column, each) for each in grants if each.privilege in _OF_VIEWS]
         undo = ddl("drop view {new}", new=new)
         return Action(
             f"view {new}", f"{new}: a view of {table}", table, facts.owner, "ACCESS SHARE", tuple(do), (undo,)
@@ -164,6 +163,7 @@ def merged(table: str, actions: list[Action]) -> list[Action]:
     return [one, *apart]
 
 
+_OF_VIEWS = ("SELECT", "INSERT", "UPDATE", "DELETE")
 _LOCKS = (
     "",
     "ACCESS SHARE",

@@ -44,6 +44,8 @@ class Action:
     EXCLUSIVE), or "" for none that anybody could wait for. `scans` says that all rows are read, with the lock held;
     `waits` that the action may last, so only its lock is waited for with a limit.
 
+    `also` are other tables of the schema that are locked too.
+
     Of kind CREATE_INDEX and DROP_INDEX, `do` is one statement that runs CONCURRENTLY, outside of a transaction, with
     the table and the index named as `{schema}.name`; `index` is the index. `undo` takes back what `do` has done, and is
     only run where that is known to have happened; an index is dropped by `undo` wherever it is.
@@ -60,6 +62,7 @@ class Action:
     index: str | None = None
     scans: bool = False
     waits: bool = False
+    also: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,7 @@ class Fill:
 
     `assign` are SQL expressions over the row, by column, and `needs` the condition for a row to be filled; or `python`
     is a callable as `module:function`, called with the values of `reads` for each row, whose result goes to `column`.
-    `rows` is the planner's estimate.
+    `rows` is the planner's estimate. With `delete` they get no values but are deleted.
     """
 
     name: str
@@ -81,6 +84,7 @@ class Fill:
     python: str | None = None
     reads: tuple[str, ...] = ()
     rows: int | None = None
+    delete: bool = False
 
 
 @dataclass(frozen=True)
