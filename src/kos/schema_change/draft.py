@@ -25,7 +25,7 @@ class Draft:
     has, for a column that is renamed in this change, the name that it has in the catalog until then. `taken` are names
     of constraints and indexes that the change makes, with their columns; `freed` those that are gone at its end.
     `dropped` are tables and views that the change drops, `not_null` columns that it makes so, and `renamed` tables that
-    get another name: the planners know them by the one that they have now.
+    get another name: the planners know them by the one that they have now. `sequences` number columns for a while.
     """
 
     def __init__(self, connection: Connection, schema: str, tag: str, directives: Directives) -> None:
@@ -44,6 +44,7 @@ class Draft:
         self.dropped: set[str] = set()
         self.not_null: set[tuple[str, str]] = set()
         self.renamed: dict[str, str] = {}
+        self.sequences: dict[tuple[str, str], str] = {}
         self.taken: dict[str, tuple[str, ...]] = {}
         self.freed: set[str] = set()
         self._tables: dict[str, Table] = {}
@@ -159,6 +160,7 @@ def merged(table: str, actions: list[Action]) -> list[Action]:
         owner=together[0].owner,
         lock=max((each.lock for each in together), key=_LOCKS.index),
         do=tuple(statement for each in together for statement in each.do),
+        also=tuple(dict.fromkeys(other for each in together for other in each.also)),
     )
     return [one, *apart]
 

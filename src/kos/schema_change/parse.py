@@ -12,8 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import postgast
+from psycopg.sql import SQL, Identifier
 
 from kos import errors
+from kos.sql import literal
 
 
 @dataclass(frozen=True)
@@ -155,6 +157,31 @@ def parse_expression(text: str) -> Any:
     if len(parsed.stmts) != 1 or len(parsed.stmts[0].stmt.select_stmt.target_list) != 1:
         raise ValueError("this is more than one expression")
     return parsed.stmts[0].stmt.select_stmt.target_list[0].res_target.val
+
+
+def over_row(expression: str, table: str, columns: dict[str, str]) -> str:
+    """An expression over a row as it stands in a trigger. `columns` has, for each name, that of NEW's column.
+
+    Where it asks other tables, a name may be theirs: there the row comes as a table of its own name.
+    """
+    node = parse_expression(expression)
+    if asks_tables(node):
+        used = sorted(columns_of(node) & columns.keys())
+        given = [SQL("new.{} as {}").format(Identifier(columns[each]), Identifier(each)) for each in used]
+        row = SQL("(select {} from (select {}) as {})")
+        return row.format(literal(expression), SQL(", ").join(given), Identifier(table)).as_string()
+    for each in [found for found in inside(node) if type(found).__name__ == "ColumnRef"]:
+        *of, name = names(each.fields) or [""]
+        if name in columns and of in ([], [table]):
+            del each.fields[:]
+            for part in ("new", columns[name]):
+                each.fields.add().string.sval = part
+    return render_expression(node)
+
+
+def asks_tables(node: Any) -> bool:
+    """Whether an expression has a SELECT in it."""
+    return any(type(each).__name__ == "SubLink" for each in inside(node))
 
 
 def render(statement: Any) -> str:
@@ -414,3 +441,34 @@ def _folded(name: str) -> str:
 def parse_statement(text: str) -> Any:
     """The node of one statement that is to be completed: names and parts that come from elsewhere are set in it."""
     return inner(postgast.parse(text).stmts[0].stmt)
+
+
+def add_column(column: Any, *, bare: bool = False) -> Any:
+    """ADD COLUMN of a definition: all of it, or without constraints and default."""
+    command = parse_statement("alter table x add column y integer").cmds[0].alter_table_cmd
+    made = definition(command).column_def
+    made.CopyFrom(column)
+    if bare:
+        del made.constraints[:]
+    return command
+
+
+def create_sequence(name: str, type_name: str, options: Any) -> str:
+    """CREATE SEQUENCE with the options of an identity column."""
+    statement = parse_statement(f"create sequence x as {type_name}")
+    statement.sequence.relname = name
+    statement.options.extend([each for each in options if each.def_elem.defname not in ("as", "sequence_name")])
+    return render(statement)
+
+
+def add_identity(column: str, constraint: Any) -> Any:
+    """ALTER COLUMN … ADD GENERATED … AS IDENTITY."""
+    command = parse_statement("alter table x alter column y add generated always as identity").cmds[0].alter_table_cmd
+    command.name = column
+    definition(command).constraint.CopyFrom(constraint)
+    return command
+
+
+def is_null(node: Any) -> bool:
+    """Whether an expression is the word NULL."""
+    return kind(node) == "A_Const" and inner(node).isnull
