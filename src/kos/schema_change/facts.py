@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 from psycopg.rows import TupleRow, dict_row
 
-from kos import sql
+from kos import errors, sql
 from kos.schema_change import parse
 
 QUERIES = sql.load("kos.schema_change", "facts.sql")
@@ -139,3 +139,40 @@ def is_volatile(connection: Connection, expression: Any) -> bool:
 def fingerprint(connection: Connection, schemas: list[str], tables: list[str]) -> dict[str, Any]:
     """Something per schema that is equal where these tables are: for a thousand schemas in one query."""
     return dict(connection.execute(QUERIES.fingerprints, {"schemas": schemas, "tables": tables}).fetchall())
+
+
+@dataclass(frozen=True)
+class Grant:
+    """A privilege on a table or one of its columns. `grantee` is quoted where it must be."""
+
+    column: str | None
+    privilege: str
+    grantee: str
+    grantable: bool
+
+
+def read_grants(connection: Connection, table: Table) -> list[Grant]:
+    """Who may do what with a table, but its owner."""
+    return [Grant(*row) for row in connection.execute(QUERIES.grants, {"oid": table.oid}).fetchall()]
+
+
+def usual_owner(connection: Connection, schema: str) -> str:
+    """Who a new table belongs to."""
+    row = connection.execute(QUERIES.owner, {"schema": schema}).fetchone()
+    if row is None:
+        raise errors.ChangeRefused(schema, "there is no such schema", "look: \\dn")
+    return str(row[0])
+
+
+def relation_kind(connection: Connection, schema: str, name: str) -> str | None:
+    """pg_class.relkind of what has this name in the schema."""
+    row = connection.execute(QUERIES.relation_kind, {"schema": schema, "name": name}).fetchone()
+    return row[0] if row else None
+
+
+def is_checked_domain(connection: Connection, schema: str, type_name: str) -> bool:
+    """Whether a type is a domain with a constraint."""
+    with connection.transaction():
+        connection.execute(QUERIES.look_from_inside, {"schema": schema})
+        row = connection.execute(QUERIES.checked_domain, {"type": type_name}).fetchone()
+    return bool(row and row[0])

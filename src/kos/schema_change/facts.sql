@@ -34,7 +34,8 @@ select a.attname::text as name, format_type(a.atttypid, a.atttypmod) as type, a.
        pg_get_expr(d.adbin, d.adrelid, true) as default, a.attgenerated::text as generated,
        a.attidentity::text as identity,
        case when a.attcollation <> t.typcollation then l.oid::regcollation::text end as collation,
-       pg_get_serial_sequence(format('%%I.%%I', %(schema)s::text, %(table)s::text), a.attname)::regclass::text as sequence,
+       pg_get_serial_sequence(format('%%I.%%I', %(schema)s::text, %(table)s::text), a.attname)::regclass::text
+         as sequence,
        col_description(a.attrelid, a.attnum) as comment
   from pg_attribute a
   join pg_type t on t.oid = a.atttypid
@@ -105,7 +106,8 @@ select distinct a.attname::text as column, r.kind, r.name
     union all
     select 'policy', p.polname::text from pg_policy p where d.classid = 'pg_policy'::regclass and p.oid = d.objid
     union all
-    select 'function', p.oid::regprocedure::text from pg_proc p where d.classid = 'pg_proc'::regclass and p.oid = d.objid
+    select 'function', p.oid::regprocedure::text from pg_proc p
+     where d.classid = 'pg_proc'::regclass and p.oid = d.objid
     union all
     select 'trigger', g.tgname::text from pg_trigger g
      where d.classid = 'pg_trigger'::regclass and g.oid = d.objid and not g.tgisinternal
@@ -143,9 +145,11 @@ select n.nspname::text as schema, md5(coalesce(string_agg(md5(replace(concat_ws(
             from pg_attribute a
             left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
            where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped),
-         (select string_agg(concat_ws('|', k.conname, k.convalidated, pg_get_constraintdef(k.oid)), ';' order by k.conname)
+         (select string_agg(concat_ws('|', k.conname, k.convalidated, pg_get_constraintdef(k.oid)), ';'
+                            order by k.conname)
             from pg_constraint k where k.conrelid = c.oid),
-         (select string_agg(concat_ws('|', k.conrelid::regclass, k.conname), ';' order by k.conrelid::regclass::text, k.conname)
+         (select string_agg(concat_ws('|', k.conrelid::regclass, k.conname), ';'
+                            order by k.conrelid::regclass::text, k.conname)
             from pg_constraint k where k.confrelid = c.oid),
          (select string_agg(concat_ws('|', i.indisvalid, i.indisreplident, pg_get_indexdef(i.indexrelid)), ';'
                             order by i.indexrelid::regclass::text)
@@ -164,3 +168,35 @@ select n.nspname::text as schema, md5(coalesce(string_agg(md5(replace(concat_ws(
   left join pg_class c on c.relnamespace = n.oid and c.relname = any (%(tables)s)
  where n.nspname = any (%(schemas)s)
  group by n.nspname;
+
+-- name: owner
+-- Whose a new table is: of the role that owns most tables of the schema, or else the schema.
+select o.rolname::text
+  from pg_namespace n
+  left join pg_class c on c.relnamespace = n.oid and c.relkind in ('r', 'p')
+  join pg_roles o on o.oid = coalesce(c.relowner, n.nspowner)
+ where n.nspname = %(schema)s
+ group by o.rolname order by count(*) desc, o.rolname limit 1;
+
+-- name: grants
+-- Who may do what with a table, but its owner. `column` is null for what is granted on all of it.
+select null as column, g.privilege_type as privilege, coalesce(quote_ident(r.rolname), 'public') as grantee,
+       g.is_grantable as grantable
+  from pg_class c cross join lateral aclexplode(c.relacl) g left join pg_roles r on r.oid = g.grantee
+ where c.oid = %(oid)s and g.grantee <> c.relowner
+union all
+select a.attname, g.privilege_type, coalesce(quote_ident(r.rolname), 'public'), g.is_grantable
+  from pg_attribute a
+  join pg_class c on c.oid = a.attrelid
+  cross join lateral aclexplode(a.attacl) g left join pg_roles r on r.oid = g.grantee
+ where a.attrelid = %(oid)s and a.attnum > 0 and g.grantee <> c.relowner
+ order by 1 nulls first, 2, 3;
+
+-- name: relation_kind
+-- What has this name in the schema.
+select c.relkind::text from pg_class c join pg_namespace n on n.oid = c.relnamespace
+ where n.nspname = %(schema)s and c.relname = %(name)s;
+
+-- name: checked_domain
+-- Whether a type is a domain with a constraint: PostgreSQL then rewrites the table for a new column.
+select exists (select from pg_constraint k where k.contypid = to_regtype(%(type)s));

@@ -12,8 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import postgast
+from psycopg.sql import SQL, Identifier
 
 from kos import errors
+from kos.sql import literal
 
 
 @dataclass(frozen=True)
@@ -157,6 +159,31 @@ def parse_expression(text: str) -> Any:
     return parsed.stmts[0].stmt.select_stmt.target_list[0].res_target.val
 
 
+def over_row(expression: str, table: str, columns: dict[str, str]) -> str:
+    """An expression over a row as it stands in a trigger. `columns` has, for each name, that of NEW's column.
+
+    Where it asks other tables, a name may be theirs: there the row comes as a table of its own name.
+    """
+    node = parse_expression(expression)
+    if asks_tables(node):
+        used = sorted(columns_of(node) & columns.keys())
+        given = [SQL("new.{} as {}").format(Identifier(columns[each]), Identifier(each)) for each in used]
+        row = SQL("(select {} from (select {}) as {})")
+        return row.format(literal(expression), SQL(", ").join(given), Identifier(table)).as_string()
+    for each in [found for found in inside(node) if type(found).__name__ == "ColumnRef"]:
+        *of, name = names(each.fields) or [""]
+        if name in columns and of in ([], [table]):
+            del each.fields[:]
+            for part in ("new", columns[name]):
+                each.fields.add().string.sval = part
+    return render_expression(node)
+
+
+def asks_tables(node: Any) -> bool:
+    """Whether an expression has a SELECT in it."""
+    return any(type(each).__name__ == "SubLink" for each in inside(node))
+
+
 def render(statement: Any) -> str:
     """A statement as SQL."""
     result = postgast.parse("select 1")
@@ -184,7 +211,7 @@ def render_type(type_name: Any) -> str:
     """A type as SQL, with its modifiers and dimensions."""
     result = postgast.parse("alter table x add column y integer")
     command = result.stmts[0].stmt.alter_table_stmt.cmds[0].alter_table_cmd
-    getattr(command, "def").column_def.type_name.CopyFrom(type_name)
+    definition(command).column_def.type_name.CopyFrom(type_name)
     return str(postgast.deparse(result)).removeprefix("ALTER TABLE x ADD COLUMN y ")
 
 
@@ -195,6 +222,54 @@ def render_command(statement: Any, command: Any) -> str:
     del alone.cmds[:]
     alone.cmds.add().alter_table_cmd.CopyFrom(command)
     return render(alone)
+
+
+_BESIDE = ("CONSTR_CHECK", "CONSTR_FOREIGN", "CONSTR_UNIQUE", "CONSTR_PRIMARY")
+
+
+def without_constraints(command: Any) -> tuple[Any, list[Any]]:
+    """An ADD COLUMN without its CHECK, UNIQUE, PRIMARY KEY and REFERENCES, and these as commands ADD CONSTRAINT."""
+    alone, beside = type(command)(), []
+    alone.CopyFrom(command)
+    column = definition(alone).column_def
+    kept = []
+    for node in column.constraints:
+        what = choice(node.constraint, "contype")
+        if what not in _BESIDE and not what.startswith("CONSTR_ATTR"):
+            kept.append(node)
+        elif what in _BESIDE:
+            other = type(command)()
+            other.CopyFrom(command)
+            other.subtype = (
+                other.DESCRIPTOR.fields_by_name["subtype"].enum_type.values_by_name["AT_AddConstraint"].number
+            )
+            definition(other).CopyFrom(node)
+            constraint = definition(other).constraint
+            keys = {"CONSTR_FOREIGN": "fk_attrs", "CONSTR_UNIQUE": "keys", "CONSTR_PRIMARY": "keys"}.get(what)
+            if keys:
+                getattr(constraint, keys).add().string.sval = column.colname
+            beside.append(other)
+        elif beside:
+            _set_attribute(definition(beside[-1]).constraint, what)
+    kept = [type(each).FromString(each.SerializeToString()) for each in kept]
+    del column.constraints[:]
+    column.constraints.extend(kept)
+    return alone, beside
+
+
+def _set_attribute(constraint: Any, what: str) -> None:
+    """DEFERRABLE and so on, which the grammar has after a column's constraint as things of their own."""
+    if what == "CONSTR_ATTR_DEFERRABLE":
+        constraint.deferrable = True
+    elif what == "CONSTR_ATTR_DEFERRED":
+        constraint.deferrable = constraint.initdeferred = True
+    elif what == "CONSTR_ATTR_NOT_ENFORCED":
+        constraint.is_enforced = False
+
+
+def definition(command: Any) -> Any:
+    """The node that a command is given: the field's name is a word of Python's."""
+    return getattr(command, "def")
 
 
 # the schema
@@ -358,3 +433,42 @@ def _is_name(token: Any, text: str) -> bool:
 def _folded(name: str) -> str:
     """A name as the catalog has it."""
     return name[1:-1].replace('""', '"') if name.startswith('"') else name.lower()
+
+
+# made here
+
+
+def parse_statement(text: str) -> Any:
+    """The node of one statement that is to be completed: names and parts that come from elsewhere are set in it."""
+    return inner(postgast.parse(text).stmts[0].stmt)
+
+
+def add_column(column: Any, *, bare: bool = False) -> Any:
+    """ADD COLUMN of a definition: all of it, or without constraints and default."""
+    command = parse_statement("alter table x add column y integer").cmds[0].alter_table_cmd
+    made = definition(command).column_def
+    made.CopyFrom(column)
+    if bare:
+        del made.constraints[:]
+    return command
+
+
+def create_sequence(name: str, type_name: str, options: Any) -> str:
+    """CREATE SEQUENCE with the options of an identity column."""
+    statement = parse_statement(f"create sequence x as {type_name}")
+    statement.sequence.relname = name
+    statement.options.extend([each for each in options if each.def_elem.defname not in ("as", "sequence_name")])
+    return render(statement)
+
+
+def add_identity(column: str, constraint: Any) -> Any:
+    """ALTER COLUMN … ADD GENERATED … AS IDENTITY."""
+    command = parse_statement("alter table x alter column y add generated always as identity").cmds[0].alter_table_cmd
+    command.name = column
+    definition(command).constraint.CopyFrom(constraint)
+    return command
+
+
+def is_null(node: Any) -> bool:
+    """Whether an expression is the word NULL."""
+    return kind(node) == "A_Const" and inner(node).isnull
