@@ -18,7 +18,8 @@ Every error has named fields, a sentence that states the fact, and the command t
     ├── TenancyError           UnknownTenant, TenantExists, TenantUnfinished, InvalidTenantName, UnknownTier,
     │                          TierNotAllowed, PlaceTaken, TablesMissing, TenantHeld, TenantAdopted, BegunElsewhere,
     │                          UnknownShard, UnregisteredShard, NoTenantEntered, AnotherTenantEntered,
-    │                          PlacementMoved (retryable), TablesChanged (retryable), TenantBusy (retryable),
+    │                          PlacementMoved (retryable), PlacementBehind, TablesChanged (retryable),
+    │                          TenantBusy (retryable),
     │                          SessionClosed, TruncateRefused, TransactionFailed, OutcomeUnknown, ReasonMissing
     ├── JournalError           LeaseHeld (retryable), LeaseLost, OperationUnfinished, OperationInterrupted,
     │                          OperationOver, RollbackBegun, PastReturn, UnknownOperation, UnknownKind, UnknownStep,
@@ -621,6 +622,15 @@ class PlacementMoved(TenancyError):
     fact = "the tenant {tenant!r} is not where this session believed: {detail}"
     mend = "run the transaction again"
     retryable = True
+
+
+@dataclass(eq=False)
+class PlacementBehind(TenancyError):
+    tenant: str
+    detail: str
+    fact = "the tables of {tenant!r} are not what this code needs: {detail}"
+    mend = "kos change status"
+    exit_code = REFUSED
 
 
 @dataclass(eq=False)

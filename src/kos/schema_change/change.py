@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from kos.journal import Operation, Run, Step
+from kos.journal.fences import is_there
 from kos.schema_change import act
 from kos.schema_change.everywhere import everywhere, known
 from kos.schema_change.fill import fill_rows
@@ -45,10 +46,25 @@ def build(run: Run[ChangePlan]) -> None:
     everywhere(run, BUILD, _with(run, BUILD, run.plan.placements), _doing(run.plan, BUILD))
 
 
+def announce(run: Run[ChangePlan]) -> None:
+    """Let new code count on {name}: kos.require_change()."""
+    for place in run.fences.places():
+        with run.transaction(place) as connection:
+            connection.execute(QUERIES.announce, {"operation": run.operation, "name": run.plan.name})
+
+
+def withdraw(run: Run[ChangePlan]) -> None:
+    """New code can't count on it any more."""
+    for place in filter(lambda place: is_there(run.store, place), run.fences.places()):
+        with run.transaction(place) as connection:
+            connection.execute(QUERIES.withdraw, {"operation": run.operation})
+
+
 def tighten(run: Run[ChangePlan]) -> None:
     """Hold the rows to what the new schema says, in {count} placements and those that have come since."""
     for placement in late_placements(run):
         everywhere(run, EXPAND, [placement], _doing(run.plan, EXPAND, FILL, BUILD))
+    announce(run)
     everywhere(run, TIGHTEN, _with(run, TIGHTEN, known(run)), _doing(run.plan, TIGHTEN))
 
 
@@ -59,11 +75,6 @@ def contract(run: Run[ChangePlan]) -> None:
 
 def tidy(run: Run[ChangePlan]) -> None:
     """Note that {name} is part of the schema."""
-    if run.plan.scope.shipped:
-        for place, here in by_place(known(run)).items():
-            with run.transaction(place) as connection:
-                for placement in here:
-                    connection.execute(QUERIES.note_changed, {"operation": run.operation, "schema": placement.schema})
     with run.control() as control:
         control.execute(QUERIES.end_change, {"operation": run.operation})
     _forget_placements(run)
@@ -120,6 +131,7 @@ CHANGE = Operation(
         Step(expand, undo=take_back(EXPAND), total="count"),
         Step(fill, undo=take_back(FILL), total="count"),
         Step(build, undo=take_back(BUILD), total="count"),
+        Step(announce, undo=withdraw),
         Step(tighten, undo=take_back(TIGHTEN), waits=True, total="count"),
         Step(contract, final=True, total="count"),
         Step(tidy),

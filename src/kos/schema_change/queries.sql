@@ -44,9 +44,15 @@ update kos.changes
  where operation = %(operation)s
 returning paused, max_rate, max_lag_ms, max_latency_ms;
 
--- name: note_changed
--- A schema that is made from now on gets it when it is made.
-insert into kos.changed_schemas (operation, schema_name) values (%(operation)s, %(schema)s) on conflict do nothing;
+-- name: announce
+-- New code can count on it in all schemas of this database that it is started in.
+insert into kos.changed_schemas (operation, schema_name, name)
+select operation, schema_name, %(name)s from kos.change_placements where operation = %(operation)s
+on conflict do nothing;
+
+-- name: withdraw
+-- Of this database: new code is refused before anything is taken back.
+delete from kos.changed_schemas where operation = %(operation)s;
 
 -- name: has_schema
 -- A tenant may have gone meanwhile.

@@ -6,7 +6,7 @@ from kos import errors, journal
 from kos.journal import Outcome, Record
 from kos.journal.history import BACKWARDS
 from kos.progress import Advance, silent
-from kos.schema_change.change import CHANGE, build
+from kos.schema_change.change import CHANGE, announce
 from kos.schema_change.model import ChangePlan
 from kos.schema_change.throttle import Limits
 from kos.tenancy import Store
@@ -79,7 +79,7 @@ def is_same(record: Record, sql: str) -> bool:
 
 
 def _is_started(store: Store, record: Record) -> bool:
-    return any(each.what == "done" and each.step == build.__name__ for each in journal.history_of(store, record))
+    return any(each.what == "done" and each.step == announce.__name__ for each in journal.history_of(store, record))
 
 
 def _name(record: Record) -> str:

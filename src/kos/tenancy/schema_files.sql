@@ -106,7 +106,7 @@ select has_database_privilege('kos_owner', current_database(), 'CREATE')
 
 -- name: finished_changes
 -- Those that every tenant has, in their order. Of the control database.
-select operation, sql from kos.changes where shipped and finished_at is not null order by finished_at;
+select operation, name, sql from kos.changes where shipped and finished_at is not null order by finished_at;
 
 -- name: changes_of
 -- Which of them a schema has.
@@ -114,7 +114,7 @@ select operation from kos.changed_schemas where schema_name = %(schema)s;
 
 -- name: note_changed
 -- In the transaction that makes it.
-insert into kos.changed_schemas (operation, schema_name) values (%(operation)s, %(schema)s);
+insert into kos.changed_schemas (operation, schema_name, name) values (%(operation)s, %(schema)s, %(name)s);
 
 -- name: enter_changed_schema
 -- A change names no schema, and types of extensions may be in `public`.

@@ -39,13 +39,27 @@ create table kos.change_actions (
   primary key (operation, schema_name, action)
 );
 
--- Which finished changes a schema of tenants' tables has: one that is made later gets them when it is made.
+-- Which changes new code can count on in a schema: those that are started there, or finished. A schema of tenants' tables
+-- that is made later gets the finished ones when it is made.
 create table kos.changed_schemas (
   operation   uuid not null,
   schema_name text not null,
+  name        text not null,
   changed_at  timestamptz not null default clock_timestamp(),
   primary key (operation, schema_name)
 );
+
+-- For code that needs a change: KS012 in a schema that has not got it. Called in a tenant, that is the tenant's schema.
+create function kos.require_change(name text, schema_name name default current_schema()) returns void
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  if not exists (select from kos.changed_schemas c
+                  where c.schema_name = require_change.schema_name and c.name = require_change.name) then
+    raise exception 'the change % is not there in schema %', require_change.name, require_change.schema_name
+      using errcode = 'KS012', hint = 'kos change status';
+  end if;
+end $$;
+grant execute on function kos.require_change(text, name) to kos_app, kos_persona, kos_operator;
 
 -- How far a fill has come: all pages before next_page are done.
 create table kos.change_fills (
