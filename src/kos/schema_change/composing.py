@@ -6,7 +6,7 @@ from typing import Any
 
 from kos.schema_change.draft import Draft
 from kos.schema_change.model import TRANSACTION, Action
-from kos.schema_change.parse import definition, inside, parse_statement, render
+from kos.schema_change.parse import definition, inside, names, parse_statement, render
 
 ACCESS_EXCLUSIVE, SHARE_ROW_EXCLUSIVE = "ACCESS EXCLUSIVE", "SHARE ROW EXCLUSIVE"
 SHARE_UPDATE_EXCLUSIVE = "SHARE UPDATE EXCLUSIVE"
@@ -88,7 +88,7 @@ def use_physical(draft: Draft, table: str, node: Any) -> None:
     """Name columns, within the node, as the catalog has them before the end of the change."""
     for each in inside(node):
         what = type(each).__name__
-        if what == "ColumnRef":
+        if what == "ColumnRef" and (len(each.fields) == 1 or names(each.fields)[-2:-1] == [table]):
             _rename_parts(draft, table, each.fields[-1:])
         elif what in ("IndexElem", "StatsElem") and each.name:
             each.name = draft.column(table, each.name)

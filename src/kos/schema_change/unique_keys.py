@@ -91,13 +91,9 @@ def _keys(definition: str) -> tuple[str, ...]:
 def _need_values(draft: Draft, table: str, keys: list[str]) -> None:
     """A primary key's columns are NOT NULL: proved before, so that nothing is scanned when the key is attached."""
     for each in keys:
-        if (table, each) in draft.not_null:
-            continue
         known = draft.table(table).columns.get(draft.column(table, each))
         if known is None or not known.not_null:
-            command = parse_statement("alter table t alter c set not null").cmds[0].alter_table_cmd
-            command.name = each
-            columns.PLANNERS["AT_SetNotNull"](draft, table, command)
+            columns.require_not_null(draft, table, each)
 
 
 def _refuse_taken(draft: Draft, table: str, name: str) -> None:
