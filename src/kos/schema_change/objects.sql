@@ -39,3 +39,38 @@ select o.rolname::text, c.relkind::text, coalesce(c.reloptions, '{}')
   join pg_namespace n on n.oid = c.relnamespace
   join pg_roles o on o.oid = c.relowner
  where n.nspname = %(schema)s and c.relname = %(name)s;
+
+-- name: privileges
+-- Who may do what with a relation, but its owner: column, privilege, role ('public' for all), whether to give it on.
+select g.name, lower(g.privilege_type), coalesce(r.rolname::text, 'public'), g.is_grantable
+  from pg_class c
+  join pg_namespace n on n.oid = c.relnamespace
+  cross join lateral (
+    select null::text as name, x.* from aclexplode(c.relacl) x
+    union all
+    select a.attname::text, x.*
+      from pg_attribute a cross join lateral aclexplode(a.attacl) x
+     where a.attrelid = c.oid and not a.attisdropped) g
+  left join pg_roles r on r.oid = g.grantee
+ where n.nspname = %(schema)s and c.relname = %(name)s and g.grantee <> c.relowner;
+
+-- name: object_owner
+-- Who owns a type or function of this name.
+select o.rolname::text
+  from pg_namespace n
+  cross join lateral (
+    select t.typowner as owner from pg_type t where t.typnamespace = n.oid and t.typname = %(name)s
+    union all
+    select p.proowner from pg_proc p where p.pronamespace = n.oid and p.proname = %(name)s) f
+  join pg_roles o on o.oid = f.owner
+ where n.nspname = %(schema)s
+ limit 1;
+
+-- name: statistics
+-- The table that extended statistics of this name are of, and who owns it.
+select c.relname::text, o.rolname::text
+  from pg_statistic_ext s
+  join pg_class c on c.oid = s.stxrelid
+  join pg_roles o on o.oid = c.relowner
+  join pg_namespace n on n.oid = s.stxnamespace
+ where n.nspname = %(schema)s and s.stxname = %(name)s;
