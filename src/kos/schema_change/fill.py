@@ -4,8 +4,8 @@ A fill goes through a table by ranges of its pages, up to the page that was the 
 afterwards went through the change's triggers, or has values of its own. A batch is one transaction: the rows of some
 pages, and the note of how far the fill is. So it can be killed anywhere, and goes on where it was.
 
-Whoever meets a row of a batch waits until that commits, and no longer. A batch that meets somebody's lock gives way, and
-comes back with fewer pages; a page that stays locked is put aside until the others are done.
+Whoever meets a row of a batch waits until that commits, and no longer. A batch that meets somebody's lock gives way,
+and comes back with fewer pages; a page that stays locked is put aside until the others are done.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from functools import partial
 from typing import TypeVar
 
 import psycopg
-from psycopg.sql import SQL, Composable, Identifier, Literal
+from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
-from kos import errors
+from kos import errors, sql
 from kos.progress import Advance, silent
 from kos.schema_change.facts import Connection
 from kos.schema_change.model import Fill
@@ -245,9 +245,8 @@ class Filling:
                     return
                 pause = self._pause(blocker, pause)
 
-    def _update(self, part: Part, first: int, last: int) -> Composable:
-        update: Composable = QUERIES.update_range.format(range=pages(first, last), **self._composed(part))
-        return update
+    def _update(self, part: Part, first: int, last: int) -> Composed:
+        return sql.statement(QUERIES.update_range, range=pages(first, last), **self._composed(part))
 
     def _composed(self, part: Part) -> dict[str, Composable]:
         assign = [
@@ -272,7 +271,7 @@ class Filling:
             self.return_to(part)
 
     def _meets(self, part: Part, last: int) -> None:
-        """Somebody has a lock: fewer pages next time; one page is put aside; for the whole table there is only to wait."""
+        """Somebody has a lock: fewer pages next time; one page is put aside; the whole table can only be waited for."""
         amount = last - part.next_page
         whole, blocker = self._blocker(part, part.next_page, last)
         self._tries += 1
@@ -313,7 +312,7 @@ class Filling:
         return False, described(*row) if row else "somebody who is gone now"
 
     def _pause(self, blocker: str, seconds: float) -> float:
-        """Let those go on who waited behind us, each time for longer; not as long as somebody else who does the same."""
+        """Let those go on who waited behind us, each time for longer; and not as long as others who do the same."""
         self.pace.rest(f"blocked by {blocker}", f"waiting for {blocker}", seconds * random.uniform(0.5, 1.0))  # noqa: S311
         return min(seconds * 1.5, PAUSE_MAX)
 

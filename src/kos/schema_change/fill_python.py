@@ -1,8 +1,8 @@
 """Values that a Python function gives: read, computed outside of any transaction, and written to rows that are still
 what the function was given.
 
-A row that changed meanwhile keeps what it has, and is computed anew in the next pass. A row for which the function raises
-or has no value is told of at the end, and all others are filled.
+A row that changed meanwhile keeps what it has, and is computed anew in the next pass. A row for which the function
+raises or has no value is told of at the end, and all others are filled.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import importlib
 import json
 import os
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -20,9 +19,9 @@ from typing import Any
 
 import psycopg
 from psycopg.adapt import PyFormat, Transformer
-from psycopg.sql import SQL, Composable, Identifier, Literal
+from psycopg.sql import SQL, Composed, Identifier, Literal
 
-from kos import errors
+from kos import errors, sql
 from kos.progress import Advance
 from kos.schema_change.facts import Connection
 from kos.schema_change.fill import BUSY, LIMIT, REFUSED, Filling, TooLong, limited, named, texts
@@ -70,7 +69,7 @@ def load(name: str) -> Function:
             sys.path.remove(here)
     if not callable(function):
         raise errors.FillUnloadable(name, "it can't be called")
-    return function  # type: ignore[no-any-return]
+    return function
 
 
 class PythonFilling(Filling):
@@ -80,7 +79,7 @@ class PythonFilling(Filling):
 
     def __init__(self, site: Site, fill: Fill, pace: Pace, progress: Advance) -> None:
         super().__init__(site, fill, pace, progress)
-        assert fill.python is not None and fill.column is not None
+        assert fill.python is not None
         self.function = load(fill.python)
         self.chunk = Size(FIRST_ROWS, MOST_ROWS)
         self._without: set[tuple[int, str, str]] = set()  # rows that were given no value, as they were then
@@ -216,6 +215,9 @@ class PythonFilling(Filling):
                     count = connection.execute(self._statement(part, rows)).rowcount
                 self.checkpoint(connection, part, None, count)
             self.pace.after_batch(count)
+            if count == len(rows):
+                for row in rows:
+                    self.failures.pop(row.name, None)  # of an earlier pass, before somebody changed it
         except (*BUSY, *REFUSED, TooLong) as error:
             if len(rows) > 1:
                 half = len(rows) // 2
@@ -225,9 +227,10 @@ class PythonFilling(Filling):
             self._gave_nothing(part, rows[0], error)
         return []
 
-    def _statement(self, part: Part, rows: list[Row]) -> Composable:
+    def _statement(self, part: Part, rows: list[Row]) -> Composed:
         at = [int(row.ctid[1:].partition(",")[0]) for row in rows]
-        statement: Composable = QUERIES.update_values.format(
+        return sql.statement(
+            QUERIES.update_values,
             part=part.identifier,
             column=Identifier(str(self.fill.column)),
             type=expression(self._type(part)[0]),
@@ -237,7 +240,6 @@ class PythonFilling(Filling):
             range=pages(min(at), max(at) + 1),
             needs=expression(self.fill.needs),
         )
-        return statement
 
     def _type(self, part: Part) -> tuple[str, str]:
         """Of the column, as SQL has it and by its bare name."""

@@ -40,8 +40,8 @@ class Site(Protocol):
 
 @dataclass
 class Part:
-    """A part: `pages` are those that it had when the fill began, of which those before `next_page` are done, but for what
-    was put `aside`, or `failed`."""
+    """A part: `pages` are those that it had when the fill began, of which those before `next_page` are done, but for
+    what was put `aside`, or `failed`."""
 
     oid: int
     schema: str
@@ -59,8 +59,8 @@ class Part:
         return Identifier(self.schema, self.name)
 
     def after(self, first: int, last: int) -> int:
-        """The page before which all is done as soon as this range is: what was left out is not told apart from what comes
-        after it, since to look at filled rows again is cheap."""
+        """The page before which all is done as soon as this range is. What was left out is not told apart from what
+        comes after it, since to look at filled rows again is cheap."""
         left = [at for at, _ in (*self.aside, *self.failed) if not first <= at < last]
         return min([max(self.next_page, last), *left])
 
@@ -176,13 +176,12 @@ def facts_of(site: Site, fill: Fill, part: Part) -> dict[str, Any]:
 
 def pages(first: int, last: int) -> Composable:
     """A condition that reads these pages only."""
-    condition: Composable = QUERIES.range.format(first=tid(first), last=tid(last))
-    return condition
+    return sql.statement(QUERIES.range, first=tid(first), last=tid(last))
 
 
-def tid(page: int, place: int = 0) -> Composable:
-    """A row's place, as SQL."""
-    return SQL("{}::tid").format(Literal(f"({page},{place})"))
+def tid(page: int) -> Composable:
+    """Where a page begins, as SQL."""
+    return SQL("{}::tid").format(Literal(f"({page},0)"))
 
 
 def expression(text: str) -> Composable:

@@ -24,7 +24,7 @@ NOTED = 10_000  # positions
 
 
 class ReplicaLag:
-    """The replicas of a shard: those that its configuration names are asked themselves, the primary is asked for others.
+    """The replicas of a shard: those that its configuration names are asked, the primary is asked for others.
 
     `connection` is one to the primary, of somebody who is not in a transaction.
     """
@@ -75,8 +75,8 @@ class ReplicaLag:
         return (int(row[0]), row[1]) if row and row[0] is not None else (None, None)
 
     def _lag(self, at: int | None, behind: float | None) -> float | None:
-        """Since when there has been something that a replica at this position has not got; `behind` are the seconds that
-        are said where we don't know."""
+        """Since when there has been something that a replica at this position has not got; `behind` are the seconds
+        that are said where we don't know."""
         if at is None:
             return None
         now, newest = self._noted[-1]

@@ -6,8 +6,8 @@ Between two batches, `Pace` asks for the limits anew and waits for as long as on
 * the replicas: no batch begins while one is behind by more than half of what is allowed. The other half is for what a
   batch adds;
 * the application: what its writers meet is a batch's rows, locked until the batch commits, and a commit that has to
-  reach the disk. So batches take half of the latency that is allowed, or less, and none begins while a commit of nothing
-  takes longer than that.
+  reach the disk. So batches take half of the latency that is allowed, or less, and none begins while a commit of
+  nothing takes longer than that.
 """
 
 from __future__ import annotations
