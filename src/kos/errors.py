@@ -37,7 +37,8 @@ Every error has named fields, a sentence that states the fact, and the command t
     │                          TenantNotRegistered, EffectsNotAccepted
     ├── ChangeError            ChangeRefused, ChangeUnreadable, ChangeBlocked (retryable), ChangeFailed,
     │                          ChangeIncomplete, ChangeOpen, NoChange, ChangeNotStarted, NoSchema,
-    │                          PlacementDiffers
+    │                          PlacementDiffers, FillFailed, FillBlocked (retryable), FillUnloadable,
+    │                          ThrottleBlind
     ├── WorkloadError          LedgerMissing, LedgerExists, LedgerBusy, LedgerDamaged, LedgerUnwritable,
     │                          WorkloadMismatch
     └── WorkerError            ListenRefused, PoolerBetween, SealFailed
@@ -1261,6 +1262,45 @@ class PlacementDiffers(ChangeError):
     exit_code = FAILED
     fact = "{placement} came after the change was planned, and its tables are other ones than those that it was planned for"
     mend = "mend its tables, then: kos change finish"
+
+
+@dataclass(eq=False)
+class FillFailed(ChangeError):
+    table: str
+    column: str
+    row: str
+    error: str
+    count: int
+    exit_code = FAILED
+    fact = "{table}: {count} row(s) got no value for {column}, all others did; the first is {row}: {error}"
+    mend = "mend the row or what computes its value, then start again (or: kos change rollback)"
+
+
+@dataclass(eq=False)
+class FillBlocked(ChangeError):
+    table: str
+    pages: int
+    blocker: str
+    exit_code = FAILED
+    retryable = True
+    fact = "{pages} page(s) of {table} could not be filled, all others are; in the way: {blocker}"
+    mend = "end what is in the way, then start again"
+
+
+@dataclass(eq=False)
+class FillUnloadable(ChangeError):
+    function: str
+    reason: str
+    exit_code = WRONG_USE
+    fact = "{function} can't be loaded: {reason}"
+    mend = "name it as module:function, with its module in the current folder or installed"
+
+
+@dataclass(eq=False)
+class ThrottleBlind(ChangeError):
+    shard: str
+    fact = "the replicas of {shard} hide how far behind they are, so their lag can't be limited"
+    mend = "grant pg_read_all_stats to kos_operator (or name the replicas in kos.toml)"
 
 
 class WorkloadError(KosError):

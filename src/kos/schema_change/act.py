@@ -99,7 +99,6 @@ def _in_one_transaction(site: Site, action: Action) -> None:
         connection.execute(sql.literal("; ".join(action.do)))
         site.ourselves()
         connection.execute(QUERIES.note_action, site.facts | {"action": action.name})
-    site.run.reached(f"after {action.name} in {site.placement.schema}")
 
 
 def _back_in_one_transaction(site: Site, action: Action) -> None:
@@ -108,7 +107,6 @@ def _back_in_one_transaction(site: Site, action: Action) -> None:
             connection.execute(sql.literal("; ".join(action.undo)))
         site.ourselves()
         connection.execute(QUERIES.forget_action, site.facts | {"action": action.name})
-    site.run.reached(f"after {action.name} was taken back in {site.placement.schema}")
 
 
 def _build_index(site: Site, action: Action) -> None:

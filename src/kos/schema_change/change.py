@@ -107,7 +107,8 @@ def _doing(plan: ChangePlan, *phases: str) -> Callable[[Site], None]:
         for phase in phases:
             for item in getattr(plan.recipe_of(site.placement), phase):
                 if isinstance(item, Fill):
-                    fill_rows(site, item, pace_of(site))
+                    with pace_of(site) as pace:
+                        fill_rows(site, item, pace)
                 else:
                     act.do(site, item)
 

@@ -102,7 +102,6 @@ def _note(site: Site, phase: str, state: str, error: str | None = None) -> None:
     facts = site.facts | {"recipe": site.placement.recipe, "phase": phase, "state": state, "error": error}
     with site.transaction() as connection:
         connection.execute(QUERIES.note_placement, facts)
-    site.run.reached(f"after {phase} is {state} in {site.placement.schema}")
 
 
 def _raise(phase: str, total: int, failures: list[tuple[Placement, Exception]]) -> None:

@@ -63,6 +63,7 @@ class Site:
                 if owner:
                     self.connection.execute(QUERIES.act_as.format(role=Identifier(owner)))
                 yield self.connection
+            self.run.reached(f"after a transaction in {self.placement.schema}")
         except psycopg.Error as error:
             if error.sqlstate == "KS011":
                 raise self.run.fences.lease.lost() from error

@@ -1,0 +1,38 @@
+"""The pace of the fills of a change: its limits stand in the control database, where anybody can change them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from kos.schema_change.replica_lag import ReplicaLag
+from kos.schema_change.site import QUERIES, Site
+from kos.schema_change.throttle import Limits, Pace
+from kos.tenancy.placement import control_place, shard_named
+
+
+@contextmanager
+def pace_of(site: Site) -> Iterator[Pace]:
+    """The pace in one placement; what it waits for is shown by `kos change status`."""
+    store, fences = site.run.store, site.run.fences
+    facts = {"operation": site.operation}
+    with fences.beside(control_place(store.topology)) as control, fences.beside(site.placement.place) as beside:
+        lags = ReplicaLag(beside, shard_named(store.topology, site.placement.shard))
+
+        def limits() -> Limits:
+            row = control.execute(QUERIES.limits, facts).fetchone()
+            return Limits(*row) if row else Limits()
+
+        def latency() -> float:
+            began = time.perf_counter()
+            beside.execute(QUERIES.touch_change, site.facts)
+            return time.perf_counter() - began
+
+        def asked() -> Mapping[str, float | None]:
+            return lags()
+
+        try:
+            yield Pace(limits, asked, latency, site.doing)
+        finally:
+            lags.close()
