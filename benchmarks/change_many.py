@@ -59,7 +59,10 @@ def run(bench: Bench) -> Report:
     reached = "reached" if max(killed) * SCHEMAS / count <= LIMIT else "NOT reached"
     report.figures += [
         (f"{count:,} schemas, start and finish", f"{max(ours):.0f} s"),
-        (f"{count:,} schemas, killed once and gone on with (bar {LIMIT:.0f} s for {SCHEMAS:,}: {reached})", f"{max(killed):.0f} s"),
+        (
+            f"{count:,} schemas, killed once and gone on with (bar {LIMIT:.0f} s for {SCHEMAS:,}: {reached})",
+            f"{max(killed):.0f} s",
+        ),
         (f"{count:,} schemas, {CONTROL}", f"{max(plain):.0f} s"),
     ]
     report.notes.append(

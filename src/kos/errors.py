@@ -1260,7 +1260,7 @@ class NoSchema(ChangeError):
 class PlacementDiffers(ChangeError):
     placement: str
     exit_code = FAILED
-    fact = "{placement} came after the change was planned, and its tables are other ones than those that it was planned for"
+    fact = "{placement} came after the change was planned, and has other tables than those that it was planned for"
     mend = "mend its tables, then: kos change finish"
 
 

@@ -191,7 +191,7 @@ def _watched(site: Site, action: Action) -> Iterator[None]:
         watcher.join()
 
 
-def _progress(  # noqa: PLR0913, PLR0917 - a row
+def _progress(
     phase: str, done: int, total: int, locker: int | None, role: str | None, state: str | None, query: str | None
 ) -> str:
     if locker:

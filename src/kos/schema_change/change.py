@@ -21,7 +21,9 @@ def note_change(run: Run[ChangePlan]) -> None:
     plan, limits = run.plan, run.kept.get("limits", {})
     facts = {"operation": run.operation, "name": plan.name, "sql": plan.plain, "shipped": plan.scope.shipped}
     with run.control() as control:
-        control.execute(QUERIES.note_change, facts | {"max_rate": None, "max_lag_ms": None, "max_latency_ms": None} | limits)
+        control.execute(
+            QUERIES.note_change, facts | {"max_rate": None, "max_lag_ms": None, "max_latency_ms": None} | limits
+        )
 
 
 def forget_change(run: Run[ChangePlan]) -> None:

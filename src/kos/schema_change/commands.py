@@ -24,14 +24,19 @@ from kos.tenancy import open as open_store
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="Ordinary SQL; `-` reads standard input.")]
 Schemas = Annotated[
-    list[str] | None, typer.Option("--schema", help="In this schema, or in all that a pattern finds: `tenant_*`. Repeat.")
+    list[str] | None,
+    typer.Option("--schema", help="In this schema, or in all that a pattern finds: `tenant_*`. Repeat."),
 ]
 ShardName = Annotated[str | None, typer.Option("--shard", help="Where; else the first shard.")]
 DatabaseName = Annotated[str | None, typer.Option("--database", help="Where; else the shard's own database.")]
 Parallel = Annotated[int, typer.Option("--parallel", min=1, max=32, help="Schemas at a time.")]
 MaxRate = Annotated[float | None, typer.Option("--max-rate", min=0, help="Rows per second to fill; 0: no limit.")]
-MaxLag = Annotated[float | None, typer.Option("--max-lag", min=0, help="Fill only while no replica is further behind: ms.")]
-MaxLatency = Annotated[float | None, typer.Option("--max-latency", min=0, help="Fill slower if a commit takes longer: ms.")]
+MaxLag = Annotated[
+    float | None, typer.Option("--max-lag", min=0, help="Fill only while no replica is further behind: ms.")
+]
+MaxLatency = Annotated[
+    float | None, typer.Option("--max-latency", min=0, help="Fill slower if a commit takes longer: ms.")
+]
 EVERY = 1.0  # seconds between two looks of --watch
 
 

@@ -27,7 +27,9 @@ def show_plan(plan: ChangePlan, *, ahead: Sequence[str] = PHASES, where: Console
         table(("when", "phase", "what", "lock", "for", "rows"), _rows(recipe, ahead), numbers=("rows",), where=where)
         for warning in recipe.warnings:
             where.print(f"note: {warning}", markup=False)
-    where.print(f"{plan.count} placements, {plan.parallel} at a time; a lock is waited for 200 ms at most", markup=False)
+    where.print(
+        f"{plan.count} placements, {plan.parallel} at a time; a lock is waited for 200 ms at most", markup=False
+    )
 
 
 def show_undo(plan: ChangePlan) -> None:

@@ -19,7 +19,7 @@ from kos.tenancy import Store
 PARALLEL = 4  # placements at a time; each has a connection, and two indexes beside each other share the disk
 
 
-def plan_change(  # noqa: PLR0913 - each is a choice of whoever changes
+def plan_change(
     store: Store,
     sql: str,
     *,

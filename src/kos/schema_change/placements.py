@@ -17,7 +17,12 @@ DEFAULT_SCHEMA = "public"
 
 
 def scope_of(
-    store: Store, change: Change, tables: tuple[str, ...], schemas: tuple[str, ...], shard: str | None, database: str | None
+    store: Store,
+    change: Change,
+    tables: tuple[str, ...],
+    schemas: tuple[str, ...],
+    shard: str | None,
+    database: str | None,
 ) -> Scope:
     """What a change is for, by what its author has said: schemas, by name or pattern (`tenant_*`); else the schema that
     its statements name; else, where its tables are those that kos ships, all tenants'; else `public`."""

@@ -22,8 +22,8 @@ from kos.tenancy.placement import Place
 
 @dataclass(frozen=True)
 class PlacementStatus:
-    """How far one placement is. `doing` is what is under way or waited for. `pages` of `of_pages` of its tables have been
-    filled, at `rate` rows per second; `seconds_left` at that rate. What nobody knows is None."""
+    """How far one placement is. `doing` is what is under way or waited for. `pages` of `of_pages` of its tables have
+    been filled, at `rate` rows per second; `seconds_left` at that rate. What nobody knows is None."""
 
     placement: str
     phase: str | None
@@ -105,13 +105,13 @@ def throttle(
     max_lag_ms: float | None = None,
     max_latency_ms: float | None = None,
 ) -> Limits:
-    """Change the limits of the open change; it heeds them before its next batch. What is None stays, and 0 lifts a limit.
+    """Change the limits of the open change; it heeds them before its next batch. What is None stays; 0 lifts a limit.
 
     Raises:
         NoChange
     """
     record = open_change(store)
-    facts = {"operation": record.id, "paused": paused}
+    facts: dict[str, object] = {"operation": record.id, "paused": paused}
     for key, given, short in (
         ("max_rate", max_rate, "rate"),
         ("max_lag_ms", max_lag_ms, "lag"),

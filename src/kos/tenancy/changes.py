@@ -5,7 +5,6 @@ from __future__ import annotations
 from uuid import UUID
 
 import psycopg
-
 from psycopg.sql import Identifier
 
 from kos import sql
@@ -15,9 +14,11 @@ Finished = list[tuple[UUID, str, str]]
 
 
 def finished_changes(control: Connection) -> Finished:
-    """Those that every tenant has, in their order: id, name and SQL. None where the control database has no such table yet."""
+    """Those that every tenant has, in their order: id, name and SQL. None where there is no such table yet."""
     try:
-        return [(operation, name, text) for operation, name, text in control.execute(QUERIES.finished_changes).fetchall()]
+        return [
+            (operation, name, text) for operation, name, text in control.execute(QUERIES.finished_changes).fetchall()
+        ]
     except psycopg.errors.UndefinedTable:
         return []
 
