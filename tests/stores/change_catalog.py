@@ -1,4 +1,4 @@
-"""What pg_dump says of one schema, so that two can be compared: by object, without the order of columns."""
+"""What pg_dump says of schemas, so that two can be compared: by object, without the order of columns."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ select 'function kos.' || proname from pg_proc
 union all
 select 'invalid index ' || indexrelid::regclass from pg_index where not (indisvalid and indisready and indislive)
 union all
-select 'trigger ' || tgname || ' on ' || tgrelid::regclass from pg_trigger where tgname ~ '^[!~]' or tgname ~ '^kos_[0-9a-f]{6}'
+select 'trigger ' || tgname || ' on ' || tgrelid::regclass from pg_trigger
+ where tgname ~ '^[!~]' or tgname ~ '^kos_[0-9a-f]{6}'
 union all
 select 'relation ' || oid::regclass from pg_class where relname ~ '^kos_[0-9a-f]{6}' and relname !~ '^pg_toast'
 union all
@@ -29,18 +30,15 @@ select 'constraint ' || conname || ' of ' || conrelid::regclass from pg_constrai
 FUNCTIONS = "select array_agg(proname::text) from pg_proc where pronamespace = 'kos'::regnamespace"
 
 
-def schema(topology: Topology, *names: str) -> list[dict[str, str]]:
-    """The objects of each schema, by what they are. In one run: names of the others become that of the first."""
+def dumps(topology: Topology, *names: str) -> list[dict[str, str]]:
+    """The objects of each schema, by what they are; one run of pg_dump. No name may be part of another."""
     login = Login(OWNER, fixed(PASSWORD))
     dump = catalog(topology.control.primary, login, *(f"--schema={name}" for name in names))
     _, *parts = HEADER.split(dump)
     found: dict[str, dict[str, str]] = {name: {} for name in names}
     for header, body in zip(parts[::2], parts[1::2], strict=True):
-        name = next(
-            (each for each in names if f"; Schema: {each};" in header or f" {each}; Type: SCHEMA;" in header), None
-        )
-        assert name is not None, header
-        found[name][header.replace(name, names[0])] = _plain(body.replace(name, names[0]))
+        (name,) = (each for each in names if each in header)
+        found[name][header.replace(name, "")] = _plain(body).replace(name, "")
     return list(found.values())
 
 
@@ -54,11 +52,11 @@ def _plain(body: str) -> str:
 
 def difference(wanted: dict[str, str], found: dict[str, str]) -> str:
     """For people; nothing where they are equal."""
-    lines = []
-    for header in sorted(wanted.keys() | found.keys()):
-        if wanted.get(header) != found.get(header):
-            lines.append(f"{header}\n  wanted: {wanted.get(header)}\n  found:  {found.get(header)}")
-    return "\n".join(lines)
+    return "\n".join(
+        f"{header}\n  wanted: {wanted.get(header)}\n  found:  {found.get(header)}"
+        for header in sorted(wanted.keys() | found.keys())
+        if wanted.get(header) != found.get(header)
+    )
 
 
 def left_over(connection: psycopg.Connection[tuple[object, ...]], kept: list[str]) -> list[str]:
