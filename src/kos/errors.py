@@ -34,7 +34,9 @@ Every error has named fields, a sentence that states the fact, and the command t
     │                          TableBusy (retryable), TableChanged (retryable), TenantsRemain, TriggersRemain,
     │                          TenantTypeUnknown, SensitiveUnclear, NoSensitiveColumn, SensitiveKey,
     │                          TenantNotRegistered, EffectsNotAccepted
-    ├── ChangeError            ChangeRefused, ChangeUnreadable
+    ├── ChangeError            ChangeRefused, ChangeUnreadable, ChangeBlocked (retryable), ChangeFailed,
+    │                          ChangeIncomplete, ChangeOpen, NoChange, ChangeNotStarted, NoSchema,
+    │                          PlacementDiffers
     ├── WorkloadError          LedgerMissing, LedgerExists, LedgerBusy, LedgerDamaged, LedgerUnwritable,
     │                          WorkloadMismatch
     └── WorkerError            ListenRefused, PoolerBetween, SealFailed
@@ -1176,6 +1178,79 @@ class ChangeUnreadable(ChangeError):
     exit_code = WRONG_USE
     fact = "line {line}: {reason}"
     mend = "mend the file, then: kos change plan FILE"
+
+
+@dataclass(eq=False)
+class ChangeBlocked(ChangeError):
+    what: str
+    placement: str
+    seconds: int
+    blocker: str
+    exit_code = FAILED
+    retryable = True
+    fact = "{what} in {placement}: no lock in {seconds} s; in the way: {blocker}"
+    mend = "end what is in the way"
+
+
+@dataclass(eq=False)
+class ChangeFailed(ChangeError):
+    what: str
+    placement: str
+    reason: str
+    exit_code = FAILED
+    fact = "{what} in {placement}: {reason}"
+    mend = "mend the rows, or take the change back: kos change rollback"
+
+
+@dataclass(eq=False)
+class ChangeIncomplete(ChangeError):
+    phase: str
+    failed: int
+    total: int
+    placement: str
+    reason: str
+    exit_code = FAILED
+    fact = "{phase}: {failed} of {total} placements failed, all others are done; the first is {placement}: {reason}"
+    mend = "kos change status"
+
+
+@dataclass(eq=False)
+class ChangeOpen(ChangeError):
+    name: str
+    state: str
+    fact = "the change {name} is {state}; one change at a time"
+    mend = "kos change status; then: kos change finish (or: kos change rollback)"
+
+
+@dataclass(eq=False)
+class NoChange(ChangeError):
+    fact = "no change is open"
+    mend = "kos change start FILE"
+
+
+@dataclass(eq=False)
+class ChangeNotStarted(ChangeError):
+    name: str
+    state: str
+    fact = "the change {name} is {state}: it has not been started to the end"
+    mend = "kos change start FILE again, which goes on with it (or: kos change rollback)"
+
+
+@dataclass(eq=False)
+class NoSchema(ChangeError):
+    wanted: str
+    database: str
+    exit_code = WRONG_USE
+    fact = "no schema of {database} is called {wanted}"
+    mend = "name one that is there: kos change plan FILE --schema NAME"
+
+
+@dataclass(eq=False)
+class PlacementDiffers(ChangeError):
+    placement: str
+    exit_code = FAILED
+    fact = "{placement} came after the change was planned, and its tables are other ones than those that it was planned for"
+    mend = "mend its tables, then: kos change finish"
 
 
 class WorkloadError(KosError):

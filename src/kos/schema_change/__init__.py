@@ -8,3 +8,30 @@ commits together. An action and the note that it was done commit together.
 
 Words: *change*, *recipe*, *action*, *fill*, *placement*, *expand*, *tighten*, *contract*; see `docs/glossary.md`.
 """
+
+from __future__ import annotations
+
+from kos.schema_change.make import plan_change
+from kos.schema_change.model import Action, ChangePlan, Fill, Placement, Recipe, Scope
+from kos.schema_change.start import finish, find_open, roll_back, start
+from kos.schema_change.status import ChangeStatus, PlacementStatus, change_status, throttle
+from kos.schema_change.throttle import Limits
+
+__all__ = [
+    "Action",
+    "ChangePlan",
+    "ChangeStatus",
+    "Fill",
+    "Limits",
+    "Placement",
+    "PlacementStatus",
+    "Recipe",
+    "Scope",
+    "change_status",
+    "find_open",
+    "finish",
+    "plan_change",
+    "roll_back",
+    "start",
+    "throttle",
+]

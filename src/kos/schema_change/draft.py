@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from functools import cached_property
+from typing import TYPE_CHECKING, LiteralString
+
+from psycopg.sql import SQL, Composable, Identifier
 
 from kos import errors
-from kos.schema_change.facts import Connection, Table, read_table
+from kos.schema_change.facts import Connection, Grant, Table, read_grants, read_table, usual_owner
 from kos.schema_change.model import Action, Fill, Recipe
+from kos.sql import literal
 
 if TYPE_CHECKING:
     from kos.schema_change.parse import Directives
@@ -17,7 +22,10 @@ class Draft:
     """A recipe for one schema, in the making.
 
     `created` are tables that the change itself makes; `fresh` columns that no code can know yet, by table. `physical`
-    has, for a column that is renamed in this change, the name that it has in the catalog until then.
+    has, for a column that is renamed in this change, the name that it has in the catalog until then. `taken` are names
+    of constraints and indexes that the change makes, with their columns; `freed` those that are gone at its end.
+    `dropped` are tables and views that the change drops, `not_null` columns that it makes so, and `renamed` tables that
+    get another name: the planners know them by the one that they have now. `sequences` number columns for a while.
     """
 
     def __init__(self, connection: Connection, schema: str, tag: str, directives: Directives) -> None:
@@ -33,6 +41,12 @@ class Draft:
         self.created: set[str] = set()
         self.fresh: dict[str, set[str]] = {}
         self.physical: dict[tuple[str, str], str] = {}
+        self.dropped: set[str] = set()
+        self.not_null: set[tuple[str, str]] = set()
+        self.renamed: dict[str, str] = {}
+        self.sequences: dict[tuple[str, str], str] = {}
+        self.taken: dict[str, tuple[str, ...]] = {}
+        self.freed: set[str] = set()
         self._tables: dict[str, Table] = {}
         self._contract: dict[str, list[Action]] = {}
         self._numbers = 0
@@ -50,6 +64,19 @@ class Draft:
             self._tables[name] = found
         return self._tables[name]
 
+    @cached_property
+    def owner(self) -> str:
+        """Who gets what is new."""
+        return usual_owner(self.connection, self.schema)
+
+    def column(self, table: str, name: str) -> str:
+        """The name that a column has in the catalog until the contract. There, what comes later uses the new one."""
+        return self.physical.get((table, name), name)
+
+    def is_fresh(self, table: str, column: str) -> bool:
+        """Whether the change itself makes it, so no code can know it yet."""
+        return table in self.created or column in self.fresh.get(table, set())
+
     def number(self) -> int:
         """For a name that nothing else in this change has."""
         self._numbers += 1
@@ -63,19 +90,61 @@ class Draft:
         """Something for the end. What is of one table is done in one transaction, in the order in which it came."""
         self._contract.setdefault(action.table, []).append(action)
 
+    def withdraw(self, table: str, index: str) -> None:
+        """An index is not to be dropped concurrently at the end after all."""
+        self._contract[table] = [each for each in self._contract.get(table, []) if each.index != index]
+
     def recipe(self) -> Recipe:
         """All of it."""
         contract: list[Action] = []
+        views = [self._view(table) for table in self.renamed]
+        for view in views:
+            self._contract.setdefault(view.table, []).insert(0, replace(view, do=view.undo, undo=()))
+            self.at_contract(self._rename(view.table))
         for table, actions in self._contract.items():
             contract += merged(table, actions)
         return Recipe(
-            tuple(self.expand),
+            (*self.expand, *views),
             tuple(self.fill),
             tuple(self.build),
             tuple(self.tighten),
             tuple(contract),
             tuple(self.warnings),
         )
+
+    def _view(self, table: str) -> Action:
+        """The new name of a table, until it has it: a view of all columns, the new ones too, so it comes last."""
+        new, facts = self.renamed[table], self.table(table)
+        do = [ddl("create view {new} with (security_invoker = true) as select * from {old}", new=new, old=table)]
+        grants = read_grants(self.connection, facts)
+        do += [granting(new, each.column, each) for each in grants if each.privilege in _OF_VIEWS]
+        undo = ddl("drop view {new}", new=new)
+        return Action(
+            f"view {new}", f"{new}: a view of {table}", table, facts.owner, "ACCESS SHARE", tuple(do), (undo,)
+        )
+
+    def _rename(self, table: str) -> Action:
+        new = self.renamed[table]
+        do = ddl("alter table {old} rename to {new}", old=table, new=new)
+        return Action(
+            f"rename {table}", f"{table} becomes {new}", table, self.table(table).owner, "ACCESS EXCLUSIVE", (do,)
+        )
+
+
+def ddl(template: LiteralString, **parts: str | Composable) -> str:
+    """A statement. A plain string is an identifier; SQL that was parsed is given as `kos.sql.literal`."""
+    composed = {name: Identifier(part) if isinstance(part, str) else part for name, part in parts.items()}
+    return SQL(template).format(**composed).as_string()
+
+
+def granting(relation: str, column: str | None, grant: Grant) -> str:
+    """A privilege, given on something else as well."""
+    what = ddl("({column})", column=column) if column else ""
+    option = " with grant option" if grant.grantable else ""
+    granted = literal(f"grant {grant.privilege} {what} on ")
+    return ddl(
+        "{granted}{relation}{to}", granted=granted, relation=relation, to=literal(f" to {grant.grantee}{option}")
+    )
 
 
 def merged(table: str, actions: list[Action]) -> list[Action]:
@@ -91,10 +160,12 @@ def merged(table: str, actions: list[Action]) -> list[Action]:
         owner=together[0].owner,
         lock=max((each.lock for each in together), key=_LOCKS.index),
         do=tuple(statement for each in together for statement in each.do),
+        also=tuple(dict.fromkeys(other for each in together for other in each.also)),
     )
     return [one, *apart]
 
 
+_OF_VIEWS = ("SELECT", "INSERT", "UPDATE", "DELETE")
 _LOCKS = (
     "",
     "ACCESS SHARE",

@@ -1,0 +1,202 @@
+-- Queries of kos.schema_change.facts: what a table is. They read catalogs; sizes ask for ACCESS SHARE for a moment.
+
+-- name: look_from_inside
+-- Types and definitions are told as the statements of a placement name them.
+select set_config('search_path', quote_ident(%(schema)s) || ', public', true);
+
+-- name: table
+-- The table itself. Of a partitioned one, rows and pages are those of its leaves.
+select c.oid::bigint as oid, n.nspname::text as schema, c.relname::text as name, o.rolname::text as owner,
+       c.relkind::text as kind, c.relispartition as is_partition,
+       leaves.rows, leaves.pages,
+       exists (select from pg_trigger g join pg_proc p on p.oid = g.tgfoid
+                where g.tgrelid = c.oid and p.pronamespace = to_regnamespace('kos') and g.tgname ~ '^kos_capture')
+         as logged,
+       array(select a.attname::text from pg_partitioned_table p
+               join pg_attribute a on a.attrelid = c.oid and (a.attnum = any (p.partattrs) or exists (
+                 select from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.objsubid = 0
+                    and d.refclassid = 'pg_class'::regclass and d.refobjid = c.oid and d.refobjsubid = a.attnum))
+              where p.partrelid = c.oid and a.attnum > 0 order by a.attnum) as partition_key
+  from pg_class c
+  join pg_namespace n on n.oid = c.relnamespace
+  join pg_roles o on o.oid = c.relowner
+  cross join lateral (
+    select coalesce(sum(greatest(l.reltuples, 0)), 0)::bigint as rows,
+           (coalesce(sum(pg_relation_size(l.oid)), 0) / current_setting('block_size')::bigint)::bigint as pages
+      from pg_class l
+     where l.relkind in ('r', 'm')
+       and (l.oid = c.oid or l.oid in (select t.relid from pg_partition_tree(c.oid) t where t.isleaf))) leaves
+ where n.nspname = %(schema)s and c.relname = %(table)s and c.relkind in ('r', 'p', 'v', 'm', 'f');
+
+-- name: columns
+-- Its columns, in their order.
+select a.attname::text as name, format_type(a.atttypid, a.atttypmod) as type, a.attnotnull as not_null,
+       pg_get_expr(d.adbin, d.adrelid, true) as default, a.attgenerated::text as generated,
+       a.attidentity::text as identity,
+       case when a.attcollation <> t.typcollation then l.oid::regcollation::text end as collation,
+       pg_get_serial_sequence(format('%%I.%%I', %(schema)s::text, %(table)s::text), a.attname)::regclass::text
+         as sequence,
+       col_description(a.attrelid, a.attnum) as comment
+  from pg_attribute a
+  join pg_type t on t.oid = a.atttypid
+  left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
+  left join pg_collation l on l.oid = a.attcollation
+ where a.attrelid = %(oid)s and a.attnum > 0 and not a.attisdropped
+ order by a.attnum;
+
+-- name: constraints
+-- Its constraints, but not those of other tables that refer to it.
+select k.conname::text as name, k.contype::text as kind, k.convalidated as validated,
+       array(select a.attname::text from unnest(k.conkey) with ordinality u (attnum, place)
+               join pg_attribute a on a.attrelid = k.conrelid and a.attnum = u.attnum order by u.place) as columns,
+       pg_get_constraintdef(k.oid, true) as definition,
+       case when k.contype in ('p', 'u', 'x') then x.relname::text end as index,
+       case when k.contype = 'f' then k.confrelid::regclass::text end as refers_to
+  from pg_constraint k
+  left join pg_class x on x.oid = k.conindid
+ where k.conrelid = %(oid)s and k.contype <> 't'
+   and (k.contype <> 'f' or k.conparentid = 0 or k.confrelid <> %(oid)s)
+ order by k.conname;
+
+-- name: indexes
+-- Its indexes, and all columns that each reads. An index of a constraint depends on that, not on the columns.
+select x.relname::text as name, pg_get_indexdef(i.indexrelid, 0, true) as definition, i.indisunique as unique,
+       i.indisvalid as valid, i.indisprimary as primary, k.conname::text as constraint,
+       i.indisreplident as replica_identity,
+       array(select a.attname::text from pg_attribute a
+              where a.attrelid = i.indrelid and a.attnum > 0
+                and (a.attnum = any (i.indkey) or exists (
+                  select from pg_depend d
+                   where d.classid = 'pg_class'::regclass and d.objid = i.indexrelid
+                     and d.refclassid = 'pg_class'::regclass and d.refobjid = i.indrelid
+                     and d.refobjsubid = a.attnum))
+              order by array_position(i.indkey::int2[], a.attnum), a.attnum) as columns
+  from pg_index i
+  join pg_class x on x.oid = i.indexrelid
+  left join pg_constraint k on k.conindid = i.indexrelid and k.conrelid = i.indrelid and k.contype in ('p', 'u', 'x')
+ where i.indrelid = %(oid)s
+ order by x.relname;
+
+-- name: referred_by
+-- Foreign keys of other tables, and of its own, that refer to it.
+select k.conrelid::regclass::text as table, k.conname::text as name, pg_get_constraintdef(k.oid, true) as definition
+  from pg_constraint k
+ where k.confrelid = %(oid)s and k.contype = 'f' and k.conparentid = 0
+ order by 1, 2;
+
+-- name: triggers
+-- Its triggers: not those of constraints, of partitioning, or of kos.
+select g.tgname::text as name, pg_get_triggerdef(g.oid, true) as definition
+  from pg_trigger g
+  join pg_proc p on p.oid = g.tgfoid
+ where g.tgrelid = %(oid)s and not g.tgisinternal and p.pronamespace is distinct from to_regnamespace('kos')
+   and g.tgname !~ '^[!~]?kos_'
+ order by g.tgname;
+
+-- name: readers
+-- What depends on a column and isn't a constraint or an index.
+select distinct a.attname::text as column, r.kind, r.name
+  from pg_depend d
+  join pg_attribute a on a.attrelid = d.refobjid and a.attnum = d.refobjsubid
+  cross join lateral (
+    select case v.relkind when 'v' then 'view' when 'm' then 'materialized view' else 'rule' end as kind,
+           case when v.relkind in ('v', 'm') then v.oid::regclass::text else w.rulename::text end as name
+      from pg_rewrite w join pg_class v on v.oid = w.ev_class
+     where d.classid = 'pg_rewrite'::regclass and w.oid = d.objid
+    union all
+    select 'policy', p.polname::text from pg_policy p where d.classid = 'pg_policy'::regclass and p.oid = d.objid
+    union all
+    select 'function', p.oid::regprocedure::text from pg_proc p
+     where d.classid = 'pg_proc'::regclass and p.oid = d.objid
+    union all
+    select 'trigger', g.tgname::text from pg_trigger g
+     where d.classid = 'pg_trigger'::regclass and g.oid = d.objid and not g.tgisinternal
+       and g.tgname !~ '^[!~]?kos_'
+    union all
+    select 'statistics', s.stxname::text from pg_statistic_ext s
+     where d.classid = 'pg_statistic_ext'::regclass and s.oid = d.objid
+    union all
+    select 'publication', b.pubname::text from pg_publication_rel e join pg_publication b on b.oid = e.prpubid
+     where d.classid = 'pg_publication_rel'::regclass and e.oid = d.objid
+    union all
+    select 'generated column', o.attname::text from pg_attrdef f
+      join pg_attribute o on o.attrelid = f.adrelid and o.attnum = f.adnum
+     where d.classid = 'pg_attrdef'::regclass and f.oid = d.objid and o.attgenerated <> ''
+       and o.attnum <> d.refobjsubid
+    union all
+    select 'generated column', o.attname::text from pg_attribute o
+     where d.classid = 'pg_class'::regclass and d.objid = d.refobjid and o.attrelid = d.objid
+       and o.attnum = d.objsubid and o.attgenerated <> ''
+  ) r
+ where d.refclassid = 'pg_class'::regclass and d.refobjid = %(oid)s and d.refobjsubid > 0
+ order by 1, 2, 3;
+
+-- name: volatile
+-- Whether one of these functions gives another result each time. One name may stand for several functions.
+select coalesce(bool_or(p.provolatile = 'v'), false) from pg_proc p where p.proname = any (%(functions)s);
+
+-- name: fingerprints
+-- Something per schema that is equal where these tables are. Names of the schema itself are taken out of definitions.
+select n.nspname::text as schema, md5(coalesce(string_agg(md5(replace(concat_ws(E'\n',
+         c.relname, c.relkind, c.relispartition, c.relowner, c.relrowsecurity, c.relforcerowsecurity, c.relreplident,
+         (select string_agg(concat_ws('|', a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attidentity,
+                                      a.attgenerated, a.attcollation, pg_get_expr(d.adbin, d.adrelid),
+                                      col_description(c.oid, a.attnum)), ';' order by a.attname)
+            from pg_attribute a
+            left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
+           where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped),
+         (select string_agg(concat_ws('|', k.conname, k.convalidated, pg_get_constraintdef(k.oid)), ';'
+                            order by k.conname)
+            from pg_constraint k where k.conrelid = c.oid),
+         (select string_agg(concat_ws('|', k.conrelid::regclass, k.conname), ';'
+                            order by k.conrelid::regclass::text, k.conname)
+            from pg_constraint k where k.confrelid = c.oid),
+         (select string_agg(concat_ws('|', i.indisvalid, i.indisreplident, pg_get_indexdef(i.indexrelid)), ';'
+                            order by i.indexrelid::regclass::text)
+            from pg_index i where i.indrelid = c.oid),
+         (select string_agg(pg_get_triggerdef(g.oid), ';' order by g.tgname)
+            from pg_trigger g where g.tgrelid = c.oid and not g.tgisinternal),
+         (select string_agg(concat_ws('|', y.polname, y.polcmd, y.polpermissive, y.polroles,
+                                      pg_get_expr(y.polqual, y.polrelid), pg_get_expr(y.polwithcheck, y.polrelid)), ';'
+                            order by y.polname)
+            from pg_policy y where y.polrelid = c.oid),
+         (select string_agg(distinct v.oid::regclass::text, ';')
+            from pg_depend e join pg_rewrite w on w.oid = e.objid join pg_class v on v.oid = w.ev_class
+           where e.classid = 'pg_rewrite'::regclass and e.refobjid = c.oid)
+       ), quote_ident(n.nspname) || '.', '')), ',' order by c.relname), '')) as fingerprint
+  from pg_namespace n
+  left join pg_class c on c.relnamespace = n.oid and c.relname = any (%(tables)s)
+ where n.nspname = any (%(schemas)s)
+ group by n.nspname;
+
+-- name: owner
+-- Whose a new table is: of the role that owns most tables of the schema, or else the schema.
+select o.rolname::text
+  from pg_namespace n
+  left join pg_class c on c.relnamespace = n.oid and c.relkind in ('r', 'p')
+  join pg_roles o on o.oid = coalesce(c.relowner, n.nspowner)
+ where n.nspname = %(schema)s
+ group by o.rolname order by count(*) desc, o.rolname limit 1;
+
+-- name: grants
+-- Who may do what with a table, but its owner. `column` is null for what is granted on all of it.
+select null as column, g.privilege_type as privilege, coalesce(quote_ident(r.rolname), 'public') as grantee,
+       g.is_grantable as grantable
+  from pg_class c cross join lateral aclexplode(c.relacl) g left join pg_roles r on r.oid = g.grantee
+ where c.oid = %(oid)s and g.grantee <> c.relowner
+union all
+select a.attname, g.privilege_type, coalesce(quote_ident(r.rolname), 'public'), g.is_grantable
+  from pg_attribute a
+  join pg_class c on c.oid = a.attrelid
+  cross join lateral aclexplode(a.attacl) g left join pg_roles r on r.oid = g.grantee
+ where a.attrelid = %(oid)s and a.attnum > 0 and g.grantee <> c.relowner
+ order by 1 nulls first, 2, 3;
+
+-- name: relation_kind
+-- What has this name in the schema.
+select c.relkind::text from pg_class c join pg_namespace n on n.oid = c.relnamespace
+ where n.nspname = %(schema)s and c.relname = %(name)s;
+
+-- name: checked_domain
+-- Whether a type is a domain with a constraint: PostgreSQL then rewrites the table for a new column.
+select exists (select from pg_constraint k where k.contypid = to_regtype(%(type)s));
