@@ -13,7 +13,7 @@ HEADER = re.compile(r"^-- (Name: .*; Type: .*; Schema: .*; Owner: .*)$", re.MULT
 # What must not be left anywhere when a change is over: names that only it had, in any schema.
 LEFT_OVER = r"""
 select 'function kos.' || proname from pg_proc
- where pronamespace = 'kos'::regnamespace and proname ~ '^(change|kos)_' and not proname = any(%(kept)s)
+ where pronamespace = 'kos'::regnamespace and proname ~ '^(change_[0-9a-f]{6}|kos_)'
 union all
 select 'invalid index ' || indexrelid::regclass from pg_index where not (indisvalid and indisready and indislive)
 union all
@@ -27,7 +27,6 @@ select 'column ' || attname || ' of ' || attrelid::regclass from pg_attribute
 union all
 select 'constraint ' || conname || ' of ' || conrelid::regclass from pg_constraint where conname ~ 'kos_[0-9a-f]{6}'
 """
-FUNCTIONS = "select array_agg(proname::text) from pg_proc where pronamespace = 'kos'::regnamespace"
 
 
 def dumps(topology: Topology, *names: str) -> list[dict[str, str]]:
@@ -59,6 +58,6 @@ def difference(wanted: dict[str, str], found: dict[str, str]) -> str:
     )
 
 
-def left_over(connection: psycopg.Connection[tuple[object, ...]], kept: list[str]) -> list[str]:
-    """What a change has forgotten to take away. `kept` are the functions that were there before the first."""
-    return [str(name) for (name,) in connection.execute(LEFT_OVER, {"kept": kept}).fetchall()]
+def left_over(connection: psycopg.Connection[tuple[object, ...]]) -> list[str]:
+    """What a change has forgotten to take away."""
+    return [str(name) for (name,) in connection.execute(LEFT_OVER.encode()).fetchall()]

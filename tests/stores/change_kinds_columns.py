@@ -85,7 +85,8 @@ COLUMNS = (
     ),
     Kind(
         "column with a random key",
-        "alter table goods add column token uuid not null default gen_random_uuid(), add constraint token_once unique (token)",
+        "alter table goods add column token uuid not null default gen_random_uuid(),"
+        " add constraint token_once unique (token)",
         new=("select token from goods where id = %(row)s", "update goods set token = default where id = %(row)s"),
         right="select count(distinct token) = count(*) from goods",
     ),
@@ -322,6 +323,6 @@ COLUMNS = (
             "insert into goods (name, note, code, stamp, weight) values"
             " ('name ' || %(n)s, 'note ' || %(n)s, 'code ' || %(n)s, %(n)s, %(n)s)",
         ),
-        right="select not exists (select from goods where weight is distinct from id * 2 and weight is distinct from stamp)",
+        right="select not exists (select from goods where weight <> id * 2 and weight <> stamp or weight is null)",
     ),
 )

@@ -77,7 +77,8 @@ OTHERS = (
     stays("sequence", "create sequence numbers start 100 increment 5", new=("select nextval('numbers')",)),
     stays(
         "sequence is owned",
-        "alter sequence numbers owned by goods.stamp; alter table goods alter column stamp set default nextval('numbers')",
+        "alter sequence numbers owned by goods.stamp;"
+        "alter table goods alter column stamp set default nextval('numbers')",
         "create sequence numbers;",
     ),
     stays("sequence dropped", "drop sequence numbers", "create sequence numbers;"),
@@ -116,7 +117,8 @@ OTHERS = (
     ),
     stays(
         "materialized view",
-        "create materialized view totals as select count(*) as all_of from goods; create unique index on totals (all_of)",
+        "create materialized view totals as select count(*) as all_of from goods;"
+        "create unique index on totals (all_of)",
         new=("select all_of from totals",),
     ),
     stays(

@@ -11,7 +11,7 @@ from change_load import ROWS
 
 def table(ddl: str, columns: str, values: str, *, more: str = "") -> dict[str, str]:
     """A table, as `create table <ddl>`, with a row of `values` for each g."""
-    name = ddl.split()[0]
+    name = ddl.split(maxsplit=1)[0]
     rows = f"insert into {name} ({columns}) select {values} from generate_series(1, {ROWS}) g;"
     return {"setup": f"create table {ddl}; {more}", "rows": rows}
 
@@ -402,7 +402,8 @@ PGROLL = (
     beside(
         25,
         "table with check",
-        "create table people (id integer primary key, name varchar(255) constraint name_length check (length(name) > 3))",
+        "create table people (id integer primary key,"
+        " name varchar(255) constraint name_length check (length(name) > 3))",
         "insert into people (id, name) values (%(n)s, 'name')",
     ),
     change(
@@ -590,7 +591,8 @@ PGROLL = (
     beside(
         50,
         "table with table constraints",
-        """create table telephone_providers (id serial, name varchar(255), tax_id varchar(255), headquarters varchar(255),
+        """create table telephone_providers (
+          id serial, name varchar(255), tax_id varchar(255), headquarters varchar(255),
           constraint provider_pk primary key (id), constraint unique_tax_id unique (tax_id),
           constraint name_must_be_present check (length(name) > 0))""",
         "insert into telephone_providers (name, tax_id) values ('name', 'tax ' || %(n)s)",
@@ -611,7 +613,8 @@ PGROLL = (
     beside(
         52,
         "table with exclusion",
-        """create table library (id serial constraint rooms_pk primary key, returned timestamp, title text, summary text,
+        """create table library (
+          id serial constraint rooms_pk primary key, returned timestamp, title text, summary text,
           constraint forbid_duplicated_titles exclude (title with =) where (title is not null))""",
         "insert into library (title) values ('title ' || %(n)s)",
     ),
