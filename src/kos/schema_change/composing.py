@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, LiteralString
-
-from psycopg.sql import SQL, Identifier
+from typing import Any
 
 from kos.schema_change.draft import Draft
 from kos.schema_change.model import TRANSACTION, Action
-from kos.schema_change.parse import inner, inside, parse_statement, render
+from kos.schema_change.parse import definition, inside, parse_statement, render
 
 ACCESS_EXCLUSIVE, SHARE_ROW_EXCLUSIVE = "ACCESS EXCLUSIVE", "SHARE ROW EXCLUSIVE"
 SHARE_UPDATE_EXCLUSIVE = "SHARE UPDATE EXCLUSIVE"
@@ -17,16 +15,9 @@ SHARE_UPDATE_EXCLUSIVE = "SHARE UPDATE EXCLUSIVE"
 _SCHEMA = "kos_schema_of_a_placement"
 
 
-def composed(template: LiteralString, **names: str) -> str:
-    """SQL with identifiers in it."""
-    return SQL(template).format(**{each: Identifier(name) for each, name in names.items()}).as_string()
-
-
 def owner_of(draft: Draft, table: str) -> str:
-    """Who owns a table; one that the change makes belongs to whoever makes it."""
-    if table in draft.created:
-        return next(each.owner for each in draft.expand if each.table == table)
-    return draft.table(table).owner
+    """Who owns a table; one that the change makes belongs to whoever gets what is new."""
+    return draft.owner if table in draft.created else draft.table(table).owner
 
 
 def action(  # noqa: PLR0913 - what an action has
@@ -64,13 +55,13 @@ def add_constraint_sql(table: str, constraint: Any, *, only: bool = False) -> st
     """ALTER TABLE … ADD CONSTRAINT …"""
     statement = parse_statement("alter table t add check (true)")
     statement.relation.relname, statement.relation.inh = table, not only
-    getattr(statement.cmds[0].alter_table_cmd, "def").constraint.CopyFrom(constraint)
+    definition(statement.cmds[0].alter_table_cmd).constraint.CopyFrom(constraint)
     return render(statement)
 
 
-def alter_sql(table: str, command: Any) -> str:
-    """One command as an ALTER TABLE of its own."""
-    statement = parse_statement("alter table t add check (true)")
+def alter_sql(table: str, command: Any, *, what: str = "table") -> str:
+    """One command as an ALTER TABLE, or ALTER INDEX and the like, of its own."""
+    statement = parse_statement(f"alter {what} t reset (fillfactor)")
     statement.relation.relname = table
     statement.cmds[0].alter_table_cmd.CopyFrom(command)
     return render(statement)
@@ -100,7 +91,7 @@ def use_physical(draft: Draft, table: str, node: Any) -> None:
         if what == "ColumnRef":
             _rename_parts(draft, table, each.fields[-1:])
         elif what in ("IndexElem", "StatsElem") and each.name:
-            each.name = draft.physical.get((table, each.name), each.name)
+            each.name = draft.column(table, each.name)
         elif what == "Constraint":
             for part in (each.keys, each.including, each.fk_attrs):
                 _rename_parts(draft, table, part)
@@ -109,9 +100,4 @@ def use_physical(draft: Draft, table: str, node: Any) -> None:
 def _rename_parts(draft: Draft, table: str, parts: Any) -> None:
     for each in parts:
         if each.WhichOneof("node") == "string":
-            each.string.sval = draft.physical.get((table, each.string.sval), each.string.sval)
-
-
-def definition(command: Any) -> Any:
-    """What a command of ALTER TABLE carries. The field's name is a word of Python's."""
-    return inner(getattr(command, "def"))
+            each.string.sval = draft.column(table, each.string.sval)

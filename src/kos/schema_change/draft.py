@@ -25,7 +25,8 @@ class Draft:
     has, for a column that is renamed in this change, the name that it has in the catalog until then. `taken` are names
     of constraints and indexes that the change makes, with their columns; `freed` those that are gone at its end.
     `dropped` are tables and views that the change drops, `not_null` columns that it makes so, and `renamed` tables that
-    get another name: the planners know them by the one that they have now. `sequences` number columns for a while.
+    get another name: the planners know them by the one that they have now. `views` are
+    those among the dropped; `sequences` number columns for a while.
     """
 
     def __init__(self, connection: Connection, schema: str, tag: str, directives: Directives) -> None:
@@ -44,6 +45,7 @@ class Draft:
         self.dropped: set[str] = set()
         self.not_null: set[tuple[str, str]] = set()
         self.renamed: dict[str, str] = {}
+        self.views: set[str] = set()
         self.sequences: dict[tuple[str, str], str] = {}
         self.taken: dict[str, tuple[str, ...]] = {}
         self.freed: set[str] = set()
@@ -101,7 +103,8 @@ class Draft:
         for view in views:
             self._contract.setdefault(view.table, []).insert(0, replace(view, do=view.undo, undo=()))
             self.at_contract(self._rename(view.table))
-        for table, actions in self._contract.items():
+        first = sorted(self._contract, key=lambda table: table not in self.views)  # they depend on the tables
+        for table, actions in ((table, self._contract[table]) for table in first):
             contract += merged(table, actions)
         return Recipe(
             (*self.expand, *views),

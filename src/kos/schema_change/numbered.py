@@ -79,7 +79,7 @@ def _helper(draft: Draft, table: str, column: str) -> str:
     return draft.sequences.setdefault((table, column), draft.name("numbers"))
 
 
-def _add_numbered(  # noqa: PLR0913, PLR0917 - what such a column has
+def _add_numbered(
     draft: Draft, table: str, node: Any, sequence: str, made: str, type_name: str, after: tuple[str, ...]
 ) -> None:
     column = node.colname

@@ -136,7 +136,8 @@ def _function(name: str, body: str) -> tuple[str, ...]:
 
 def _trigger(name: str, table: str, function: str, when: str, place: str) -> str:
     return ddl(
-        "create trigger {name} before insert or update on {table} for each row{when} execute function {function}({place})",
+        "create trigger {name} before insert or update on {table} for each row{when} "
+        "execute function {function}({place})",
         name=name,
         table=table,
         when=literal(when),
