@@ -4,6 +4,10 @@
 -- Types and definitions are told as the statements of a placement name them.
 select set_config('search_path', quote_ident(%(schema)s) || ', public', true);
 
+-- name: look_as
+-- With the rights of whoever owns the tables: their schema may be closed to others.
+set local role {role};
+
 -- name: table
 -- The table itself. Of a partitioned one, rows and pages are those of its leaves.
 select c.oid::bigint as oid, n.nspname::text as schema, c.relname::text as name, o.rolname::text as owner,
