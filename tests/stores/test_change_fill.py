@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -68,7 +69,9 @@ class World:
         return int(self.value("select count(*) from things where label is distinct from upper(name)"))
 
     def note(self, fill: str = "label") -> list[Any]:
-        query = "select part, next_page, pages, rows from kos.change_fills where operation = %s and fill = %s order by part"
+        query = (
+            "select part, next_page, pages, rows from kos.change_fills where operation = %s and fill = %s order by part"
+        )
         return self.site.connection.execute(query, (self.site.operation, fill)).fetchall()
 
 
@@ -242,16 +245,28 @@ def test_a_writer_waits_no_longer_than_a_batch(world: World) -> None:
     """A batch that would last is ended, and comes again with fewer pages."""
     world.owner.execute("""
         create function slow(text) returns text language plpgsql as $$
-        begin perform pg_sleep(0.002); return upper($1); end $$""")
-    world.owner.execute("delete from things where id > 600")
+        begin perform pg_sleep(0.001); return upper($1); end $$;
+        delete from things where id > 1500""")
     slow = Fill("label", "fill label", "things", OWNER, "t.label is null", {"label": "slow(t.name)"})
-    one = filling.Filling(world.site, slow, Pace(), lambda *each: None)
-    ended: list[int] = []
-    shrink = one.size.shrink
-    one.size.shrink = lambda amount, factor: (ended.append(amount), shrink(amount, factor))[1]  # type: ignore[method-assign]
-    one.run()
-    assert ended
+    longest: list[float] = []
+    over = threading.Event()
+
+    def write() -> None:
+        connection = world.connect()
+        for turn in itertools.count():
+            began = time.monotonic()
+            connection.execute("update things set score = %s where id = %s", (turn, turn * 7 % 1500 + 1))
+            longest.append(time.monotonic() - began)
+            if over.is_set():
+                return
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    fill_rows(world.site, slow, Pace())
+    over.set()
+    writer.join()
     assert world.missing == 0
+    assert max(longest) < 0.6  # all of it in one batch would be 1.5 s
 
 
 def test_partitions_are_filled_leaf_by_leaf(world: World) -> None:

@@ -260,6 +260,8 @@ class PythonFilling(Filling):
             return f"[{','.join(repr(float(each)) for each in value)}]"
         if kind in _DOCUMENTS and not isinstance(value, str):
             return json.dumps(value)
+        if isinstance(value, list) and {type(each) for each in value} == {int, float}:
+            value = [float(each) for each in value]  # the driver takes lists of one type
         connection = self.site.connection
         data = Transformer.from_context(connection).get_dumper(value, PyFormat.TEXT).dump(value)
         return bytes(data or b"").decode(connection.info.encoding)
