@@ -6,20 +6,22 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import psycopg
 import pytest
-
 from fill_site import FILLS, StandIn, stand_in
+
 from fix_database import as_superuser
 from fix_product import OWNER, as_owner
 from kos import errors
+from kos.log import seal_all
 from kos.schema_change import fill as filling
 from kos.schema_change.fill import fill_rows
 from kos.schema_change.model import Fill
 from kos.schema_change.throttle import Limits, Pace
+from kos.tenancy import Store, Tenant, create_tenant
 from kos.topology.embedded import Stack
 from kos.topology.model import Topology
 
@@ -346,3 +348,39 @@ def test_limits_that_change_meanwhile_hold_from_the_next_batch_on(
     assert 3 < done[1][0] < 3.3  # and all at once when the limit was lifted
     assert {at for at, _ in done[1:]} == {done[1][0]}
     assert world.missing == 0
+
+
+def test_rows_that_row_security_hides_from_the_owner_are_filled_and_that_is_noted(
+    store: Store, tenant: Tenant, template: Stack
+) -> None:
+    other = create_tenant(store, "beta")
+    for each in (tenant, other):
+        with store.tenant(each.name) as session:
+            session.execute(
+                "insert into atoms (atom_type, name) select 'Point', 'n ' || g from generate_series(1, 50) g"
+            )
+    with as_superuser(template, store.topology.control.primary.database) as superuser:
+        superuser.execute(FILLS)
+        site = stand_in(store.topology, "knowledge")
+        names = Fill("value", "fill atoms.value", "atoms", "kos_owner", "t.value is null", {"value": "upper(t.name)"})
+        fill_rows(site, names, Pace())
+        site.connection.close()
+        count = "select count(*), count(distinct tenant_id) from knowledge.atoms where value = upper(name)"
+        assert superuser.execute(count).fetchone() == (100, 2)
+        access = superuser.execute("select role_name, reason, ended_at is null from kos.cross_tenant_access").fetchall()
+        assert access == [("kos_operator", f"change {site.operation}: fill atoms.value", False)]
+        seal_all(superuser)
+        said = "select distinct e.context::text from kos.knowledge_events e where e.operation::text = 'update'"
+        assert all(site.operation.hex or "fill atoms.value" in text for (text,) in superuser.execute(said))
+
+
+def test_rows_that_are_hidden_from_everybody_are_refused(world: World) -> None:
+    world.owner.execute("alter table things enable row level security, force row level security")
+    with pytest.raises(errors.ChangeRefused, match="row security hides rows"):
+        fill_rows(world.site, LABEL, Pace())
+
+
+def test_what_is_no_heap_is_refused(world: World) -> None:
+    world.owner.execute("create view seen as select * from things")
+    with pytest.raises(errors.ChangeRefused, match="not stored as a heap"):
+        fill_rows(world.site, replace(LABEL, table="seen"), Pace())

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from test_change_fill import ROWS, Clock, World, place, world
 
 from fix_product import OWNER
 from kos import errors
@@ -15,7 +16,6 @@ from kos.schema_change.fill import fill_rows
 from kos.schema_change.fill_python import load
 from kos.schema_change.model import Fill
 from kos.schema_change.throttle import Limits, Pace
-from test_change_fill import ROWS, Clock, World, place, world
 
 __all__ = ["place", "world"]
 
