@@ -223,23 +223,27 @@ def test_a_locked_row_stops_no_other(world: World, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_locked_table_is_waited_for(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    holder = world.connect()
+    """There are no other pages to go on with."""
+    small_batches(monkeypatch)
     told: list[str] = []
-
-    def hear(state: str) -> None:
-        told.append(state)
-        if state.startswith("waiting for pid"):
-            holder.rollback()
-
+    pages: list[int] = []
+    waited: list[int] = []
+    holder = world.connect()
     holder.autocommit = False
 
-    def lock(part: str, done: int, pages: int | None) -> None:
-        if not told[1:]:
+    def lock(part: str, done: int, of: int | None) -> None:
+        pages.append(done)
+        if len(pages) == 3:
             holder.execute("lock table things in share mode")
 
-    small_batches(monkeypatch)
-    fill_rows(world.site, LABEL, Pace(tell=hear), lock)
-    assert any(f"pid {holder.info.backend_pid} " in each and "lock table things in share mode" in each for each in told)
+    def wait(seconds: float) -> None:
+        waited.append(len(pages))
+        if len(waited) == 8:
+            holder.rollback()
+
+    fill_rows(world.site, LABEL, Pace(tell=told.append, wait=wait), lock)
+    assert waited[:8] == [3] * 8
+    assert told[1].startswith(f"waiting for pid {holder.info.backend_pid} ({OWNER}, idle in transaction): lock table")
     assert world.missing == 0
 
 

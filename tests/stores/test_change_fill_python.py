@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -121,6 +122,24 @@ def test_a_row_that_changed_meanwhile_keeps_what_it_has(world: World, hooks: dic
     assert world.value("select count(*) from things where label is distinct from upper(name)") == 1
 
 
+def test_a_row_that_took_anothers_place_does_not_get_its_value(world: World, hooks: dict[str, Any]) -> None:
+    world.owner.execute("alter table things disable trigger sync")
+    other = world.connect()
+
+    def change(id: int) -> None:
+        hooks["each"] = lambda id: None
+        other.execute("delete from things where id <= 20")
+        other.execute("vacuum (index_cleanup on) things")
+        other.execute("insert into things select g, 'taker' from generate_series(9001, 9020) g")
+        places.append(world.value("select count(*) from things where id > 9000 and ctid < '(0,21)'"))
+
+    places: list[int] = []
+    hooks["each"] = change
+    fill_rows(world.site, by("label"), Pace())
+    assert places == [20]
+    assert world.missing == 0
+
+
 def test_nothing_is_locked_while_a_function_is_called(world: World, hooks: dict[str, Any]) -> None:
     other = world.connect()
 
@@ -213,7 +232,10 @@ def test_a_function_that_is_not_there_is_told_before_anything_is_done(
 
 def test_a_limited_rate_holds_within_a_page_too(world: World, hooks: dict[str, Any]) -> None:
     clock = Clock()
+    at_once: Counter[float] = Counter()
+    hooks["each"] = lambda id: at_once.update([clock.now])
     pace = Pace(lambda: Limits(max_rate=100), clock=clock, wait=clock.wait)
     fill_rows(world.site, by("label"), pace)
     assert world.missing == 0
     assert clock.now == pytest.approx(ROWS / 100, rel=0.05)
+    assert max(at_once.values()) <= 50

@@ -150,12 +150,13 @@ def test_a_replica_that_stands_still_falls_behind(
         lags.close()
 
 
+@pytest.mark.parametrize("named", [True, False], ids=["named", "seen by the primary"])
 def test_a_replica_that_is_gone_is_no_reason_to_go_faster(
-    primary: OwnPostgres, shard: Shard, replica: OwnPostgres
+    primary: OwnPostgres, shard: Shard, replica: OwnPostgres, named: bool
 ) -> None:
     server = replace(replica.server, name="reader", database=shard.primary.database)
     with primary.connect() as connection:
-        lags = ReplicaLag(connection, replace(shard, replicas=(server,)))
+        lags = ReplicaLag(connection, replace(shard, replicas=(server,) if named else ()))
         assert None not in lags().values()
         replica.stop()
         until = time.monotonic() + 10
