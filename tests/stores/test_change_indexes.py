@@ -17,7 +17,7 @@ NOTES = (
     "insert into notes select n, 't' || n, '{}', point(n, n), now(), '[1,2,3]' from generate_series(1, 50) n",
     "create index notes_at on notes (at)",
     "create unique index notes_pair on notes (id, title)",
-    "grant select on notes to scratch_reader",
+    "grant select on notes to kos_app",
     "create policy old on notes using (id > 0)",
     "comment on table notes is 'before'",
     "create sequence counting",
@@ -36,18 +36,10 @@ EVENTS = (
 
 @pytest.fixture(scope="module")
 def scratch(template: Stack, module_database: Topology) -> Iterator[Scratch]:
-    """A database for this module's schemas, in which a role of that name may be made again and again."""
+    """A database for this module's schemas."""
     with scratch_database(template, module_database) as scratch:
         scratch.connection.execute("create extension if not exists vector")
         yield scratch
-        scratch.connection.execute("drop owned by scratch_reader; drop role scratch_reader")
-
-
-@pytest.fixture(scope="module")
-def notes(scratch: Scratch) -> tuple[str, ...]:
-    """The statements before a change; roles are the server's, so that one is made once."""
-    scratch.connection.execute("create role scratch_reader")
-    return NOTES
 
 
 @pytest.mark.parametrize(
@@ -67,8 +59,8 @@ def notes(scratch: Scratch) -> tuple[str, ...]:
         "alter index notes_pair reset (fillfactor)",
     ],
 )
-def test_index(scratch: Scratch, notes: tuple[str, ...], change: str) -> None:
-    there_and_back(scratch, notes, change, naive=change.replace(" concurrently", ""))
+def test_index(scratch: Scratch, change: str) -> None:
+    there_and_back(scratch, NOTES, change, naive=change.replace(" concurrently", ""))
 
 
 @pytest.mark.parametrize(
@@ -91,10 +83,9 @@ def test_index_of_a_partitioned_table(scratch: Scratch, change: str) -> None:
     [
         "comment on table notes is 'it''s {new}'; comment on column notes.title is null",
         "create index i on notes (id); comment on index i is 'x'; comment on index notes_at is 'y'",
-        "grant select, insert on notes to scratch_reader with grant option;"
-        " grant update (title, body) on notes to public",
-        "grant all on notes to scratch_reader; grant usage on sequence counting to scratch_reader",
-        "revoke select on notes from scratch_reader",
+        "grant select, insert on notes to kos_app with grant option; grant update (title, body) on notes to public",
+        "grant all on notes to kos_app; grant usage on sequence counting to kos_app",
+        "revoke select on notes from kos_app",
         "create policy p on notes for select using (notes.id > 1);"
         " create policy q on notes as restrictive using (true)",
         "alter policy old on notes using (id > 5);"
@@ -114,18 +105,18 @@ def test_index_of_a_partitioned_table(scratch: Scratch, change: str) -> None:
         " grant select (name) on notes to public; create policy p on notes using (name > 'a');"
         " create statistics st on id, name from notes",
         "alter table notes rename to papers; comment on table papers is 'x'; create index on papers (title);"
-        " grant update on papers to scratch_reader; drop policy old on papers",
+        " grant update on papers to kos_app; drop policy old on papers",
     ],
 )
-def test_what_else_hangs_on_a_table(scratch: Scratch, notes: tuple[str, ...], change: str) -> None:
+def test_what_else_hangs_on_a_table(scratch: Scratch, change: str) -> None:
     naive = change
     if "notes_by;" in change:  # the change may say it in any order
         naive = "; ".join(reversed(change.split("; ")))
-    there_and_back(scratch, notes, change, naive=naive)
+    there_and_back(scratch, NOTES, change, naive=naive)
 
 
-def test_unique_index_waits_only_where_old_code_could_trip(scratch: Scratch, notes: tuple[str, ...]) -> None:
-    schema = scratch.schema(*notes)
+def test_unique_index_waits_only_where_old_code_could_trip(scratch: Scratch) -> None:
+    schema = scratch.schema(*NOTES)
     change = """
         alter table notes add column slug text unique, add column place_of text;
         create unique index a on notes (lower(slug)); create unique index b on notes (id, slug);
@@ -138,9 +129,9 @@ def test_unique_index_waits_only_where_old_code_could_trip(scratch: Scratch, not
     scratch.do(schema, recipe.contract)
 
 
-def test_grants_that_were_there_stay_after_a_rollback(scratch: Scratch, notes: tuple[str, ...]) -> None:
-    schema = scratch.schema(*notes)
-    recipe = scratch.plan(schema, "grant select, delete on notes to scratch_reader")
+def test_grants_that_were_there_stay_after_a_rollback(scratch: Scratch) -> None:
+    schema = scratch.schema(*NOTES)
+    recipe = scratch.plan(schema, "grant select, delete on notes to kos_app")
     assert "DELETE" in str(recipe.expand[0].undo).upper()
     assert "SELECT" not in str(recipe.expand[0].undo).upper()
 
@@ -161,9 +152,9 @@ def test_grants_that_were_there_stay_after_a_rollback(scratch: Scratch, notes: t
         ("drop index notes_pair", "foreign keys need it"),
     ],
 )
-def test_what_is_refused(scratch: Scratch, notes: tuple[str, ...], change: str, reason: str) -> None:
+def test_what_is_refused(scratch: Scratch, change: str, reason: str) -> None:
     schema = scratch.schema(
-        *notes, "create table t (n bigint, t text, foreign key (n, t) references notes (id, title))"
+        *NOTES, "create table t (n bigint, t text, foreign key (n, t) references notes (id, title))"
     )
     with pytest.raises(errors.ChangeRefused, match=reason) as refused:
         scratch.plan(schema, change)
