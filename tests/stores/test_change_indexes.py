@@ -32,6 +32,55 @@ EVENTS = (
     "create table events_2a partition of events_2 for values in ('a')",
     "insert into events values (1, '2020-05-01', 'b'), (2, '2021-05-01', 'a'), (3, '2021-05-01', 'a')",
 )
+INDEXES = (
+    "create index on notes (title)",
+    "create unique index concurrently if not exists by_title on notes (title text_pattern_ops desc nulls last)",
+    "create index odd on notes using hash (title) with (fillfactor = 70) where title <> '{%s}' and id % 2 = 0",
+    "create index on notes using gin (body jsonb_path_ops); create index on notes using gist (place)",
+    "create index on notes using brin (at) with (pages_per_range = 4)",
+    "create index near on notes using hnsw (mood vector_cosine_ops) with (m = 4, ef_construction = 16)",
+    "create index near on notes using ivfflat (mood vector_l2_ops) with (lists = 1)",
+    "create unique index on notes (lower(title), (id + 1)) include (at) nulls not distinct",
+    "drop index notes_at; drop index if exists never",
+    "drop index notes_at; create index notes_at on notes (at desc)",
+    "alter index notes_at rename to notes_when; alter index notes_pair set (fillfactor = 60)",
+    "alter index notes_pair reset (fillfactor)",
+)
+OF_EVENTS = (
+    "create index on events (kind, id)",
+    "create unique index whole on events (at, kind, id)",
+    "create index on events (id) where id > 1; create index on events (id)",
+)
+OTHERS = (
+    "comment on table notes is 'it''s {new}'; comment on column notes.title is null",
+    "create index i on notes (id); comment on index i is 'x'; comment on index notes_at is 'y'",
+    "grant select, insert on notes to kos_app with grant option; grant update (title, body) on notes to public",
+    "grant all on notes to kos_app; grant usage on sequence counting to kos_app",
+    "revoke select on notes from kos_app",
+    "create policy p on notes for select using (notes.id > 1); create policy q on notes as restrictive using (true)",
+    "alter policy old on notes using (id > 5); alter table notes enable row level security, force row level security",
+    "drop policy old on notes; drop policy if exists no on notes",
+    "create statistics on id, title from notes; drop statistics some_notes",
+    "create statistics st (ndistinct) on id, at from notes; comment on statistics st is 'x'",
+    "alter statistics some_notes set statistics 10",
+    "alter table notes alter title set statistics 500, alter body set storage external, alter id set (n_distinct = 5)",
+    "alter table notes set (fillfactor = 50, autovacuum_enabled = false), cluster on notes_at",
+    "alter table notes reset (fillfactor); alter table notes set (toast.autovacuum_enabled = false)",
+    "alter table notes replica identity using index notes_by; create unique index notes_by on notes (id)",
+    "alter sequence counting increment by 5 owned by notes.id",
+    "create materialized view many as select title from notes; create index on many (title)",
+    "alter table notes rename title to name; comment on column notes.name is 'x';"
+    " grant select (name) on notes to public; create policy p on notes using (name > 'a');"
+    " create statistics st on id, name from notes",
+    "alter table notes rename to papers; comment on table papers is 'x'; create index on papers (title);"
+    " grant update on papers to kos_app; drop policy old on papers",
+)
+
+
+def in_one_go(change: str) -> str:
+    """The same for PostgreSQL: in one transaction, and each statement after what it needs."""
+    statements = change.replace(" concurrently", "").split("; ")
+    return "; ".join(reversed(statements) if "using index notes_by" in statements[0] else statements)
 
 
 @pytest.fixture(scope="module")
@@ -42,35 +91,12 @@ def scratch(template: Stack, module_database: Topology) -> Iterator[Scratch]:
         yield scratch
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        "create index on notes (title)",
-        "create unique index concurrently if not exists by_title on notes (title text_pattern_ops desc nulls last)",
-        "create index odd on notes using hash (title) with (fillfactor = 70) where title <> '{%s}' and id % 2 = 0",
-        "create index on notes using gin (body jsonb_path_ops); create index on notes using gist (place)",
-        "create index on notes using brin (at) with (pages_per_range = 4)",
-        "create index near on notes using hnsw (mood vector_cosine_ops) with (m = 4, ef_construction = 16)",
-        "create index near on notes using ivfflat (mood vector_l2_ops) with (lists = 1)",
-        "create unique index on notes (lower(title), (id + 1)) include (at) nulls not distinct",
-        "drop index notes_at; drop index if exists never",
-        "drop index notes_at; create index notes_at on notes (at desc)",
-        "alter index notes_at rename to notes_when; alter index notes_pair set (fillfactor = 60)",
-        "alter index notes_pair reset (fillfactor)",
-    ],
-)
+@pytest.mark.parametrize("change", INDEXES)
 def test_index(scratch: Scratch, change: str) -> None:
-    there_and_back(scratch, NOTES, change, naive=change.replace(" concurrently", ""))
+    there_and_back(scratch, NOTES, change, naive=in_one_go(change))
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        "create index on events (kind, id)",
-        "create unique index whole on events (at, kind, id)",
-        "create index on events (id) where id > 1; create index on events (id)",
-    ],
-)
+@pytest.mark.parametrize("change", OF_EVENTS)
 def test_index_of_a_partitioned_table(scratch: Scratch, change: str) -> None:
     schema = there_and_back(scratch, EVENTS, change)
     assert scratch.run(schema, "select indexrelid::regclass from pg_index where not indisvalid") == []
@@ -78,41 +104,9 @@ def test_index_of_a_partitioned_table(scratch: Scratch, change: str) -> None:
     assert not any(each.kind == DROP_INDEX for each in dropped.contract)
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        "comment on table notes is 'it''s {new}'; comment on column notes.title is null",
-        "create index i on notes (id); comment on index i is 'x'; comment on index notes_at is 'y'",
-        "grant select, insert on notes to kos_app with grant option; grant update (title, body) on notes to public",
-        "grant all on notes to kos_app; grant usage on sequence counting to kos_app",
-        "revoke select on notes from kos_app",
-        "create policy p on notes for select using (notes.id > 1);"
-        " create policy q on notes as restrictive using (true)",
-        "alter policy old on notes using (id > 5);"
-        " alter table notes enable row level security, force row level security",
-        "drop policy old on notes; drop policy if exists no on notes",
-        "create statistics on id, title from notes; drop statistics some_notes",
-        "create statistics st (ndistinct) on id, at from notes; comment on statistics st is 'x'",
-        "alter statistics some_notes set statistics 10",
-        "alter table notes alter title set statistics 500, alter body set storage external,"
-        " alter id set (n_distinct = 5)",
-        "alter table notes set (fillfactor = 50, autovacuum_enabled = false), cluster on notes_at",
-        "alter table notes reset (fillfactor); alter table notes set (toast.autovacuum_enabled = false)",
-        "alter table notes replica identity using index notes_by; create unique index notes_by on notes (id)",
-        "alter sequence counting increment by 5 owned by notes.id",
-        "create materialized view many as select title from notes; create index on many (title)",
-        "alter table notes rename title to name; comment on column notes.name is 'x';"
-        " grant select (name) on notes to public; create policy p on notes using (name > 'a');"
-        " create statistics st on id, name from notes",
-        "alter table notes rename to papers; comment on table papers is 'x'; create index on papers (title);"
-        " grant update on papers to kos_app; drop policy old on papers",
-    ],
-)
+@pytest.mark.parametrize("change", OTHERS)
 def test_what_else_hangs_on_a_table(scratch: Scratch, change: str) -> None:
-    naive = change
-    if "notes_by;" in change:  # the change may say it in any order
-        naive = "; ".join(reversed(change.split("; ")))
-    there_and_back(scratch, NOTES, change, naive=naive)
+    there_and_back(scratch, NOTES, change, naive=in_one_go(change))
 
 
 def test_unique_index_waits_only_where_old_code_could_trip(scratch: Scratch) -> None:

@@ -34,6 +34,29 @@ ITEMS = (
     "create table lines (id integer primary key, item integer references items on update cascade)",
     "insert into lines select n, 3 + n * 2 from generate_series(1, 10) n",
 )
+TYPES = (
+    "alter table items alter price type bigint",
+    "alter table items alter price type numeric(10, 2) using price / 100.0",
+    "alter table items alter code drop default, alter code type integer using code::integer, alter code set default 7",
+    "alter table items alter code set not null, alter code type varchar(5), add check (code <> '')",
+    "alter table items alter id type bigint",
+    "alter table items alter id type bigint, alter parent type bigint; alter table lines alter item type bigint",
+    "alter table lines alter item type bigint; alter table items alter parent type bigint, alter id type bigint",
+    "alter table items alter number type bigint",
+    "alter table items alter seen type timestamptz using seen at time zone 'utc'",
+    "alter table items alter price drop not null, alter price type bigint, alter price set not null",
+    "alter table items drop constraint items_price_check; drop index items_some;"
+    " alter table items alter price type bigint",
+    'alter table items alter code type text collate "C"',
+    "create type shade as enum ('a', 'b'); alter table items alter kind drop default;"
+    " alter table items alter kind type shade using kind::shade, alter kind set default 'b'",
+    "alter table items alter price type bigint; create index on items (price); comment on column items.price is 'x'",
+    # in place
+    "alter table items alter kind type varchar(20)",
+    "alter table items alter kind type text using kind::text",
+    "alter table items alter size type numeric(9, 2)",
+    "alter table items alter size type numeric",
+)
 
 
 @pytest.fixture(scope="module")
@@ -43,34 +66,7 @@ def scratch(template: Stack, module_database: Topology) -> Iterator[Scratch]:
         yield scratch
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        "alter table items alter price type bigint",
-        "alter table items alter price type numeric(10, 2) using price / 100.0",
-        "alter table items alter code drop default, alter code type integer using code::integer,"
-        " alter code set default 7",
-        "alter table items alter code set not null, alter code type varchar(5), add check (code <> '')",
-        "alter table items alter id type bigint",
-        "alter table items alter id type bigint, alter parent type bigint; alter table lines alter item type bigint",
-        "alter table lines alter item type bigint; alter table items alter parent type bigint, alter id type bigint",
-        "alter table items alter number type bigint",
-        "alter table items alter seen type timestamptz using seen at time zone 'utc'",
-        "alter table items alter price drop not null, alter price type bigint, alter price set not null",
-        "alter table items drop constraint items_price_check; drop index items_some;"
-        " alter table items alter price type bigint",
-        'alter table items alter code type text collate "C"',
-        "create type shade as enum ('a', 'b'); alter table items alter kind drop default;"
-        " alter table items alter kind type shade using kind::shade, alter kind set default 'b'",
-        "alter table items alter price type bigint; create index on items (price);"
-        " comment on column items.price is 'x'",
-        # in place
-        "alter table items alter kind type varchar(20)",
-        "alter table items alter kind type text using kind::text",
-        "alter table items alter size type numeric(9, 2)",
-        "alter table items alter size type numeric",
-    ],
-)
+@pytest.mark.parametrize("change", TYPES)
 def test_column_of_another_type(scratch: Scratch, change: str) -> None:
     schema = there_and_back(scratch, ITEMS, change)
     assert scratch.run(schema, "select count(*) from items where price is not null and code is not null") == [(30,)]
