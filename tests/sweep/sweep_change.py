@@ -28,7 +28,7 @@ CHANGE = """
 alter table sales rename column note to remark;
 -- kos: fill sales.total = 0
 alter table sales alter column total set not null;
--- later: type
+alter table sales alter column code type text;
 create index sales_remark on sales (remark);
 alter table sales add constraint total_positive check (total >= 0);
 drop table old_sales;
