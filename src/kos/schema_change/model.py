@@ -68,7 +68,7 @@ class Fill:
 
     `assign` are SQL expressions over the row, by column, and `needs` the condition for a row to be filled; or `python`
     is a callable as `module:function`, called with the values of `reads` for each row, whose result goes to `column`.
-    `rows` is the planner's estimate.
+    `rows` is the planner's estimate. With `delete` they get no values but are deleted.
     """
 
     name: str
@@ -81,6 +81,7 @@ class Fill:
     python: str | None = None
     reads: tuple[str, ...] = ()
     rows: int | None = None
+    delete: bool = False
 
 
 @dataclass(frozen=True)
