@@ -32,6 +32,34 @@ EVENTS = (
     "create table events_2a partition of events_2 for values in ('a')",
     "insert into events values (1, '2020-05-01', 1, 'b'), (2, '2021-05-01', 2, 'a'), (3, '2021-05-01', null, 'a')",
 )
+OF_PEOPLE = (
+    "alter table people add check (age > 0)",
+    "alter table people add constraint grown check (age > 0 and tenant >= 0) no inherit",
+    "alter table people add check (age > 0 and tenant >= 0), add check (id > 0)",
+    "alter table people add constraint later check (age > 25) not valid",
+    "alter table people add unique (email)",
+    "alter table people add unique nulls not distinct (tenant, boss, id) include (email) with (fillfactor = 70)",
+    "alter table people add constraint one_age unique (age) deferrable initially deferred",
+    "alter table people drop constraint people_pkey; alter table people add primary key (tenant, id)",
+    "alter table people drop constraint people_pkey, add constraint people_pkey primary key (email)",
+    "alter table people add foreign key (boss) references people on delete set null",
+    "alter table people rename constraint people_pkey to pk; comment on constraint pk on people is 'the key'",
+    "create unique index people_mail on people (email); alter table people add unique using index people_mail",
+    "alter table people add exclude using gist (int4range(age, age + 1) with &&) where (age > 10)",
+    "alter table people add constraint " + "c" * 63 + " unique (email, age)",
+)
+OF_PETS = (
+    "alter table pets add foreign key (owner_id) references people match full on update cascade deferrable",
+    "alter table people add unique (tenant, id); alter table pets add constraint of_tenant"
+    " foreign key (tenant, owner_id) references people (tenant, id) on delete set null (owner_id)",
+    "alter table pets add constraint soon foreign key (owner_id) references people not valid;"
+    " alter table pets validate constraint soon",
+)
+OF_EVENTS = (
+    "alter table events add foreign key (person) references people",
+    "alter table events add check (id > 0)",
+    "alter table people add column event bigint; alter table people add constraint x check (event > 0)",
+)
 
 
 @pytest.fixture(scope="module")
@@ -41,51 +69,17 @@ def scratch(template: Stack, module_database: Topology) -> Iterator[Scratch]:
         yield scratch
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        "alter table people add check (age > 0)",
-        "alter table people add constraint grown check (age > 0 and tenant >= 0) no inherit",
-        "alter table people add check (age > 0 and tenant >= 0), add check (id > 0)",
-        "alter table people add constraint later check (age > 25) not valid",
-        "alter table people add unique (email)",
-        "alter table people add unique nulls not distinct (tenant, boss, id) include (email) with (fillfactor = 70)",
-        "alter table people add constraint one_age unique (age) deferrable initially deferred",
-        "alter table people drop constraint people_pkey; alter table people add primary key (tenant, id)",
-        "alter table people drop constraint people_pkey, add constraint people_pkey primary key (email)",
-        "alter table people add foreign key (boss) references people on delete set null",
-        "alter table people rename constraint people_pkey to pk; comment on constraint pk on people is 'the key'",
-        "create unique index people_mail on people (email); alter table people add unique using index people_mail",
-        "alter table people add exclude using gist (int4range(age, age + 1) with &&) where (age > 10)",
-        "alter table people add constraint " + "c" * 63 + " unique (email, age)",
-    ],
-)
+@pytest.mark.parametrize("change", OF_PEOPLE)
 def test_constraint_of_a_table(scratch: Scratch, change: str) -> None:
     there_and_back(scratch, PEOPLE, change)
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        "alter table pets add foreign key (owner_id) references people match full on update cascade deferrable",
-        "alter table people add unique (tenant, id); alter table pets add constraint of_tenant"
-        " foreign key (tenant, owner_id) references people (tenant, id) on delete set null (owner_id)",
-        "alter table pets add constraint soon foreign key (owner_id) references people not valid;"
-        " alter table pets validate constraint soon",
-    ],
-)
+@pytest.mark.parametrize("change", OF_PETS)
 def test_foreign_key(scratch: Scratch, change: str) -> None:
     there_and_back(scratch, PETS, change)
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        "alter table events add foreign key (person) references people",
-        "alter table events add check (id > 0)",
-        "alter table people add column event bigint; alter table people add constraint x check (event > 0)",
-    ],
-)
+@pytest.mark.parametrize("change", OF_EVENTS)
 def test_constraint_of_a_partitioned_table(scratch: Scratch, change: str) -> None:
     there_and_back(scratch, EVENTS, change)
 

@@ -93,7 +93,7 @@ def use_physical(draft: Draft, table: str, node: Any) -> None:
         elif what in ("IndexElem", "StatsElem") and each.name:
             each.name = draft.column(table, each.name)
         elif what == "Constraint":
-            for part in (each.keys, each.including, each.fk_attrs):
+            for part in (each.keys, each.including, each.fk_attrs, each.fk_del_set_cols):
                 _rename_parts(draft, table, part)
 
 

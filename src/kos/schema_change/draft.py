@@ -92,6 +92,10 @@ class Draft:
         """Something for the end. What is of one table is done in one transaction, in the order in which it came."""
         self._contract.setdefault(action.table, []).append(action)
 
+    def queued(self, table: str) -> list[str]:
+        """The statements that the end has for a table so far."""
+        return [statement for each in self._contract.get(table, []) for statement in each.do]
+
     def withdraw(self, table: str, index: str) -> None:
         """An index is not to be dropped concurrently at the end after all."""
         self._contract[table] = [each for each in self._contract.get(table, []) if each.index != index]

@@ -20,7 +20,7 @@ from typing import TypeVar
 import psycopg
 from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
-from kos import errors, sql
+from kos import errors
 from kos.progress import Advance, silent
 from kos.schema_change.facts import Connection
 from kos.schema_change.model import Fill
@@ -246,7 +246,8 @@ class Filling:
                 pause = self._pause(blocker, pause)
 
     def _update(self, part: Part, first: int, last: int) -> Composed:
-        return sql.statement(QUERIES.update_range, range=pages(first, last), **self._composed(part))
+        statement: Composed = QUERIES.update_range.format(range=pages(first, last), **self._composed(part))
+        return statement
 
     def _composed(self, part: Part) -> dict[str, Composable]:
         assign = [

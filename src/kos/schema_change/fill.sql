@@ -9,7 +9,7 @@ with recursive below (oid) as (
   union
   select i.inhrelid from below b join pg_inherits i on i.inhparent = b.oid
 )
-select c.oid, n.nspname::text, c.relname::text, c.oid::regclass::text, c.relkind::text, coalesce(am.amname, 'none')::text,
+select c.oid, n.nspname::text, c.relname::text, format('%%I.%%I', n.nspname, c.relname), c.relkind::text, coalesce(am.amname, 'none')::text,
        row_security_active(c.oid),
        exists (select from pg_policy p
                 where p.polrelid = c.oid and p.polpermissive and p.polname in ('operator_access', 'kos_operator_access')

@@ -21,7 +21,7 @@ import psycopg
 from psycopg.adapt import PyFormat, Transformer
 from psycopg.sql import SQL, Composed, Identifier, Literal
 
-from kos import errors, sql
+from kos import errors
 from kos.progress import Advance
 from kos.schema_change.facts import Connection
 from kos.schema_change.fill import BUSY, LIMIT, REFUSED, Filling, TooLong, limited, named, texts
@@ -229,8 +229,7 @@ class PythonFilling(Filling):
 
     def _statement(self, part: Part, rows: list[Row]) -> Composed:
         at = [int(row.ctid[1:].partition(",")[0]) for row in rows]
-        return sql.statement(
-            QUERIES.update_values,
+        statement: Composed = QUERIES.update_values.format(
             part=part.identifier,
             column=Identifier(str(self.fill.column)),
             type=expression(self._type(part)[0]),
@@ -240,6 +239,7 @@ class PythonFilling(Filling):
             range=pages(min(at), max(at) + 1),
             needs=expression(self.fill.needs),
         )
+        return statement
 
     def _type(self, part: Part) -> tuple[str, str]:
         """Of the column, as SQL has it and by its bare name."""
@@ -260,6 +260,8 @@ class PythonFilling(Filling):
             return f"[{','.join(repr(float(each)) for each in value)}]"
         if kind in _DOCUMENTS and not isinstance(value, str):
             return json.dumps(value)
+        if isinstance(value, list) and {type(each) for each in value} == {int, float}:
+            value = [float(each) for each in value]  # the driver takes lists of one type
         connection = self.site.connection
         data = Transformer.from_context(connection).get_dumper(value, PyFormat.TEXT).dump(value)
         return bytes(data or b"").decode(connection.info.encoding)

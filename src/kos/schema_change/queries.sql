@@ -76,11 +76,6 @@ on conflict (operation, schema_name) do update
 update kos.change_placements set doing = %(doing)s, updated_at = clock_timestamp()
  where operation = %(operation)s and schema_name = %(schema)s and doing is distinct from %(doing)s;
 
--- name: touch_change
--- A commit that writes next to nothing: what it takes is what the application's commits wait for.
-update kos.change_placements set updated_at = clock_timestamp()
- where operation = %(operation)s and schema_name = %(schema)s;
-
 -- name: placements
 -- What this database knows of a change.
 select schema_name, recipe, phase, state, doing, error, updated_at
