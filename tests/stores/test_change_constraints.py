@@ -15,14 +15,16 @@ from kos.topology.model import Topology
 
 PEOPLE = (
     "create table people (id bigint primary key, tenant integer not null, email text, age integer, boss bigint)",
+    "alter table people add constraint young check (age < 150)",
     "insert into people select n, n % 3, 'p' || n, n, null from generate_series(1, 50) n",
 )
 PETS = (
     *PEOPLE,
     "create table pets (id bigint primary key, owner_id bigint, kos_0 integer, tenant integer)",
-    "insert into pets select n, n, 0, n % 3 from generate_series(1, 50) n",
+    "alter table pets add foreign key (kos_0) references people",
+    "insert into pets select n, n, 1, n % 3 from generate_series(1, 50) n",
 )
-ORPHANS = "insert into pets values (51, 999, 0, 0), (52, null, 0, 0)"
+ORPHANS = "insert into pets values (51, 999, 1, 0), (52, null, 1, 0)"
 EVENTS = (
     *PEOPLE,
     "create table events (id bigint, at date not null, person bigint, kind text) partition by range (at)",
@@ -46,12 +48,16 @@ OF_PEOPLE = (
     "alter table people rename constraint people_pkey to pk; comment on constraint pk on people is 'the key'",
     "create unique index people_mail on people (email); alter table people add unique using index people_mail",
     "alter table people add exclude using gist (int4range(age, age + 1) with &&) where (age > 10)",
+    "alter table people drop constraint young, add constraint young check (age < 200);"
+    " comment on constraint young on people is 'not that young'",
     "alter table people add constraint " + "c" * 63 + " unique (email, age)",
 )
 OF_PETS = (
     "alter table pets add foreign key (owner_id) references people match full on update cascade deferrable",
     "alter table people add unique (tenant, id); alter table pets add constraint of_tenant"
     " foreign key (tenant, owner_id) references people (tenant, id) on delete set null (owner_id)",
+    "alter table pets drop constraint pets_kos_0_fkey, add foreign key (kos_0) references people on delete cascade;"
+    " alter table pets validate constraint pets_kos_0_fkey",
     "alter table pets add constraint soon foreign key (owner_id) references people not valid;"
     " alter table pets validate constraint soon",
 )
@@ -127,7 +133,7 @@ def test_orphans(scratch: Scratch, fate: str, left: list[tuple[int, None]]) -> N
 
 
 def test_half_a_reference_is_an_orphan_where_it_must_match_fully(scratch: Scratch) -> None:
-    half = "insert into pets values (53, 1, 0, null)"
+    half = "insert into pets values (53, 1, 1, null)"
     schema = scratch.schema(*PETS, half, "alter table people add unique (tenant, id)")
     change = (
         "-- kos: orphans pets.owner_id null\n"

@@ -128,7 +128,10 @@ def _is_read_again(facts: Table, column: str) -> bool:
 
 def _in_place(draft: Draft, table: str, name: str, known: Column, command: Any) -> None:
     text = f"{table}.{name} becomes {render_type(inner(definition(command)).type_name)}"
-    draft.at_contract(action(draft, table, text, (alter_sql(table, command),)))
+    others = [of for of, *_ in draft.table(table).referred_by]
+    others += [each.refers_to for each in draft.table(table).constraints.values() if each.refers_to]
+    also = tuple(dict.fromkeys(each for each in others if "." not in each))
+    draft.at_contract(action(draft, table, text, (alter_sql(table, command),), also=also))
     draft.warnings.append(
         f"{table}.{name}: takes what {known.type} does until the change is finished; with that, a prepared SELECT of it"
         " has to be prepared again"

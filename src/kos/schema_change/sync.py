@@ -4,8 +4,7 @@ User triggers fire in the order of their names, so each pair has two: `!…` com
 has set, `~…` last and takes over what the table's own triggers have changed since; those know the old column only. Both
 call one function, in the schema of the placement, made by the table's owner.
 
-Values are compared as images (`*<>`): every type has that, and it tells 1.0 from 1.00. Only records have it, and a row
-is one only if it is said.
+Values are compared as images: every type has that, and it tells 1.0 from 1.00.
 """
 
 from __future__ import annotations
@@ -41,13 +40,16 @@ Statements = tuple[tuple[str, ...], tuple[str, ...]]
 _PAIR = """
 begin
   if tg_argv[0] = 'last' then
-    if row(new.{old})::record *<> row({backward})::record then new.{new} := {forward}; end if;
+    if record_image_ne(row(new.{old}), row({backward})) then new.{new} := {forward}; end if;
   elsif tg_op = 'INSERT' then
-    if row(new.{new})::record *<> row({default})::record then new.{old} := {backward};
-    else new.{new} := {forward}; end if;
-  elsif row(new.{new})::record *<> row(old.{new})::record then
+    if record_image_ne(row(new.{new}), row({default})) then
+      new.{old} := {backward};
+    else
+      new.{new} := {forward};
+    end if;
+  elsif record_image_ne(row(new.{new}), row(old.{new})) then
     new.{old} := {backward};
-  elsif row(new.{old})::record *<> row(old.{old})::record or row(new.{old})::record *<> row({backward})::record then
+  elsif record_image_ne(row(new.{old}), row(old.{old})) or record_image_ne(row(new.{old}), row({backward})) then
     new.{new} := {forward};
   end if;
   return new;
@@ -78,7 +80,7 @@ def pair_triggers(draft: Draft, pair: Pair) -> Statements:
     name = draft.name("sync")
     when = ""
     if not parse.asks_tables(parse.parse_expression(pair.forward)):
-        when = ddl(" when (row(new.{new})::record *<> row({forward})::record)", new=pair.new, forward=literal(forward))
+        when = ddl(" when (record_image_ne(row(new.{new}), row({forward})))", new=pair.new, forward=literal(forward))
     do = [*_function(name, body)]
     for sign, place in (("!", "first"), ("~", "last")):
         do.append(_trigger(sign + name, pair.table, name, when, place))
