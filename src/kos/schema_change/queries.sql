@@ -18,8 +18,8 @@ set role {role};
 
 -- name: note_change
 -- Once.
-insert into kos.changes (operation, name, sql, shipped, max_rate, max_lag_ms, max_latency_ms)
-values (%(operation)s, %(name)s, %(sql)s, %(shipped)s, %(max_rate)s, %(max_lag_ms)s, %(max_latency_ms)s)
+insert into kos.changes (operation, name, sql, shipped, paused, max_rate, max_lag_ms, max_latency_ms)
+values (%(operation)s, %(name)s, %(sql)s, %(shipped)s, %(paused)s, %(max_rate)s, %(max_lag_ms)s, %(max_latency_ms)s)
 on conflict do nothing;
 
 -- name: forget_change
