@@ -215,7 +215,7 @@ COLUMNS = (
         "AT_AddColumn",
         _required,
         "fails if {table} has rows; and old code, which leaves {column} out, can insert none from then on",
-        "{add};\nfill it in batches; when only new code runs, SET NOT NULL (see not-null); or give it a DEFAULT at once",
+        "{add};\nfill it in batches; when only new code runs, SET NOT NULL (see not-null); or give it a DEFAULT",
     ),
     Rule(
         "json-column",

@@ -159,7 +159,7 @@ class Seen:
         for command in commands_of(statement):
             what, given = choice(command, "subtype"), inner(getattr(command, "def"))
             if what == "AT_AddColumn" and not self.is_made(name_of(statement.relation)):
-                self.columns[table, given.colname] = has(given, "CONSTR_NOTNULL")
+                self.columns[table, given.colname] = has(given, "CONSTR_NOTNULL") is not None
             elif what == "AT_SetNotNull" and (table, command.name) in self.columns:
                 self.columns[table, command.name] = True
             elif what == "AT_AddConstraint":

@@ -262,7 +262,7 @@ STATEMENTS = (
         "rename-object",
         "RenameStmt",
         _rename_object,
-        "old code, which says {name}, fails at once; new code failed until then",
+        "code that says {name} fails at once; new code failed until then",
         "make the new one beside it, and drop the old one when only new code runs",
         by_kos=False,
     ),
