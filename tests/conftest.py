@@ -17,6 +17,7 @@ pytest_plugins = [
     "fix_stack",
     "fix_database",
     "fix_product",
+    "fix_shop",
     "fix_twins",
     "fix_own_postgres",
     "fix_tls",

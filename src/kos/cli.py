@@ -22,6 +22,7 @@ CAPABILITIES = (
     "kos.log",
     "kos.knowledge",
     "kos.adoption",
+    "kos.schema_change",
     "kos.worker",
     "kos.workload",
     "kos.tour",
@@ -29,6 +30,7 @@ CAPABILITIES = (
 
 NOUNS = {
     "tenant": "Tenants: make, list, show, export, import.",
+    "change": "Changes of schema, online: plan, start, finish or take back.",
     "log": "The log of changes: what waits for its position, and whether it has everything.",
     "feed": "A tenant's events, by position.",
     "operation": "The journal: long operations, to be watched, resumed and rolled back.",

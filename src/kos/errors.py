@@ -18,7 +18,8 @@ Every error has named fields, a sentence that states the fact, and the command t
     ├── TenancyError           UnknownTenant, TenantExists, TenantUnfinished, InvalidTenantName, UnknownTier,
     │                          TierNotAllowed, PlaceTaken, TablesMissing, TenantHeld, TenantAdopted, BegunElsewhere,
     │                          UnknownShard, UnregisteredShard, NoTenantEntered, AnotherTenantEntered,
-    │                          PlacementMoved (retryable), TablesChanged (retryable), TenantBusy (retryable),
+    │                          PlacementMoved (retryable), PlacementBehind, TablesChanged (retryable),
+    │                          TenantBusy (retryable),
     │                          SessionClosed, TruncateRefused, TransactionFailed, OutcomeUnknown, ReasonMissing
     ├── JournalError           LeaseHeld (retryable), LeaseLost, OperationUnfinished, OperationInterrupted,
     │                          OperationOver, RollbackBegun, PastReturn, UnknownOperation, UnknownKind, UnknownStep,
@@ -34,7 +35,10 @@ Every error has named fields, a sentence that states the fact, and the command t
     │                          TableBusy (retryable), TableChanged (retryable), TenantsRemain, TriggersRemain,
     │                          TenantTypeUnknown, SensitiveUnclear, NoSensitiveColumn, SensitiveKey,
     │                          TenantNotRegistered, EffectsNotAccepted
-    ├── ChangeError            ChangeRefused, ChangeUnreadable
+    ├── ChangeError            ChangeRefused, ChangeUnreadable, ChangeBlocked (retryable), ChangeFailed,
+    │                          ChangeIncomplete, ChangeOpen, NoChange, ChangeNotStarted, NoSchema,
+    │                          PlacementDiffers, FillFailed, FillBlocked (retryable), FillUnloadable,
+    │                          ThrottleBlind
     ├── WorkloadError          LedgerMissing, LedgerExists, LedgerBusy, LedgerDamaged, LedgerUnwritable,
     │                          WorkloadMismatch
     └── WorkerError            ListenRefused, PoolerBetween, SealFailed
@@ -622,6 +626,15 @@ class PlacementMoved(TenancyError):
 
 
 @dataclass(eq=False)
+class PlacementBehind(TenancyError):
+    tenant: str
+    detail: str
+    fact = "the tables of {tenant!r} are not what this code needs: {detail}"
+    mend = "kos change status"
+    exit_code = REFUSED
+
+
+@dataclass(eq=False)
 class TablesChanged(TenancyError):
     tenant: str
     detail: str
@@ -1176,6 +1189,118 @@ class ChangeUnreadable(ChangeError):
     exit_code = WRONG_USE
     fact = "line {line}: {reason}"
     mend = "mend the file, then: kos change plan FILE"
+
+
+@dataclass(eq=False)
+class ChangeBlocked(ChangeError):
+    what: str
+    placement: str
+    seconds: int
+    blocker: str
+    exit_code = FAILED
+    retryable = True
+    fact = "{what} in {placement}: no lock in {seconds} s; in the way: {blocker}"
+    mend = "end what is in the way"
+
+
+@dataclass(eq=False)
+class ChangeFailed(ChangeError):
+    what: str
+    placement: str
+    reason: str
+    exit_code = FAILED
+    fact = "{what} in {placement}: {reason}"
+    mend = "mend the rows, or take the change back: kos change rollback"
+
+
+@dataclass(eq=False)
+class ChangeIncomplete(ChangeError):
+    phase: str
+    failed: int
+    total: int
+    placement: str
+    reason: str
+    exit_code = FAILED
+    fact = "{phase}: {failed} of {total} placements failed, all others are done; the first is {placement}: {reason}"
+    mend = "kos change status"
+
+
+@dataclass(eq=False)
+class ChangeOpen(ChangeError):
+    name: str
+    state: str
+    fact = "the change {name} is {state}; one change at a time"
+    mend = "kos change status; then: kos change finish (or: kos change rollback)"
+
+
+@dataclass(eq=False)
+class NoChange(ChangeError):
+    fact = "no change is open"
+    mend = "kos change start FILE"
+
+
+@dataclass(eq=False)
+class ChangeNotStarted(ChangeError):
+    name: str
+    state: str
+    fact = "the change {name} is {state}: it has not been started to the end"
+    mend = "kos change start FILE again, which goes on with it (or: kos change rollback)"
+
+
+@dataclass(eq=False)
+class NoSchema(ChangeError):
+    wanted: str
+    database: str
+    exit_code = WRONG_USE
+    fact = "no schema of {database} is called {wanted}"
+    mend = "name one that is there: kos change plan FILE --schema NAME"
+
+
+@dataclass(eq=False)
+class PlacementDiffers(ChangeError):
+    placement: str
+    exit_code = FAILED
+    fact = "{placement} came after the change was planned, and has other tables than those that it was planned for"
+    mend = "mend its tables, then: kos change finish"
+
+
+@dataclass(eq=False)
+class FillFailed(ChangeError):
+    table: str
+    column: str
+    row: str
+    error: str
+    count: int
+    exit_code = FAILED
+    fact = "{table}: {count} row(s) got no value for {column}, all others did; the first is {row}: {error}"
+    mend = "mend the row or what computes its value, then start again (or: kos change rollback)"
+
+
+@dataclass(eq=False)
+class FillBlocked(ChangeError):
+    table: str
+    pages: int
+    blocker: str
+    exit_code = FAILED
+    retryable = True
+    fact = "{pages} page(s) of {table} could not be filled, all others are; in the way: {blocker}"
+    mend = "end what is in the way, then start again"
+
+
+@dataclass(eq=False)
+class FillUnloadable(ChangeError):
+    function: str
+    reason: str
+    exit_code = WRONG_USE
+    fact = "{function} can't be loaded: {reason}"
+    mend = "name it as module:function, with its module in the current folder or installed"
+
+
+@dataclass(eq=False)
+class ThrottleBlind(ChangeError):
+    shard: str
+    fact = "the replicas of {shard} hide how far behind they are, so their lag can't be limited"
+    mend = "grant pg_read_all_stats to kos_operator (or name the replicas in kos.toml)"
 
 
 class WorkloadError(KosError):

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import sweep_change as change
 import sweep_product as product
 import sweep_toy as toy
 from psycopg.sql import SQL, Identifier
@@ -25,6 +26,7 @@ from kos.knowledge.objects import list_holds
 from kos.knowledge.removal import remove
 from kos.knowledge.samples import load, load_sample, plan_load
 from kos.knowledge.samples.plan import stored
+from kos.schema_change.change import CHANGE
 from kos.tenancy import Store, create_tenant, find_tenant, list_tenants
 
 
@@ -134,6 +136,7 @@ SCENARIOS = {
         adopt.ADOPT, product.set_up, product.plan_taking("enforce", "full"), product.facts, kept={"batch": 3}
     ),
     "release": Scenario(release.RELEASE, product.set_up_logged, product.plan_leaving, product.facts),
+    "change": Scenario(CHANGE, change.set_up, change.plan, change.facts),
     "import-row": Scenario(import_.IMPORT_TENANT, _no_copy, _plan_import("row"), _import_facts),
     "import-schema": Scenario(import_.IMPORT_TENANT, _no_copy, _plan_import("schema"), _import_facts),
     "import-database": Scenario(import_.IMPORT_TENANT, _no_copy, _plan_import("database"), _import_facts),

@@ -53,14 +53,15 @@ def run(
     *,
     kept: dict[str, Any] | None = None,
     same: Callable[[Any], bool] | None = None,
+    waits: bool = False,
 ) -> Outcome:
     """Run an operation. Where the subject has an unfinished one of the same name whose plan is the `same`, that one is
-    resumed instead: so running a command again finishes what a kill has left.
+    resumed instead: so running a command again finishes what a kill has left. `waits`: stop before a step that waits.
 
     Raises:
         LeaseHeld, OperationUnfinished, OperationInterrupted; what the steps raise.
     """
-    runner = Runner(store, operation, progress, kept=kept)
+    runner = Runner(store, operation, progress, kept=kept, waits=waits)
     begun = unfinished_on(store, plan.subject) if same else None
     if same and begun and begun.name == operation.name and same(plan_of(operation, begun)):
         if begun.state.startswith("roll"):
@@ -69,14 +70,15 @@ def run(
     return runner.run(plan)
 
 
-def resume(store: Store, operation: str, progress: Advance = silent) -> Outcome:
-    """Finish the operation of that id (or its beginning); what is done is skipped.
+def resume(store: Store, operation: str, progress: Advance = silent, *, waits: bool = True) -> Outcome:
+    """Finish the operation of that id (or its beginning); what is done is skipped. Where a step waits for somebody who
+    says to go on, that is `waits=False`.
 
     Raises:
         UnknownOperation, UnknownKind, UnknownStep, PlanUnreadable, OperationOver, RollbackBegun; what `run` raises.
     """
     record = find_operation(store, operation)
-    return Runner(store, operation_named(record.name), progress).resume(record)
+    return Runner(store, operation_named(record.name), progress, waits=waits).resume(record)
 
 
 def roll_back(store: Store, operation: str, progress: Advance = silent) -> Outcome:

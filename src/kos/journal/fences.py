@@ -8,7 +8,9 @@ has begun. A loser that wakes up finds a higher token, or that it may not note a
 from __future__ import annotations
 
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from threading import Lock
 
 import psycopg
 
@@ -29,6 +31,7 @@ class Fences:
         self._store = store
         self.lease = lease
         self._open: dict[Place, Connection] = {}
+        self._one_at_a_time = Lock()
 
     def connection(self, place: Place) -> Connection:
         """A connection in autocommit mode to a place whose fence lets this run in.
@@ -47,6 +50,22 @@ class Fences:
         self._raise(connection)
         return connection
 
+    @contextmanager
+    def beside(self, place: Place) -> Iterator[Connection]:
+        """One more connection to a place, in autocommit mode, for as long as the block lasts. Whoever takes the lease
+        over ends it; each of its transactions has to `let_in()` first."""
+        with self._one_at_a_time:
+            self.connection(place)
+        connection = self._connect(place)
+        try:
+            yield connection
+        finally:
+            connection.close()
+
+    def let_in(self, connection: Connection) -> None:
+        """Pass the fence: this transaction commits only under the lease. KS011 where another runner has it."""
+        connection.execute(QUERIES.pass_lease, self._token)
+
     def take_over(self) -> None:
         """Shut out whoever had the lease before, in every place that was noted. A database that is gone needs no fence.
 
@@ -62,11 +81,15 @@ class Fences:
                 connection.execute(QUERIES.end_sessions, self._sessions)
                 self._raise(connection)
 
-    def forget_checkpoints(self) -> None:
-        """Of an operation that is over, or as good as."""
+    def places(self) -> list[Place]:
+        """Where the operation has written, or was about to, by whichever runner."""
         with self.lease.write() as control:
             found = control.execute(QUERIES.places, {"operation": self.lease.operation}).fetchall()
-        for place in (Place(*row) for row in found):
+        return [Place(*row) for row in found]
+
+    def forget_checkpoints(self) -> None:
+        """Of an operation that is over, or as good as."""
+        for place in self.places():
             if is_there(self._store, place):
                 connection = self.connection(place)
                 with connection.transaction():

@@ -15,11 +15,12 @@ BACKWARDS = ("rolling_back", "rollback_failed", "rolled_back")
 
 # From which states an event may come, and the state that it leads to.
 _MOVES: dict[str, tuple[tuple[str, ...], str]] = {
-    "started": (("planned", "running", "failed"), "running"),
+    "started": (("planned", "running", "failed", "waiting"), "running"),
     "done": (("running",), "running"),
     "failed": (("running",), "failed"),
+    "waiting": (("running", "failed"), "waiting"),
     "finished": (("running", "failed"), "finished"),
-    "rollback_started": (("planned", "running", "failed"), "rolling_back"),
+    "rollback_started": (("planned", "running", "failed", "waiting"), "rolling_back"),
     "undo_started": (("rolling_back", "rollback_failed"), "rolling_back"),
     "undone": (("rolling_back",), "rolling_back"),
     "undo_failed": (("rolling_back",), "rollback_failed"),
@@ -83,7 +84,7 @@ class History:
                 return step not in self.done and unfinished in ([], [step])
             case "done" | "failed":
                 return self.open and step == self.step
-            case "finished":
+            case "finished" | "waiting":
                 return bool(self.done) and not unfinished
             case "undo_started":
                 return step in self.started and step not in self.undone

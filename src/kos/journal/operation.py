@@ -21,13 +21,15 @@ _SECRET = ("password", "secret", "passphrase", "credential")
 class Step:
     """A plain function that takes the run, and what takes back whatever of it has happened: nothing, half or all.
 
-    Both can be repeated. After a `final` step has started there is no way back. `total` names the field of the plan
+    Both can be repeated. After a `final` step has started there is no way back. A run that heeds it stops before a step
+    that `waits`, until somebody says to go on; it can be rolled back meanwhile. `total` names the field of the plan
     that says how much there is to do; what `run.checkpoint` says is done is shown against it.
     """
 
     do: Callable[[Run[Any]], object]
     undo: Callable[[Run[Any]], None] | None = None
     final: bool = False
+    waits: bool = False
     total: str | None = None
 
     @property

@@ -157,6 +157,15 @@ class Run(Generic[P]):
         self._progress(what or self._step.text(self.plan), done, total)
 
     @property
+    def fences(self) -> Fences:
+        """For work on several connections at once: `fences.beside()`."""
+        return self._fences
+
+    def reached(self, point: str) -> None:
+        """A kill here would leave something different behind. Nothing happens but in tests."""
+        self._point(f"{point} of {self._step.name}")
+
+    @property
     def progress(self) -> Advance:
         """For functions that tell by themselves how far they are."""
         return self._progress

@@ -39,7 +39,7 @@ class Runner:
     """Runs operations of one kind.
 
     `point` is called wherever a kill would leave something different behind; it does nothing but in tests. `kept` is
-    what this process has read already, for the steps.
+    what this process has read already, for the steps. `waits`: stop before a step that waits and has not begun.
     """
 
     def __init__(
@@ -51,6 +51,7 @@ class Runner:
         kept: dict[str, Any] | None = None,
         point: Point = nowhere,
         seconds: float = SECONDS,
+        waits: bool = False,
     ) -> None:
         self._store = store
         self._operation = operation
@@ -58,6 +59,7 @@ class Runner:
         self._kept = {} if kept is None else kept
         self._point = point
         self._seconds = seconds
+        self._waits = waits
         self._plan: Any = None
         self._lease: Lease
         self._fences: Fences
@@ -146,9 +148,17 @@ class Runner:
 
     def _forwards(self) -> Outcome:
         for step in self._operation.steps:
-            if step.name not in self._history.done:
-                self._take(step)
+            if step.name in self._history.done:
+                continue
+            if step.waits and self._waits and step.name not in self._history.started:
+                return self._wait()
+            self._take(step)
         return self._end("finished")
+
+    def _wait(self) -> Outcome:
+        if self._history.state != "waiting":
+            self._note("waiting")
+        return Outcome(self._history.operation, self._history.state, self._history.done)
 
     def _backwards(self) -> Outcome:
         if self._history.state not in BACKWARDS:

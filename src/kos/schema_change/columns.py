@@ -1,7 +1,328 @@
-"""To be written."""
+"""Columns: added, dropped, given and taken a default or NOT NULL."""
 
 from __future__ import annotations
 
-from kos.schema_change.draft import Planner
+from dataclasses import dataclass
+from typing import Any
 
-PLANNERS: dict[str, Planner] = {}
+from kos import errors
+from kos.schema_change import numbered, parse
+from kos.schema_change.composing import SHARE_UPDATE_EXCLUSIVE, action, alter_sql
+from kos.schema_change.draft import Draft, Planner, ddl
+from kos.schema_change.facts import is_checked_domain, is_volatile
+from kos.schema_change.model import Fill
+from kos.schema_change.parse import PythonFill
+from kos.schema_change.sync import fill_trigger
+from kos.sql import literal
+
+
+@dataclass(frozen=True)
+class New:
+    """A column to be added, as its definition says. `default` is an expression's node."""
+
+    table: str
+    name: str
+    node: Any
+    default: Any
+    not_null: bool
+    constraint: str | None
+    """The name of its NOT NULL, where it was given one."""
+
+    @property
+    def command(self) -> Any:
+        """ADD COLUMN of the column alone."""
+        return parse.add_column(self.node, bare=True)
+
+
+def add_column(draft: Draft, table: str, command: Any) -> None:
+    """Expand: it is there, nullable. Where each row has a value of its own: filled, then tightened."""
+    node = parse.definition(command).column_def
+    if node.colname in draft.table(table).columns:
+        if command.missing_ok:
+            draft.warnings.append(f"{table}.{node.colname} is there already: nothing is done for it")
+            return
+        raise errors.ChangeRefused(f"{table}.{node.colname}", "there is such a column already", "give it another name")
+    draft.fresh.setdefault(table, set()).add(node.colname)
+    new = _read(table, node)
+    type_name = parse.render_type(node.type_name)
+    if is_checked_domain(draft.connection, draft.schema, type_name):
+        raise errors.ChangeRefused(
+            f"{table}.{node.colname}",
+            f"PostgreSQL rewrites the table for a column of {type_name}, a domain with constraints",
+            "give the column the domain's own type, and the same CHECK",
+        )
+    _warn_of_prepared(draft, table)
+    kinds = {parse.choice(each.constraint, "contype"): each.constraint for each in node.constraints}
+    if "CONSTR_GENERATED" in kinds:
+        _add_generated(draft, new, kinds["CONSTR_GENERATED"])
+    elif "CONSTR_IDENTITY" in kinds:
+        numbered.add_identity(draft, table, node, kinds["CONSTR_IDENTITY"])
+        require_not_null(draft, table, node.colname)
+        numbered.finish_identity(draft, table, node.colname, kinds["CONSTR_IDENTITY"])
+    elif (serial := numbered.serial_type(node)) is not None:
+        numbered.add_serial(draft, table, node, serial)
+        require_not_null(draft, table, node.colname, constraint=new.constraint)
+    else:
+        _add_plain(draft, new)
+
+
+def _read(table: str, node: Any) -> New:
+    default, not_null, name = None, False, None
+    for each in node.constraints:
+        kind = parse.choice(each.constraint, "contype")
+        if kind == "CONSTR_DEFAULT" and not parse.is_null(each.constraint.raw_expr):
+            default = each.constraint.raw_expr
+        if kind == "CONSTR_NOTNULL":
+            not_null, name = True, each.constraint.conname or None
+    return New(table, node.colname, node, default, not_null, name)
+
+
+def _warn_of_prepared(draft: Draft, table: str) -> None:
+    warning = (
+        f"{table} gets a column: a session that has prepared `select *` of it gets SQLSTATE 0A000 once, "
+        "and must prepare again; name the columns, or see that the driver does so"
+    )
+    if warning not in draft.warnings:
+        draft.warnings.append(warning)
+
+
+def _add_generated(draft: Draft, new: New, constraint: Any) -> None:
+    if constraint.generated_kind == "s":
+        raise errors.ChangeRefused(
+            f"{new.table}.{new.name}",
+            "PostgreSQL rewrites the table, locked, for a STORED generated column",
+            "make it VIRTUAL (PostgreSQL 18), or an ordinary column with `-- kos: fill` and a trigger of your own",
+        )
+    _add_at_once(draft, new)
+
+
+def _add_at_once(draft: Draft, new: New) -> None:
+    do = (alter_sql(new.table, parse.add_column(new.node)),)
+    draft.expand.append(action(draft, new.table, f"add {new.table}.{new.name}", do, (_drop(new.table, new.name),)))
+
+
+def _drop(table: str, column: str) -> str:
+    return ddl("alter table {table} drop column {column}", table=table, column=column)
+
+
+def _add_plain(draft: Draft, new: New) -> None:
+    fill = draft.directives.fill.get((new.table, new.name))
+    volatile = new.default is not None and is_volatile(draft.connection, new.default)
+    if fill is None and not volatile:
+        if new.not_null and new.default is None:
+            raise errors.ChangeRefused(
+                f"{new.table}.{new.name}",
+                "it is NOT NULL, and nothing says what rows have there that exist already, or that old code writes",
+                f"give it a DEFAULT, or say: -- kos: fill {new.table}.{new.name} = <expression>",
+            )
+        _add_at_once(draft, new)
+        return
+    do, undo = [alter_sql(new.table, new.command)], [_drop(new.table, new.name)]
+    if new.default is not None:
+        do.append(_set_default(new.table, new.name, parse.render_expression(new.default)))
+    elif isinstance(fill, str):
+        made, unmade = fill_trigger(draft, new.table, new.name, fill)
+        do, undo = [*do, *made], [*unmade, *undo]
+        text = f"stop filling {new.table}.{new.name}"
+        draft.at_contract(action(draft, new.table, text, unmade))
+    draft.expand.append(action(draft, new.table, f"add {new.table}.{new.name}", tuple(do), tuple(undo)))
+    draft.fill.append(_fill(draft, new.table, new.name, fill or parse.render_expression(new.default)))
+    if new.not_null:
+        again = fill or parse.render_expression(new.default)
+        require_not_null(draft, new.table, new.name, fill=again, constraint=new.constraint)
+    elif volatile and fill is None:
+        draft.warnings.append(
+            f"{new.table}.{new.name}: a NULL that new code writes there before the fill is filled too"
+        )
+
+
+def _set_default(table: str, column: str, expression: str) -> str:
+    return ddl(
+        "alter table {table} alter column {column} set default {expression}",
+        table=table,
+        column=column,
+        expression=literal(expression),
+    )
+
+
+def _drop_default(table: str, column: str) -> str:
+    return ddl("alter table {table} alter column {column} drop default", table=table, column=column)
+
+
+def _fill(draft: Draft, table: str, column: str, value: str | PythonFill) -> Fill:
+    """Rows that have nothing there."""
+    facts = draft.table(table)
+    name = f"{draft.number()} fill {table}.{column}"
+    needs = ddl("{column} is null", column=column)
+    if isinstance(value, PythonFill):
+        text = f"{table}.{column}: {value.callable}({', '.join(value.reads)})"
+        return Fill(
+            name, text, table, facts.owner, needs, {}, column, value.callable, reads=value.reads, rows=facts.rows
+        )
+    return Fill(name, f"{table}.{column} = {value}", table, facts.owner, needs, {column: value}, rows=facts.rows)
+
+
+# NOT NULL
+
+
+def require_not_null(
+    draft: Draft,
+    table: str,
+    column: str,
+    *,
+    fill: str | PythonFill | None = None,
+    constraint: str | None = None,
+) -> None:
+    """See that a column has no NULL, without a scan that anybody waits for: a check that is valid proves it.
+
+    What is filled is filled on both sides of the check: rows that are written meanwhile must satisfy it too.
+    """
+    if (table, column) in draft.not_null:
+        return
+    draft.not_null.add((table, column))
+    now, check = draft.column(table, column), draft.name("not_null")
+    add = ddl(
+        "alter table {table} add constraint {check} check ({column} is not null) not valid",
+        table=table,
+        check=check,
+        column=now,
+    )
+    drop = ddl("alter table {table} drop constraint {check}", table=table, check=check)
+    validate = ddl("alter table {table} validate constraint {check}", table=table, check=check)
+    text = f"{table}.{column} is not null"
+    if fill is not None:
+        draft.tighten.append(_fill(draft, table, now, fill))
+    draft.tighten.append(action(draft, table, f"{text}: from now on", (add,), (drop,)))
+    if fill is not None:
+        draft.tighten.append(_fill(draft, table, now, fill))
+    draft.tighten.append(
+        action(draft, table, f"{text}: all rows", (validate,), lock=SHARE_UPDATE_EXCLUSIVE, lasts=True)
+    )
+    if constraint is None:
+        tighten = ddl("alter table {table} alter column {column} set not null", table=table, column=column)
+    else:
+        tighten = ddl(
+            "alter table {table} add constraint {constraint} not null {column}",
+            table=table,
+            constraint=constraint,
+            column=column,
+        )
+    draft.at_contract(action(draft, table, text, (tighten, drop)))
+
+
+def set_not_null(draft: Draft, table: str, command: Any) -> None:
+    """Tighten and contract. A fill, if there is one, first."""
+    known = _known(draft, table, command.name)
+    if known is not None and known.not_null:
+        draft.warnings.append(f"{table}.{command.name} is NOT NULL already")
+        return
+    fill = draft.directives.fill.get((table, command.name))
+    now = draft.column(table, command.name)
+    if fill is None:
+        draft.warnings.append(
+            f"{table}.{command.name}: `kos change finish` stops if a row has NULL there, until there is none; "
+            f"to fill them: -- kos: fill {table}.{command.name} = <expression>"
+        )
+    elif known is not None:
+        draft.fill.append(_fill(draft, table, now, fill))
+    require_not_null(draft, table, command.name, fill=fill)
+
+
+def drop_not_null(draft: Draft, table: str, command: Any) -> None:
+    """Contract: old code must not read a NULL, and rolling back must not fail on one."""
+    known = _known(draft, table, command.name)
+    if known is not None and known.name in draft.table(table).key:
+        raise errors.ChangeRefused(
+            f"{table}.{command.name}", "it is in the primary key, which has no NULL", "drop the primary key before"
+        )
+    draft.warnings.append(f"{table}.{command.name}: NULL can be written there when the change is finished, not before")
+    do = ddl("alter table {table} alter column {column} drop not null", table=table, column=command.name)
+    draft.at_contract(action(draft, table, f"{table}.{command.name} may be null", (do,)))
+
+
+def _known(draft: Draft, table: str, column: str) -> Any:
+    """The column as it was before the change; None for one that the change makes.
+
+    Raises:
+        ChangeRefused: there is none.
+    """
+    found = draft.table(table).columns.get(draft.column(table, column))
+    if found is None and not draft.is_fresh(table, column):
+        raise errors.ChangeRefused(f"{table}.{column}", "there is no such column", "correct the name")
+    return found
+
+
+# DEFAULT
+
+
+def change_default(draft: Draft, table: str, command: Any) -> None:
+    """A first default in expand: nobody relies on there being none. Another, or none, in contract: old code does."""
+    known = _known(draft, table, command.name)
+    takes = not command.HasField("def")
+    if takes:
+        do = _drop_default(table, command.name)
+    else:
+        do = _set_default(table, command.name, parse.render_expression(parse.definition(command)))
+    text = f"{table}.{command.name}: {'no default' if takes else 'default'}"
+    if known is None:
+        draft.expand.append(action(draft, table, text, (do,)))
+    elif takes or known.default is not None or known.name != command.name:
+        draft.warnings.append(f"{table}.{command.name}: rows get the default of before until the change is finished")
+        draft.at_contract(action(draft, table, text, (do,)))
+    else:
+        draft.expand.append(action(draft, table, text, (do,), (_drop_default(table, command.name),)))
+
+
+# DROP
+
+
+def drop_column(draft: Draft, table: str, command: Any) -> None:
+    """Contract. New code may leave it out from the beginning: its NOT NULL needs a hidden default."""
+    facts, column = draft.table(table), command.name
+    if column not in facts.columns:
+        if command.missing_ok:
+            draft.warnings.append(f"{table}.{column} is not there: nothing is done for it")
+            return
+        raise errors.ChangeRefused(f"{table}.{column}", "there is no such column", "correct the name")
+    _refuse_what_depends(draft, table, command)
+    known, hidden = facts.columns[column], draft.directives.hide.get((table, column))
+    if hidden is not None:
+        do = _set_default(table, column, f"({hidden})")
+        back = _drop_default(table, column) if known.default is None else _set_default(table, column, known.default)
+        draft.expand.append(action(draft, table, f"hide {table}.{column}", (do,), (back,)))
+    elif known.not_null and known.default is None and not known.identity and not known.generated:
+        raise errors.ChangeRefused(
+            f"{table}.{column}",
+            "it is NOT NULL without a default: new code, which leaves it out, could not write until it is gone",
+            f"say what it gets meanwhile: -- kos: hide {table}.{column} = <expression>",
+        )
+    draft.at_contract(action(draft, table, f"drop {table}.{column}", (_drop(table, column),)))
+
+
+_DROPPED_ALONG = ("statistics",)
+
+
+def _refuse_what_depends(draft: Draft, table: str, command: Any) -> None:
+    facts, column = draft.table(table), command.name
+    what = f"{table}.{column}"
+    if parse.choice(command, "behavior") == "DROP_CASCADE":
+        raise errors.ChangeRefused(what, "CASCADE drops what nobody named", "drop each thing by its name, before")
+    if column in facts.partition_key:
+        raise errors.ChangeRefused(what, "the table is partitioned by it", "make a new table and move the rows")
+    for of, kind, name in facts.readers:
+        if of == column and kind not in _DROPPED_ALONG and name not in draft.dropped:
+            raise errors.ChangeRefused(what, f"the {kind} {name} reads it", f"drop the {kind} before, in the same file")
+    keys = [each for each in facts.constraints.values() if each.kind in "pu" and column in each.columns]
+    for of, name, definition in facts.referred_by if keys else ():
+        if of not in draft.dropped and name not in draft.freed:
+            raise errors.ChangeRefused(what, f"{of} may refer to it: {definition}", f"drop {name} of {of} before")
+
+
+PLANNERS: dict[str, Planner] = {
+    "AT_AddColumn": add_column,
+    "AT_DropColumn": drop_column,
+    "AT_ColumnDefault": change_default,
+    "AT_SetNotNull": set_not_null,
+    "AT_DropNotNull": drop_not_null,
+    **numbered.PLANNERS,
+}

@@ -25,7 +25,8 @@ class Draft:
     has, for a column that is renamed in this change, the name that it has in the catalog until then. `taken` are names
     of constraints and indexes that the change makes, with their columns; `freed` those that are gone at its end.
     `dropped` are tables and views that the change drops, `not_null` columns that it makes so, and `renamed` tables that
-    get another name: the planners know them by the one that they have now.
+    get another name: the planners know them by the one that they have now. `views` are
+    those among the dropped; `sequences` number columns for a while.
     """
 
     def __init__(self, connection: Connection, schema: str, tag: str, directives: Directives) -> None:
@@ -44,6 +45,8 @@ class Draft:
         self.dropped: set[str] = set()
         self.not_null: set[tuple[str, str]] = set()
         self.renamed: dict[str, str] = {}
+        self.views: set[str] = set()
+        self.sequences: dict[tuple[str, str], str] = {}
         self.taken: dict[str, tuple[str, ...]] = {}
         self.freed: set[str] = set()
         self._tables: dict[str, Table] = {}
@@ -89,6 +92,10 @@ class Draft:
         """Something for the end. What is of one table is done in one transaction, in the order in which it came."""
         self._contract.setdefault(action.table, []).append(action)
 
+    def queued(self, table: str) -> list[str]:
+        """The statements that the end has for a table so far."""
+        return [statement for each in self._contract.get(table, []) for statement in each.do]
+
     def withdraw(self, table: str, index: str) -> None:
         """An index is not to be dropped concurrently at the end after all."""
         self._contract[table] = [each for each in self._contract.get(table, []) if each.index != index]
@@ -100,7 +107,8 @@ class Draft:
         for view in views:
             self._contract.setdefault(view.table, []).insert(0, replace(view, do=view.undo, undo=()))
             self.at_contract(self._rename(view.table))
-        for table, actions in self._contract.items():
+        first = sorted(self._contract, key=lambda table: table not in self.views)  # they depend on the tables
+        for table, actions in ((table, self._contract[table]) for table in first):
             contract += merged(table, actions)
         return Recipe(
             (*self.expand, *views),
@@ -115,9 +123,8 @@ class Draft:
         """The new name of a table, until it has it: a view of all columns, the new ones too, so it comes last."""
         new, facts = self.renamed[table], self.table(table)
         do = [ddl("create view {new} with (security_invoker = true) as select * from {old}", new=new, old=table)]
-        for each in read_grants(self.connection, facts):
-            if each.privilege in ("SELECT", "INSERT", "UPDATE", "DELETE"):
-                do.append(granting(new, each.column, each))
+        grants = read_grants(self.connection, facts)
+        do += [granting(new, each.column, each) for each in grants if each.privilege in _OF_VIEWS]
         undo = ddl("drop view {new}", new=new)
         return Action(
             f"view {new}", f"{new}: a view of {table}", table, facts.owner, "ACCESS SHARE", tuple(do), (undo,)
@@ -160,10 +167,12 @@ def merged(table: str, actions: list[Action]) -> list[Action]:
         owner=together[0].owner,
         lock=max((each.lock for each in together), key=_LOCKS.index),
         do=tuple(statement for each in together for statement in each.do),
+        also=tuple(dict.fromkeys(other for each in together for other in each.also)),
     )
     return [one, *apart]
 
 
+_OF_VIEWS = ("SELECT", "INSERT", "UPDATE", "DELETE")
 _LOCKS = (
     "",
     "ACCESS SHARE",

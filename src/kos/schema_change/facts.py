@@ -85,6 +85,8 @@ class Table:
     readers: tuple[tuple[str, str, str], ...]
     partition_key: tuple[str, ...]
     is_partition: bool
+    partition_default: bool
+    """Whether it has a default partition."""
     logged: bool
 
     @property

@@ -4,10 +4,15 @@
 -- Types and definitions are told as the statements of a placement name them.
 select set_config('search_path', quote_ident(%(schema)s) || ', public', true);
 
+-- name: look_as
+-- With the rights of whoever owns the tables: their schema may be closed to others.
+set local role {role};
+
 -- name: table
 -- The table itself. Of a partitioned one, rows and pages are those of its leaves.
 select c.oid::bigint as oid, n.nspname::text as schema, c.relname::text as name, o.rolname::text as owner,
        c.relkind::text as kind, c.relispartition as is_partition,
+       exists (select from pg_partitioned_table p where p.partrelid = c.oid and p.partdefid <> 0) as partition_default,
        leaves.rows, leaves.pages,
        exists (select from pg_trigger g join pg_proc p on p.oid = g.tgfoid
                 where g.tgrelid = c.oid and p.pronamespace = to_regnamespace('kos') and g.tgname ~ '^kos_capture')

@@ -44,6 +44,8 @@ class Action:
     EXCLUSIVE), or "" for none that anybody could wait for. `scans` says that all rows are read, with the lock held;
     `waits` that the action may last, so only its lock is waited for with a limit.
 
+    `also` are other tables of the schema that are locked too.
+
     Of kind CREATE_INDEX and DROP_INDEX, `do` is one statement that runs CONCURRENTLY, outside of a transaction, with
     the table and the index named as `{schema}.name`; `index` is the index. `undo` takes back what `do` has done, and is
     only run where that is known to have happened; an index is dropped by `undo` wherever it is.
@@ -60,6 +62,7 @@ class Action:
     index: str | None = None
     scans: bool = False
     waits: bool = False
+    also: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,7 @@ class Fill:
 
     `assign` are SQL expressions over the row, by column, and `needs` the condition for a row to be filled; or `python`
     is a callable as `module:function`, called with the values of `reads` for each row, whose result goes to `column`.
-    `rows` is the planner's estimate.
+    `rows` is the planner's estimate. With `delete` they get no values but are deleted.
     """
 
     name: str
@@ -81,6 +84,7 @@ class Fill:
     python: str | None = None
     reads: tuple[str, ...] = ()
     rows: int | None = None
+    delete: bool = False
 
 
 @dataclass(frozen=True)
@@ -96,13 +100,28 @@ class Recipe:
 
 
 @dataclass(frozen=True)
+class Scope:
+    """Which schemas a change is for: of one database, or, where `shipped`, those of all tenants, wherever they are."""
+
+    shard: str
+    database: str
+    schemas: tuple[str, ...]
+    shipped: bool = False
+
+
+@dataclass(frozen=True)
 class ChangePlan:
-    """A change, in all placements. `sql` is what its author wrote."""
+    """A change, in all placements. `sql` is what its author wrote, `plain` the same in one go, for a schema without
+    rows. `fingerprints` say, by recipe, what the catalogs were like; `tables` are those that they are about."""
 
     name: str
     sql: str
+    plain: str
     tag: str
+    scope: Scope
+    tables: tuple[str, ...]
     recipes: tuple[Recipe, ...]
+    fingerprints: tuple[str, ...]
     placements: tuple[Placement, ...]
     parallel: int = 4
 
@@ -115,6 +134,11 @@ class ChangePlan:
     def count(self) -> int:
         """How many placements there are."""
         return len(self.placements)
+
+    @property
+    def place(self) -> Place:
+        """Where the change is noted unless it is said otherwise: that of its scope."""
+        return Place(self.scope.shard, self.scope.database)
 
     def recipe_of(self, placement: Placement) -> Recipe:
         """What is done there."""

@@ -1,19 +1,72 @@
-"""A change as its author wrote it: statements as PostgreSQL parses them, and what stands in comments beside them.
-
-The only module that knows the parser. Its nodes are protobuf messages of libpg_query's: `choice` reads an enum of
-theirs as PostgreSQL's source names it, and the `render…` functions make SQL of them again.
-"""
+"""A change as its author wrote it: statements as PostgreSQL parses them, and what stands in comments beside them."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-import postgast
-
 from kos import errors
+from kos.schema_change.nodes import (
+    Unreadable,
+    _set_attribute,
+    add_column,
+    add_identity,
+    asks_tables,
+    choice,
+    columns_of,
+    create_sequence,
+    definition,
+    functions_of,
+    inner,
+    inside,
+    is_null,
+    kind,
+    names,
+    over_row,
+    parse_expression,
+    parse_statement,
+    parsed,
+    renamed_in_index,
+    render,
+    render_command,
+    render_expression,
+    render_type,
+    tokens,
+    without_constraints,
+)
+
+__all__ = [
+    "Change",
+    "Directives",
+    "PythonFill",
+    "Statement",
+    "_set_attribute",
+    "add_column",
+    "add_identity",
+    "asks_tables",
+    "choice",
+    "columns_of",
+    "create_sequence",
+    "definition",
+    "functions_of",
+    "inner",
+    "inside",
+    "is_null",
+    "kind",
+    "names",
+    "over_row",
+    "parse_change",
+    "parse_expression",
+    "parse_statement",
+    "renamed_in_index",
+    "render",
+    "render_command",
+    "render_expression",
+    "render_type",
+    "without_constraints",
+]
 
 
 @dataclass(frozen=True)
@@ -82,176 +135,25 @@ def parse_statements(text: str) -> tuple[Statement, ...]:
         ChangeUnreadable: it isn't SQL.
     """
     try:
-        parsed = postgast.parse(text)
-    except postgast.PgQueryError as problem:
-        raise errors.ChangeUnreadable(_line(text, problem.cursorpos - 1), problem.message) from None
-    return tuple(_statements(text, parsed))
+        return tuple(_statements(text, parsed(text)))
+    except Unreadable as problem:
+        raise errors.ChangeUnreadable(_line(text, problem.position), str(problem)) from None
 
 
-def _statements(text: str, parsed: Any) -> Iterator[Statement]:
+def _statements(text: str, found: Any) -> Iterator[Statement]:
     """Offsets of the parser are bytes; comments before a statement aren't its own."""
     raw = text.encode()
-    starts = [each.start for each in postgast.scan(text).tokens if _token(each) not in _COMMENTS]
-    for each in parsed.stmts:
+    starts = [each.start for each in tokens(text) if _token(each) not in _COMMENTS]
+    for each in found.stmts:
         end = each.stmt_location + each.stmt_len if each.stmt_len else len(raw)
         start = next((start for start in starts if start >= each.stmt_location), each.stmt_location)
         before = raw[:start].decode()
-        yield Statement(postgast.unwrap_node(each.stmt), before.count("\n") + 1, raw[start:end].decode().strip())
+        yield Statement(inner(each.stmt), before.count("\n") + 1, raw[start:end].decode().strip())
 
 
 def _line(text: str, position: int) -> int:
     """Of a position in characters; the parser has none for an end that came too soon."""
     return text[: max(position, 0)].count("\n") + 1
-
-
-# nodes
-
-
-def inner(node: Any) -> Any:
-    """What a generic node holds."""
-    return postgast.unwrap_node(node)
-
-
-def kind(node: Any) -> str:
-    """Which statement or expression it is: AlterTableStmt, ColumnDef, …"""
-    return type(postgast.unwrap_node(node)).__name__
-
-
-def choice(message: Any, name: str) -> str:
-    """An enum's value as PostgreSQL names it: `AT_AddColumn`, `CONSTR_CHECK`, `OBJECT_TABLE`."""
-    values = message.DESCRIPTOR.fields_by_name[name].enum_type.values_by_number
-    return str(values[getattr(message, name)].name)
-
-
-def names(nodes: Iterable[Any]) -> list[str]:
-    """The strings of a list of names."""
-    return [each.string.sval for each in nodes if each.WhichOneof("node") == "string"]
-
-
-def inside(message: Any) -> Iterator[Any]:
-    """The message and all messages in it, outermost first."""
-    yield message
-    for descriptor, value in message.ListFields():
-        if descriptor.message_type is not None:
-            for each in value if descriptor.is_repeated else (value,):
-                yield from inside(each)
-
-
-def columns_of(node: Any) -> set[str]:
-    """The columns that an expression names."""
-    found = set()
-    for each in inside(node):
-        if type(each).__name__ == "ColumnRef" and (parts := names(each.fields)):
-            found.add(parts[-1])
-    return found
-
-
-def functions_of(node: Any) -> set[str]:
-    """The functions that an expression calls, without their schemas."""
-    return {names(each.funcname)[-1] for each in inside(node) if type(each).__name__ == "FuncCall"}
-
-
-def parse_expression(text: str) -> Any:
-    """An expression's node.
-
-    Raises:
-        ValueError: it isn't one expression.
-    """
-    try:
-        parsed = postgast.parse(f"select ({text}\n)")
-    except postgast.PgQueryError as problem:
-        raise ValueError(problem.message) from None
-    if len(parsed.stmts) != 1 or len(parsed.stmts[0].stmt.select_stmt.target_list) != 1:
-        raise ValueError("this is more than one expression")
-    return parsed.stmts[0].stmt.select_stmt.target_list[0].res_target.val
-
-
-def render(statement: Any) -> str:
-    """A statement as SQL."""
-    result = postgast.parse("select 1")
-    node = result.stmts[0].stmt
-    for descriptor in node.DESCRIPTOR.fields:
-        if descriptor.message_type is statement.DESCRIPTOR:
-            getattr(node, descriptor.name).CopyFrom(statement)
-    return str(postgast.deparse(result))
-
-
-def render_expression(node: Any) -> str:
-    """An expression as SQL."""
-    result = postgast.parse("select 1")
-    target = result.stmts[0].stmt.select_stmt.target_list[0].res_target.val
-    if type(node).__name__ == "Node":
-        target.CopyFrom(node)
-    else:
-        for descriptor in target.DESCRIPTOR.fields:
-            if descriptor.message_type is node.DESCRIPTOR:
-                getattr(target, descriptor.name).CopyFrom(node)
-    return str(postgast.deparse(result)).removeprefix("SELECT ")
-
-
-def render_type(type_name: Any) -> str:
-    """A type as SQL, with its modifiers and dimensions."""
-    result = postgast.parse("alter table x add column y integer")
-    command = result.stmts[0].stmt.alter_table_stmt.cmds[0].alter_table_cmd
-    definition(command).column_def.type_name.CopyFrom(type_name)
-    return str(postgast.deparse(result)).removeprefix("ALTER TABLE x ADD COLUMN y ")
-
-
-def render_command(statement: Any, command: Any) -> str:
-    """One command of an ALTER TABLE as a statement of its own."""
-    alone = type(statement)()
-    alone.CopyFrom(statement)
-    del alone.cmds[:]
-    alone.cmds.add().alter_table_cmd.CopyFrom(command)
-    return render(alone)
-
-
-_BESIDE = ("CONSTR_CHECK", "CONSTR_FOREIGN", "CONSTR_UNIQUE", "CONSTR_PRIMARY")
-
-
-def without_constraints(command: Any) -> tuple[Any, list[Any]]:
-    """An ADD COLUMN without its CHECK, UNIQUE, PRIMARY KEY and REFERENCES, and these as commands ADD CONSTRAINT."""
-    alone, beside = type(command)(), []
-    alone.CopyFrom(command)
-    column = definition(alone).column_def
-    kept = []
-    for node in column.constraints:
-        what = choice(node.constraint, "contype")
-        if what not in _BESIDE and not what.startswith("CONSTR_ATTR"):
-            kept.append(node)
-        elif what in _BESIDE:
-            other = type(command)()
-            other.CopyFrom(command)
-            other.subtype = (
-                other.DESCRIPTOR.fields_by_name["subtype"].enum_type.values_by_name["AT_AddConstraint"].number
-            )
-            definition(other).CopyFrom(node)
-            constraint = definition(other).constraint
-            keys = {"CONSTR_FOREIGN": "fk_attrs", "CONSTR_UNIQUE": "keys", "CONSTR_PRIMARY": "keys"}.get(what)
-            if keys:
-                getattr(constraint, keys).add().string.sval = column.colname
-            beside.append(other)
-        elif beside:
-            _set_attribute(definition(beside[-1]).constraint, what)
-    kept = [type(each).FromString(each.SerializeToString()) for each in kept]
-    del column.constraints[:]
-    column.constraints.extend(kept)
-    return alone, beside
-
-
-def _set_attribute(constraint: Any, what: str) -> None:
-    """DEFERRABLE and so on, which the grammar has after a column's constraint as things of their own."""
-    if what == "CONSTR_ATTR_DEFERRABLE":
-        constraint.deferrable = True
-    elif what == "CONSTR_ATTR_DEFERRED":
-        constraint.deferrable = constraint.initdeferred = True
-    elif what == "CONSTR_ATTR_NOT_ENFORCED":
-        constraint.is_enforced = False
-
-
-def definition(command: Any) -> Any:
-    """The node that a command is given: the field's name is a word of Python's."""
-    return getattr(command, "def")
 
 
 # the schema
@@ -349,7 +251,7 @@ def _token(token: Any) -> str:
 def comments_of(text: str) -> Iterator[tuple[int, str]]:
     """What stands in comments: the line where each begins, and its text."""
     raw = text.encode()
-    for token in postgast.scan(text).tokens:
+    for token in tokens(text):
         if _token(token) in _COMMENTS:
             written = raw[token.start : token.end].decode()
             comment = written[2:-2] if written.startswith("/*") else written[2:]
@@ -370,15 +272,15 @@ def _read_directive(found: Directives, text: str, line: int) -> None:
     """Word, TABLE.COLUMN, then what is said about it."""
     raw = text.encode()
     try:
-        tokens = postgast.scan(text).tokens
-    except postgast.PgQueryError as problem:
-        raise errors.ChangeUnreadable(line, problem.message) from None
-    parts = [raw[each.start : each.end].decode() for each in tokens]
+        words = tokens(text)
+    except Unreadable as problem:
+        raise errors.ChangeUnreadable(line, str(problem)) from None
+    parts = [raw[each.start : each.end].decode() for each in words]
     word = parts[0].lower() if parts else ""
     if word not in ("fill", "back", "hide", "orphans"):
         raise errors.ChangeUnreadable(line, f"after kos: comes {_WORDS}, not {word!r}")
     path, at = [], 1
-    while at < len(parts) and _is_name(tokens[at], parts[at]):
+    while at < len(parts) and _is_name(words[at], parts[at]):
         path.append(_folded(parts[at]))
         at += 2 if at + 1 < len(parts) and parts[at + 1] == "." else 1
         if parts[at - 1] != ".":
@@ -386,7 +288,7 @@ def _read_directive(found: Directives, text: str, line: int) -> None:
     if len(path) not in (2, 3):
         raise errors.ChangeUnreadable(line, f"after {word} comes TABLE.COLUMN")
     sign = parts[at].lower() if at < len(parts) else ""
-    rest = raw[tokens[at].end :].decode().strip() if sign else ""
+    rest = raw[words[at].end :].decode().strip() if sign else ""
     _note(found, word, (path[-2], path[-1]), sign, rest, line)
 
 
@@ -420,11 +322,3 @@ def _is_name(token: Any, text: str) -> bool:
 def _folded(name: str) -> str:
     """A name as the catalog has it."""
     return name[1:-1].replace('""', '"') if name.startswith('"') else name.lower()
-
-
-# made here
-
-
-def parse_statement(text: str) -> Any:
-    """The node of one statement that is to be completed: names and parts that come from elsewhere are set in it."""
-    return inner(postgast.parse(text).stmts[0].stmt)

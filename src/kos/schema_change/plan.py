@@ -12,10 +12,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from psycopg.sql import Identifier
+
 from kos import errors
 from kos.schema_change import columns, constraints, indexes, other, parse, rename, retype, tables
 from kos.schema_change.draft import Draft, Planner
-from kos.schema_change.facts import Connection
+from kos.schema_change.facts import QUERIES, Connection, usual_owner
 from kos.schema_change.model import Action, Fill, Recipe
 from kos.schema_change.parse import Change, Statement
 
@@ -36,10 +38,13 @@ def plan_recipe(connection: Connection, schema: str, change: Change, tag: str) -
     Raises:
         ChangeRefused: some statement can't be done online; it says what to do instead.
     """
-    draft = Draft(connection, schema, tag, change.directives)
-    for statement in change.statements:
-        plan_statement(draft, statement)
-    recipe = draft.recipe()
+    with connection.transaction():
+        # A schema that is not open to us is not in our search path either, and definitions are told otherwise.
+        connection.execute(QUERIES.look_as.format(role=Identifier(usual_owner(connection, schema))))
+        draft = Draft(connection, schema, tag, change.directives)
+        for statement in change.statements:
+            plan_statement(draft, statement)
+        recipe = draft.recipe()
     _all_used(draft, recipe)
     return recipe
 

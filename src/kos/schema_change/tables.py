@@ -1,7 +1,193 @@
-"""To be written."""
+"""Tables, types, sequences and views: those that are new, and those that go."""
 
 from __future__ import annotations
 
-from kos.schema_change.draft import Planner
+from typing import Any
 
-PLANNERS: dict[str, Planner] = {}
+from kos import errors
+from kos.schema_change import parse
+from kos.schema_change.composing import ACCESS_EXCLUSIVE, SHARE_ROW_EXCLUSIVE, action
+from kos.schema_change.draft import Draft, Planner, ddl
+from kos.schema_change.facts import relation_kind
+from kos.schema_change.model import Action
+from kos.schema_change.parse import Statement
+
+
+def create_table(draft: Draft, statement: Statement) -> None:
+    """Nobody knows it yet. Tables that its foreign keys refer to are locked against writes for a moment."""
+    node = statement.node
+    name = node.relation.relname
+    if relation_kind(draft.connection, draft.schema, name) is not None:
+        if node.if_not_exists:
+            draft.warnings.append(f"{name} is there already: nothing is done for it")
+            return
+        raise errors.ChangeRefused(name, "there is such a table already", "give it another name")
+    if node.relation.relpersistence == "t":
+        raise errors.ChangeRefused(name, "a temporary table ends with its session", "leave it out")
+    parents = [parse.inner(each).relname for each in node.inh_relations]
+    _refuse_parents(draft, name, node, parents)
+    draft.created.add(name)
+    referred = {each.pktable.relname for each in parse.inside(node) if type(each).__name__ == "Constraint"}
+    also = sorted(referred - {"", name} - draft.created)
+    lock = ACCESS_EXCLUSIVE if parents else SHARE_ROW_EXCLUSIVE if also else ""
+    owner = draft.table(parents[0]).owner if parents else draft.owner
+    undo = ddl("drop table {name}", name=name)
+    draft.expand.append(
+        action(
+            draft,
+            name,
+            f"create table {name}",
+            (parse.render(node),),
+            (undo,),
+            lock=lock,
+            owner=owner,
+            also=(*also, *parents),
+        )
+    )
+
+
+def _refuse_parents(draft: Draft, name: str, node: Any, parents: list[str]) -> None:
+    """A partition locks its parent for a moment; with a default partition, for as long as reading that takes."""
+    if not node.HasField("partbound"):
+        if parents:
+            raise errors.ChangeRefused(name, "it inherits from a table, whose queries would see it", "do it yourself")
+        return
+    if any(draft.table(each).partition_default for each in parents):
+        raise errors.ChangeRefused(
+            name,
+            f"{parents[0]} has a default partition, which is read with {parents[0]} locked",
+            "create it apart, with a CHECK that is valid on the default partition, then attach it yourself",
+        )
+
+
+def drop_tables(draft: Draft, statement: Statement) -> None:
+    """Contract: old code uses it until then."""
+    names = _dropped(draft, statement, ("r", "p"))
+    for name in names:
+        facts = draft.table(name)
+        readers = {reader for _, kind, reader in facts.readers if kind in ("view", "materialized view", "rule")}
+        if left := sorted(readers - draft.dropped):
+            raise errors.ChangeRefused(name, f"{', '.join(left)} reads it", "drop that before, in the same file")
+        for of, key, definition in facts.referred_by:
+            if of not in draft.dropped and key not in draft.freed:
+                raise errors.ChangeRefused(
+                    name, f"{of} refers to it: {definition}", f"drop {key} of {of} before, in the same file"
+                )
+    if names:
+        _drop_at_contract(draft, "table", names, draft.table(names[0]).owner)
+
+
+def drop_views(draft: Draft, statement: Statement) -> None:
+    """Contract, before what it reads goes."""
+    if names := _dropped(draft, statement, ("v",)):
+        draft.views.update(names)
+        _drop_at_contract(draft, "view", names, draft.table(names[0]).owner)
+
+
+def _dropped(draft: Draft, statement: Statement, kinds: tuple[str, ...]) -> list[str]:
+    """The names, known to be dropped from now on."""
+    node = statement.node
+    if parse.choice(node, "behavior") == "DROP_CASCADE":
+        raise errors.ChangeRefused(
+            "DROP … CASCADE", "it drops what nobody named", "drop each thing by its name, before"
+        )
+    names = []
+    for each in node.objects:
+        name = parse.names(parse.inner(each).items)[-1]
+        kind = relation_kind(draft.connection, draft.schema, name)
+        if name in draft.created or (kind is not None and kind not in kinds):
+            raise errors.ChangeRefused(name, "this change makes it, or it is of another kind", "correct the statement")
+        if kind is None and not node.missing_ok:
+            raise errors.ChangeRefused(name, "there is no such thing", "correct the name")
+        if kind is None:
+            draft.warnings.append(f"{name} is not there: nothing is done for it")
+        else:
+            names.append(name)
+    draft.dropped.update(names)
+    return names
+
+
+def _drop_at_contract(draft: Draft, what: str, names: list[str], owner: str) -> None:
+    """Each on its own, in the order that lets each go: what was written first, first."""
+    for name in names:
+        do = ddl("drop table {name}", name=name) if what == "table" else ddl("drop view {name}", name=name)
+        draft.at_contract(action(draft, name, f"drop {what} {name}", (do,), owner=owner))
+
+
+def create_view(draft: Draft, statement: Statement) -> None:
+    """A new one. What old code uses is never made anew: prepared statements would fail."""
+    name = statement.node.view.relname
+    _refuse_taken(draft, name, "a view that is made anew fails the statements that were prepared on it")
+    for each in parse.inside(statement.node.query):
+        if type(each).__name__ == "RangeVar" and any(table == each.relname for table, _ in draft.physical):
+            raise errors.ChangeRefused(
+                name, f"it reads {each.relname}, of which this change renames a column", "create it in the next change"
+            )
+    _create(draft, statement, "view", name, ddl("drop view {name}", name=name))
+
+
+def create_sequence(draft: Draft, statement: Statement) -> None:
+    """A new one."""
+    name = statement.node.sequence.relname
+    _refuse_taken(draft, name, "there is such a sequence already")
+    _create(draft, statement, "sequence", name, ddl("drop sequence {name}", name=name))
+
+
+def create_type(draft: Draft, statement: Statement) -> None:
+    """A new enum, composite or range type, or a domain."""
+    node = statement.node
+    if parse.kind(node) == "CompositeTypeStmt":
+        name = node.typevar.relname
+    else:
+        name = parse.names(node.domainname if parse.kind(node) == "CreateDomainStmt" else node.type_name)[-1]
+    _create(draft, statement, "type", name, ddl("drop type {name}", name=name))
+
+
+def change_enum(draft: Draft, statement: Statement) -> None:
+    """Contract: PostgreSQL can't take a value away again."""
+    node = statement.node
+    name = parse.names(node.type_name)[-1]
+    if node.old_val:
+        raise errors.ChangeRefused(
+            f"type {name}", f"old code knows the value {node.old_val!r} by that name only", "add another value"
+        )
+    draft.warnings.append(f"type {name}: {node.new_val!r} can be written when the change is finished, not before")
+    text = f"type {name} gets {node.new_val!r}"
+    draft.at_contract(action(draft, name, text, (parse.render(node),), lock="", owner=draft.owner))
+
+
+def _refuse_taken(draft: Draft, name: str, reason: str) -> None:
+    if relation_kind(draft.connection, draft.schema, name) is not None:
+        raise errors.ChangeRefused(name, reason, "give it another name, and drop the other one in a later change")
+
+
+def _create(draft: Draft, statement: Statement, what: str, name: str, undo: str) -> None:
+    do = (parse.render(statement.node),)
+    text = f"create {what} {name}"
+    draft.expand.append(Action(f"{draft.number()} {text}", text, name, draft.owner, "", do, (undo,)))
+
+
+def drop_type(draft: Draft, statement: Statement) -> None:
+    """Contract, after the columns that have it."""
+    if parse.choice(statement.node, "behavior") == "DROP_CASCADE":
+        raise errors.ChangeRefused("DROP TYPE … CASCADE", "it drops what nobody named", "drop each column before")
+    what = parse.choice(statement.node, "remove_type").removeprefix("OBJECT_").lower()
+    text = parse.render(statement.node)
+    draft.at_contract(action(draft, f"{what} {draft.number()}", text.lower(), (text,), lock="", owner=draft.owner))
+
+
+PLANNERS: dict[str, Planner] = {
+    "CreateStmt": create_table,
+    "drop OBJECT_TABLE": drop_tables,
+    "ViewStmt": create_view,
+    "drop OBJECT_VIEW": drop_views,
+    "CreateSeqStmt": create_sequence,
+    "CreateEnumStmt": create_type,
+    "CreateDomainStmt": create_type,
+    "CompositeTypeStmt": create_type,
+    "CreateRangeStmt": create_type,
+    "AlterEnumStmt": change_enum,
+    "drop OBJECT_TYPE": drop_type,
+    "drop OBJECT_DOMAIN": drop_type,
+    "drop OBJECT_SEQUENCE": drop_type,
+}

@@ -16,6 +16,7 @@ from psycopg.sql import SQL, Identifier, Literal
 
 from kos import errors
 from kos.tenancy import placement, schema_files
+from kos.tenancy.changes import catch_up, finished_changes
 from kos.tenancy.install import install_database
 from kos.tenancy.placement import Place
 from kos.tenancy.store import Connection, Store
@@ -280,6 +281,8 @@ def _claim(store: Store, claim: dict[str, object], state: str) -> tuple[Tenant, 
 def _build(store: Store, tenant: Tenant, shard: Shard) -> None:
     if tenant.tier == "database":
         _make_database(store, tenant, shard)
+    with store.operator() as control:
+        finished = finished_changes(control)
     with store.operator(placement.place_of(tenant)) as operator:
         if tenant.tier == "database":
             operator.execute(QUERIES.close_database.format(database=Identifier(tenant.database)))
@@ -289,6 +292,8 @@ def _build(store: Store, tenant: Tenant, shard: Shard) -> None:
             _make_schema(operator, tenant)
             for step in list(schema_files.pending(operator, tenant.schema)):
                 schema_files.apply(operator, step)
+        if tenant.tier != "row":
+            catch_up(operator, tenant.schema, finished)
         facts = {
             "id": tenant.id,
             "name": tenant.name,

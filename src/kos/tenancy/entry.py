@@ -158,6 +158,8 @@ def translate(error: psycopg.Error, tenant: Tenant) -> Exception:
             return errors.AnotherTenantEntered(detail)
         case "KS005":
             return errors.TruncateRefused(detail)
+        case "KS012":
+            return errors.PlacementBehind(tenant.name, detail)
         case "0A000" if error.diag.source_function == "RevalidateCachedQuery":
             return errors.TablesChanged(tenant.name, detail)
         case _:

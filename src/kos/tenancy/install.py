@@ -13,6 +13,7 @@ from psycopg.sql import Identifier
 from kos import errors
 from kos.progress import Advance, silent
 from kos.tenancy import schema_files
+from kos.tenancy.changes import catch_up, finished_changes, missing_changes
 from kos.tenancy.placement import Place, control_place, server_at
 from kos.tenancy.schema_files import QUERIES
 from kos.tenancy.tenant import QUERIES as TENANT_QUERIES
@@ -82,6 +83,7 @@ def _install_place(topology: Topology, shard: Shard, place: Place, changes: list
             connection.execute(QUERIES.lock_upgrade)  # two at once would fail on the same catalog rows
             changes += _roles(connection, shard, dry_run=dry_run)
         changes += _files(connection, shard, dry_run=dry_run)
+        changes += _finished(topology, connection, place, dry_run=dry_run)
 
 
 def install_database(connection: Connection) -> None:
@@ -98,6 +100,22 @@ def _files(connection: Connection, shard: Shard, *, dry_run: bool) -> list[Chang
             changes.append(Change(shard.name, connection.info.dbname, name, f"apply {step.file.name}"))
             if not dry_run:
                 schema_files.apply(connection, step)
+    return changes
+
+
+def _finished(topology: Topology, connection: Connection, place: Place, *, dry_run: bool) -> list[Change]:
+    """Changes of schema that were finished before this database was made."""
+    if place == control_place(topology) or connection.execute(QUERIES.is_installed).fetchone() != (True,):
+        return []
+    control = topology.control
+    with postgres.connect(control.primary, control.installer or control.operator) as directory:
+        finished = finished_changes(directory)
+    changes = []
+    for schema in schema_files.schemas_here(connection)[1:] if finished else ():
+        count = len(missing_changes(connection, schema, finished))
+        changes += [Change(place.shard, place.database, schema, "make a change of schema")] * count
+        if not dry_run:
+            catch_up(connection, schema, finished)
     return changes
 
 

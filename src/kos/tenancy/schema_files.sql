@@ -103,3 +103,19 @@ select has_database_privilege('kos_owner', current_database(), 'CREATE')
    and has_database_privilege('kos_app', current_database(), 'CONNECT')
    and has_database_privilege('kos_app', current_database(), 'TEMPORARY')
    and has_database_privilege('kos_operator', current_database(), 'CONNECT');
+
+-- name: finished_changes
+-- Those that every tenant has, in their order. Of the control database.
+select operation, name, sql from kos.changes where shipped and finished_at is not null order by finished_at;
+
+-- name: changes_of
+-- Which of them a schema has.
+select operation from kos.changed_schemas where schema_name = %(schema)s;
+
+-- name: note_changed
+-- In the transaction that makes it.
+insert into kos.changed_schemas (operation, schema_name, name) values (%(operation)s, %(schema)s, %(name)s);
+
+-- name: enter_changed_schema
+-- A change names no schema, and types of extensions may be in `public`.
+set local search_path to {schema}, public, pg_temp;

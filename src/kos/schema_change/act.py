@@ -1,0 +1,199 @@
+"""Do one action in one placement, and take it back.
+
+A lock is asked for briefly, again and again: while it is waited for, everybody else waits behind it. An index is built
+concurrently, which waits without a limit, since nobody waits behind that; whom it waits for is told.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from threading import Event, Thread
+
+import psycopg
+from psycopg.sql import Identifier
+
+from kos import errors, sql
+from kos.schema_change.model import CREATE_INDEX, DROP_INDEX, Action
+from kos.schema_change.site import QUERIES, Site
+
+PATIENCE = 600.0  # seconds of asking for one lock before it is given up; resuming asks again
+PAUSE, PAUSE_MAX = 0.1, 2.0  # seconds between two attempts, in which those who waited behind us go on
+BUILDS = 5  # attempts at an index that a deadlock or a cancellation has ended
+LOOK = 1.0  # seconds between two looks at what an index waits for
+
+_BUSY = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected)
+_ENDED = (psycopg.errors.DeadlockDetected, psycopg.errors.QueryCanceled)
+
+
+def do(site: Site, action: Action) -> None:
+    """Do an action, if it was not done here before.
+
+    Raises:
+        ChangeBlocked: somebody held a lock all the while.
+        ChangeFailed: PostgreSQL refuses it, because of the rows that there are.
+    """
+    if _is_done(site, action):
+        return
+    with _told(site, action):
+        if action.kind == CREATE_INDEX:
+            _build_index(site, action)
+            _note(site, action)
+        elif action.kind == DROP_INDEX:
+            _outside(site, action, action.do[0])
+            _note(site, action)
+        else:
+            patiently(site, action, lambda: _in_one_transaction(site, action))
+    site.doing(None)
+
+
+def undo(site: Site, action: Action) -> None:
+    """Take an action back: if it was done here; and an index wherever there is one of its name."""
+    if action.kind == CREATE_INDEX:
+        with _told(site, action):
+            _drop_index(site, action)
+            with site.transaction() as connection:
+                connection.execute(QUERIES.forget_action, site.facts | {"action": action.name})
+    elif _is_done(site, action):
+        with _told(site, action):
+            patiently(site, action, lambda: _back_in_one_transaction(site, action))
+    site.doing(None)
+
+
+def patiently(site: Site, action: Action, work: Callable[[], None], *, patience: float = PATIENCE) -> None:
+    """Do `work` as soon as its locks can be had, letting go of everything in between.
+
+    Raises:
+        ChangeBlocked
+    """
+    deadline, pause = time.monotonic() + patience, PAUSE
+    while True:
+        try:
+            work()
+        except _BUSY as error:
+            who = _blockers(site, action)
+            if time.monotonic() > deadline:
+                raise errors.ChangeBlocked(action.text, site.placement.name, int(patience), who) from error
+            site.doing(f"{action.text}: waits for {who}")
+            time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - so that two who wait don't meet again
+            pause = min(pause * 1.5, PAUSE_MAX)
+        else:
+            return
+
+
+def _is_done(site: Site, action: Action) -> bool:
+    facts = site.facts | {"action": action.name}
+    return site.connection.execute(QUERIES.is_done, facts).fetchone() == (True,)
+
+
+def _note(site: Site, action: Action) -> None:
+    with site.transaction() as connection:
+        connection.execute(QUERIES.note_action, site.facts | {"action": action.name})
+
+
+def _in_one_transaction(site: Site, action: Action) -> None:
+    with site.transaction(action.owner) as connection:
+        # In one message: from the first statement on locks are held.
+        connection.execute(sql.literal("; ".join(action.do)))
+        site.ourselves()
+        connection.execute(QUERIES.note_action, site.facts | {"action": action.name})
+
+
+def _back_in_one_transaction(site: Site, action: Action) -> None:
+    with site.transaction(action.owner) as connection:
+        if action.undo:
+            connection.execute(sql.literal("; ".join(action.undo)))
+        site.ourselves()
+        connection.execute(QUERIES.forget_action, site.facts | {"action": action.name})
+
+
+def _build_index(site: Site, action: Action) -> None:
+    """Until it is there and valid. What a killed or failed build has left is dropped first."""
+    for attempt in range(1, BUILDS + 1):
+        found = site.connection.execute(QUERIES.find_index, site.facts | {"index": action.index}).fetchone()
+        if found == (True,):
+            return
+        if found == (False,):
+            _drop_index(site, action)
+        try:
+            with _watched(site, action):
+                _outside(site, action, action.do[0])
+        except _ENDED:
+            if attempt == BUILDS:
+                raise
+            continue
+        except psycopg.errors.UniqueViolation:
+            _drop_index(site, action)
+            raise
+        site.run.reached(f"after {action.name} in {site.placement.schema}")
+
+
+def _drop_index(site: Site, action: Action) -> None:
+    assert action.index is not None
+    name = Identifier(site.placement.schema, action.index)
+    _outside(site, action, QUERIES.drop_index.format(index=name).as_string(site.connection))
+
+
+def _outside(site: Site, action: Action, statement: str) -> None:
+    """A statement that can't run in a transaction, as the owner. The lease can't fence it: it is harmless to repeat."""
+    site.run.check_lease()
+    named = sql.literal(statement).format(schema=Identifier(site.placement.schema))
+    site.connection.execute(QUERIES.become.format(role=Identifier(action.owner)))
+    try:
+        site.connection.execute(named)
+    finally:
+        with suppress(psycopg.OperationalError):
+            site.connection.execute(QUERIES.act_as_ourselves)
+
+
+@contextmanager
+def _told(site: Site, action: Action) -> Iterator[None]:
+    """What PostgreSQL says of the rows, as an error that names the action."""
+    try:
+        yield
+    except (psycopg.errors.IntegrityError, psycopg.errors.DataError, psycopg.ProgrammingError) as error:
+        said = "; ".join(filter(None, (error.diag.message_primary, error.diag.message_detail))) or str(error)
+        raise errors.ChangeFailed(action.text, site.placement.name, said) from error
+
+
+def _blockers(site: Site, action: Action) -> str:
+    found = site.connection.execute(
+        QUERIES.blockers, {"schema": site.placement.schema, "tables": list({action.table, *action.also})}
+    ).fetchall()
+    said = [f"pid {pid} ({role}, {state}, {seconds} s): {query}" for pid, role, state, query, seconds in found]
+    return "; ".join(said) or "somebody who is gone now"
+
+
+@contextmanager
+def _watched(site: Site, action: Action) -> Iterator[None]:
+    """While an index is built, say how far it is and whom it waits for. On a connection of its own, when it lasts."""
+    over = Event()
+    pid = site.connection.info.backend_pid
+
+    def watch() -> None:
+        if over.wait(LOOK):
+            return
+        with suppress(errors.KosError, psycopg.Error), site.run.fences.beside(site.placement.place) as connection:
+            while not over.wait(LOOK / 2):
+                row = connection.execute(QUERIES.index_progress, {"pid": pid}).fetchone()
+                if row is not None:
+                    told = site.facts | {"doing": f"{action.text}: {_progress(*row)}"}
+                    connection.execute(QUERIES.note_doing, told)
+
+    watcher = Thread(target=watch, name="kos index progress", daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watcher.join()
+
+
+def _progress(
+    phase: str, done: int, total: int, locker: int | None, role: str | None, state: str | None, query: str | None
+) -> str:
+    if locker:
+        return f"{phase}, for pid {locker} ({role or '?'}, {state or 'gone'}): {query or ''}"
+    return f"{phase}, {done * 100 // total} %" if total else phase

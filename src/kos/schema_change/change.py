@@ -1,0 +1,142 @@
+"""A change as an operation of the journal: what `start` does, what `finish` does, and how each is taken back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from kos.journal import Operation, Run, Step
+from kos.journal.fences import is_there
+from kos.schema_change import act
+from kos.schema_change.everywhere import everywhere, known
+from kos.schema_change.fill import fill_rows
+from kos.schema_change.make import late_placements, plan_change
+from kos.schema_change.model import BUILD, CONTRACT, EXPAND, FILL, TIGHTEN, Action, ChangePlan, Fill, Placement
+from kos.schema_change.pace import pace_of
+from kos.schema_change.placements import by_place
+from kos.schema_change.site import QUERIES, Site
+
+
+def note_change(run: Run[ChangePlan]) -> None:
+    """Note the change {name}."""
+    plan, limits = run.plan, run.kept.get("limits", {})
+    facts = {"operation": run.operation, "name": plan.name, "sql": plan.plain, "shipped": plan.scope.shipped}
+    with run.control() as control:
+        control.execute(
+            QUERIES.note_change, facts | {"max_rate": None, "max_lag_ms": None, "max_latency_ms": None} | limits
+        )
+
+
+def forget_change(run: Run[ChangePlan]) -> None:
+    """Nothing of it is left."""
+    _forget_placements(run)
+    with run.control() as control:
+        control.execute(QUERIES.forget_change, {"operation": run.operation})
+
+
+def expand(run: Run[ChangePlan]) -> None:
+    """Add what new code needs, beside what old code knows, in {count} placements."""
+    everywhere(run, EXPAND, run.plan.placements, _doing(run.plan, EXPAND))
+
+
+def fill(run: Run[ChangePlan]) -> None:
+    """Fill the rows that are there, in {count} placements."""
+    everywhere(run, FILL, _with(run, FILL, run.plan.placements), _doing(run.plan, FILL))
+
+
+def build(run: Run[ChangePlan]) -> None:
+    """Build indexes concurrently, in {count} placements."""
+    everywhere(run, BUILD, _with(run, BUILD, run.plan.placements), _doing(run.plan, BUILD))
+
+
+def announce(run: Run[ChangePlan]) -> None:
+    """Let new code count on {name}: kos.require_change()."""
+    for place in run.fences.places():
+        with run.transaction(place) as connection:
+            connection.execute(QUERIES.announce, {"operation": run.operation, "name": run.plan.name})
+
+
+def withdraw(run: Run[ChangePlan]) -> None:
+    """New code can't count on it any more."""
+    for place in filter(lambda place: is_there(run.store, place), run.fences.places()):
+        with run.transaction(place) as connection:
+            connection.execute(QUERIES.withdraw, {"operation": run.operation})
+
+
+def tighten(run: Run[ChangePlan]) -> None:
+    """Hold the rows to what the new schema says, in {count} placements and those that have come since."""
+    for placement in late_placements(run):
+        everywhere(run, EXPAND, [placement], _doing(run.plan, EXPAND, FILL, BUILD))
+    announce(run)
+    everywhere(run, TIGHTEN, _with(run, TIGHTEN, known(run)), _doing(run.plan, TIGHTEN))
+
+
+def contract(run: Run[ChangePlan]) -> None:
+    """Take away what only old code needs, in all placements."""
+    everywhere(run, CONTRACT, _with(run, CONTRACT, known(run)), _doing(run.plan, CONTRACT))
+
+
+def tidy(run: Run[ChangePlan]) -> None:
+    """Note that {name} is part of the schema."""
+    with run.control() as control:
+        control.execute(QUERIES.end_change, {"operation": run.operation})
+    _forget_placements(run)
+
+
+def take_back(phase: str) -> Callable[[Run[ChangePlan]], None]:
+    """What undoes a phase, in all placements that it has begun in."""
+
+    def back(run: Run[ChangePlan]) -> None:
+        def work(site: Site) -> None:
+            for item in reversed(getattr(run.plan.recipe_of(site.placement), phase)):
+                if isinstance(item, Action):
+                    act.undo(site, item)
+            if phase == FILL:
+                with site.transaction() as connection:
+                    connection.execute(QUERIES.forget_fills, site.facts)
+
+        everywhere(run, phase, _with(run, phase, known(run)), work)
+
+    return back
+
+
+def _with(run: Run[ChangePlan], phase: str, placements: Iterable[Placement]) -> list[Placement]:
+    """Those that have something to do in a phase."""
+    return [each for each in placements if getattr(run.plan.recipe_of(each), phase)]
+
+
+def _doing(plan: ChangePlan, *phases: str) -> Callable[[Site], None]:
+    def work(site: Site) -> None:
+        for phase in phases:
+            for item in getattr(plan.recipe_of(site.placement), phase):
+                if isinstance(item, Fill):
+                    with pace_of(site) as pace:
+                        fill_rows(site, item, pace)
+                else:
+                    act.do(site, item)
+
+    return work
+
+
+def _forget_placements(run: Run[ChangePlan]) -> None:
+    for place, here in by_place(known(run)).items():
+        with run.transaction(place) as connection:
+            for placement in here:
+                facts = {"operation": run.operation, "schema": placement.schema}
+                connection.execute(QUERIES.forget_placement, facts)
+
+
+CHANGE = Operation(
+    "schema.change",
+    ChangePlan,
+    plan_change,
+    steps=(
+        Step(note_change, undo=forget_change),
+        Step(expand, undo=take_back(EXPAND), total="count"),
+        Step(fill, undo=take_back(FILL), total="count"),
+        Step(build, undo=take_back(BUILD), total="count"),
+        Step(announce, undo=withdraw),
+        Step(tighten, undo=take_back(TIGHTEN), waits=True, total="count"),
+        Step(contract, final=True, total="count"),
+        Step(tidy),
+    ),
+)

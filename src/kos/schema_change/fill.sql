@@ -1,0 +1,151 @@
+-- Queries of kos.schema_change.fill: rows that get values, by ranges of pages.
+
+-- name: parts
+-- Where the rows of a table are: the table itself, or its partitions and children. Who owns it is bound by row security
+-- where `hidden` says so; `crossed` is that the operator has a way of its own.
+with recursive below (oid) as (
+  select c.oid from pg_class c join pg_namespace n on n.oid = c.relnamespace
+   where n.nspname = %(schema)s and c.relname = %(table)s
+  union
+  select i.inhrelid from below b join pg_inherits i on i.inhparent = b.oid
+)
+select c.oid, n.nspname::text, c.relname::text, format('%%I.%%I', n.nspname, c.relname), c.relkind::text, coalesce(am.amname, 'none')::text,
+       row_security_active(c.oid),
+       exists (select from pg_policy p
+                where p.polrelid = c.oid and p.polpermissive and p.polname in ('operator_access', 'kos_operator_access')
+                  and to_regrole('kos_operator') = any (p.polroles))
+  from below b
+  join pg_class c on c.oid = b.oid and c.relkind <> 'p'
+  join pg_namespace n on n.oid = c.relnamespace
+  left join pg_am am on am.oid = c.relam
+ order by c.oid;
+
+-- name: pages
+-- How large it is, and which file it is: one that was rewritten has another, and its rows are at other places.
+select pg_relation_filenode(%(oid)s::oid::regclass)::bigint,
+       pg_relation_size(%(oid)s::oid::regclass) / current_setting('block_size')::bigint;
+
+-- name: note_part
+-- Where it begins; where it is already, unless the table was rewritten since.
+insert into kos.change_fills as f (operation, schema_name, fill, part, next_page, pages, rows, filenode)
+values (%(operation)s, %(schema)s, %(fill)s, %(part)s, 0, %(pages)s, 0, %(filenode)s)
+on conflict (operation, schema_name, fill, part) do update
+   set next_page = 0, pages = excluded.pages, filenode = excluded.filenode, updated_at = clock_timestamp()
+ where f.filenode <> excluded.filenode;
+
+-- name: find_part
+-- How far it is.
+select next_page, pages from kos.change_fills
+ where operation = %(operation)s and schema_name = %(schema)s and fill = %(fill)s and part = %(part)s;
+
+-- name: checkpoint
+-- In the transaction of the batch; without a page it only counts. No row where the table was rewritten.
+update kos.change_fills
+   set next_page = coalesce(%(next_page)s, next_page), rows = rows + %(rows)s, updated_at = clock_timestamp()
+ where operation = %(operation)s and schema_name = %(schema)s and fill = %(fill)s and part = %(part)s
+   and filenode = pg_relation_filenode(%(oid)s::oid::regclass)::bigint;
+
+-- name: act_as_ourselves
+-- Back to the role that logged in.
+reset role;
+
+-- name: limit_batch
+-- Whoever meets a row of the batch waits for no longer than that.
+select set_config('statement_timeout', %(milliseconds)s, true);
+
+-- name: range
+-- Of pages; PostgreSQL reads these and no others.
+(t.ctid >= {first} and t.ctid < {last});
+
+-- name: update_range
+-- A batch of SQL expressions.
+update only {part} as t set {assign} where {range} and ({needs});
+
+-- name: update_row
+-- One row of a page of which a row was refused.
+update only {part} as t set {assign} where t.ctid = {ctid} and ({needs});
+
+-- name: rows_of_range
+-- The rows of a range, with what names them to people.
+select t.ctid::text, t.xmin::text, {columns} from only {part} as t where {range} and ({needs});
+
+-- name: update_values
+-- What a function gave, for rows that are still what it was given.
+update only {part} as t set {column} = v.value::{type}
+  from (select unnest({ctids}::text[])::tid as ctid, unnest({xmins}::text[])::xid as xmin, unnest({values}::text[]) as value) v
+ where {range} and t.ctid = v.ctid and t.xmin = v.xmin and ({needs});
+
+-- name: column_type
+-- As SQL has it, and by its bare name, without domains.
+select format_type(a.atttypid, a.atttypmod), coalesce(nullif(b.typname, ''), y.typname)::text
+  from pg_attribute a
+  join pg_type y on y.oid = a.atttypid
+  left join pg_type b on b.oid = y.typbasetype
+ where a.attrelid = %(oid)s::oid and a.attname = %(column)s and not a.attisdropped;
+
+-- name: key_columns
+-- Of the primary key, in its order.
+select a.attname::text
+  from pg_index i
+  cross join lateral unnest(i.indkey) with ordinality k (attnum, place)
+  join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum
+ where i.indrelid = %(oid)s::oid and i.indisprimary
+ order by k.place;
+
+-- name: table_blockers
+-- Who holds a lock on a table that keeps all writers out, the oldest transaction first.
+select a.pid, a.usename::text, coalesce(a.state, a.backend_type), left(regexp_replace(a.query, '\s+', ' ', 'g'), 120)
+  from pg_locks l
+  join pg_stat_activity a using (pid)
+ where l.locktype = 'relation' and l.relation = %(oid)s::oid and l.granted and l.pid <> pg_backend_pid()
+   and l.database = (select oid from pg_database where datname = current_database())
+   and l.mode in ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
+ order by a.xact_start nulls last
+ limit 1;
+
+-- name: row_blockers
+-- Who holds a row of a range; else, where several hold one together, whoever has been at work on the table the longest.
+select a.pid, a.usename::text, coalesce(a.state, a.backend_type), left(regexp_replace(a.query, '\s+', ' ', 'g'), 120)
+  from pg_locks l
+  join pg_stat_activity a using (pid)
+ where l.locktype = 'relation' and l.relation = {oid} and l.granted and l.pid <> pg_backend_pid()
+   and l.database = (select oid from pg_database where datname = current_database())
+   and l.mode in ('RowShareLock', 'RowExclusiveLock', 'ShareUpdateExclusiveLock')
+ order by l.pid in (select x.pid from pg_locks x
+                     where x.locktype = 'transactionid' and x.granted and x.mode = 'ExclusiveLock'
+                       and x.transactionid in (select t.xmax from only {part} as t where {range})) desc,
+          a.xact_start nulls last
+ limit 1;
+
+-- name: cross_tenants
+-- For this transaction: what the guard and the events ask for.
+select set_config('kos.crossing', %(access)s, true);
+
+-- name: begin_access
+-- Who works on all tenants, and why.
+select kos.begin_cross_tenant_access(%(reason)s);
+
+-- name: end_access
+-- Once.
+select kos.end_cross_tenant_access(%(access)s);
+
+-- name: wal_written
+-- How far the primary's log is.
+select (pg_current_wal_lsn() - '0/0')::bigint;
+
+-- name: wal_replayed
+-- How far a replica is, and how old what it has last replayed is, in seconds.
+select (pg_last_wal_replay_lsn() - '0/0')::bigint,
+       extract(epoch from clock_timestamp() - pg_last_xact_replay_timestamp())::double precision;
+
+-- name: streaming
+-- The replicas that a primary knows, without logical ones. One whose state is hidden from us has none.
+select coalesce(nullif(r.application_name, ''), 'pid ' || r.pid), (r.replay_lsn - '0/0')::bigint,
+       extract(epoch from r.replay_lag)::double precision, r.state is null
+  from pg_stat_replication r
+  left join pg_replication_slots s on s.active_pid = r.pid
+ where s.slot_type is distinct from 'logical' and (r.state is null or r.state in ('catchup', 'streaming'));
+
+-- name: smallest_commit
+-- Its commit has to reach the disk, and what the primary waits for, as every writer's has.
+select pg_logical_emit_message(true, 'kos', '');

@@ -1,0 +1,267 @@
+"""Values that a Python function gives: read, computed outside of any transaction, and written to rows that are still
+what the function was given.
+
+A row that changed meanwhile keeps what it has, and is computed anew in the next pass. A row for which the function
+raises or has no value is told of at the end, and all others are filled.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from threading import Lock
+from typing import Any
+
+import psycopg
+from psycopg.adapt import PyFormat, Transformer
+from psycopg.sql import SQL, Composed, Identifier, Literal
+
+from kos import errors
+from kos.progress import Advance
+from kos.schema_change.facts import Connection
+from kos.schema_change.fill import BUSY, LIMIT, REFUSED, Filling, TooLong, limited, named, texts
+from kos.schema_change.model import Fill
+from kos.schema_change.ranges import QUERIES, Part, Site, Size, expression, pages
+from kos.schema_change.throttle import Allowance, Pace
+
+CALL_SECONDS = 1.0  # of calls between two writes: so much is computed again after a kill, and may be stale by then
+FIRST_ROWS, MOST_ROWS = 16, 4096
+PASSES = 5  # rows that were changed in each of them are left to whoever changes them, or to the fill before NOT NULL
+
+_importing = Lock()
+_VECTORS = {"vector", "halfvec"}
+_DOCUMENTS = {"json", "jsonb"}
+
+Function = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row as it was read; `value` is what it is to get."""
+
+    ctid: str
+    xmin: str
+    name: str
+    inputs: tuple[Any, ...]
+    value: str = ""
+
+
+def load(name: str) -> Function:
+    """`module:function`, where the module may be in the current folder.
+
+    Raises:
+        FillUnloadable
+    """
+    module, _, path = name.partition(":")
+    here = os.getcwd()
+    with _importing:
+        sys.path.insert(0, here)
+        try:
+            function = reduce(getattr, path.split("."), importlib.import_module(module))
+        except Exception as error:
+            raise errors.FillUnloadable(name, f"{type(error).__name__}: {error}") from error
+        finally:
+            sys.path.remove(here)
+    if not callable(function):
+        raise errors.FillUnloadable(name, "it can't be called")
+    return function
+
+
+class PythonFilling(Filling):
+    """One fill in one placement, by a function."""
+
+    first_pages, most_pages = 4, 512
+
+    def __init__(self, site: Site, fill: Fill, pace: Pace, progress: Advance) -> None:
+        super().__init__(site, fill, pace, progress)
+        assert fill.python is not None
+        self.function = load(fill.python)
+        self.chunk = Size(FIRST_ROWS, MOST_ROWS)
+        self._without: set[tuple[int, str, str]] = set()  # rows that were given no value, as they were then
+        self._found = 0
+        self._again = False
+        self._types: dict[int, tuple[str, str]] = {}
+
+    def work(self, parts: list[Part]) -> None:
+        """Passes, until one finds nothing to do."""
+        super().work(parts)
+        self._again = True
+        for _ in range(PASSES):
+            if self.blocked:
+                return
+            self._found = 0
+            for part in self.parts():
+                self.look_again(part)
+            if not self._found:
+                return
+
+    def look_again(self, part: Part) -> None:
+        """At all of a part, with what came meanwhile."""
+        with self.site.transaction(self.fill.owner) as connection:
+            row = connection.execute(QUERIES.pages, {"oid": part.oid}).fetchone()
+        assert row is not None
+        part.filenode, part.pages = row
+        if not self.gone_through(part):
+            self._found += 1
+        else:
+            self.return_to(part)
+
+    def checkpoint(self, connection: Connection, part: Part, page: int | None, rows: int) -> None:
+        """Only the first pass has a place to go on from."""
+        super().checkpoint(connection, part, None if self._again else page, rows)
+
+    def batch(self, part: Part, first: int, last: int, allowed: Allowance) -> None:
+        """Read the rows of these pages, and write their values, chunk by chunk; then note that they are done."""
+        began = self.pace.clock()
+        rows = [row for row in self._read(part, first, last) if (part.oid, row.ctid, row.xmin) not in self._without]
+        self._found += len(rows)
+        locked: list[Row] = []
+        begun = 0
+        while begun < len(rows):
+            if begun:
+                allowed = self.pace.before_batch()
+            chunk = rows[begun : begun + self._rows_allowed(allowed)]
+            begun += len(chunk)
+            locked += self._compute_and_write(part, chunk, allowed)
+        if locked:
+            raise psycopg.errors.LockNotAvailable(f"{len(locked)} rows")
+        with self.transaction() as connection:
+            self.checkpoint(connection, part, part.after(first, last), 0)
+        self.size.lasted(last - first, len(rows), self.pace.clock() - began, CALL_SECONDS)
+
+    def _rows_allowed(self, allowed: Allowance) -> int:
+        most = self.chunk.amount if allowed.rows is None else min(self.chunk.amount, allowed.rows)
+        return max(1, int(most))
+
+    def _read(self, part: Part, first: int, last: int) -> list[Row]:
+        names = self.names(part)
+        inputs = [SQL("t.{}").format(Identifier(column)) for column in self.fill.reads]
+        query = QUERIES.rows_of_range.format(
+            part=part.identifier,
+            columns=SQL(", ").join([texts(names), *inputs]),
+            range=pages(first, last),
+            needs=expression(self.fill.needs),
+        )
+        with self.transaction() as connection:
+            found = connection.execute(query).fetchall()
+        return [Row(ctid, xmin, named(names, keys, ctid), tuple(rest)) for ctid, xmin, keys, *rest in found]
+
+    def _compute_and_write(self, part: Part, rows: list[Row], allowed: Allowance) -> list[Row]:
+        """Returns the rows that somebody has locked."""
+        began = self.pace.clock()
+        computed = list(self._computed(part, rows))
+        called = self.pace.clock() - began
+        locked = self._write(part, computed, allowed) if computed else []
+        written = self.pace.clock() - began - called
+        seconds = max(written, called * allowed.seconds / CALL_SECONDS)
+        self.chunk.lasted(len(rows), len(rows), seconds, allowed.seconds)
+        return locked
+
+    def _computed(self, part: Part, rows: list[Row]) -> Iterator[Row]:
+        """The rows that there is a value for. What is called is somebody else's: it may raise anything."""
+        if getattr(self.function, "kos_batch", False) and len(rows) > 1:
+            try:
+                values = self._of_all([row.inputs for row in rows])
+            except Exception:  # noqa: BLE001 - each is tried by itself, and told by its name
+                for row in rows:
+                    yield from self._computed(part, [row])
+                return
+            yield from (
+                found for row, value in zip(rows, values, strict=True) for found in self._with(part, row, value)
+            )
+            return
+        for row in rows:
+            try:
+                value = self._of_one(row.inputs)
+            except Exception as error:  # noqa: BLE001 - told by the row's name
+                self._gave_nothing(part, row, error)
+            else:
+                yield from self._with(part, row, value)
+
+    def _of_all(self, inputs: list[tuple[Any, ...]]) -> Sequence[Any]:
+        values: Sequence[Any] = list(self.function(inputs))
+        if len(values) != len(inputs):
+            raise ValueError(f"{len(values)} values for {len(inputs)} rows")
+        return values
+
+    def _of_one(self, inputs: tuple[Any, ...]) -> Any:
+        if getattr(self.function, "kos_batch", False):
+            return self._of_all([inputs])[0]
+        return self.function(*inputs)
+
+    def _with(self, part: Part, row: Row, value: Any) -> Iterator[Row]:
+        try:
+            if value is None:
+                raise ValueError("the function returned None")
+            yield Row(row.ctid, row.xmin, row.name, row.inputs, self._text(part, value))
+        except (ValueError, TypeError, psycopg.Error) as error:
+            self._gave_nothing(part, row, error)
+
+    def _gave_nothing(self, part: Part, row: Row, error: Exception) -> None:
+        self._without.add((part.oid, row.ctid, row.xmin))
+        self.failed(row.name, error)
+
+    def _write(self, part: Part, rows: list[Row], allowed: Allowance) -> list[Row]:
+        """In one transaction, or in two of half as many rows, and so on down to the one that is in the way. Returns
+        those that are locked."""
+        try:
+            with self.transaction() as connection:
+                with limited(connection, allowed.seconds * LIMIT if len(rows) > 1 else None):
+                    count = connection.execute(self._statement(part, rows)).rowcount
+                self.checkpoint(connection, part, None, count)
+            self.pace.after_batch(count)
+            if count == len(rows):
+                for row in rows:
+                    self.failures.pop(row.name, None)  # of an earlier pass, before somebody changed it
+        except (*BUSY, *REFUSED, TooLong) as error:
+            if len(rows) > 1:
+                half = len(rows) // 2
+                return self._write(part, rows[:half], allowed) + self._write(part, rows[half:], allowed)
+            if isinstance(error, BUSY):
+                return rows
+            self._gave_nothing(part, rows[0], error)
+        return []
+
+    def _statement(self, part: Part, rows: list[Row]) -> Composed:
+        at = [int(row.ctid[1:].partition(",")[0]) for row in rows]
+        statement: Composed = QUERIES.update_values.format(
+            part=part.identifier,
+            column=Identifier(str(self.fill.column)),
+            type=expression(self._type(part)[0]),
+            ctids=Literal([row.ctid for row in rows]),
+            xmins=Literal([row.xmin for row in rows]),
+            values=Literal([row.value for row in rows]),
+            range=pages(min(at), max(at) + 1),
+            needs=expression(self.fill.needs),
+        )
+        return statement
+
+    def _type(self, part: Part) -> tuple[str, str]:
+        """Of the column, as SQL has it and by its bare name."""
+        if part.oid not in self._types:
+            facts = {"oid": part.oid, "column": self.fill.column}
+            row = self.site.connection.execute(QUERIES.column_type, facts).fetchone()
+            if row is None:
+                raise errors.ChangeRefused(part.shown, f"it has no column {self.fill.column}", "kos change status")
+            self._types[part.oid] = (row[0], row[1])
+        return self._types[part.oid]
+
+    def _text(self, part: Part, value: Any) -> str:
+        """A value as PostgreSQL reads it."""
+        kind = self._type(part)[1]
+        if hasattr(value, "tolist"):
+            value = value.tolist()  # what models return
+        if kind in _VECTORS and not isinstance(value, str):
+            return f"[{','.join(repr(float(each)) for each in value)}]"
+        if kind in _DOCUMENTS and not isinstance(value, str):
+            return json.dumps(value)
+        if isinstance(value, list) and {type(each) for each in value} == {int, float}:
+            value = [float(each) for each in value]  # the driver takes lists of one type
+        connection = self.site.connection
+        data = Transformer.from_context(connection).get_dumper(value, PyFormat.TEXT).dump(value)
+        return bytes(data or b"").decode(connection.info.encoding)

@@ -1,0 +1,115 @@
+"""Make the plan of a change: what its author wrote, in the light of the catalogs that there are. Reads only."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from dataclasses import replace
+
+from kos import errors
+from kos.journal import Run
+from kos.schema_change.facts import Connection, fingerprint
+from kos.schema_change.model import ChangePlan, Placement, Recipe
+from kos.schema_change.parse import Change, inside, parse_change, render
+from kos.schema_change.placements import by_place, find_placements, scope_of
+from kos.schema_change.plan import plan_recipe
+from kos.schema_change.site import QUERIES
+from kos.tenancy import Store
+
+PARALLEL = 4  # placements at a time; each has a connection, and two indexes beside each other share the disk
+
+
+def plan_change(
+    store: Store,
+    sql: str,
+    *,
+    name: str = "change",
+    schemas: tuple[str, ...] = (),
+    shard: str | None = None,
+    database: str | None = None,
+    parallel: int = PARALLEL,
+    tag: str | None = None,
+) -> ChangePlan:
+    """What a change would do, and where. `sql` is ordinary DDL; `tag` goes into the names of what is only there while
+    the change runs.
+
+    Raises:
+        ChangeUnreadable: it is no SQL.
+        ChangeRefused: some of it can't be done online; the error says what to do instead.
+        NoSchema, UnknownShard, StoreUnavailable
+    """
+    change, tag = parse_change(sql), tag or secrets.token_hex(3)
+    if not change.statements:
+        raise errors.ChangeUnreadable(1, "there is no statement in it")
+    tables = tables_of(change)
+    scope = scope_of(store, change, tables, schemas, shard, database)
+    recipes: dict[str, Recipe] = {}
+    placements: list[Placement] = []
+    for place, here in by_place(find_placements(store, scope)).items():
+        with store.operator(place) as connection:
+            for placement, print_ in _printed(connection, here, tables):
+                if print_ not in recipes:
+                    recipes[print_] = plan_recipe(connection, placement.schema, change, tag)
+                placements.append(replace(placement, recipe=list(recipes).index(print_)))
+    return ChangePlan(
+        name=name,
+        sql=sql,
+        plain=plain_sql(change),
+        tag=tag,
+        scope=scope,
+        tables=tables,
+        recipes=tuple(recipes.values()),
+        fingerprints=tuple(recipes),
+        placements=tuple(placements),
+        parallel=parallel,
+    )
+
+
+def tables_of(change: Change) -> tuple[str, ...]:
+    """The tables that a change names, by name: those of its own schema."""
+    relations = (node for each in change.statements for node in inside(each.node) if type(node).__name__ == "RangeVar")
+    return tuple(sorted({each.relname for each in relations if not each.schemaname}))
+
+
+def plain_sql(change: Change) -> str:
+    """The change in one go, for a schema that has no rows: nothing concurrently."""
+    for each in change.statements:
+        if hasattr(each.node, "concurrent"):
+            each.node.concurrent = False
+    return ";\n".join(render(each.node) for each in change.statements)
+
+
+def late_placements(run: Run[ChangePlan]) -> list[Placement]:
+    """Those that have come since the change was planned, each with the recipe for its catalog.
+
+    Raises:
+        PlacementDiffers: there is none for it.
+    """
+    plan, found = run.plan, []
+    planned = {(each.place, each.schema) for each in plan.placements}
+    for place, here in by_place(find_placements(run.store, plan.scope)).items():
+        fresh = [each for each in here if (place, each.schema) not in planned]
+        if not fresh:
+            continue
+        with run.store.operator(place) as connection:
+            begun = _begun(connection, run)
+            for placement, print_ in _printed(connection, fresh, plan.tables):
+                if placement.schema in begun:
+                    found.append(replace(placement, recipe=begun[placement.schema]))
+                elif print_ in plan.fingerprints:
+                    found.append(replace(placement, recipe=plan.fingerprints.index(print_)))
+                else:
+                    raise errors.PlacementDiffers(placement.name)
+    return found
+
+
+def _begun(connection: Connection, run: Run[ChangePlan]) -> dict[str, int]:
+    """Late placements that an earlier attempt has begun: their catalogs are not what they were."""
+    rows = connection.execute(QUERIES.placements, {"operation": run.operation}).fetchall()
+    return {schema: recipe for schema, recipe, *_ in rows}
+
+
+def _printed(connection: Connection, here: list[Placement], tables: tuple[str, ...]) -> list[tuple[Placement, str]]:
+    """Each placement with what its tables are like, as text."""
+    prints = fingerprint(connection, [each.schema for each in here], list(tables))
+    return [(each, json.dumps(prints.get(each.schema), sort_keys=True, default=str)) for each in here]

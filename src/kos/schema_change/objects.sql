@@ -1,0 +1,113 @@
+-- Queries of kos.schema_change about constraints, indexes and what else hangs on a table. They read catalogs only.
+
+-- name: names_used
+-- Whether a relation and a constraint of this name are there.
+select exists (select from pg_class c join pg_namespace n on n.oid = c.relnamespace
+                where n.nspname = %(schema)s and c.relname = %(name)s),
+       exists (select from pg_constraint k join pg_namespace n on n.oid = k.connamespace
+                where n.nspname = %(schema)s and k.conname = %(name)s);
+
+-- name: partitions
+-- All partitions of a table, parents first: schema, name, its parent's name, whether it has rows itself, its owner.
+select n.nspname::text, c.relname::text, p.relname::text, t.isleaf, o.rolname::text
+  from pg_partition_tree(%(oid)s::oid::regclass) t
+  join pg_class c on c.oid = t.relid
+  join pg_namespace n on n.oid = c.relnamespace
+  join pg_class p on p.oid = t.parentrelid
+  join pg_roles o on o.oid = c.relowner
+ where t.level > 0
+ order by t.level, 2;
+
+-- name: index
+-- An index's table, kind, and the constraint that it is of.
+select t.relname::text, x.relkind::text, k.conname::text, i.indisreplident, o.rolname::text,
+       array(select f.conrelid::regclass::text || '.' || f.conname from pg_constraint f
+              where f.conindid = x.oid and f.contype = 'f' and f.conparentid = 0) as used_by,
+       coalesce(x.reloptions, '{}') as options, exists (select from pg_inherits h where h.inhrelid = x.oid) as is_part
+  from pg_index i
+  join pg_class x on x.oid = i.indexrelid
+  join pg_class t on t.oid = i.indrelid
+  join pg_roles o on o.oid = t.relowner
+  join pg_namespace n on n.oid = x.relnamespace
+  left join pg_constraint k on k.conindid = x.oid and k.contype in ('p', 'u', 'x')
+ where n.nspname = %(schema)s and x.relname = %(name)s;
+
+-- name: owner
+-- Who owns a relation; its kind; its storage parameters.
+select o.rolname::text, c.relkind::text, coalesce(c.reloptions, '{}')
+  from pg_class c
+  join pg_namespace n on n.oid = c.relnamespace
+  join pg_roles o on o.oid = c.relowner
+ where n.nspname = %(schema)s and c.relname = %(name)s;
+
+-- name: privileges
+-- Who may do what with a relation, but its owner: column, privilege, role ('public' for all), whether to give it on.
+select g.name, lower(g.privilege_type), coalesce(r.rolname::text, 'public'), g.is_grantable
+  from pg_class c
+  join pg_namespace n on n.oid = c.relnamespace
+  cross join lateral (
+    select null::text as name, x.* from aclexplode(c.relacl) x
+    union all
+    select a.attname::text, x.*
+      from pg_attribute a cross join lateral aclexplode(a.attacl) x
+     where a.attrelid = c.oid and not a.attisdropped) g
+  left join pg_roles r on r.oid = g.grantee
+ where n.nspname = %(schema)s and c.relname = %(name)s and g.grantee <> c.relowner;
+
+-- name: object_owner
+-- Who owns a type or function of this name.
+select o.rolname::text
+  from pg_namespace n
+  cross join lateral (
+    select t.typowner as owner from pg_type t where t.typnamespace = n.oid and t.typname = %(name)s
+    union all
+    select p.proowner from pg_proc p where p.pronamespace = n.oid and p.proname = %(name)s) f
+  join pg_roles o on o.oid = f.owner
+ where n.nspname = %(schema)s
+ limit 1;
+
+-- name: statistics
+-- The table that extended statistics of this name are of, and who owns it.
+select c.relname::text, o.rolname::text
+  from pg_statistic_ext s
+  join pg_class c on c.oid = s.stxrelid
+  join pg_roles o on o.oid = c.relowner
+  join pg_namespace n on n.oid = s.stxnamespace
+ where n.nspname = %(schema)s and s.stxname = %(name)s;
+
+-- name: column_settings
+-- What ANALYZE is told about a column: its target, if it has one of its own, and its options.
+select case when a.attstattarget >= 0 then a.attstattarget end, coalesce(a.attoptions, '{}')
+  from pg_attribute a
+ where a.attrelid = %(oid)s and a.attname = %(column)s;
+
+-- name: comments
+-- What is said about the constraints and indexes of a table: the kind, the name, the text.
+select 'constraint', k.conname::text, obj_description(k.oid, 'pg_constraint')
+  from pg_constraint k
+ where k.conrelid = %(oid)s and obj_description(k.oid, 'pg_constraint') is not null
+union all
+select 'index', x.relname::text, obj_description(x.oid, 'pg_class')
+  from pg_index i join pg_class x on x.oid = i.indexrelid
+ where i.indrelid = %(oid)s and obj_description(x.oid, 'pg_class') is not null
+ order by 1, 2;
+
+-- name: clustered
+-- The index that a table is clustered by.
+select x.relname::text from pg_index i join pg_class x on x.oid = i.indexrelid
+ where i.indrelid = %(oid)s and i.indisclustered;
+
+-- name: statistics_definition
+-- Extended statistics as they are made, and what is said about them.
+select pg_get_statisticsobjdef(s.oid), obj_description(s.oid, 'pg_statistic_ext')
+  from pg_statistic_ext s join pg_namespace n on n.oid = s.stxnamespace
+ where n.nspname = %(schema)s and s.stxname = %(name)s;
+
+-- name: sequence
+-- A sequence: its name and options; the greatest value is null where it is that of its type.
+select c.relname::text, s.seqstart, s.seqincrement, s.seqmin,
+       case when s.seqmax <> case s.seqtypid when 'smallint'::regtype then 32767 when 'integer'::regtype then 2147483647
+                               else 9223372036854775807 end then s.seqmax end,
+       s.seqcache, s.seqcycle
+  from pg_sequence s join pg_class c on c.oid = s.seqrelid
+ where s.seqrelid = %(sequence)s::regclass;

@@ -1,0 +1,145 @@
+-- Queries of kos.schema_change that are not of one kind of change: what was done where, and who is in the way.
+
+-- name: act_as
+-- With the rights of the role that owns the table.
+set local role {role};
+
+-- name: act_as_ourselves
+-- Back to the role that logged in.
+reset role;
+
+-- name: limit_transaction
+-- Nobody waits behind us for longer than that. The change's tables are those of its placement.
+select set_config('lock_timeout', %(lock_timeout)s, true), set_config('search_path', quote_ident(%(schema)s) || ', public', true);
+
+-- name: become
+-- For a statement that can't run in a transaction; the session ends with its work.
+set role {role};
+
+-- name: note_change
+-- Once.
+insert into kos.changes (operation, name, sql, shipped, max_rate, max_lag_ms, max_latency_ms)
+values (%(operation)s, %(name)s, %(sql)s, %(shipped)s, %(max_rate)s, %(max_lag_ms)s, %(max_latency_ms)s)
+on conflict do nothing;
+
+-- name: forget_change
+-- It was taken back.
+delete from kos.changes where operation = %(operation)s;
+
+-- name: end_change
+-- From now on it is part of the schema.
+update kos.changes set finished_at = clock_timestamp() where operation = %(operation)s and finished_at is null;
+
+-- name: limits
+-- As they are now.
+select paused, max_rate, max_lag_ms, max_latency_ms from kos.changes where operation = %(operation)s;
+
+-- name: throttle
+-- What is not said stays.
+update kos.changes
+   set paused = coalesce(%(paused)s, paused),
+       max_rate = case when %(set_rate)s then %(max_rate)s else max_rate end,
+       max_lag_ms = case when %(set_lag)s then %(max_lag_ms)s else max_lag_ms end,
+       max_latency_ms = case when %(set_latency)s then %(max_latency_ms)s else max_latency_ms end
+ where operation = %(operation)s
+returning paused, max_rate, max_lag_ms, max_latency_ms;
+
+-- name: announce
+-- New code can count on it in all schemas of this database that it is started in.
+insert into kos.changed_schemas (operation, schema_name, name)
+select operation, schema_name, %(name)s from kos.change_placements where operation = %(operation)s
+on conflict do nothing;
+
+-- name: withdraw
+-- Of this database: new code is refused before anything is taken back.
+delete from kos.changed_schemas where operation = %(operation)s;
+
+-- name: has_schema
+-- A tenant may have gone meanwhile.
+select exists (select from pg_namespace where nspname = %(schema)s);
+
+-- name: schemas_like
+-- The schemas of this database that a pattern of LIKE finds, by name; not the server's own.
+select nspname::text from pg_namespace
+ where nspname like any(%(patterns)s) and nspname not like 'pg\_%%' and nspname not in ('information_schema', 'kos')
+ order by 1;
+
+-- name: note_placement
+-- Where a placement stands.
+insert into kos.change_placements (operation, schema_name, recipe, phase, state)
+values (%(operation)s, %(schema)s, %(recipe)s, %(phase)s, %(state)s)
+on conflict (operation, schema_name) do update
+   set phase = excluded.phase, state = excluded.state, error = %(error)s, doing = null, updated_at = clock_timestamp();
+
+-- name: note_doing
+-- What is under way, for whoever asks.
+update kos.change_placements set doing = %(doing)s, updated_at = clock_timestamp()
+ where operation = %(operation)s and schema_name = %(schema)s and doing is distinct from %(doing)s;
+
+-- name: placements
+-- What this database knows of a change.
+select schema_name, recipe, phase, state, doing, error, updated_at
+  from kos.change_placements where operation = %(operation)s order by schema_name;
+
+-- name: fills
+-- How far the rows are, by schema.
+select schema_name, sum(rows)::bigint, sum(next_page)::bigint, sum(pages)::bigint,
+       extract(epoch from max(updated_at) - min(started_at))::double precision
+  from kos.change_fills where operation = %(operation)s group by schema_name;
+
+-- name: is_done
+-- Whether an action has happened here.
+select exists (select from kos.change_actions
+                where operation = %(operation)s and schema_name = %(schema)s and action = %(action)s);
+
+-- name: note_action
+-- In the transaction of the action itself.
+insert into kos.change_actions (operation, schema_name, action) values (%(operation)s, %(schema)s, %(action)s)
+on conflict do nothing;
+
+-- name: forget_action
+-- In the transaction that takes it back.
+delete from kos.change_actions where operation = %(operation)s and schema_name = %(schema)s and action = %(action)s
+returning action;
+
+-- name: forget_fills
+-- They begin anew.
+delete from kos.change_fills where operation = %(operation)s and schema_name = %(schema)s;
+
+-- name: forget_placement
+-- Of a change that is over.
+with actions as (delete from kos.change_actions where operation = %(operation)s and schema_name = %(schema)s),
+     fills as (delete from kos.change_fills where operation = %(operation)s and schema_name = %(schema)s)
+delete from kos.change_placements where operation = %(operation)s and schema_name = %(schema)s;
+
+-- name: find_index
+-- Whether there is such an index, and whether it can be used.
+select i.indisvalid from pg_index i join pg_class c on c.oid = i.indexrelid join pg_namespace n on n.oid = c.relnamespace
+ where n.nspname = %(schema)s and c.relname = %(index)s;
+
+-- name: drop_index
+-- Without a lock that anybody could wait for.
+drop index concurrently if exists {index};
+
+-- name: blockers
+-- Who holds a lock on a table (or on a part of it), the oldest transaction first.
+select a.pid, a.usename, coalesce(a.state, a.backend_type), left(regexp_replace(a.query, '\s+', ' ', 'g'), 120),
+       round(extract(epoch from clock_timestamp() - a.xact_start))::integer
+  from pg_locks l
+  join pg_class c on c.oid = l.relation
+  join pg_namespace n on n.oid = c.relnamespace
+  join pg_stat_activity a on a.pid = l.pid
+ where l.database = (select oid from pg_database where datname = current_database())
+   and n.nspname = %(schema)s and c.relname = any(%(tables)s)
+   and l.granted and l.pid <> pg_backend_pid()
+ group by a.pid, a.usename, a.state, a.backend_type, a.query, a.xact_start
+ order by a.xact_start nulls last
+ limit 3;
+
+-- name: index_progress
+-- What a concurrent build of an index is at, and whom it waits for.
+select p.phase, p.blocks_done, p.blocks_total, p.current_locker_pid, a.usename, coalesce(a.state, a.backend_type),
+       left(regexp_replace(a.query, '\s+', ' ', 'g'), 120)
+  from pg_stat_progress_create_index p
+  left join pg_stat_activity a on a.pid = nullif(p.current_locker_pid, 0)
+ where p.pid = %(pid)s;

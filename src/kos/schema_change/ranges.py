@@ -1,0 +1,190 @@
+"""The rows of a table, in ranges of pages: where they are, how far each part is, and how large the next batch is.
+
+Words: a *part* is a table without partitions, or one of a partitioned table's; a *range* are its pages from one on and
+up to another one; a range is put *aside* where it can't be done now, and comes back after the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+from uuid import UUID
+
+from psycopg.sql import SQL, Composable, Identifier, Literal
+
+from kos import errors, sql
+from kos.schema_change.facts import Connection
+from kos.schema_change.model import Fill, Placement
+
+QUERIES = sql.load("kos.schema_change", "fill.sql")
+GROWTH, SHRINKING = 2.0, 0.25  # the most that one batch changes the size of the next
+
+
+class Site(Protocol):
+    """A placement that is worked on: the operator's connection, in autocommit mode, and transactions on it that the
+    lease's fence has let in, as a role and with the placement's schema first in the search path."""
+
+    @property
+    def placement(self) -> Placement: ...
+
+    @property
+    def operation(self) -> UUID: ...
+
+    @property
+    def connection(self) -> Connection: ...
+
+    def transaction(self, owner: str | None = None) -> AbstractContextManager[Connection]: ...
+
+
+@dataclass
+class Part:
+    """A part: `pages` are those that it had when the fill began, of which those before `next_page` are done, but for
+    what was put `aside`, or `failed`."""
+
+    oid: int
+    schema: str
+    name: str
+    shown: str
+    filenode: int = 0
+    pages: int = 0
+    next_page: int = 0
+    aside: list[tuple[int, int]] = field(default_factory=list)
+    failed: list[tuple[int, int]] = field(default_factory=list)
+
+    @property
+    def identifier(self) -> Identifier:
+        """For SQL."""
+        return Identifier(self.schema, self.name)
+
+    def after(self, first: int, last: int) -> int:
+        """The page before which all is done as soon as this range is. What was left out is not told apart from what
+        comes after it, since to look at filled rows again is cheap."""
+        left = [at for at, _ in (*self.aside, *self.failed) if not first <= at < last]
+        return min([max(self.next_page, last), *left])
+
+
+@dataclass
+class Size:
+    """How much of something the next batch takes, so that it takes the time that it may."""
+
+    amount: int
+    most: int
+    density: float = 0.0  # rows per page, as they were filled last
+
+    def within(self, rows: float | None) -> int:
+        """As much as there may be where only so many rows are allowed."""
+        if rows is None or not self.density:
+            return self.amount
+        return max(1, min(self.amount, int(rows / self.density)))
+
+    def lasted(self, amount: int, rows: int, seconds: float, target: float) -> None:
+        """Learn from a batch. One that was smaller than it could have been says nothing against larger ones."""
+        factor = max(SHRINKING, min(GROWTH, target / max(seconds, 1e-6)))
+        if factor < 1 or amount >= self.amount:
+            self._set(amount * factor)
+        if rows:
+            self.density = rows / amount
+
+    def shrink(self, amount: int, factor: float) -> None:
+        """That one was too large."""
+        self._set(amount * factor)
+
+    def _set(self, amount: float) -> None:
+        self.amount = max(1, min(self.most, int(amount)))
+
+
+class Rewritten(Exception):
+    """The table has another file than when its pages were counted: its rows are elsewhere."""
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """How rows are reached: as `role`, or as the operator, who notes why he works on all tenants in `access`."""
+
+    role: str | None
+    access: int | None = None
+
+
+def parts_of(site: Site, fill: Fill) -> tuple[list[Part], bool]:
+    """Where a table's rows are now; and whether only the operator gets at all of them.
+
+    Raises:
+        ChangeRefused: a part can't be filled by ranges, or row security hides rows of it.
+    """
+    facts = {"schema": site.placement.schema, "table": fill.table}
+    parts, crossing = [], False
+    with site.transaction(fill.owner) as connection:
+        rows = connection.execute(QUERIES.parts, facts).fetchall()
+    for oid, schema, name, shown, kind, method, hidden, crossed in rows:
+        if kind != "r" or method != "heap":
+            raise errors.ChangeRefused(
+                shown, "it is not stored as a heap, so its rows can't be filled by ranges of pages", "fill it by hand"
+            )
+        if hidden and not crossed:
+            raise errors.ChangeRefused(
+                shown,
+                f"row security hides rows of it from its owner, {fill.owner}",
+                f"alter table {shown} no force row level security",
+            )
+        crossing = crossing or hidden
+        parts.append(Part(oid, schema, name, shown))
+    return parts, crossing
+
+
+@contextmanager
+def reached(site: Site, fill: Fill, crossing: bool) -> Iterator[Crossing]:
+    """How the fill gets at all rows. That it crosses tenants is written down before it does."""
+    if not crossing:
+        yield Crossing(fill.owner)
+        return
+    given = {"reason": f"change {site.operation}: {fill.text}"}
+    row = site.connection.execute(QUERIES.begin_access, given).fetchone()
+    assert row is not None
+    try:
+        yield Crossing(None, row[0])
+    finally:
+        if not site.connection.broken:
+            site.connection.execute(QUERIES.end_access, {"access": row[0]})
+
+
+def noted(site: Site, fill: Fill, part: Part) -> None:
+    """Note a part as one that is to be filled, and find out how far it is."""
+    with site.transaction(fill.owner) as connection:
+        row = connection.execute(QUERIES.pages, {"oid": part.oid}).fetchone()
+        assert row is not None
+        part.filenode = row[0]
+        facts = facts_of(site, fill, part) | {"pages": row[1], "filenode": row[0]}
+        connection.execute(QUERIES.act_as_ourselves)
+        connection.execute(QUERIES.note_part, facts)
+        found = connection.execute(QUERIES.find_part, facts).fetchone()
+    assert found is not None
+    part.next_page, part.pages = found
+
+
+def facts_of(site: Site, fill: Fill, part: Part) -> dict[str, Any]:
+    """What a part's checkpoint is found by."""
+    return {
+        "operation": site.operation,
+        "schema": site.placement.schema,
+        "fill": fill.name,
+        "part": part.shown,
+        "oid": part.oid,
+    }
+
+
+def pages(first: int, last: int) -> Composable:
+    """A condition that reads these pages only."""
+    return sql.statement(QUERIES.range, first=tid(first), last=tid(last))
+
+
+def tid(page: int) -> Composable:
+    """Where a page begins, as SQL."""
+    return SQL("{}::tid").format(Literal(f"({page},0)"))
+
+
+def expression(text: str) -> Composable:
+    """SQL of the change's author, which was parsed when it was planned. Only for statements that go without parameters:
+    a percent sign is one."""
+    return sql.literal(text)

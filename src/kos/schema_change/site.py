@@ -1,0 +1,80 @@
+"""One placement while it is worked on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Event
+from typing import Any
+from uuid import UUID
+
+import psycopg
+from psycopg.sql import Identifier
+
+from kos import errors, sql
+from kos.journal import Run
+from kos.schema_change.facts import Connection
+from kos.schema_change.model import ChangePlan, Placement
+
+QUERIES = sql.load("kos.schema_change")
+LOCK_TIMEOUT = "200ms"  # while a lock is waited for, everybody waits behind it: this is the longest that they do
+
+
+class Site:
+    """A placement, and a connection of its own on which the lease's fence lets transactions in.
+
+    `connection` is the operator's, in autocommit mode.
+    """
+
+    def __init__(
+        self, run: Run[ChangePlan], placement: Placement, connection: Connection, stopped: Event | None = None
+    ) -> None:
+        self.run = run
+        self.placement = placement
+        self.connection = connection
+        self._stopped = stopped or Event()
+        self._doing: str | None = None
+
+    @property
+    def operation(self) -> UUID:
+        """The change's id."""
+        return self.run.operation
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What most queries ask for."""
+        return {"operation": self.operation, "schema": self.placement.schema}
+
+    @contextmanager
+    def transaction(self, owner: str | None = None) -> Iterator[Connection]:
+        """A transaction as the owner of a table, with this placement's schema first in its search path.
+
+        Raises:
+            LeaseLost: another runner has taken over; nothing was written.
+            Interrupted: whoever runs the change has said to stop.
+        """
+        if self._stopped.is_set():
+            raise errors.Interrupted
+        try:
+            with self.connection.transaction():
+                self.run.fences.let_in(self.connection)
+                limits = {"lock_timeout": LOCK_TIMEOUT, "schema": self.placement.schema}
+                self.connection.execute(QUERIES.limit_transaction, limits)
+                if owner:
+                    self.connection.execute(QUERIES.act_as.format(role=Identifier(owner)))
+                yield self.connection
+            self.run.reached(f"after a transaction in {self.placement.schema}")
+        except psycopg.Error as error:
+            if error.sqlstate == "KS011":
+                raise self.run.fences.lease.lost() from error
+            raise
+
+    def ourselves(self) -> None:
+        """Within a transaction: go on as the operator."""
+        self.connection.execute(QUERIES.act_as_ourselves)
+
+    def doing(self, what: str | None) -> None:
+        """Say what is under way here, or waited for; `kos change status` shows it. Not in a transaction."""
+        if what != self._doing:
+            self.connection.execute(QUERIES.note_doing, self.facts | {"doing": what})
+            self._doing = what

@@ -1,0 +1,86 @@
+"""Start a change, finish it, or take it back. One change is open at a time."""
+
+from __future__ import annotations
+
+from kos import errors, journal
+from kos.journal import Outcome, Record
+from kos.journal.history import BACKWARDS
+from kos.progress import Advance, silent
+from kos.schema_change.change import CHANGE, announce
+from kos.schema_change.model import ChangePlan
+from kos.schema_change.throttle import Limits
+from kos.tenancy import Store
+
+SUBJECT = "schema"
+
+
+def start(store: Store, plan: ChangePlan, progress: Advance = silent, *, limits: Limits | None = None) -> Outcome:
+    """Add what new code needs and fill it, then wait: old and new code work from now on. A start of the same that was
+    killed is gone on with.
+
+    Raises:
+        ChangeOpen: another change is open.
+        ChangeBlocked, ChangeFailed, ChangeIncomplete, FillFailed, …: what is done stays; starting again goes on.
+        LeaseHeld, OperationInterrupted
+    """
+    open_one = find_open(store)
+    if open_one is not None:
+        if not is_same(open_one, plan.sql):
+            raise errors.ChangeOpen(_name(open_one), open_one.state)
+        return go_on(store, open_one, progress)
+    kept = {"limits": vars(limits)} if limits else {}
+    return journal.run(store, CHANGE, plan, progress, kept=kept, waits=True)
+
+
+def go_on(store: Store, record: Record, progress: Advance = silent) -> Outcome:
+    """Start an open change to the end: what is done is skipped."""
+    return journal.resume(store, str(record.id), progress)
+
+
+def finish(store: Store, progress: Advance = silent) -> Outcome:
+    """Hold the rows to the new schema, then drop what only old code needs. Until the first drop it can be taken back.
+
+    Raises:
+        NoChange, ChangeNotStarted
+        ChangeBlocked, ChangeFailed, ChangeIncomplete, …: what is done stays; finishing again goes on.
+    """
+    record = open_change(store)
+    if record.state not in BACKWARDS and not _is_started(store, record):
+        raise errors.ChangeNotStarted(_name(record), record.state)
+    return journal.resume(store, str(record.id), progress, waits=False)
+
+
+def roll_back(store: Store, progress: Advance = silent) -> Outcome:
+    """Take the open change back: the schema is as before, with all that was written meanwhile.
+
+    Raises:
+        NoChange
+        PastReturn: finishing has begun to drop.
+    """
+    return journal.roll_back(store, str(open_change(store).id), progress)
+
+
+def find_open(store: Store) -> Record | None:
+    """The change that is open; None if there is none."""
+    return journal.unfinished_on(store, SUBJECT)
+
+
+def open_change(store: Store) -> Record:
+    """The change that is open; `NoChange` if there is none."""
+    found = find_open(store)
+    if found is None:
+        raise errors.NoChange
+    return found
+
+
+def is_same(record: Record, sql: str) -> bool:
+    """Whether an open change was made of the same text."""
+    return bool(record.plan.get("sql") == sql)
+
+
+def _is_started(store: Store, record: Record) -> bool:
+    return any(each.what == "done" and each.step == announce.__name__ for each in journal.history_of(store, record))
+
+
+def _name(record: Record) -> str:
+    return str(record.plan.get("name"))

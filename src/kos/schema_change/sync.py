@@ -1,0 +1,153 @@
+"""Triggers that keep two columns equal while a change runs, and that fill one which old code does not know.
+
+User triggers fire in the order of their names, so each pair has two: `!…` comes first and settles what the statement
+has set, `~…` last and takes over what the table's own triggers have changed since; those know the old column only. Both
+call one function, in the schema of the placement, made by the table's owner.
+
+Values are compared as images (`*<>`): every type has that, and it tells 1.0 from 1.00. Only records have it, and a row
+is one only if it is said.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from psycopg.sql import Literal
+
+from kos import errors
+from kos.schema_change import parse
+from kos.schema_change.draft import Draft, ddl
+from kos.sql import literal
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A column and its successor. `forward` makes the new value of a row, `backward` the old one of the new: in both,
+    the column goes by its old name. `default` is the successor's, as SQL."""
+
+    table: str
+    old: str
+    new: str
+    old_type: str
+    new_type: str
+    forward: str
+    backward: str
+    default: str | None = None
+
+
+Statements = tuple[tuple[str, ...], tuple[str, ...]]
+
+# The successor wins where both are set: who knows it is the newer code.
+_PAIR = """
+begin
+  if tg_argv[0] = 'last' then
+    if row(new.{old})::record *<> row({backward})::record then new.{new} := {forward}; end if;
+  elsif tg_op = 'INSERT' then
+    if row(new.{new})::record *<> row({default})::record then new.{old} := {backward};
+    else new.{new} := {forward}; end if;
+  elsif row(new.{new})::record *<> row(old.{new})::record then
+    new.{old} := {backward};
+  elsif row(new.{old})::record *<> row(old.{old})::record or row(new.{old})::record *<> row({backward})::record then
+    new.{new} := {forward};
+  end if;
+  return new;
+end"""
+
+_FILL = """
+begin
+  new.{column} := {value};
+  return new;
+end"""
+
+
+def pair_triggers(draft: Draft, pair: Pair) -> Statements:
+    """Two-way synchronisation: what makes it, and what takes it away. The column must be there before.
+
+    It costs rows whose columns are equal nothing but a comparison: the backfill's own among them.
+    """
+    forward, backward = _forward(draft, pair), _backward(draft, pair)
+    default = _cast(pair.default or "null", pair.new_type)
+    body = ddl(
+        _PAIR,
+        old=pair.old,
+        new=pair.new,
+        forward=literal(forward),
+        backward=literal(backward),
+        default=literal(default),
+    )
+    name = draft.name("sync")
+    when = ""
+    if not parse.asks_tables(parse.parse_expression(pair.forward)):
+        when = ddl(" when (row(new.{new})::record *<> row({forward})::record)", new=pair.new, forward=literal(forward))
+    do = [*_function(name, body)]
+    for sign, place in (("!", "first"), ("~", "last")):
+        do.append(_trigger(sign + name, pair.table, name, when, place))
+    return tuple(do), _undo(pair.table, name, ("!", "~"))
+
+
+def fill_trigger(draft: Draft, table: str, column: str, expression: str) -> Statements:
+    """Rows of code that doesn't know a new column get its value as they are written."""
+    value = _over(draft, table, expression, {})
+    name = draft.name("fill")
+    body = ddl(_FILL, column=column, value=literal(value))
+    when = ddl(" when (new.{column} is null)", column=column)
+    return (*_function(name, body), _trigger("~" + name, table, name, when, "last")), _undo(table, name, ("~",))
+
+
+def _forward(draft: Draft, pair: Pair) -> str:
+    """A plain column of the same type needs no cast: such functions are the fastest."""
+    text = _over(draft, pair.table, pair.forward, {})
+    return text if pair.old_type == pair.new_type else _cast(text, pair.new_type)
+
+
+def _backward(draft: Draft, pair: Pair) -> str:
+    text = _over(draft, pair.table, pair.backward, {pair.old: pair.new})
+    return text if pair.old_type == pair.new_type else _cast(text, pair.old_type)
+
+
+def _cast(text: str, type_name: str) -> str:
+    return f"cast({text} as {type_name})"
+
+
+def _over(draft: Draft, table: str, expression: str, instead: dict[str, str]) -> str:
+    """Over NEW, in which a generated column has no value yet."""
+    columns = draft.table(table).columns
+    for name in parse.columns_of(parse.parse_expression(expression)) & columns.keys():
+        if columns[name].generated:
+            raise errors.ChangeRefused(
+                f"{table}.{name}",
+                "it is a generated column, which has no value yet when a row is written",
+                "write what generates it instead of its name",
+            )
+    known = {name: name for name in (*columns, *draft.fresh.get(table, ()))}
+    present = {new: old for (of, new), old in draft.physical.items() if of == table}
+    return parse.over_row(expression, table, known | present | instead)
+
+
+def _function(name: str, body: str) -> tuple[str, ...]:
+    """It finds what it calls where the change's own statements do, whoever writes the row."""
+    return (
+        "select set_config('search_path', current_setting('search_path') || ', pg_temp', true)",
+        ddl(
+            "create function {name}() returns trigger language plpgsql set search_path from current as {body}",
+            name=name,
+            body=Literal(body),
+        ),
+    )
+
+
+def _trigger(name: str, table: str, function: str, when: str, place: str) -> str:
+    return ddl(
+        "create trigger {name} before insert or update on {table} for each row{when} "
+        "execute function {function}({place})",
+        name=name,
+        table=table,
+        when=literal(when),
+        function=function,
+        place=Literal(place),
+    )
+
+
+def _undo(table: str, function: str, signs: tuple[str, ...]) -> tuple[str, ...]:
+    triggers = [ddl("drop trigger {name} on {table}", name=sign + function, table=table) for sign in signs]
+    return (*triggers, ddl("drop function {name}()", name=function))

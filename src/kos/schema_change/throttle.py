@@ -1,0 +1,151 @@
+"""How fast a fill may go on: limits that hold from the next batch on, whenever somebody changes them.
+
+Between two batches, `Pace` asks for the limits anew and waits for as long as one of them is in the way:
+
+* by hand: paused, or a rate of rows;
+* the replicas: no batch begins while one is behind by more than half of what is allowed. The other half is for what a
+  batch adds;
+* the application: what its writers meet is a batch's rows, locked until the batch commits, and a commit that has to
+  reach the disk. So batches take half of the latency that is allowed, or less, and none begins while a commit of
+  nothing takes longer than that.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+BATCH_SECONDS = 0.1  # what a batch is to take, and who meets it has to wait, where no limit asks for less
+PAUSE = 0.2  # between two looks at the limits
+LOOK = 0.05  # between two looks at replicas, which tell their lag the better the more often they are asked
+TOLD = 1.0  # a figure that changes is told so often
+SHORTEST = 0.01  # a batch that is to take less would do nothing but begin and commit
+RATE_SECONDS = 0.5  # a batch has the rows of so much time at a limited rate, or fewer
+
+RUNNING, PAUSED, RATE = "running", "paused", "rate limited"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a change may do while it runs. `max_rate` are rows per second and per placement that is filled; None is no
+    limit."""
+
+    paused: bool = False
+    max_rate: float | None = None
+    max_lag_ms: float | None = None
+    max_latency_ms: float | None = None
+
+
+@dataclass(frozen=True)
+class Allowance:
+    """What the next batch may take. `rows` is None where nothing limits them."""
+
+    seconds: float
+    rows: float | None
+
+
+Lags = Callable[[], Mapping[str, float | None]]
+"""How far each replica is behind, in milliseconds; None for one that does not answer."""
+
+
+def nobody() -> Mapping[str, float | None]:
+    """There are no replicas."""
+    return {}
+
+
+class Pace:
+    """The pace of one fill.
+
+    `limits` are asked for before every batch, `lags` and `latency` (the seconds of a small commit) where a limit needs
+    them. `tell` hears "running" or what is waited for, whenever that changes.
+    """
+
+    def __init__(
+        self,
+        limits: Callable[[], Limits] = Limits,
+        lags: Lags = nobody,
+        latency: Callable[[], float] = float,
+        tell: Callable[[str], None] = lambda state: None,
+        clock: Callable[[], float] = time.monotonic,
+        wait: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._limits = limits
+        self._lags = lags
+        self._latency = latency
+        self._tell = tell
+        self.clock = clock
+        self._wait = wait
+        self._began: float | None = None
+        self._rows = 0
+        self._kind = self._state = ""
+        self._told = float("-inf")
+
+    def before_batch(self) -> Allowance:
+        """Wait until a batch may begin.
+
+        Raises:
+            ThrottleBlind: the replicas' lag is limited, and nobody here can see it.
+        """
+        while True:
+            limits = self._limits()
+            found = self._in_the_way(limits)
+            if found is None:
+                break
+            self.rest(*found)
+        self.say(RUNNING, RUNNING)
+        self._began, self._rows = self.clock(), 0
+        return allowance(limits)
+
+    def after_batch(self, rows: int) -> None:
+        """So many rows were written."""
+        self._rows += rows
+
+    def rest(self, kind: str, state: str, seconds: float) -> None:
+        """Wait, and tell why. A `kind` is told at once, figures in its `state` now and then."""
+        self.say(kind, state)
+        self._wait(seconds)
+
+    def say(self, kind: str, state: str) -> None:
+        """Tell a state, if it is news."""
+        now = self.clock()
+        if kind != self._kind or (state != self._state and now - self._told >= TOLD):
+            self._kind, self._state, self._told = kind, state, now
+            self._tell(state)
+
+    def _in_the_way(self, limits: Limits) -> tuple[str, str, float] | None:
+        """What is, how to tell it, and how long to wait before the next look. What costs nothing is asked first."""
+        if limits.paused:
+            return PAUSED, PAUSED, PAUSE
+        if limits.max_rate and self._began is not None:
+            left = self._began + self._rows / limits.max_rate - self.clock()
+            if left > 0:
+                return RATE, f"{RATE}: {limits.max_rate:g} rows/s", min(left, PAUSE)
+        return self._behind(limits.max_lag_ms) or self._slow(limits.max_latency_ms)
+
+    def _behind(self, most: float | None) -> tuple[str, str, float] | None:
+        if most is None:
+            return None
+        for name, lag in sorted(self._lags().items(), key=_slowest_first):
+            if lag is None:
+                return f"replica {name} away", f"waiting for replica {name}, which does not answer", PAUSE
+            if lag > most / 2:
+                return f"replica {name}", f"waiting for replica {name}: {lag:.0f} ms", LOOK
+        return None
+
+    def _slow(self, most: float | None) -> tuple[str, str, float] | None:
+        if most is None:
+            return None
+        taken = self._latency() * 1000
+        return ("commits", f"waiting for commits: {taken:.0f} ms", PAUSE) if taken > most else None
+
+
+def allowance(limits: Limits) -> Allowance:
+    """What a batch may take under limits that are not in its way now."""
+    allowed = [each / 2000 for each in (limits.max_latency_ms, limits.max_lag_ms) if each]
+    seconds = max(SHORTEST, min([BATCH_SECONDS, *allowed]))
+    return Allowance(seconds, limits.max_rate * RATE_SECONDS if limits.max_rate else None)
+
+
+def _slowest_first(item: tuple[str, float | None]) -> float:
+    return float("-inf") if item[1] is None else -item[1]

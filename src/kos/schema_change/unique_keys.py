@@ -1,0 +1,139 @@
+"""Unique and primary keys: an index is built concurrently under the name of the key, and becomes it at the end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kos import errors
+from kos.schema_change import columns, indexes
+from kos.schema_change.composing import action, add_constraint_sql, use_physical
+from kos.schema_change.draft import Draft, ddl
+from kos.schema_change.naming import QUERIES, choose, index_columns, is_used, joined
+from kos.schema_change.parse import inner, names, parse_statement
+
+SMALL = 16  # pages: to read them takes no time that anybody notices
+
+
+def add(draft: Draft, table: str, constraint: Any, *, primary: bool) -> None:
+    """ALTER TABLE … ADD UNIQUE … or PRIMARY KEY …, also USING INDEX.
+
+    Raises:
+        ChangeRefused: the table is partitioned.
+    """
+    if draft.table(table).kind == "p":
+        raise errors.ChangeRefused(
+            f"{table}: ADD {'PRIMARY KEY' if primary else 'UNIQUE'}",
+            "PostgreSQL can't make a key of a partitioned table of an index that is there",
+            "create a unique index instead: it binds as much, and foreign keys may refer to it",
+        )
+    if constraint.indexname:
+        _use_index(draft, table, constraint, primary=primary)
+        return
+    keys, included = names(constraint.keys), names(constraint.including)
+    shown = "" if primary else joined(keys + included)
+    name = constraint.conname or choose(draft, table, shown, "pkey" if primary else "key")
+    _refuse_taken(draft, table, name)
+    draft.taken[name] = tuple(keys)
+    if primary:
+        _need_values(draft, table, keys)
+    # One that is dropped at the end has the name until then; to become a constraint is to be renamed as well.
+    index = draft.name("key") if is_used(draft, name) else name
+    use_physical(draft, table, constraint)
+    fresh = set(keys) <= draft.fresh.get(table, set())
+    (draft.build if fresh else draft.tighten).append(
+        indexes.concurrent_action(draft, table, _index(table, index, constraint))
+    )
+    _attach(draft, table, constraint, name, index)
+
+
+def _index(table: str, name: str, constraint: Any) -> Any:
+    """The index of a key, as CREATE INDEX."""
+    node = parse_statement("create unique index i on t (c)")
+    element = node.index_params[0]
+    node.idxname, node.relation.relname = name, table
+    for each in names(constraint.keys)[1:]:
+        node.index_params.add().CopyFrom(element)
+        node.index_params[-1].index_elem.name = each
+    for each in names(constraint.including):
+        node.index_including_params.add().CopyFrom(element)
+        node.index_including_params[-1].index_elem.name = each
+    element.index_elem.name = names(constraint.keys)[0]
+    node.options.extend(constraint.options)
+    node.nulls_not_distinct, node.table_space = constraint.nulls_not_distinct, constraint.indexspace
+    return node
+
+
+def _attach(draft: Draft, table: str, constraint: Any, name: str, index: str) -> None:
+    made = type(constraint)()
+    made.contype, made.conname, made.indexname = constraint.contype, name, index
+    made.deferrable, made.initdeferred = constraint.deferrable, constraint.initdeferred
+    statement = add_constraint_sql(table, made)
+    draft.at_contract(action(draft, table, f"make index {index} constraint {name} of {table}", (statement,)))
+
+
+def _use_index(draft: Draft, table: str, constraint: Any, *, primary: bool) -> None:
+    index = constraint.indexname
+    found = draft.table(table).indexes.get(index)
+    if found is None and index not in draft.taken:
+        raise errors.ChangeRefused(f"{table}: USING INDEX {index}", "there is no such index", f"look: \\d {table}")
+    # Those of the catalog are also the ones that are only included.
+    keys = _keys(found.definition) if found else draft.taken[index]
+    if primary:
+        _need_values(draft, table, list(keys))
+    draft.taken[constraint.conname or index] = tuple(keys)
+    _attach(draft, table, constraint, constraint.conname or index, index)
+
+
+def _keys(definition: str) -> tuple[str, ...]:
+    return tuple(each.index_elem.name for each in parse_statement(definition).index_params)
+
+
+def _need_values(draft: Draft, table: str, keys: list[str]) -> None:
+    """A primary key's columns are NOT NULL: proved before, so that nothing is scanned when the key is attached."""
+    for each in keys:
+        known = draft.table(table).columns.get(draft.column(table, each))
+        if known is None or not known.not_null:
+            columns.require_not_null(draft, table, each)
+
+
+def _refuse_taken(draft: Draft, table: str, name: str) -> None:
+    if name in draft.taken or (name not in draft.freed and is_used(draft, name)):
+        raise errors.ChangeRefused(f"{table}: {name}", "the name is taken", "choose another, or drop what has it")
+
+
+def add_exclusion(draft: Draft, table: str, constraint: Any) -> None:
+    """ALTER TABLE … ADD EXCLUDE …: on a table that is read in no time.
+
+    Raises:
+        ChangeRefused: it has too many rows.
+    """
+    facts = draft.table(table)
+    found = index_columns(inner(each).items[0] for each in constraint.exclusions)
+    name = constraint.conname = constraint.conname or choose(draft, table, joined(found), "excl")
+    if facts.pages > SMALL:
+        raise errors.ChangeRefused(
+            f"{table}: {name} EXCLUDE",
+            "its index can't be built concurrently, nor may it start without the rows that there are",
+            "make a new table with the constraint, fill it and let code change over; or accept the outage, and run it"
+            " by itself while nobody writes",
+        )
+    draft.taken[name] = tuple(found)
+    use_physical(draft, table, constraint)
+    undo = ddl("alter table {table} drop constraint {name}", table=table, name=name)
+    draft.tighten.append(
+        action(draft, table, f"add {name} to {table}", (add_constraint_sql(table, constraint),), (undo,))
+    )
+
+
+def refuse_if_used(draft: Draft, index: str, what: str) -> None:
+    """Nothing is dropped that a foreign key needs, unless the same change has dropped that before.
+
+    Raises:
+        ChangeRefused
+    """
+    row = draft.connection.execute(QUERIES.index, {"schema": draft.schema, "name": index}).fetchone()
+    used = [each for each in row[5] if each.rsplit(".", 1)[1] not in draft.freed] if row else []
+    if used:
+        raise errors.ChangeRefused(
+            what, f"foreign keys need it: {', '.join(used)}", "drop those first, in the same change or before"
+        )

@@ -1,0 +1,244 @@
+"""One change in many schemas: those that fail, that come, that go; what is open, and who is let in."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+import pytest
+from psycopg.sql import SQL, Identifier
+
+from fix_product import OWNER, PASSWORD, make_roles
+from kos import errors
+from kos.schema_change import Limits, change_status, finish, plan_change, roll_back, start, throttle
+from kos.tenancy import Store
+from kos.topology import postgres
+from kos.topology.model import Login, fixed
+
+SCHEMAS = ("till_1", "till_2", "till_3")
+TABLE = "create table {schema}.sales (id bigint primary key, tenant_id bigint not null, code text)"
+ROWS = "insert into {schema}.sales select g, 1, 'code ' || g from generate_series(1, 50) g"
+ADD = "alter table sales add column total integer not null default 0; create index sales_code on sales (code);"
+UNIQUE = "alter table sales add constraint one_code unique (code);"
+
+
+@contextmanager
+def owner(store: Store) -> Iterator[psycopg.Connection[tuple[object, ...]]]:
+    with postgres.connect(store.topology.control.primary, Login(OWNER, fixed(PASSWORD))) as connection:
+        yield connection
+
+
+def make_till(store: Store, schema: str, *statements: str) -> None:
+    with owner(store) as connection:
+        for text in ("create schema {schema}", *(statements or (TABLE, ROWS))):
+            connection.execute(SQL(text).format(schema=Identifier(schema)))
+
+
+@pytest.fixture
+def tills(store: Store) -> Store:
+    """Three schemas of one product, each with its table of sales."""
+    control = store.topology.control
+    assert control.installer is not None
+    with postgres.connect(control.primary, control.installer) as administrator:
+        make_roles(administrator)
+        grant = SQL("grant create on database {} to {}")
+        administrator.execute(grant.format(Identifier(control.primary.database), Identifier(OWNER)))
+    for schema in SCHEMAS:
+        make_till(store, schema)
+    return store
+
+
+def columns(store: Store, schema: str) -> list[str]:
+    with owner(store) as connection:
+        rows = connection.execute(
+            "select attname from pg_attribute where attrelid = to_regclass(%s) and attnum > 0 and not attisdropped"
+            " order by attnum",
+            (f"{schema}.sales",),
+        )
+        return [str(name) for (name,) in rows]
+
+
+def constraints(store: Store, schema: str) -> list[str]:
+    with owner(store) as connection:
+        rows = connection.execute(
+            "select conname from pg_constraint where conrelid = to_regclass(%s) and contype = 'u'",
+            (f"{schema}.sales",),
+        )
+        return [str(name) for (name,) in rows]
+
+
+def test_every_schema_that_a_pattern_finds_is_changed_and_no_other(tills: Store) -> None:
+    make_till(tills, "other")
+    plan = plan_change(tills, ADD, schemas=("till_*",))
+    assert [each.schema for each in plan.placements] == list(SCHEMAS)
+    assert len(plan.recipes) == 1
+    start(tills, plan)
+    finish(tills)
+    assert all(columns(tills, schema)[-1] == "total" for schema in SCHEMAS)
+    assert columns(tills, "other") == ["id", "tenant_id", "code"]
+
+
+def test_nothing_of_that_name_is_an_error(tills: Store) -> None:
+    with pytest.raises(errors.NoSchema):
+        plan_change(tills, ADD, schemas=("shop_*",))
+
+
+def test_a_schema_that_fails_stops_no_other_and_none_has_to_be_done_twice(tills: Store) -> None:
+    with owner(tills) as connection:
+        connection.execute("update till_2.sales set code = 'the same' where id < 3")
+    start(tills, plan_change(tills, UNIQUE, name="one-code", schemas=("till_*",)))
+    with pytest.raises(errors.ChangeIncomplete) as caught:
+        finish(tills)
+    assert (caught.value.failed, caught.value.total) == (1, 3)
+    assert "the same" in caught.value.reason
+    status = {each.placement.rpartition("/")[2]: each for each in change_status(tills).placements}
+    assert [status[schema].state for schema in SCHEMAS] == ["done", "failed", "done"]
+    assert "the same" in (status["till_2"].error or "")
+    with owner(tills) as connection:
+        connection.execute("update till_2.sales set code = 'another' where id = 1")
+    finish(tills)
+    assert [constraints(tills, schema) for schema in SCHEMAS] == [["one_code"]] * 3
+
+
+def test_what_failed_can_also_be_taken_back(tills: Store) -> None:
+    with owner(tills) as connection:
+        connection.execute("update till_2.sales set code = 'the same' where id < 3")
+    start(tills, plan_change(tills, UNIQUE, schemas=("till_*",)))
+    with pytest.raises(errors.ChangeIncomplete):
+        finish(tills)
+    roll_back(tills)
+    assert [constraints(tills, schema) for schema in SCHEMAS] == [[]] * 3
+    with owner(tills) as connection:
+        assert connection.execute("select count(*) from pg_indexes where indexname = 'one_code'").fetchone() == (0,)
+
+
+def test_one_change_is_open_at_a_time(tills: Store) -> None:
+    start(tills, plan_change(tills, ADD, name="totals", schemas=("till_*",)))
+    with pytest.raises(errors.ChangeOpen, match="totals"):
+        start(tills, plan_change(tills, UNIQUE, schemas=("till_*",)))
+    finish(tills)
+    with pytest.raises(errors.NoChange):
+        finish(tills)
+    with pytest.raises(errors.NoChange):
+        roll_back(tills)
+
+
+class Stop(Exception):
+    """Stands for a kill."""
+
+
+def test_a_start_that_was_stopped_is_gone_on_with(tills: Store) -> None:
+    plan = plan_change(tills, ADD, schemas=("till_*",), parallel=1)
+
+    def stop(what: str, done: int, total: int | None) -> None:
+        if done == 2:
+            raise Stop
+
+    with pytest.raises(Stop):
+        start(tills, plan, stop)
+    assert "total" in columns(tills, "till_1")
+    assert "total" not in columns(tills, "till_3")
+    with pytest.raises(errors.ChangeNotStarted):
+        finish(tills)
+    assert start(tills, plan).state == "waiting"
+    assert all("total" in columns(tills, schema) for schema in SCHEMAS)
+
+
+def test_a_schema_that_comes_meanwhile_is_changed_at_the_end(tills: Store) -> None:
+    start(tills, plan_change(tills, ADD, schemas=("till_*",)))
+    make_till(tills, "till_4")
+    finish(tills)
+    assert "total" in columns(tills, "till_4")
+
+
+def test_a_schema_that_comes_meanwhile_can_be_taken_back_with_the_others(tills: Store) -> None:
+    start(tills, plan_change(tills, UNIQUE + ADD, schemas=("till_*",)))
+    make_till(tills, "till_4")
+    with owner(tills) as connection:
+        connection.execute("update till_4.sales set code = 'the same' where id < 3")
+    with pytest.raises(errors.ChangeIncomplete):
+        finish(tills)
+    assert "total" in columns(tills, "till_4")
+    roll_back(tills)
+    assert "total" not in columns(tills, "till_4")
+
+
+def test_one_that_comes_with_other_tables_is_not_guessed_at(tills: Store) -> None:
+    start(tills, plan_change(tills, ADD, schemas=("till_*",)))
+    make_till(tills, "till_4", "create table {schema}.sales (id text)")
+    with pytest.raises(errors.PlacementDiffers, match="till_4"):
+        finish(tills)
+    with owner(tills) as connection:
+        connection.execute("drop schema till_4 cascade")
+    finish(tills)
+
+
+@pytest.mark.parametrize("end", [finish, roll_back])
+def test_a_schema_that_goes_meanwhile_is_in_nobodys_way(tills: Store, end: object) -> None:
+    start(tills, plan_change(tills, ADD, schemas=("till_*",)))
+    with owner(tills) as connection:
+        connection.execute("drop schema till_2 cascade")
+    assert callable(end)
+    assert end(tills).state in {"finished", "rolled_back"}
+
+
+def test_schemas_that_differ_have_recipes_of_their_own(tills: Store) -> None:
+    with owner(tills) as connection:
+        connection.execute("alter table till_3.sales add constraint has_code check (code is not null)")
+    plan = plan_change(tills, "alter table sales rename column code to name", schemas=("till_*",))
+    assert [each.recipe for each in plan.placements] == [0, 0, 1]
+    start(tills, plan)
+    finish(tills)
+    assert all("name" in columns(tills, schema) for schema in SCHEMAS)
+
+
+def test_a_fill_waits_while_it_is_paused_and_goes_on_when_it_may(tills: Store) -> None:
+    change = "-- kos: fill sales.total = id * 2\nalter table sales add column total bigint"
+    plan = plan_change(tills, change, schemas=("till_1",))
+    runner = threading.Thread(target=start, args=(tills, plan), kwargs={"limits": Limits(paused=True)})
+    runner.start()
+    try:
+        deadline = time.monotonic() + 30
+        while (told := _doing(tills)) != "paused":
+            assert time.monotonic() < deadline, told
+            time.sleep(0.02)
+        with owner(tills) as connection:
+            assert connection.execute("select count(total) from till_1.sales").fetchone() == (0,)
+        assert throttle(tills, paused=False, max_rate=1e6).max_rate == 1e6
+    finally:
+        throttle(tills, paused=False)
+        runner.join()
+    with owner(tills) as connection:
+        assert connection.execute("select count(*) from till_1.sales where total = id * 2").fetchone() == (50,)
+
+
+def _doing(store: Store) -> str | None:
+    try:
+        return next((each.doing for each in change_status(store).placements), None)
+    except errors.NoChange:
+        return None
+
+
+def test_a_limit_that_is_not_named_stays_and_nought_lifts_it(tills: Store) -> None:
+    start(tills, plan_change(tills, ADD, schemas=("till_1",)), limits=Limits(max_rate=100.0, max_lag_ms=50.0))
+    assert throttle(tills) == Limits(False, 100.0, 50.0, None)
+    assert throttle(tills, max_rate=0, max_latency_ms=7) == Limits(False, None, 50.0, 7.0)
+
+
+def test_code_can_demand_a_change(tills: Store) -> None:
+    def demand(schema: str) -> None:
+        with tills.operator() as operator:
+            operator.execute("select kos.require_change('totals', %s)", (schema,))
+
+    start(tills, plan_change(tills, ADD, name="totals", schemas=("till_1", "till_2")))
+    demand("till_1")
+    with pytest.raises(psycopg.DatabaseError) as caught:
+        demand("till_3")
+    assert caught.value.sqlstate == "KS012"
+    roll_back(tills)
+    with pytest.raises(psycopg.DatabaseError) as caught:
+        demand("till_1")
+    assert caught.value.sqlstate == "KS012"
