@@ -11,6 +11,9 @@ import pytest
 from fix_own_postgres import MakePostgres, OwnPostgres
 from kos.schema_change.lint import lint
 from kos.schema_change.lint_columns import STEADY
+from kos.schema_change.model import Recipe
+from kos.schema_change.parse import parse_change
+from kos.schema_change.plan import plan_recipe
 from lint_corpus import DANGEROUS, LIGHT, SAFE, SETUP, Case
 
 Connection = psycopg.Connection[tuple[object, ...]]
@@ -219,3 +222,13 @@ def test_its_advice_comes_to_the_same(server: OwnPostgres, case: Case) -> None:
 
 TABLE = "create table x (id integer not null, a integer, b integer)"
 ROW = "insert into x values (1, 1, 1)"
+
+
+@pytest.mark.parametrize("case", DANGEROUS, ids=lambda case: f"{case.table}: {case.sql}")
+def test_what_kos_change_is_said_to_do(server: OwnPostgres, case: Case) -> None:
+    [finding, *_] = [each for each in lint(f"set lock_timeout = '1s'; {case.sql}") if each.rule == case.rule]
+    if "\nor: kos change start FILE" not in finding.instead:
+        return
+    with server.connect() as connection:
+        if connection.info.server_version // 10000 >= case.since:
+            assert plan_recipe(connection, "public", parse_change(case.sql), "tag") != Recipe()

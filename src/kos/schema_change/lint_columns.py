@@ -118,6 +118,14 @@ def _type(look: Look) -> Fields | None:
 
 
 def _drop_column(look: Look) -> Fields | None:
+    return None if choice(look.command, "behavior") == "DROP_CASCADE" else _gone(look)
+
+
+def _drop_cascade(look: Look) -> Fields | None:
+    return _gone(look) if choice(look.command, "behavior") == "DROP_CASCADE" else None
+
+
+def _gone(look: Look) -> Fields | None:
     name = look.command.name
     if not look.others_table or (look.relname, name) in look.seen.columns:
         return None
@@ -192,7 +200,6 @@ COLUMNS = (
         _REWRITES,
         "add it as bigint; give it a sequence as its default in a second statement; fill it in batches; then NOT NULL "
         "(see the rule not-null)",
-        by_kos=False,
     ),
     Rule(
         "stored-column",
@@ -215,7 +222,9 @@ COLUMNS = (
         "AT_AddColumn",
         _required,
         "fails if {table} has rows; and old code, which leaves {column} out, can insert none from then on",
-        "{add};\nfill it in batches; when only new code runs, SET NOT NULL (see not-null); or give it a DEFAULT",
+        "{add};\nfill it in batches; when only new code runs, SET NOT NULL (see not-null); or give it a DEFAULT\n"
+        "or: -- kos: fill {table}.{column} = …, beside it; then: kos change start FILE",
+        by_kos=False,
     ),
     Rule(
         "json-column",
@@ -239,6 +248,14 @@ COLUMNS = (
         _drop_column,
         "old code that names {column} of {table} fails at once, and its values are gone",
         "when no code names it any more: the same, with a lock_timeout; -- kos: allow drop-column",
+    ),
+    Rule(
+        "drop-column",
+        "AT_DropColumn",
+        _drop_cascade,
+        "old code that names {column} of {table} fails at once; with it goes what hangs on it, which nobody named",
+        "each by its name, without CASCADE, when no code names it any more; -- kos: allow drop-column",
+        by_kos=False,
     ),
     Rule(
         "drop-default",

@@ -246,6 +246,7 @@ CONSTRAINTS = (
         _not_null_constraint,
         f"locks {{table}} (ACCESS EXCLUSIVE) {_READ}: nobody reads or writes it meanwhile",
         _STEPS,
+        by_kos=False,
     ),
     Rule(
         "unique",

@@ -90,5 +90,6 @@ INDEXES = (
         _reindex,
         "locks the table (SHARE) and the index (ACCESS EXCLUSIVE) while it is built: nobody writes, and reads wait too",
         "{reindex};   -- in no transaction",
+        by_kos=False,
     ),
 )

@@ -69,9 +69,10 @@ def of_others(look: Look) -> list[Name]:
 # what is dropped, renamed, emptied
 
 
-def _drop(kinds: set[str]) -> Callable[[Look], Fields | None]:
+def _drop(kinds: set[str], *behaviors: str) -> Callable[[Look], Fields | None]:
     def finds(look: Look) -> Fields | None:
-        if choice(look.statement, "remove_type") not in kinds:
+        behavior = choice(look.statement, "behavior")
+        if choice(look.statement, "remove_type") not in kinds or (behaviors and behavior not in behaviors):
             return None
         found = of_others(look)
         return {"name": ", ".join(quoted(*each) for each in found)} if found else None
@@ -92,18 +93,28 @@ def _rename_table(look: Look) -> Fields | None:
 
 def _rename_column(look: Look) -> Fields | None:
     statement = look.statement
-    if choice(statement, "rename_type") not in {"OBJECT_COLUMN", "OBJECT_ATTRIBUTE"} or not look.others_table:
+    if choice(statement, "rename_type") != "OBJECT_COLUMN" or not look.others_table:
         return None
     if (look.relname, statement.subname) in look.seen.columns:
         return None
     return {"table": look.table, "column": quoted(statement.subname), "new": quoted(statement.newname)}
 
 
+_IN_TABLES = {
+    "OBJECT_VIEW",
+    "OBJECT_MATVIEW",
+    "OBJECT_SEQUENCE",
+    "OBJECT_FOREIGN_TABLE",
+    "OBJECT_TABCONSTRAINT",
+    "OBJECT_ATTRIBUTE",
+}
+
+
 def _rename_object(look: Look) -> Fields | None:
     """An index can have any name: no statement says it."""
     statement = look.statement
     what = choice(statement, "rename_type")
-    if what in {"OBJECT_VIEW", "OBJECT_MATVIEW", "OBJECT_SEQUENCE", "OBJECT_FOREIGN_TABLE", "OBJECT_TABCONSTRAINT"}:
+    if what in _IN_TABLES:
         if not look.others_table or (look.relname, statement.subname) in look.seen.constraints:
             return None
         return {"name": quoted(statement.subname) if statement.subname else look.table}
@@ -204,10 +215,19 @@ STATEMENTS = (
     Rule(
         "drop-table",
         "DropStmt",
-        _drop({"OBJECT_TABLE", "OBJECT_FOREIGN_TABLE"}),
+        _drop({"OBJECT_TABLE", "OBJECT_FOREIGN_TABLE"}, "DROP_RESTRICT"),
         "old code that reads or writes {name} fails at once, and its rows are gone; tables that its foreign keys refer "
         "to are locked with it",
         "when no code names it any more: the same, with a lock_timeout; -- kos: allow drop-table",
+    ),
+    Rule(
+        "drop-table",
+        "DropStmt",
+        _drop({"OBJECT_TABLE", "OBJECT_FOREIGN_TABLE"}, "DROP_CASCADE"),
+        "old code that reads or writes {name} fails at once, and its rows are gone; with it goes what hangs on it, "
+        "which nobody named",
+        "each by its name, without CASCADE, when no code names it any more; -- kos: allow drop-table",
+        by_kos=False,
     ),
     Rule(
         "drop-object",
