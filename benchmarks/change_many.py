@@ -67,7 +67,8 @@ def run(bench: Bench) -> Report:
     ]
     report.notes.append(
         f"One added column with a default and one index, in schemas of {ROWS} rows. The control has no plan, no"
-        " journal, no way back, and locks each table against writers while its index is built; it does not survive being killed."
+        " journal, no way back, and locks each table against writers while its index is built; it does not"
+        " survive being killed."
     )
     return report
 

@@ -10,6 +10,7 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import count
 from threading import Event, Thread
 
 import psycopg
@@ -17,10 +18,11 @@ from psycopg.sql import Identifier
 
 from kos import errors, sql
 from kos.schema_change.model import CREATE_INDEX, DROP_INDEX, Action
-from kos.schema_change.site import QUERIES, Site
+from kos.schema_change.site import LOCK_TIMEOUT, QUERIES, SHORT_LOCK_TIMEOUT, Site
 
 PATIENCE = 600.0  # seconds of asking for one lock before it is given up; resuming asks again
-PAUSE, PAUSE_MAX = 0.1, 2.0  # seconds between two attempts, in which those who waited behind us go on
+SHORT_ATTEMPTS = 20
+PAUSE, PAUSE_MAX = 0.1, 1.0  # seconds between two attempts, in which those who waited behind us go on
 BUILDS = 5  # attempts at an index that a deadlock or a cancellation has ended
 LOOK = 1.0  # seconds between two looks at what an index waits for
 
@@ -45,7 +47,7 @@ def do(site: Site, action: Action) -> None:
             _outside(site, action, action.do[0])
             _note(site, action)
         else:
-            patiently(site, action, lambda: _in_one_transaction(site, action))
+            patiently(site, action, _in_one_transaction)
     site.doing(None)
 
 
@@ -58,20 +60,23 @@ def undo(site: Site, action: Action) -> None:
                 connection.execute(QUERIES.forget_action, site.facts | {"action": action.name})
     elif _is_done(site, action):
         with _told(site, action):
-            patiently(site, action, lambda: _back_in_one_transaction(site, action))
+            patiently(site, action, _back_in_one_transaction)
     site.doing(None)
 
 
-def patiently(site: Site, action: Action, work: Callable[[], None], *, patience: float = PATIENCE) -> None:
+Work = Callable[[Site, Action, str], None]
+
+
+def patiently(site: Site, action: Action, work: Work, *, patience: float = PATIENCE) -> None:
     """Do `work` as soon as its locks can be had, letting go of everything in between.
 
     Raises:
         ChangeBlocked
     """
     deadline, pause = time.monotonic() + patience, PAUSE
-    while True:
+    for attempt in count():
         try:
-            work()
+            work(site, action, SHORT_LOCK_TIMEOUT if attempt < SHORT_ATTEMPTS else LOCK_TIMEOUT)
         except _BUSY as error:
             who = _blockers(site, action)
             if time.monotonic() > deadline:
@@ -93,16 +98,16 @@ def _note(site: Site, action: Action) -> None:
         connection.execute(QUERIES.note_action, site.facts | {"action": action.name})
 
 
-def _in_one_transaction(site: Site, action: Action) -> None:
-    with site.transaction(action.owner) as connection:
+def _in_one_transaction(site: Site, action: Action, lock_timeout: str) -> None:
+    with site.transaction(action.owner, lock_timeout) as connection:
         # In one message: from the first statement on locks are held.
         connection.execute(sql.literal("; ".join(action.do)))
         site.ourselves()
         connection.execute(QUERIES.note_action, site.facts | {"action": action.name})
 
 
-def _back_in_one_transaction(site: Site, action: Action) -> None:
-    with site.transaction(action.owner) as connection:
+def _back_in_one_transaction(site: Site, action: Action, lock_timeout: str) -> None:
+    with site.transaction(action.owner, lock_timeout) as connection:
         if action.undo:
             connection.execute(sql.literal("; ".join(action.undo)))
         site.ourselves()
