@@ -17,6 +17,7 @@ from pathlib import Path
 from types import ModuleType
 
 import adoption
+import backfill
 import capture
 import old_snapshot
 import row_security
@@ -36,6 +37,7 @@ CLAIMS: dict[str, ModuleType] = {
     "old_snapshot": old_snapshot,
     "up": up,
     "adoption": adoption,
+    "backfill": backfill,
 }
 PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
 ROUNDS = 15
