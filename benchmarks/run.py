@@ -17,6 +17,7 @@ from pathlib import Path
 from types import ModuleType
 
 import adoption
+import backfill
 import capture
 import change_load
 import change_many
@@ -40,6 +41,7 @@ CLAIMS: dict[str, ModuleType] = {
     "adoption": adoption,
     "change_many": change_many,
     "change_load": change_load,
+    "backfill": backfill,
 }
 PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
 ROUNDS = 15
