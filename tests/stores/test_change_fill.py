@@ -42,7 +42,7 @@ begin new.label := upper(new.name); return new; end $$;
 create trigger sync before insert or update on {schema}.things for each row
   when (new.label is distinct from upper(new.name)) execute function {schema}.sync();
 """
-LABEL = Fill("label", "fill label", "things", OWNER, "t.label is null", {"label": "upper(t.name)"})
+LABEL = Fill("label", "fill label", "things", OWNER, "label is null", {"label": "upper(name)"})
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +132,7 @@ def test_every_row_is_filled_once(world: World) -> None:
 def test_a_batch_reads_its_pages_only(world: World) -> None:
     part = filling.Part(world.value("select 'things'::regclass::oid::int"), world.site.placement.schema, "things", "")
     one = filling.Filling(world.site, LABEL, Pace(), lambda *each: None)
-    statement = one._update(part, 3, 9).as_string(world.owner)
+    statement = one._statement(part, filling.pages(one.row, 3, 9)).as_string(world.owner)
     plan = "\n".join(line for (line,) in world.owner.execute(f"explain {statement}"))
     assert "Tid Range Scan" in plan
 
@@ -253,7 +253,7 @@ def test_a_writer_waits_no_longer_than_a_batch(world: World) -> None:
         create function slow(text) returns text language plpgsql as $$
         begin perform pg_sleep(0.001); return upper($1); end $$;
         delete from things where id > 1500""")
-    slow = Fill("label", "fill label", "things", OWNER, "t.label is null", {"label": "slow(t.name)"})
+    slow = Fill("label", "fill label", "things", OWNER, "label is null", {"label": "slow(name)"})
     longest: list[float] = []
     over = threading.Event()
 
@@ -283,7 +283,9 @@ def test_partitions_are_filled_leaf_by_leaf(world: World) -> None:
         create table "parted 2 0" partition of parted_2 for values with (modulus 2, remainder 0);
         create table parted_2_1 partition of parted_2 for values with (modulus 2, remainder 1);
         insert into parted select g, 'name ' || g from generate_series(1, 3000) g""")
-    fill_rows(world.site, Fill("p", "", "parted", OWNER, "t.label is null", {"label": "upper(t.name)"}), Pace())
+    fill_rows(
+        world.site, Fill("p", "", "parted", OWNER, "parted.label is null", {"label": "upper(parted.name)"}), Pace()
+    )
     assert world.value("select count(*) from parted where label = upper(name)") == 3000
     schema = world.site.placement.schema
     assert [(part, rows) for part, _, _, rows in world.note("p")] == [
@@ -314,7 +316,7 @@ def test_an_expression_that_fails_names_its_row(world: World) -> None:
     world.owner.execute("update things set name = 'no number' where id in (70, 4000)")
     world.owner.execute("alter table things disable trigger sync")
     world.owner.execute("update things set name = id::text where name <> 'no number'; update things set label = null")
-    number = Fill("score", "", "things", OWNER, "t.score is null", {"score": "t.name::numeric"})
+    number = Fill("score", "", "things", OWNER, "score is null", {"score": "name::numeric"})
     with pytest.raises(errors.FillFailed) as failed:
         fill_rows(world.site, number, Pace())
     assert (failed.value.row, failed.value.count) == ("id=70", 2)
@@ -324,6 +326,14 @@ def test_an_expression_that_fails_names_its_row(world: World) -> None:
     fill_rows(world.site, number, Pace())
     assert world.value("select count(*) from things where score is null") == 0
     assert world.note("score")[0][3] == ROWS
+
+
+def test_rows_can_be_deleted_instead(world: World) -> None:
+    orphans = Fill("o", "", "things", OWNER, "things.id % 3 = 0 and name like '%1%'", delete=True)
+    left = world.value("select count(*) from things where not (id % 3 = 0 and name like '%1%')")
+    fill_rows(world.site, orphans, Pace())
+    assert world.value("select count(*) from things") == left
+    assert world.note("o")[0][3] == ROWS - left
 
 
 def test_limits_that_change_meanwhile_hold_from_the_next_batch_on(
@@ -366,7 +376,7 @@ def test_rows_that_row_security_hides_from_the_owner_are_filled_and_that_is_note
     with as_superuser(template, store.topology.control.primary.database) as superuser:
         superuser.execute(FILLS)
         site = stand_in(store.topology, "knowledge")
-        names = Fill("value", "fill atoms.value", "atoms", "kos_owner", "t.value is null", {"value": "upper(t.name)"})
+        names = Fill("value", "fill atoms.value", "atoms", "kos_owner", "value is null", {"value": "upper(name)"})
         fill_rows(site, names, Pace())
         site.connection.close()
         count = "select count(*), count(distinct tenant_id) from knowledge.atoms where value = upper(name)"

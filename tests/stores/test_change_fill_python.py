@@ -70,7 +70,7 @@ def hooks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str,
 
 def by(function: str, column: str = "label", reads: tuple[str, ...] = ("id", "name")) -> Fill:
     return Fill(
-        function, f"fill {column}", "things", OWNER, f"t.{column} is null",
+        function, f"fill {column}", "things", OWNER, f"{column} is null",
         column=column, python=f"fills:{function}", reads=reads,
     )  # fmt: skip
 
@@ -180,16 +180,17 @@ def test_a_locked_row_stops_no_other(world: World, hooks: dict[str, Any]) -> Non
         ("score", "numeric(9,3)", "0.250"),
         ("score", "double precision", "0.25"),
         ("score", "text", "0.25"),
+        ("label", "text", "NAME 1"),
     ],
 )
 def test_values_become_the_columns_type(
     world: World, hooks: dict[str, Any], function: str, type: str, shown: str
 ) -> None:
     world.owner.execute("delete from things where id > 300")
-    world.owner.execute(f"alter table things add column made {type}")
-    fill_rows(world.site, by(function, "made", ("id",)), Pace())
-    assert world.value("select made::text from things where id = 1") == shown
-    assert world.value("select count(*) from things where made is null") == 0
+    world.owner.execute(f"alter table things add column value {type}")
+    fill_rows(world.site, by(function, "value", ("id", "name") if function == "label" else ("id",)), Pace())
+    assert world.value("select value::text from things where id = 1") == shown
+    assert world.value("select count(*) from things where value is null") == 0
 
 
 @pytest.mark.parametrize(
@@ -222,7 +223,7 @@ def test_a_value_that_does_not_fit_is_its_rows_failure(
 def test_a_function_that_is_not_there_is_told_before_anything_is_done(
     world: World, hooks: dict[str, Any], name: str, reason: str
 ) -> None:
-    fill = Fill("f", "", "things", OWNER, "t.label is null", column="label", python=name, reads=("id",))
+    fill = Fill("f", "", "things", OWNER, "things.label is null", column="label", python=name, reads=("id",))
     with pytest.raises(errors.FillUnloadable) as unloadable:
         fill_rows(world.site, fill, Pace())
     assert unloadable.value.function == name

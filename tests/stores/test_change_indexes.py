@@ -21,6 +21,8 @@ NOTES = (
     "create policy old on notes using (id > 0)",
     "comment on table notes is 'before'",
     "create sequence counting",
+    "create function said() returns trigger language plpgsql as 'begin return new; end'",
+    "create trigger says before insert on notes for each row execute function said()",
     "create statistics some_notes on title, at from notes",
     "alter table notes set (fillfactor = 90)",
 )
@@ -52,6 +54,11 @@ OF_EVENTS = (
     "create index on events (id) where id > 1; create index on events (id)",
 )
 OTHERS = (
+    "create function f(a notes, b text[] default '{}', out c integer) language sql as 'select 1';"
+    " create or replace function said() returns trigger language plpgsql as 'begin return null; end'",
+    "create function notes_at() returns trigger language plpgsql as 'begin return new; end';"
+    " create trigger t before update of title on notes for each row when (new.id > 1) execute function notes_at();"
+    " drop trigger says on notes; drop function if exists nobody(text)",
     "comment on table notes is 'it''s {new}'; comment on column notes.title is null",
     "create index i on notes (id); comment on index i is 'x'; comment on index notes_at is 'y'",
     "grant select, insert on notes to kos_app with grant option; grant update (title, body) on notes to public",
@@ -134,6 +141,8 @@ def test_grants_that_were_there_stay_after_a_rollback(scratch: Scratch) -> None:
     ("change", "reason"),
     [
         ("drop index nothing", "no such index"),
+        ("create index on only notes (id)", "somebody else"),
+        ("create function said() returns trigger language plpgsql as ''", "already"),
         ("create index notes_at on notes (id)", "name is taken"),
         ("reindex index notes_at", "nothing of the schema"),
         ("alter table notes set unlogged", "copies the whole table"),

@@ -31,6 +31,9 @@ ITEMS = (
     "comment on index items_some is 'some'",
     "comment on statistics both_of is 'both'",
     "grant select (price), update (price) on items to public",
+    "create policy dear on items using (seen > '2020-01-01')",
+    "create function said() returns trigger language plpgsql as 'begin return new; end'",
+    "create trigger says before update of seen on items for each row execute function said()",
     "create table lines (id integer primary key, item integer references items on update cascade)",
     "insert into lines select n, 3 + n * 2 from generate_series(1, 10) n",
 )
@@ -43,7 +46,8 @@ TYPES = (
     "alter table items alter id type bigint, alter parent type bigint; alter table lines alter item type bigint",
     "alter table lines alter item type bigint; alter table items alter parent type bigint, alter id type bigint",
     "alter table items alter number type bigint",
-    "alter table items alter seen type timestamptz using seen at time zone 'utc'",
+    "drop policy dear on items; drop trigger says on items;"
+    " alter table items alter seen type timestamptz using seen at time zone 'utc'",
     "alter table items alter price drop not null, alter price type bigint, alter price set not null",
     "alter table items drop constraint items_price_check; drop index items_some;"
     " alter table items alter price type bigint",
@@ -51,6 +55,9 @@ TYPES = (
     "create type shade as enum ('a', 'b'); alter table items alter kind drop default;"
     " alter table items alter kind type shade using kind::shade, alter kind set default 'b'",
     "alter table items alter price type bigint; create index on items (price); comment on column items.price is 'x'",
+    "drop policy dear on items; drop trigger says on items; alter table items alter seen type timestamptz;"
+    " create policy dear on items using (seen > '2020-01-01'); create trigger says before update of seen on items"
+    " for each row execute function said()",
     # in place
     "alter table items alter kind type varchar(20)",
     "alter table items alter kind type text using kind::text",
@@ -100,8 +107,15 @@ def test_both_codes_write_until_the_end(scratch: Scratch) -> None:
     ]
     with pytest.raises(psycopg.errors.CheckViolation):
         scratch.run(schema, "insert into items (id, code, price_new) values (103, 'y', -1)")
+    indexes = scratch.run(
+        schema, "select array_agg(indexrelid::bigint) from pg_index where indrelid = 'items'::regclass"
+    )
+    was = scratch.run(schema, "select pg_relation_filenode('items')")
     scratch.do(schema, recipe.contract)
     assert scratch.run(schema, "select price from items where id = 7") == [(3.25,)]
+    assert scratch.run(schema, "select pg_relation_filenode('items')") == was  # nothing was written again
+    left = scratch.run(schema, "select array_agg(indexrelid::bigint) from pg_index where indrelid = 'items'::regclass")
+    assert set(left[0][0]) < set(indexes[0][0])  # all that are left were built before
 
 
 def test_unique_index_fails_before_the_end_where_values_become_equal(scratch: Scratch) -> None:
@@ -155,6 +169,7 @@ def test_types_that_widen_touch_no_row(scratch: Scratch, old: str, new: str, *, 
     [
         ("alter table items alter price type bigint", "the view prices reads it"),
         ("alter table items alter kind type bytea using null", "the policy kinds reads it"),
+        ("alter table items alter seen type date", "the (policy|trigger) (dear|says) reads it"),
         ("alter table items alter parent type point", "no cast from integer to point"),
         ("alter table items alter parent type point using point(parent, 1)", "no cast from point to integer"),
         ("alter table items alter nothing type text", "no such column"),

@@ -2,8 +2,8 @@
 
 A lag is a time, told by positions in the log: PostgreSQL's own `replay_lag` stands still while a replica does. The
 primary's position is noted whenever somebody asks, and a replica that has not come to a position yet is behind by the
-time since that was noted, or more. It is told the longest that it can be, so the answer is as exact as the questions are
-frequent.
+time since that was noted, or more. It is told the longest that it can be, so the answer is as exact as the questions
+are frequent.
 """
 
 from __future__ import annotations
