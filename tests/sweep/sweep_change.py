@@ -83,7 +83,9 @@ def facts(store: Store, plan: Any) -> Any:
             found[name] = owner.execute(query, (list(SCHEMAS),)).fetchall()
         for schema in SCHEMAS:
             # What a fill has put where there was nothing stays, also of a change that is taken back.
-            whole = SQL("select to_jsonb(s) || jsonb_build_object('total', coalesce(total, 0)) from {}.sales s order by id")
+            whole = SQL(
+                "select to_jsonb(s) || jsonb_build_object('total', coalesce(total, 0)) from {}.sales s order by id"
+            )
             rows = whole.format(Identifier(schema))
             found[schema] = [row for (row,) in owner.execute(rows).fetchall()]
     with store.operator() as operator:

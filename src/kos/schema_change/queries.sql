@@ -16,6 +16,14 @@ select set_config('lock_timeout', %(lock_timeout)s, true), set_config('search_pa
 -- For a statement that can't run in a transaction; the session ends with its work.
 set role {role};
 
+-- name: search
+-- For the same: functions and operator classes may be in the placement's schema.
+select set_config('search_path', quote_ident(%(schema)s) || ', public', false);
+
+-- name: search_as_before
+-- As the session began.
+reset search_path;
+
 -- name: note_change
 -- Once.
 insert into kos.changes (operation, name, sql, shipped, paused, max_rate, max_lag_ms, max_latency_ms)
