@@ -13,8 +13,8 @@ import psycopg
 import pytest
 from change_catalog import difference, dumps, left_over
 from change_kind import GOODS, GOODS_OLD, GOODS_RIGHT, GOODS_ROWS
-from change_load import Code
 
+from change_load import Code
 from fix_shop import SHOP, Shop
 from kos import errors
 from kos.schema_change import change_status, finish, plan_change, roll_back, start
@@ -273,24 +273,6 @@ def test_a_prepared_star_breaks_with_the_column_and_the_plan_says_so(goods: Shop
         start(goods.store, plan)
         with pytest.raises(psycopg.errors.FeatureNotSupported):
             prepared.execute("select * from goods where id = %s", (1,), prepare=True)
-    roll_back(goods.store)
-    goods.clean = True
-
-
-def test_sessions_of_kos_prepare_again_by_themselves(goods: Shop) -> None:
-    goods.owner.execute(b"grant usage on schema shop to public; grant select on goods to public")
-    query = "select * from shop.goods where id = %s"
-    with goods.store.operator() as session:
-        for _ in range(8):
-            session.execute(query, (1,))
-        begin(goods, COLUMN)
-        for _ in range(3):
-            try:
-                row = session.execute(query, (1,)).fetchone()
-                break
-            except psycopg.errors.FeatureNotSupported:
-                row = None
-        assert row
     roll_back(goods.store)
     goods.clean = True
 

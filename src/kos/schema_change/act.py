@@ -174,7 +174,7 @@ def _blockers(site: Site, action: Action) -> str:
 
 @contextmanager
 def _watched(site: Site, action: Action) -> Iterator[None]:
-    """While an index is built or dropped, say how far it is and whom it waits for; if it lasts, on its own connection."""
+    """While an index is built or dropped, say how far it is and whom it waits for; on its own connection."""
     over = Event()
     pid = site.connection.info.backend_pid
 
