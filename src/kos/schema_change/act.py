@@ -44,7 +44,8 @@ def do(site: Site, action: Action) -> None:
             _build_index(site, action)
             _note(site, action)
         elif action.kind == DROP_INDEX:
-            _outside(site, action, action.do[0])
+            with _watched(site, action):
+                _outside(site, action, action.do[0])
             _note(site, action)
         else:
             patiently(site, action, _in_one_transaction)
@@ -138,7 +139,8 @@ def _build_index(site: Site, action: Action) -> None:
 def _drop_index(site: Site, action: Action) -> None:
     assert action.index is not None
     name = Identifier(site.placement.schema, action.index)
-    _outside(site, action, QUERIES.drop_index.format(index=name).as_string(site.connection))
+    with _watched(site, action):
+        _outside(site, action, QUERIES.drop_index.format(index=name).as_string(site.connection))
 
 
 def _outside(site: Site, action: Action, statement: str) -> None:
@@ -166,16 +168,18 @@ def _told(site: Site, action: Action) -> Iterator[None]:
 
 
 def _blockers(site: Site, action: Action) -> str:
-    found = site.connection.execute(
-        QUERIES.blockers, {"schema": site.placement.schema, "tables": list({action.table, *action.also})}
-    ).fetchall()
+    asked = {"schema": site.placement.schema, "tables": list({action.table, *action.also})}
+    with site.connection.transaction():
+        # As the owner: PostgreSQL tells what a session does to its own role only.
+        site.connection.execute(QUERIES.act_as.format(role=Identifier(action.owner)))
+        found = site.connection.execute(QUERIES.blockers, asked).fetchall()
     said = [f"pid {pid} ({role}, {state}, {seconds} s): {query}" for pid, role, state, query, seconds in found]
     return "; ".join(said) or "somebody who is gone now"
 
 
 @contextmanager
 def _watched(site: Site, action: Action) -> Iterator[None]:
-    """While an index is built, say how far it is and whom it waits for. On a connection of its own, when it lasts."""
+    """While an index is built or dropped, say how far it is and whom it waits for; on its own connection."""
     over = Event()
     pid = site.connection.info.backend_pid
 
@@ -184,7 +188,9 @@ def _watched(site: Site, action: Action) -> Iterator[None]:
             return
         with suppress(errors.KosError, psycopg.Error), site.run.fences.beside(site.placement.place) as connection:
             while not over.wait(LOOK / 2):
-                row = connection.execute(QUERIES.index_progress, {"pid": pid}).fetchone()
+                with connection.transaction():
+                    connection.execute(QUERIES.act_as.format(role=Identifier(action.owner)))
+                    row = connection.execute(QUERIES.index_progress, {"pid": pid}).fetchone()
                 if row is not None:
                     told = site.facts | {"doing": f"{action.text}: {_progress(*row)}"}
                     connection.execute(QUERIES.note_doing, told)
