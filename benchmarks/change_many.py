@@ -66,8 +66,8 @@ def run(bench: Bench) -> Report:
         (f"{count:,} schemas, {CONTROL}", f"{max(plain):.0f} s"),
     ]
     report.notes.append(
-        f"One added column with a default and one index, in schemas of {ROWS} rows. The control has no plan, no journal, no"
-        " way back, and locks each table against writers while its index is built; it does not survive being killed."
+        f"One added column with a default and one index, in schemas of {ROWS} rows. The control has no plan, no"
+        " journal, no way back, and locks each table against writers while its index is built; it does not survive being killed."
     )
     return report
 

@@ -18,6 +18,8 @@ from types import ModuleType
 
 import adoption
 import capture
+import change_load
+import change_many
 import old_snapshot
 import row_security
 import sample_loading
@@ -36,6 +38,8 @@ CLAIMS: dict[str, ModuleType] = {
     "old_snapshot": old_snapshot,
     "up": up,
     "adoption": adoption,
+    "change_many": change_many,
+    "change_load": change_load,
 }
 PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
 ROUNDS = 15

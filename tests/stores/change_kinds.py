@@ -8,3 +8,20 @@ from change_kinds_others import OTHERS
 from change_kinds_pgroll import PGROLL
 
 KINDS = (*PGROLL, *COLUMNS, *CONSTRAINTS, *OTHERS)
+
+# What is refused, with a word of the reason. Each is of the table that most kinds are made in.
+REFUSED = (
+    ("reindex index goods_name", "nothing"),
+    ("create function twice(n integer) returns integer language sql return n * 2", "online"),
+    ("create trigger stay before update on goods for each row execute function stay()", "online"),
+    ("vacuum full goods", "nothing"),
+    ("cluster goods using goods_name", "nothing"),
+    ("update goods set name = 'other'", "rows"),
+    ("do $$ begin null; end $$", ""),
+    ("alter table goods set tablespace pg_default", "copies"),
+    ("alter table goods set unlogged", "copies"),
+    ("alter table goods drop column code", "without a default"),
+    ("alter table goods add column total numeric generated always as (price * 2) stored", "generated"),
+    ("alter table goods rename column nothing to something", "no such column"),
+    ("alter table nothing add column note text", "no such table"),
+)

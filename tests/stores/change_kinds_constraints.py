@@ -129,7 +129,6 @@ CONSTRAINTS = (
     index("unique index with nulls once", "create unique index goods_once on goods (code, name) nulls not distinct"),
     index("rename index", "alter index goods_name rename to goods_by_name"),
     index("index's parameters", "alter index goods_name set (fillfactor = 50)"),
-    index("reindex", "reindex index goods_name"),
     index(
         "index's statistics",
         "create index goods_low on goods (lower(name)); alter index goods_low alter column 1 set statistics 50",

@@ -13,12 +13,13 @@ from functools import partial
 import psycopg
 import pytest
 from change_catalog import difference, dumps, left_over
-from change_kind import Kind
-from change_kinds import KINDS
+from change_kind import GOODS, Kind
+from change_kinds import KINDS, REFUSED
 from change_load import Code
 
 from fix_product import OTHER_OWNER
 from fix_shop import SHOP, Connection, Shop
+from kos import errors
 from kos.schema_change import ChangePlan, finish, plan_change, roll_back, start
 
 WANTED = "wanted"
@@ -96,3 +97,13 @@ def test_a_change_is_taken_back_and_finished(kind: Kind, shop: Shop) -> None:
     shop.clean = True
     slowest = max((old, first, new, after), key=lambda code: code.longest)
     print(f"longest stall: {slowest.longest * 1000:.0f} ms ({slowest.slowest})")
+
+
+@pytest.mark.parametrize(("sql", "reason"), REFUSED, ids=[sql for sql, _ in REFUSED])
+def test_what_cannot_be_done_online_is_refused_with_the_reason(sql: str, reason: str, shop: Shop) -> None:
+    shop.fresh(SHOP, GOODS)
+    with pytest.raises(errors.ChangeRefused) as refused:
+        plan_change(shop.store, sql, schemas=(SHOP,))
+    assert reason in str(refused.value)
+    assert refused.value.instead
+    shop.clean = True

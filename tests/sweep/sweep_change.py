@@ -20,7 +20,8 @@ create table {schema}.sales (
   id bigint primary key, tenant_id bigint not null, code integer not null, total integer, note text default 'none'
 );
 create index sales_total on {schema}.sales (total);
-insert into {schema}.sales select g, 1 + g % 3, g, case when g % 2 = 0 then g end, 'note ' || g from generate_series(1, 200) g;
+insert into {schema}.sales select g, 1 + g % 3, g, case when g % 2 = 0 then g end, 'note ' || g
+  from generate_series(1, 200) g;
 create table {schema}.old_sales (id bigint primary key);
 """
 
@@ -28,7 +29,7 @@ CHANGE = """
 alter table sales rename column note to remark;
 -- kos: fill sales.total = 0
 alter table sales alter column total set not null;
--- later: type
+alter table sales alter column code type text;
 create index sales_remark on sales (remark);
 alter table sales add constraint total_positive check (total >= 0);
 drop table old_sales;
@@ -42,11 +43,12 @@ FACTS = {
     " order by 1, 2",
     "indexes": "select i.indexrelid::regclass::text, pg_get_indexdef(indexrelid), indisvalid from pg_index i"
     " join pg_class c on c.oid = indexrelid where relnamespace::regnamespace::text = any(%s) order by 1",
-    "constraints": "select conrelid::regclass::text, conname, pg_get_constraintdef(oid), convalidated from pg_constraint"
-    " where connamespace::regnamespace::text = any(%s) and contype <> 'n' order by 1, 2",
+    "constraints": "select conrelid::regclass::text, conname, pg_get_constraintdef(oid), convalidated"
+    " from pg_constraint where connamespace::regnamespace::text = any(%s) and contype <> 'n' order by 1, 2",
     "triggers": "select tgrelid::regclass::text, tgname from pg_trigger t join pg_class c on c.oid = tgrelid"
     " where relnamespace::regnamespace::text = any(%s) and not tgisinternal order by 1, 2",
-    "functions": "select oid::regprocedure::text from pg_proc where pronamespace::regnamespace::text = any(%s) order by 1",
+    "functions": "select oid::regprocedure::text from pg_proc where pronamespace::regnamespace::text = any(%s)"
+    " order by 1",
 }
 LEFT = ("changes", "change_placements", "change_actions", "change_fills")
 
@@ -80,7 +82,11 @@ def facts(store: Store, plan: Any) -> Any:
         for name, query in FACTS.items():
             found[name] = owner.execute(query, (list(SCHEMAS),)).fetchall()
         for schema in SCHEMAS:
-            rows = SQL("select to_jsonb(s) from {}.sales s order by id").format(Identifier(schema))
+            # What a fill has put where there was nothing stays, also of a change that is taken back.
+            whole = SQL(
+                "select to_jsonb(s) || jsonb_build_object('total', coalesce(total, 0)) from {}.sales s order by id"
+            )
+            rows = whole.format(Identifier(schema))
             found[schema] = [row for (row,) in owner.execute(rows).fetchall()]
     with store.operator() as operator:
         left = [operator.execute(SQL("select * from kos.{}").format(Identifier(t))).fetchall() for t in LEFT[1:]]

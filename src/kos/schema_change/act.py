@@ -142,9 +142,11 @@ def _outside(site: Site, action: Action, statement: str) -> None:
     named = sql.literal(statement).format(schema=Identifier(site.placement.schema))
     site.connection.execute(QUERIES.become.format(role=Identifier(action.owner)))
     try:
+        site.connection.execute(QUERIES.search, site.facts)
         site.connection.execute(named)
     finally:
         with suppress(psycopg.OperationalError):
+            site.connection.execute(QUERIES.search_as_before)
             site.connection.execute(QUERIES.act_as_ourselves)
 
 

@@ -14,16 +14,15 @@ from kos.schema_change.model import BUILD, CONTRACT, EXPAND, FILL, TIGHTEN, Acti
 from kos.schema_change.pace import pace_of
 from kos.schema_change.placements import by_place
 from kos.schema_change.site import QUERIES, Site
+from kos.schema_change.throttle import Limits
 
 
 def note_change(run: Run[ChangePlan]) -> None:
     """Note the change {name}."""
-    plan, limits = run.plan, run.kept.get("limits", {})
+    plan, limits = run.plan, run.kept.get("limits", Limits())
     facts = {"operation": run.operation, "name": plan.name, "sql": plan.plain, "shipped": plan.scope.shipped}
     with run.control() as control:
-        control.execute(
-            QUERIES.note_change, facts | {"max_rate": None, "max_lag_ms": None, "max_latency_ms": None} | limits
-        )
+        control.execute(QUERIES.note_change, facts | vars(limits))
 
 
 def forget_change(run: Run[ChangePlan]) -> None:

@@ -14,6 +14,9 @@ from kos import console, errors, journal
 from kos.console import DryRun, Json, Yes, emit
 from kos.schema_change import display
 from kos.schema_change.change import CHANGE
+from kos.schema_change.lint import NEWEST, OLDEST, Finding, lint
+from kos.schema_change.lint_display import rules as all_rules
+from kos.schema_change.lint_display import show_findings, show_rules
 from kos.schema_change.make import PARALLEL, plan_change
 from kos.schema_change.model import ChangePlan
 from kos.schema_change.start import find_open, finish, go_on, is_same, open_change, roll_back, start
@@ -151,6 +154,30 @@ def change_throttle(
     emit(limits, as_json=json, human=lambda: display.show_limits(limits))
 
 
+def change_lint(
+    files: Annotated[list[Path] | None, typer.Argument(metavar="FILE…", help="SQL; `-` reads standard input.")] = None,
+    postgres: Annotated[int, typer.Option(min=OLDEST, max=NEWEST, help="The oldest PostgreSQL that runs it.")] = OLDEST,
+    in_transaction: Annotated[
+        bool, typer.Option("--in-transaction", help="What runs the files begins a transaction before each.")
+    ] = False,
+    rules: Annotated[bool, typer.Option("--rules", help="Show the rules.")] = False,
+    json: Json = False,
+) -> None:
+    """What in ordinary SQL is dangerous on a database at work, why, and its online form. Needs no database."""
+    if rules or not files:
+        emit({"rules": all_rules()}, as_json=json, human=show_rules)
+        return
+    found: dict[str, list[Finding]] = {}
+    for file in files:
+        try:
+            found[str(file)] = lint(_read(file)[0], version=postgres, in_transaction=in_transaction)
+        except errors.ChangeUnreadable as error:
+            raise errors.ChangeUnreadable(error.line, f"{error.reason} (in {file})") from None
+    emit({"findings": found}, as_json=json, human=lambda: show_findings(found))
+    if any(found.values()):
+        raise typer.Exit(errors.REFUSED)
+
+
 def _read(file: Path) -> tuple[str, str]:
     """The text of a change, and what it is called."""
     if str(file) == "-":
@@ -185,4 +212,5 @@ COMMANDS = {
     "change finish": change_finish,
     "change rollback": change_rollback,
     "change throttle": change_throttle,
+    "change lint": change_lint,
 }

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from kos.schema_change.draft import Draft
+from kos import errors
+from kos.schema_change.draft import Draft, ddl
 from kos.schema_change.model import TRANSACTION, Action
 from kos.schema_change.parse import definition, inside, names, parse_statement, render
 
@@ -59,6 +60,22 @@ def add_constraint_sql(table: str, constraint: Any, *, only: bool = False) -> st
     return render(statement)
 
 
+def provisional_name(draft: Draft, table: str, name: str) -> str:
+    """What a constraint is called until the end: its own name, unless one that is dropped then has it.
+
+    Raises:
+        ChangeRefused: one has it that is not.
+    """
+    if name not in draft.table(table).constraints:
+        return name
+    if name not in draft.freed:
+        raise errors.ChangeRefused(f"{table}: {name}", "there is such a constraint", "choose another name, or drop it")
+    temporary = draft.provisional[table, name] = draft.name("constraint")
+    rename = ddl("alter table {table} rename constraint {old} to {new}", table=table, old=temporary, new=name)
+    draft.at_contract(action(draft, table, f"{temporary} of {table} becomes {name}", (rename,)))
+    return temporary
+
+
 def alter_sql(table: str, command: Any, *, what: str = "table") -> str:
     """One command as an ALTER TABLE, or ALTER INDEX and the like, of its own."""
     statement = parse_statement(f"alter {what} t reset (fillfactor)")
@@ -93,7 +110,7 @@ def use_physical(draft: Draft, table: str, node: Any) -> None:
         elif what in ("IndexElem", "StatsElem") and each.name:
             each.name = draft.column(table, each.name)
         elif what == "Constraint":
-            for part in (each.keys, each.including, each.fk_attrs):
+            for part in (each.keys, each.including, each.fk_attrs, each.fk_del_set_cols):
                 _rename_parts(draft, table, part)
 
 

@@ -15,6 +15,7 @@ from kos.schema_change.composing import (
     action,
     add_constraint_sql,
     alter_sql,
+    provisional_name,
     use_physical,
 )
 from kos.schema_change.draft import Draft, Planner, ddl
@@ -60,7 +61,7 @@ def _add_check(draft: Draft, table: str, constraint: Any) -> None:
     columns = sorted(columns_of(constraint.raw_expr))
     name = constraint.conname or choose(draft, table, columns[0] if len(columns) == 1 else "", "check")
     draft.taken[name] = tuple(columns)
-    constraint.conname = name
+    name = constraint.conname = provisional_name(draft, table, name)
     use_physical(draft, table, constraint)
     asked = constraint.is_enforced and not constraint.skip_validation
     constraint.skip_validation, constraint.initially_valid = constraint.is_enforced, False
@@ -101,7 +102,7 @@ def validate_constraint(draft: Draft, table: str, command: Any) -> None:
     """
     name = command.name
     if name in draft.taken:
-        draft.tighten.append(validation(draft, table, name))
+        draft.tighten.append(validation(draft, table, draft.provisional.get((table, name), name)))
         return
     found = _find(draft, table, name)
     if found.validated:

@@ -23,7 +23,8 @@ class Draft:
 
     `created` are tables that the change itself makes; `fresh` columns that no code can know yet, by table. `physical`
     has, for a column that is renamed in this change, the name that it has in the catalog until then. `taken` are names
-    of constraints and indexes that the change makes, with their columns; `freed` those that are gone at its end.
+    of constraints and indexes that the change makes, with their columns; `freed` those that are gone at its end, and
+    `provisional` what a constraint is called until then, of which another has the name.
     `dropped` are tables and views that the change drops, `not_null` columns that it makes so, and `renamed` tables that
     get another name: the planners know them by the one that they have now. `views` are
     those among the dropped; `sequences` number columns for a while.
@@ -49,6 +50,7 @@ class Draft:
         self.sequences: dict[tuple[str, str], str] = {}
         self.taken: dict[str, tuple[str, ...]] = {}
         self.freed: set[str] = set()
+        self.provisional: dict[tuple[str, str], str] = {}
         self._tables: dict[str, Table] = {}
         self._contract: dict[str, list[Action]] = {}
         self._numbers = 0
@@ -91,6 +93,10 @@ class Draft:
     def at_contract(self, action: Action) -> None:
         """Something for the end. What is of one table is done in one transaction, in the order in which it came."""
         self._contract.setdefault(action.table, []).append(action)
+
+    def queued(self, table: str) -> list[str]:
+        """The statements that the end has for a table so far."""
+        return [statement for each in self._contract.get(table, []) for statement in each.do]
 
     def withdraw(self, table: str, index: str) -> None:
         """An index is not to be dropped concurrently at the end after all."""

@@ -20,7 +20,7 @@ from typing import TypeVar
 import psycopg
 from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
-from kos import errors, sql
+from kos import errors
 from kos.progress import Advance, silent
 from kos.schema_change.facts import Connection
 from kos.schema_change.model import Fill
@@ -86,6 +86,7 @@ class Filling:
         self.fill = fill
         self.pace = pace
         self.progress = progress
+        self.row = Identifier(fill.table)  # as expressions may call it, also in a partition
         self.size = Size(self.first_pages, self.most_pages)
         self.way = Crossing(fill.owner)
         self.failures: dict[str, str] = {}  # what names a row, and why it has no value
@@ -170,7 +171,7 @@ class Filling:
         began = self.pace.clock()
         with self.transaction() as connection:
             with limited(connection, allowed.seconds * LIMIT if last - first > 1 else None):
-                rows = connection.execute(self._update(part, first, last)).rowcount
+                rows = connection.execute(self._statement(part, pages(self.row, first, last))).rowcount
             self.checkpoint(connection, part, part.after(first, last), rows)
         self.pace.after_batch(rows)
         self.size.lasted(last - first, rows, self.pace.clock() - began, allowed.seconds)
@@ -180,10 +181,10 @@ class Filling:
         refused = 0
         try:
             for ctid, row in self._rows(part, first, last):
+                place = QUERIES.place.format(row=self.row, ctid=Literal(ctid))
                 try:
                     with self.transaction() as connection:
-                        statement = QUERIES.update_row.format(ctid=Literal(ctid), **self._composed(part))
-                        count = connection.execute(statement).rowcount
+                        count = connection.execute(self._statement(part, place)).rowcount
                         self.checkpoint(connection, part, None, count)
                 except REFUSED as error:
                     self.failed(row, error)
@@ -245,20 +246,26 @@ class Filling:
                     return
                 pause = self._pause(blocker, pause)
 
-    def _update(self, part: Part, first: int, last: int) -> Composed:
-        return sql.statement(QUERIES.update_range, range=pages(first, last), **self._composed(part))
-
-    def _composed(self, part: Part) -> dict[str, Composable]:
-        assign = [
-            SQL("{} = {}").format(Identifier(column), expression(text)) for column, text in self.fill.assign.items()
-        ]
-        return {"part": part.identifier, "assign": SQL(", ").join(assign), "needs": expression(self.fill.needs)}
+    def _statement(self, part: Part, where: Composable) -> Composed:
+        needs = expression(self.fill.needs)
+        if self.fill.delete:
+            delete: Composed = QUERIES.delete.format(part=part.identifier, row=self.row, where=where, needs=needs)
+            return delete
+        each = [SQL("{} = {}").format(Identifier(name), expression(text)) for name, text in self.fill.assign.items()]
+        update: Composed = QUERIES.update.format(
+            part=part.identifier, row=self.row, assign=SQL(", ").join(each), where=where, needs=needs
+        )
+        return update
 
     def _rows(self, part: Part, first: int, last: int) -> list[tuple[str, str]]:
         """All rows of a page, by place and name: what they need may be the very thing that can't be computed."""
         names = self.names(part)
         query = QUERIES.rows_of_range.format(
-            part=part.identifier, columns=texts(names), range=pages(first, last), needs=SQL("true")
+            part=part.identifier,
+            row=self.row,
+            columns=texts(self.row, names),
+            range=pages(self.row, first, last),
+            needs=SQL("true"),
         )
         with self.transaction() as connection:
             rows = connection.execute(query).fetchall()
@@ -303,7 +310,9 @@ class Filling:
             row = connection.execute(QUERIES.table_blockers, {"oid": part.oid}).fetchone()
             if row is not None:
                 return True, described(*row)
-            query = QUERIES.row_blockers.format(oid=part.oid, part=part.identifier, range=pages(first, last))
+            query = QUERIES.row_blockers.format(
+                oid=part.oid, part=part.identifier, row=self.row, range=pages(self.row, first, last)
+            )
             try:
                 with connection.transaction():
                     row = connection.execute(query).fetchone()
@@ -345,9 +354,9 @@ def limited(connection: Connection, seconds: float | None) -> Iterator[None]:
         raise TooLong from error
 
 
-def texts(columns: Iterable[str]) -> Composable:
+def texts(row: Identifier, columns: Iterable[str]) -> Composable:
     """Their values as one array of texts."""
-    each = [SQL("t.{}::text").format(Identifier(name)) for name in columns]
+    each = [SQL("{}.{}::text").format(row, Identifier(name)) for name in columns]
     return SQL("array[{}]::text[]").format(SQL(", ").join(each))
 
 

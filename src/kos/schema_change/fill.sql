@@ -9,7 +9,7 @@ with recursive below (oid) as (
   union
   select i.inhrelid from below b join pg_inherits i on i.inhparent = b.oid
 )
-select c.oid, n.nspname::text, c.relname::text, c.oid::regclass::text, c.relkind::text, coalesce(am.amname, 'none')::text,
+select c.oid, n.nspname::text, c.relname::text, format('%%I.%%I', n.nspname, c.relname), c.relkind::text, coalesce(am.amname, 'none')::text,
        row_security_active(c.oid),
        exists (select from pg_policy p
                 where p.polrelid = c.oid and p.polpermissive and p.polname in ('operator_access', 'kos_operator_access')
@@ -55,25 +55,30 @@ select set_config('statement_timeout', %(milliseconds)s, true);
 
 -- name: range
 -- Of pages; PostgreSQL reads these and no others.
-(t.ctid >= {first} and t.ctid < {last});
+({row}.ctid >= {first} and {row}.ctid < {last});
 
--- name: update_range
--- A batch of SQL expressions.
-update only {part} as t set {assign} where {range} and ({needs});
+-- name: place
+-- Of one row.
+{row}.ctid = {ctid};
 
--- name: update_row
--- One row of a page of which a row was refused.
-update only {part} as t set {assign} where t.ctid = {ctid} and ({needs});
+-- name: update
+-- A batch of SQL expressions, in which the row goes by the name of its table, also in a partition.
+update only {part} as {row} set {assign} where {where} and ({needs});
+
+-- name: delete
+-- The same for rows that are to go.
+delete from only {part} as {row} where {where} and ({needs});
 
 -- name: rows_of_range
 -- The rows of a range, with what names them to people.
-select t.ctid::text, t.xmin::text, {columns} from only {part} as t where {range} and ({needs});
+select {row}.ctid::text, {row}.xmin::text, {columns} from only {part} as {row} where {range} and ({needs});
 
 -- name: update_values
 -- What a function gave, for rows that are still what it was given.
-update only {part} as t set {column} = v.value::{type}
-  from (select unnest({ctids}::text[])::tid as ctid, unnest({xmins}::text[])::xid as xmin, unnest({values}::text[]) as value) v
- where {range} and t.ctid = v.ctid and t.xmin = v.xmin and ({needs});
+update only {part} as {row} set {column} = kos_given.kos_value::{type}
+  from (select unnest({ctids}::text[])::tid as kos_ctid, unnest({xmins}::text[])::xid as kos_xmin,
+               unnest({values}::text[]) as kos_value) as kos_given
+ where {range} and {row}.ctid = kos_ctid and {row}.xmin = kos_xmin and ({needs});
 
 -- name: column_type
 -- As SQL has it, and by its bare name, without domains.
@@ -113,7 +118,7 @@ select a.pid, a.usename::text, coalesce(a.state, a.backend_type), left(regexp_re
    and l.mode in ('RowShareLock', 'RowExclusiveLock', 'ShareUpdateExclusiveLock')
  order by l.pid in (select x.pid from pg_locks x
                      where x.locktype = 'transactionid' and x.granted and x.mode = 'ExclusiveLock'
-                       and x.transactionid in (select t.xmax from only {part} as t where {range})) desc,
+                       and x.transactionid in (select {row}.xmax from only {part} as {row} where {range})) desc,
           a.xact_start nulls last
  limit 1;
 

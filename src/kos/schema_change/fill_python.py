@@ -21,7 +21,7 @@ import psycopg
 from psycopg.adapt import PyFormat, Transformer
 from psycopg.sql import SQL, Composed, Identifier, Literal
 
-from kos import errors, sql
+from kos import errors
 from kos.progress import Advance
 from kos.schema_change.facts import Connection
 from kos.schema_change.fill import BUSY, LIMIT, REFUSED, Filling, TooLong, limited, named, texts
@@ -140,11 +140,12 @@ class PythonFilling(Filling):
 
     def _read(self, part: Part, first: int, last: int) -> list[Row]:
         names = self.names(part)
-        inputs = [SQL("t.{}").format(Identifier(column)) for column in self.fill.reads]
+        inputs = [SQL("{}.{}").format(self.row, Identifier(column)) for column in self.fill.reads]
         query = QUERIES.rows_of_range.format(
             part=part.identifier,
-            columns=SQL(", ").join([texts(names), *inputs]),
-            range=pages(first, last),
+            row=self.row,
+            columns=SQL(", ").join([texts(self.row, names), *inputs]),
+            range=pages(self.row, first, last),
             needs=expression(self.fill.needs),
         )
         with self.transaction() as connection:
@@ -212,7 +213,7 @@ class PythonFilling(Filling):
         try:
             with self.transaction() as connection:
                 with limited(connection, allowed.seconds * LIMIT if len(rows) > 1 else None):
-                    count = connection.execute(self._statement(part, rows)).rowcount
+                    count = connection.execute(self._given(part, rows)).rowcount
                 self.checkpoint(connection, part, None, count)
             self.pace.after_batch(count)
             if count == len(rows):
@@ -227,19 +228,20 @@ class PythonFilling(Filling):
             self._gave_nothing(part, rows[0], error)
         return []
 
-    def _statement(self, part: Part, rows: list[Row]) -> Composed:
+    def _given(self, part: Part, rows: list[Row]) -> Composed:
         at = [int(row.ctid[1:].partition(",")[0]) for row in rows]
-        return sql.statement(
-            QUERIES.update_values,
+        statement: Composed = QUERIES.update_values.format(
             part=part.identifier,
+            row=self.row,
             column=Identifier(str(self.fill.column)),
             type=expression(self._type(part)[0]),
             ctids=Literal([row.ctid for row in rows]),
             xmins=Literal([row.xmin for row in rows]),
             values=Literal([row.value for row in rows]),
-            range=pages(min(at), max(at) + 1),
+            range=pages(self.row, min(at), max(at) + 1),
             needs=expression(self.fill.needs),
         )
+        return statement
 
     def _type(self, part: Part) -> tuple[str, str]:
         """Of the column, as SQL has it and by its bare name."""
@@ -260,6 +262,8 @@ class PythonFilling(Filling):
             return f"[{','.join(repr(float(each)) for each in value)}]"
         if kind in _DOCUMENTS and not isinstance(value, str):
             return json.dumps(value)
+        if isinstance(value, list) and {type(each) for each in value} == {int, float}:
+            value = [float(each) for each in value]  # the driver takes lists of one type
         connection = self.site.connection
         data = Transformer.from_context(connection).get_dumper(value, PyFormat.TEXT).dump(value)
         return bytes(data or b"").decode(connection.info.encoding)

@@ -8,7 +8,7 @@ from psycopg.sql import SQL, Composable, Identifier
 
 from kos import errors
 from kos.schema_change import constraints
-from kos.schema_change.composing import SHARE_ROW_EXCLUSIVE, action, add_constraint_sql, use_physical
+from kos.schema_change.composing import SHARE_ROW_EXCLUSIVE, action, add_constraint_sql, provisional_name, use_physical
 from kos.schema_change.draft import Draft, ddl
 from kos.schema_change.facts import Table, read_table
 from kos.schema_change.model import Fill
@@ -27,8 +27,9 @@ def add(draft: Draft, table: str, constraint: Any) -> None:
         ChangeRefused: there is no table, or no key in it, that it refers to.
     """
     logical = names(constraint.fk_attrs)
-    name = constraint.conname = constraint.conname or choose(draft, table, joined(logical), "fkey")
+    name = constraint.conname or choose(draft, table, joined(logical), "fkey")
     draft.taken[name] = tuple(logical)
+    name = constraint.conname = provisional_name(draft, table, name)
     use_physical(draft, table, constraint)
     referred = constraint.pktable.relname
     theirs = [draft.column(referred, each) for each in names(constraint.pk_attrs)]

@@ -45,6 +45,12 @@ def create_index(draft: Draft, statement: Statement) -> None:
     """
     node = statement.node
     table, unique = node.relation.relname, node.unique
+    if not node.relation.inh:
+        raise errors.ChangeRefused(
+            f"CREATE INDEX ON ONLY {table}",
+            "the indexes of the partitions are left to somebody else",
+            "leave out ONLY: they are built concurrently, one by one",
+        )
     elements = [*node.index_params, *node.index_including_params]
     keys = sorted({each.index_elem.name for each in node.index_params} - {""} | _read(node.index_params))
     shown = joined(index_columns(elements))

@@ -74,3 +74,40 @@ select c.relname::text, o.rolname::text
   join pg_roles o on o.oid = c.relowner
   join pg_namespace n on n.oid = s.stxnamespace
  where n.nspname = %(schema)s and s.stxname = %(name)s;
+
+-- name: column_settings
+-- What ANALYZE is told about a column: its target, if it has one of its own, and its options.
+select case when a.attstattarget >= 0 then a.attstattarget end, coalesce(a.attoptions, '{}')
+  from pg_attribute a
+ where a.attrelid = %(oid)s and a.attname = %(column)s;
+
+-- name: comments
+-- What is said about the constraints and indexes of a table: the kind, the name, the text.
+select 'constraint', k.conname::text, obj_description(k.oid, 'pg_constraint')
+  from pg_constraint k
+ where k.conrelid = %(oid)s and obj_description(k.oid, 'pg_constraint') is not null
+union all
+select 'index', x.relname::text, obj_description(x.oid, 'pg_class')
+  from pg_index i join pg_class x on x.oid = i.indexrelid
+ where i.indrelid = %(oid)s and obj_description(x.oid, 'pg_class') is not null
+ order by 1, 2;
+
+-- name: clustered
+-- The index that a table is clustered by.
+select x.relname::text from pg_index i join pg_class x on x.oid = i.indexrelid
+ where i.indrelid = %(oid)s and i.indisclustered;
+
+-- name: statistics_definition
+-- Extended statistics as they are made, and what is said about them.
+select pg_get_statisticsobjdef(s.oid), obj_description(s.oid, 'pg_statistic_ext')
+  from pg_statistic_ext s join pg_namespace n on n.oid = s.stxnamespace
+ where n.nspname = %(schema)s and s.stxname = %(name)s;
+
+-- name: sequence
+-- A sequence: its name and options; the greatest value is null where it is that of its type.
+select c.relname::text, s.seqstart, s.seqincrement, s.seqmin,
+       case when s.seqmax <> case s.seqtypid when 'smallint'::regtype then 32767 when 'integer'::regtype then 2147483647
+                               else 9223372036854775807 end then s.seqmax end,
+       s.seqcache, s.seqcycle
+  from pg_sequence s join pg_class c on c.oid = s.seqrelid
+ where s.seqrelid = %(sequence)s::regclass;

@@ -8,7 +8,7 @@ from typing import Any
 from psycopg.sql import SQL, Identifier, Literal
 
 from kos import errors
-from kos.schema_change import privileges
+from kos.schema_change import privileges, routines
 from kos.schema_change.composing import SHARE_UPDATE_EXCLUSIVE, action, alter_sql, use_physical
 from kos.schema_change.draft import Draft, Planner, ddl
 from kos.schema_change.facts import relation_kind
@@ -128,11 +128,12 @@ def refuse_rewrite(_draft: Draft, table: str, command: Any) -> None:
 
 
 def create_policy(draft: Draft, statement: Statement) -> None:
-    """CREATE POLICY: one that lets more rows be seen is there from the start; one that restricts, from the end."""
+    """CREATE POLICY: one that lets more rows be seen is there from the start; one that restricts, or takes the place of
+    another of its name, from the end."""
     node = statement.node
     table = node.table.relname
     text = f"{table}: policy {node.policy_name}"
-    if not node.permissive:
+    if not node.permissive or node.policy_name in draft.dropped:
         draft.at_contract(action(draft, table, text, (render(node),)))
         return
     use_physical(draft, table, node)
@@ -153,6 +154,7 @@ def drop_policies(draft: Draft, statement: Statement) -> None:
         table, policy = names(each.list.items)[-2:]
         table = {new: old for old, new in draft.renamed.items()}.get(table, table)
         clause = "if exists " if statement.node.missing_ok else ""
+        draft.dropped.add(policy)
         do = (SQL("drop policy {}{} on {}").format(SQL(clause), Identifier(policy), Identifier(table)).as_string(),)
         draft.at_contract(action(draft, table, f"{table}: policy {policy} is dropped", do))
 
@@ -289,6 +291,7 @@ _CATALOG_ONLY = {
 
 PLANNERS: dict[str, Planner] = {
     **privileges.PLANNERS,
+    **routines.PLANNERS,
     **{f"AT_{each}": at_the_end(lock) for lock, commands in _CATALOG_ONLY.items() for each in commands},
     **{f"AT_{each}": refuse_rewrite for each in ("SetLogged", "SetUnLogged", "SetTableSpace", "SetAccessMethod")},
     **{kind: _refusal(why) for kind, why in _KINDS.items()},

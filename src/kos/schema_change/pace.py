@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 
-from kos.schema_change.replica_lag import ReplicaLag
+from kos.schema_change.feedback import ReplicaLag, commit_seconds
 from kos.schema_change.site import QUERIES, Site
 from kos.schema_change.throttle import Limits, Pace
 from kos.tenancy.placement import control_place, shard_named
@@ -25,14 +24,9 @@ def pace_of(site: Site) -> Iterator[Pace]:
             return Limits(*row) if row else Limits()
 
         def latency() -> float:
-            began = time.perf_counter()
-            beside.execute(QUERIES.touch_change, site.facts)
-            return time.perf_counter() - began
-
-        def asked() -> Mapping[str, float | None]:
-            return lags()
+            return commit_seconds(beside)
 
         try:
-            yield Pace(limits, asked, latency, site.doing)
+            yield Pace(limits, lags, latency, site.doing)
         finally:
             lags.close()

@@ -113,10 +113,7 @@ def parse_change(text: str) -> Change:
         ChangeUnreadable: it isn't SQL, or a directive isn't one.
         ChangeRefused: its statements name several schemas.
     """
-    try:
-        statements = tuple(_statements(text, parsed(text)))
-    except Unreadable as problem:
-        raise errors.ChangeUnreadable(_line(text, problem.position), str(problem)) from None
+    statements = parse_statements(text)
     schemas = {schema for each in statements for schema in _schemas(each.node)}
     if len(schemas) > 1:
         raise errors.ChangeRefused(
@@ -129,6 +126,18 @@ def parse_change(text: str) -> Change:
         if schema is not None:
             _unqualify(each.node, schema)
     return Change(text, statements, _directives(text), schema)
+
+
+def parse_statements(text: str) -> tuple[Statement, ...]:
+    """The statements of a file, with the names that they give.
+
+    Raises:
+        ChangeUnreadable: it isn't SQL.
+    """
+    try:
+        return tuple(_statements(text, parsed(text)))
+    except Unreadable as problem:
+        raise errors.ChangeUnreadable(_line(text, problem.position), str(problem)) from None
 
 
 def _statements(text: str, found: Any) -> Iterator[Statement]:
@@ -239,18 +248,23 @@ def _token(token: Any) -> str:
     return choice(token, "token")
 
 
-def _directives(text: str) -> Directives:
-    """Of all comments that begin with `kos:`."""
+def comments_of(text: str) -> Iterator[tuple[int, str]]:
+    """What stands in comments: the line where each begins, and its text."""
     raw = text.encode()
-    found = Directives()
     for token in tokens(text):
-        if _token(token) not in _COMMENTS:
-            continue
-        written = raw[token.start : token.end].decode()
-        comment = written[2:-2] if written.startswith("/*") else written[2:]
-        if comment.strip().startswith("kos:"):
-            line = raw[: token.start].decode().count("\n") + 1
-            _read_directive(found, comment.strip().removeprefix("kos:"), line)
+        if _token(token) in _COMMENTS:
+            written = raw[token.start : token.end].decode()
+            comment = written[2:-2] if written.startswith("/*") else written[2:]
+            yield raw[: token.start].decode().count("\n") + 1, comment.strip()
+
+
+def _directives(text: str) -> Directives:
+    """Of all comments that begin with `kos:`, but for what is said to `kos change lint`."""
+    found = Directives()
+    for line, comment in comments_of(text):
+        said = comment.removeprefix("kos:")
+        if said != comment and said.split()[:1] != ["allow"]:
+            _read_directive(found, said, line)
     return found
 
 

@@ -60,7 +60,7 @@ def plan_statement(draft: Draft, statement: Statement) -> None:
     if sort == "AlterTableStmt":
         what = parse.choice(node, "objtype")
         prefix = "" if what == "OBJECT_TABLE" else f"{what} "
-        for command in _commands(node):
+        for command in _commands(draft, table, node):
             name = prefix + parse.choice(command, "subtype")
             _planner(draft, name, statement)(draft, table, command)
         return
@@ -114,7 +114,7 @@ def _of_new_table(draft: Draft, table: str, statement: Statement) -> None:
     draft.expand.append(Action(f"new {table} {draft.number()}", shown(statement), table, draft.owner, "", do))
 
 
-def _commands(node: Any) -> Iterator[Any]:
+def _commands(draft: Draft, table: str, node: Any) -> Iterator[Any]:
     """The commands of an ALTER TABLE; constraints that stand beside a new column as commands of their own."""
     for each in node.cmds:
         command = parse.inner(each)
@@ -122,8 +122,9 @@ def _commands(node: Any) -> Iterator[Any]:
             yield command
             continue
         alone, beside = parse.without_constraints(command)
+        is_there = parse.definition(command).column_def.colname in draft.table(table).columns
         yield alone
-        yield from beside
+        yield from () if is_there else beside
 
 
 def _all_used(draft: Draft, recipe: Recipe) -> None:

@@ -16,6 +16,7 @@ _ALL = {
     "OBJECT_TABLE": ("select", "insert", "update", "delete", "truncate", "references", "trigger"),
     "OBJECT_SEQUENCE": ("usage", "select", "update"),
 }
+MAINTAIN_SINCE = 170000
 _ALL_OF_A_COLUMN = ("select", "insert", "update", "references")
 
 # Column, or None for the whole relation; privilege; role.
@@ -58,7 +59,7 @@ def _on_relation(draft: Draft, node: Any, name: str) -> None:
         _at_the_end(draft, node, name, owner)
         return
     text = f"grant on {name}"
-    undo = () if row is None else tuple(_revokes(node, _held(draft, name), owner))
+    undo = () if row is None else tuple(_revokes(node, _held(draft, name), owner, draft.connection.info.server_version))
     draft.expand.append(action(draft, name, text, (render(node),), undo, lock="", owner=owner))
     if any((name, column) in draft.physical for each in node.privileges for column in names(each.access_priv.cols)):
         # Until the end there are two columns, of which the other stays.
@@ -75,11 +76,11 @@ def _held(draft: Draft, name: str) -> Held:
     return {(column, privilege, role): grantable for column, privilege, role, grantable in rows}
 
 
-def _revokes(node: Any, held: Held, owner: str) -> Iterator[str]:
+def _revokes(node: Any, held: Held, owner: str, version: int) -> Iterator[str]:
     """What takes away exactly what the grant gives: not what somebody had before."""
     for grantee in node.grantees:
         role = grantee.role_spec.rolename or "public"
-        for column, privilege in _asked(node) if role != owner else ():
+        for column, privilege in _asked(node, version) if role != owner else ():
             had = held.get((column, privilege, role))
             if had is None or (node.grant_option and not had):
                 back = _copy(node)
@@ -94,14 +95,15 @@ def _revokes(node: Any, held: Held, owner: str) -> Iterator[str]:
                 yield render(back)
 
 
-def _asked(node: Any) -> Iterator[tuple[str | None, str]]:
+def _asked(node: Any, version: int) -> Iterator[tuple[str | None, str]]:
     """Each privilege that a grant names, by column where it is of columns."""
+    what = choice(node, "objtype")
+    every = (*_ALL[what], "maintain") if what == "OBJECT_TABLE" and version >= MAINTAIN_SINCE else _ALL[what]
     if not node.privileges:
-        yield from ((None, privilege) for privilege in _ALL[choice(node, "objtype")])
+        yield from ((None, privilege) for privilege in every)
     for each in map(inner, node.privileges):
         columns = names(each.cols)
-        every = _ALL_OF_A_COLUMN if columns else _ALL[choice(node, "objtype")]
-        for privilege in (each.priv_name,) if each.priv_name else every:
+        for privilege in (each.priv_name,) if each.priv_name else _ALL_OF_A_COLUMN if columns else every:
             yield from ((column, privilege) for column in columns or (None,))
 
 

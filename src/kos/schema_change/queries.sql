@@ -16,10 +16,18 @@ select set_config('lock_timeout', %(lock_timeout)s, true), set_config('search_pa
 -- For a statement that can't run in a transaction; the session ends with its work.
 set role {role};
 
+-- name: search
+-- For the same: functions and operator classes may be in the placement's schema.
+select set_config('search_path', quote_ident(%(schema)s) || ', public', false);
+
+-- name: search_as_before
+-- As the session began.
+reset search_path;
+
 -- name: note_change
 -- Once.
-insert into kos.changes (operation, name, sql, shipped, max_rate, max_lag_ms, max_latency_ms)
-values (%(operation)s, %(name)s, %(sql)s, %(shipped)s, %(max_rate)s, %(max_lag_ms)s, %(max_latency_ms)s)
+insert into kos.changes (operation, name, sql, shipped, paused, max_rate, max_lag_ms, max_latency_ms)
+values (%(operation)s, %(name)s, %(sql)s, %(shipped)s, %(paused)s, %(max_rate)s, %(max_lag_ms)s, %(max_latency_ms)s)
 on conflict do nothing;
 
 -- name: forget_change
@@ -75,11 +83,6 @@ on conflict (operation, schema_name) do update
 -- What is under way, for whoever asks.
 update kos.change_placements set doing = %(doing)s, updated_at = clock_timestamp()
  where operation = %(operation)s and schema_name = %(schema)s and doing is distinct from %(doing)s;
-
--- name: touch_change
--- A commit that writes next to nothing: what it takes is what the application's commits wait for.
-update kos.change_placements set updated_at = clock_timestamp()
- where operation = %(operation)s and schema_name = %(schema)s;
 
 -- name: placements
 -- What this database knows of a change.

@@ -174,9 +174,9 @@ def facts_of(site: Site, fill: Fill, part: Part) -> dict[str, Any]:
     }
 
 
-def pages(first: int, last: int) -> Composable:
+def pages(row: Identifier, first: int, last: int) -> Composable:
     """A condition that reads these pages only."""
-    return sql.statement(QUERIES.range, first=tid(first), last=tid(last))
+    return sql.statement(QUERIES.range, row=row, first=tid(first), last=tid(last))
 
 
 def tid(page: int) -> Composable:

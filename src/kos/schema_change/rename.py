@@ -38,7 +38,7 @@ def rename_column(draft: Draft, statement: Statement) -> None:
     text = f"{table}.{old} is {new} too"
     draft.expand.append(action(draft, table, text, (*add, *made), (*unmade, drop)))
     names = {"old": old, "new": new}
-    needs = ddl("row({new}) *<> row({old})", **names)
+    needs = ddl("record_image_ne(row({new}), row({old}))", **names)
     name = f"{draft.number()} fill {table}.{new}"
     draft.fill.append(Fill(name, f"{table}.{new} = {old}", table, facts.owner, needs, {new: quoted}, rows=facts.rows))
     _copy_indexes(draft, facts, old, new)

@@ -1,7 +1,186 @@
-"""To be written."""
+"""ALTER COLUMN … TYPE. Where PostgreSQL need not touch a row it is done as it stands, at the end; else by a second
+column that is kept equal until it takes the first one's place."""
 
 from __future__ import annotations
 
-from kos.schema_change.draft import Planner
+import re
+from typing import Any
 
-PLANNERS: dict[str, Planner] = {}
+import psycopg
+from psycopg.sql import SQL, Identifier
+
+from kos import errors, sql
+from kos.schema_change import shadow
+from kos.schema_change.composing import action, alter_sql
+from kos.schema_change.draft import Draft, Planner, ddl
+from kos.schema_change.facts import QUERIES, Column, Table
+from kos.schema_change.parse import (
+    columns_of,
+    definition,
+    inner,
+    names,
+    render_expression,
+    render_type,
+)
+
+# Depend on a column so that PostgreSQL refuses to give it another type, or to drop it.
+_IN_THE_WAY = ("view", "materialized view", "rule", "policy", "function", "trigger", "generated column", "publication")
+_INSTEAD = {
+    "policy": "drop it before, and create it again after that, in the same change",
+    "trigger": "drop it before, and create it again after that, in the same change",
+}
+_LENGTHS = ("character varying", "bit varying")
+_PRECISIONS = ("timestamp", "time", "interval")
+_TYPE = re.compile(r"([a-z][a-z ]*?)(?:\((\d+)(?:,(-?\d+))?\))?( with(?:out)? time zone)?")
+
+
+def alter_type(draft: Draft, table: str, command: Any) -> None:
+    """ALTER TABLE … ALTER COLUMN … TYPE …
+
+    Raises:
+        ChangeRefused: something that can't be made for the other column depends on this one.
+    """
+    facts, name, node = draft.table(table), command.name, inner(definition(command))
+    what = f"{table}.{name}"
+    known = _known(draft, facts, name)
+    _refuse_dependents(draft, facts, known, what)
+    wanted = render_type(node.type_name)
+    resolved = _resolved(draft, wanted)
+    using = render_expression(node.raw_default) if node.HasField("raw_default") else None
+    collation = Identifier(*parts).as_string() if (parts := names(node.coll_clause.collname)) else ""
+    plain = using is None or _is_plain(node.raw_default, name)
+    if plain and not collation and resolved and widens(known.type, resolved) and not _is_read_again(facts, name):
+        _in_place(draft, table, name, known, command)
+        return
+    new = resolved or wanted
+    back = draft.directives.back.get((table, name))
+    _refuse_uncastable(draft, what, known.type, new, forward=using is None, backward=back is None)
+    column = ddl("{name}", name=name)
+    shadow.replace_column(
+        draft, facts, known, shadow.Wanted(new, collation or known.collation or "", using or column, back or column)
+    )
+
+
+def _known(draft: Draft, facts: Table, name: str) -> Column:
+    what = f"{facts.name}.{name}"
+    if draft.is_fresh(facts.name, name):
+        raise errors.ChangeRefused(what, "this change has made the column above", "write it as it is to be")
+    if (facts.name, name) in draft.physical:
+        raise errors.ChangeRefused(
+            what, "this change gives it another name, or a type already", "give it the name in a change of its own"
+        )
+    if name not in facts.columns:
+        raise errors.ChangeRefused(what, "there is no such column", f"look: \\d {facts.name}")
+    known = facts.columns[name]
+    if known.generated:
+        raise errors.ChangeRefused(
+            what, "it is a generated column", "add a generated column of that type, and drop this one"
+        )
+    late = [each for each, columns in draft.taken.items() if name in columns]
+    if late:
+        raise errors.ChangeRefused(
+            what,
+            f"this change has made {late[0]} over it above",
+            "write the other type first, and then what is over it",
+        )
+    return known
+
+
+def _refuse_dependents(draft: Draft, facts: Table, known: Column, what: str) -> None:
+    for of, kind, name in facts.readers:
+        if of == known.name and kind in _IN_THE_WAY and name not in draft.dropped:
+            instead = _INSTEAD.get(kind, f"drop the {kind} before the change, and create it when that is finished")
+            raise errors.ChangeRefused(what, f"the {kind} {name} reads it", instead)
+    if known.name in facts.partition_key or facts.is_partition:
+        raise errors.ChangeRefused(
+            what,
+            "a partition has the types of its table, and a table keeps those that it is partitioned by",
+            "make a new table, fill it, and let code change over",
+        )
+
+
+def widens(old: str, new: str) -> bool:
+    """Whether each value of the one type is, as it is stored, a value of the other. Both as format_type tells them."""
+    before, after = _TYPE.fullmatch(old), _TYPE.fullmatch(new)
+    if old == new:
+        return True
+    if before is None or after is None:
+        return False
+    name, other = before[1] + (before[4] or ""), after[1] + (after[4] or "")
+    if {name, other} <= {"text", "character varying"}:
+        return after[2] is None or (before[2] is not None and int(after[2]) >= int(before[2]))
+    if name != other:
+        return False
+    if name == "numeric":
+        same = before[3] == after[3] and before[2] is not None
+        return after[2] is None or (same and int(after[2]) >= int(before[2]))
+    if name in _LENGTHS or before[1] in _PRECISIONS:
+        return after[2] is None or (before[2] is not None and int(after[2]) >= int(before[2]))
+    return False
+
+
+def _is_read_again(facts: Table, column: str) -> bool:
+    """PostgreSQL checks all rows again, and builds indexes again that have a condition or an expression."""
+    checks = [each for each in facts.constraints.values() if each.kind in "cx" and column in each.columns]
+    indexes = [each for each in facts.indexes.values() if column in each.columns]
+    return bool(checks) or any(shadow.is_special(each.definition) for each in indexes)
+
+
+def _in_place(draft: Draft, table: str, name: str, known: Column, command: Any) -> None:
+    text = f"{table}.{name} becomes {render_type(inner(definition(command)).type_name)}"
+    others = [of for of, *_ in draft.table(table).referred_by]
+    others += [each.refers_to for each in draft.table(table).constraints.values() if each.refers_to]
+    also = tuple(dict.fromkeys(each for each in others if "." not in each))
+    draft.at_contract(action(draft, table, text, (alter_sql(table, command),), also=also))
+    draft.warnings.append(
+        f"{table}.{name}: takes what {known.type} does until the change is finished; with that, a prepared SELECT of it"
+        " has to be prepared again"
+    )
+
+
+def _is_plain(using: Any, name: str) -> bool:
+    """The column itself, perhaps with a cast."""
+    node = inner(using)
+    while type(node).__name__ == "TypeCast":
+        node = inner(node.arg)
+    return type(node).__name__ == "ColumnRef" and columns_of(node) == {name}
+
+
+def _resolved(draft: Draft, wanted: str) -> str | None:
+    """The type as the catalog tells it; None for one that isn't there yet."""
+    try:
+        with draft.connection.transaction():
+            draft.connection.execute(QUERIES.look_from_inside, {"schema": draft.schema})
+            cursor = draft.connection.execute(SQL("select cast(null as {})").format(sql.literal(wanted)))
+            assert cursor.pgresult is not None
+            kind, modifier = cursor.pgresult.ftype(0), cursor.pgresult.fmod(0)
+            row = draft.connection.execute("select format_type(%s::oid, %s)", (kind, modifier)).fetchone()
+            return str(row[0]) if row else None
+    except psycopg.errors.UndefinedObject:
+        return None
+
+
+def _refuse_uncastable(draft: Draft, what: str, old: str, new: str, *, forward: bool, backward: bool) -> None:
+    """Without an expression, there must be a cast."""
+    for asked, source, target, instead in (
+        (forward, old, new, "say how: … type … using <expression>"),
+        (backward, new, old, f"say what old code is to see: -- kos: back {what} = <expression over the new column>"),
+    ):
+        if asked and not _casts(draft, source, target):
+            raise errors.ChangeRefused(what, f"PostgreSQL has no cast from {source} to {target}", instead)
+
+
+def _casts(draft: Draft, source: str, target: str) -> bool:
+    query = SQL("select cast(cast(null as {}) as {})").format(sql.literal(source), sql.literal(target))
+    try:
+        with draft.connection.transaction():
+            draft.connection.execute(QUERIES.look_from_inside, {"schema": draft.schema})
+            draft.connection.execute(query)
+    except psycopg.errors.UndefinedObject:
+        return True  # a type that this change makes
+    except psycopg.errors.CannotCoerce:
+        return False
+    return True
+
+
+PLANNERS: dict[str, Planner] = {"AT_AlterColumnType": alter_type}

@@ -28,7 +28,7 @@ def start(store: Store, plan: ChangePlan, progress: Advance = silent, *, limits:
         if not is_same(open_one, plan.sql):
             raise errors.ChangeOpen(_name(open_one), open_one.state)
         return go_on(store, open_one, progress)
-    kept = {"limits": vars(limits)} if limits else {}
+    kept = {"limits": limits or Limits()}
     return journal.run(store, CHANGE, plan, progress, kept=kept, waits=True)
 
 

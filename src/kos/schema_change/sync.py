@@ -4,7 +4,7 @@ User triggers fire in the order of their names, so each pair has two: `!…` com
 has set, `~…` last and takes over what the table's own triggers have changed since; those know the old column only. Both
 call one function, in the schema of the placement, made by the table's owner.
 
-Values are compared as images (`*<>`): every type has that, and it tells 1.0 from 1.00.
+Values are compared as images: every type has that, and it tells 1.0 from 1.00.
 """
 
 from __future__ import annotations
@@ -40,12 +40,16 @@ Statements = tuple[tuple[str, ...], tuple[str, ...]]
 _PAIR = """
 begin
   if tg_argv[0] = 'last' then
-    if row(new.{old}) *<> row({backward}) then new.{new} := {forward}; end if;
+    if record_image_ne(row(new.{old}), row({backward})) then new.{new} := {forward}; end if;
   elsif tg_op = 'INSERT' then
-    if row(new.{new}) *<> row({default}) then new.{old} := {backward}; else new.{new} := {forward}; end if;
-  elsif row(new.{new}) *<> row(old.{new}) then
+    if record_image_ne(row(new.{new}), row({default})) then
+      new.{old} := {backward};
+    else
+      new.{new} := {forward};
+    end if;
+  elsif record_image_ne(row(new.{new}), row(old.{new})) then
     new.{old} := {backward};
-  elsif row(new.{old}) *<> row(old.{old}) or row(new.{old}) *<> row({backward}) then
+  elsif record_image_ne(row(new.{old}), row(old.{old})) or record_image_ne(row(new.{old}), row({backward})) then
     new.{new} := {forward};
   end if;
   return new;
@@ -76,7 +80,7 @@ def pair_triggers(draft: Draft, pair: Pair) -> Statements:
     name = draft.name("sync")
     when = ""
     if not parse.asks_tables(parse.parse_expression(pair.forward)):
-        when = ddl(" when (row(new.{new}) *<> row({forward}))", new=pair.new, forward=literal(forward))
+        when = ddl(" when (record_image_ne(row(new.{new}), row({forward})))", new=pair.new, forward=literal(forward))
     do = [*_function(name, body)]
     for sign, place in (("!", "first"), ("~", "last")):
         do.append(_trigger(sign + name, pair.table, name, when, place))

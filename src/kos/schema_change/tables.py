@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from psycopg.sql import SQL, Identifier
+
 from kos import errors
 from kos.schema_change import parse
 from kos.schema_change.composing import ACCESS_EXCLUSIVE, SHARE_ROW_EXCLUSIVE, action
@@ -108,10 +110,11 @@ def _dropped(draft: Draft, statement: Statement, kinds: tuple[str, ...]) -> list
 
 
 def _drop_at_contract(draft: Draft, what: str, names: list[str], owner: str) -> None:
-    """Each on its own, in the order that lets each go: what was written first, first."""
-    for name in names:
-        do = ddl("drop table {name}", name=name) if what == "table" else ddl("drop view {name}", name=name)
-        draft.at_contract(action(draft, name, f"drop {what} {name}", (do,), owner=owner))
+    """Those of one statement go together: they may refer to each other."""
+    listed = SQL(", ").join(map(Identifier, names))
+    do = ddl("drop table {names}", names=listed) if what == "table" else ddl("drop view {names}", names=listed)
+    text = f"drop {what} {', '.join(names)}"
+    draft.at_contract(action(draft, names[0], text, (do,), owner=owner, also=tuple(names[1:])))
 
 
 def create_view(draft: Draft, statement: Statement) -> None:

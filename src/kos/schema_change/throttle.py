@@ -78,7 +78,7 @@ class Pace:
         self._wait = wait
         self._began: float | None = None
         self._rows = 0
-        self._kind = ""
+        self._kind = self._state = ""
         self._told = float("-inf")
 
     def before_batch(self) -> Allowance:
@@ -109,8 +109,8 @@ class Pace:
     def say(self, kind: str, state: str) -> None:
         """Tell a state, if it is news."""
         now = self.clock()
-        if kind != self._kind or (state != kind and now - self._told >= TOLD):
-            self._kind, self._told = kind, now
+        if kind != self._kind or (state != self._state and now - self._told >= TOLD):
+            self._kind, self._state, self._told = kind, state, now
             self._tell(state)
 
     def _in_the_way(self, limits: Limits) -> tuple[str, str, float] | None:

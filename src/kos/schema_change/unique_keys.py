@@ -6,7 +6,7 @@ from typing import Any
 
 from kos import errors
 from kos.schema_change import columns, indexes
-from kos.schema_change.composing import action, add_constraint_sql, use_physical
+from kos.schema_change.composing import action, add_constraint_sql, provisional_name, use_physical
 from kos.schema_change.draft import Draft, ddl
 from kos.schema_change.naming import QUERIES, choose, index_columns, is_used, joined
 from kos.schema_change.parse import inner, names, parse_statement
@@ -109,7 +109,7 @@ def add_exclusion(draft: Draft, table: str, constraint: Any) -> None:
     """
     facts = draft.table(table)
     found = index_columns(inner(each).items[0] for each in constraint.exclusions)
-    name = constraint.conname = constraint.conname or choose(draft, table, joined(found), "excl")
+    name = constraint.conname or choose(draft, table, joined(found), "excl")
     if facts.pages > SMALL:
         raise errors.ChangeRefused(
             f"{table}: {name} EXCLUDE",
@@ -118,6 +118,7 @@ def add_exclusion(draft: Draft, table: str, constraint: Any) -> None:
             " by itself while nobody writes",
         )
     draft.taken[name] = tuple(found)
+    name = constraint.conname = provisional_name(draft, table, name)
     use_physical(draft, table, constraint)
     undo = ddl("alter table {table} drop constraint {name}", table=table, name=name)
     draft.tighten.append(

@@ -71,6 +71,7 @@ create table kos.change_fills (
   pages       bigint not null,
   filenode    bigint not null,
   rows        bigint not null,
+  filenode    bigint not null,  -- of the part, when it was begun: another one has other pages
   started_at  timestamptz not null default clock_timestamp(),
   updated_at  timestamptz not null default clock_timestamp(),
   primary key (operation, schema_name, fill, part)

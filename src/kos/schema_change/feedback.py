@@ -1,8 +1,9 @@
-"""How far the replicas of a primary are behind, in time, told by positions in its log.
+"""What a primary feels of a fill: how long a commit takes, and how far its replicas are behind.
 
-PostgreSQL's own `replay_lag` stands still while a replica does. So the primary's position is noted whenever somebody
-asks: a replica that has not come to a position yet is behind by the time since that was noted, or more. It is told the
-longest that it can be, so the answer is as exact as the questions are frequent.
+A lag is a time, told by positions in the log: PostgreSQL's own `replay_lag` stands still while a replica does. The
+primary's position is noted whenever somebody asks, and a replica that has not come to a position yet is behind by the
+time since that was noted, or more. It is told the longest that it can be, so the answer is as exact as the questions
+are frequent.
 """
 
 from __future__ import annotations
@@ -86,3 +87,10 @@ class ReplicaLag:
         if since is None:
             return max(now - self._noted[0][0], behind or 0.0) * 1000
         return (now - since) * 1000
+
+
+def commit_seconds(connection: Connection) -> float:
+    """How long a commit of next to nothing takes: it has to reach the disk, and replicas that the primary waits for."""
+    began = time.perf_counter()
+    connection.execute(QUERIES.smallest_commit)
+    return time.perf_counter() - began

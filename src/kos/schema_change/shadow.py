@@ -1,0 +1,385 @@
+"""A second column of another type, with all that hangs on the first, which takes its place in one transaction.
+
+The second is kept equal both ways from the start. What binds rows over the first (unique indexes, checks, foreign keys,
+those of other tables too) is made over the second when the change is finished; then the first is dropped with its own,
+and the second and what is over it get the names.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from psycopg.sql import Identifier, Literal
+
+from kos import errors
+from kos.schema_change import columns, constraints, indexes
+from kos.schema_change.composing import SHARE_ROW_EXCLUSIVE, action, add_constraint_sql
+from kos.schema_change.draft import Draft, ddl, granting
+from kos.schema_change.facts import Column, Constraint, Index, Table, read_grants
+from kos.schema_change.model import Fill
+from kos.schema_change.naming import QUERIES
+from kos.schema_change.parse import (
+    definition,
+    inner,
+    inside,
+    names,
+    parse_statement,
+    renamed_in_index,
+    render,
+)
+from kos.schema_change.sync import Pair, pair_triggers
+from kos.sql import literal
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the column is to be: a type, a collation or "", and what makes the one value of the other."""
+
+    type: str
+    collation: str
+    forward: str
+    backward: str
+
+
+def is_special(index: str) -> bool:
+    """Whether an index has an expression or a condition."""
+    node = parse_statement(index)
+    return node.HasField("where_clause") or any(not each.index_elem.name for each in node.index_params)
+
+
+def replace_column(draft: Draft, facts: Table, known: Column, wanted: Wanted) -> None:
+    """All steps, from the second column to its having the name of the first.
+
+    Raises:
+        ChangeRefused: the table is partitioned, or the column is in an EXCLUDE.
+    """
+    _refuse(facts, known)
+    new = f"{known.name}_new"
+    if new in facts.columns or draft.is_fresh(facts.name, new) or len(new.encode()) > 63:
+        new = draft.name(known.name)
+    unmade = _expand(draft, facts, known, new, wanted)
+    draft.physical[facts.name, known.name] = new
+    draft.fresh.setdefault(facts.name, set()).add(new)
+    not_null = _is_not_null(draft, facts, known)
+    facts.columns[new] = replace(known, name=new, type=wanted.type, not_null=not_null, sequence=None, comment=None)
+    swap = _Swap(draft, facts, known, new)
+    swap.copy_indexes()
+    swap.copy_constraints()
+    swap.copy_references()
+    if not_null:
+        named = [each.name for each in facts.constraints.values() if each.kind == "n" and known.name in each.columns]
+        held = draft.name("not_null") if named else None
+        columns.require_not_null(draft, facts.name, new, constraint=held)
+        if held:
+            swap.rename("constraint", held, named[0])
+    swap.at_the_end(unmade)
+    draft.warnings.append(
+        f"{facts.name}.{known.name}: until the change is finished it has its old type, and {new} beside it the new one"
+    )
+
+
+def _refuse(facts: Table, known: Column) -> None:
+    what = f"{facts.name}.{known.name}"
+    if facts.kind != "r":
+        raise errors.ChangeRefused(
+            what,
+            "the table is partitioned: its partitions' indexes can't change places in one moment",
+            "add a column of that type under another name, fill it, and drop this one in a later change",
+        )
+    for each in facts.constraints.values():
+        if each.kind == "x" and known.name in each.columns:
+            raise errors.ChangeRefused(
+                what, f"{each.name} EXCLUDE reads it, whose index can't be built concurrently", "drop that before"
+            )
+
+
+def _is_not_null(draft: Draft, facts: Table, known: Column) -> bool:
+    loosened = ddl("alter table {t} alter column {c} drop not null", t=facts.name, c=known.name)
+    asked = known.not_null or (facts.name, known.name) in draft.not_null
+    return asked and loosened not in draft.queued(facts.name)
+
+
+def _expand(draft: Draft, facts: Table, known: Column, new: str, wanted: Wanted) -> tuple[str, ...]:
+    """The column, its triggers and its fill. Returns what takes the triggers away."""
+    table = facts.name
+    pair = Pair(table, known.name, new, known.type, wanted.type, wanted.forward, wanted.backward)
+    made, unmade = pair_triggers(draft, pair)
+    kind = wanted.type + (f" collate {wanted.collation}" if wanted.collation else "")
+    add = [ddl("alter table {table} add column {new} {kind}", table=table, new=new, kind=literal(kind))]
+    if (default := _default(draft, facts, known, new)) is not None:
+        # Only to see that it suits the type: better now than at the end.
+        add += [default, ddl("alter table {table} alter column {new} drop default", table=table, new=new)]
+    add += [granting(table, new, each) for each in read_grants(draft.connection, facts) if each.column == known.name]
+    drop = ddl("alter table {table} drop column {new}", table=table, new=new)
+    text = f"{table}.{known.name} as {wanted.type} beside it: {new}"
+    draft.expand.append(action(draft, table, text, (*add, *made), (*unmade, drop)))
+    value = ddl("cast({value} as {type})", value=literal(wanted.forward), type=literal(wanted.type))
+    needs = ddl("record_image_ne(row({new}), row({value}))", new=new, value=literal(value))
+    name = f"{draft.number()} fill {table}.{new}"
+    draft.fill.append(
+        Fill(name, f"{table}.{new} = {wanted.forward}", table, facts.owner, needs, {new: value}, rows=facts.rows)
+    )
+    return unmade
+
+
+def _default(draft: Draft, facts: Table, known: Column, column: str) -> str | None:
+    """The default of the first column, for another; what the change has said of it above counts."""
+    clause = ddl("alter table {t} alter column {c} ", t=facts.name, c=known.name)
+    said = [each.removeprefix(clause) for each in draft.queued(facts.name) if each.startswith(clause)]
+    said = [each for each in said if each.endswith("default") or each.startswith("set default")]
+    if said:
+        wanted = said[-1] if said[-1].startswith("set default") else None
+    else:
+        wanted = f"set default {known.default}" if known.default is not None else None
+    if wanted is None:
+        return None
+    return ddl("alter table {t} alter column {c} {said}", t=facts.name, c=column, said=literal(wanted))
+
+
+class _Swap:
+    """What is over the second column, and how it gets the names of what is over the first."""
+
+    def __init__(self, draft: Draft, facts: Table, known: Column, new: str) -> None:
+        self.draft = draft
+        self.facts = facts
+        self.known = known
+        self.new = new
+        self.before: list[str] = []
+        self.after: list[str] = []
+        self.also: list[str] = []
+
+    def rename(self, what: str, temporary: str, name: str, table: str | None = None) -> None:
+        """When the first column is gone, the name is free."""
+        if what == "index":
+            self.after.append(ddl("alter index {old} rename to {new}", old=temporary, new=name))
+        else:
+            self.after.append(
+                ddl(
+                    "alter table {table} rename constraint {old} to {new}",
+                    table=table or self.facts.name,
+                    old=temporary,
+                    new=name,
+                )
+            )
+
+    def _over(self, each: Index | Constraint) -> bool:
+        return self.known.name in each.columns and each.name not in self.draft.freed
+
+    def copy_indexes(self) -> None:
+        """Plain ones at once. Unique ones bind old code too, where the conversion makes equal what was not."""
+        draft = self.draft
+        for each in filter(self._over, self.facts.indexes.values()):
+            assert isinstance(each, Index)
+            if not each.valid:
+                continue
+            node = renamed_in_index(each.definition, self.known.name, self.new)
+            node.idxname = draft.name("index")
+            steps: list[Any] = draft.tighten if each.unique else draft.build
+            steps.append(indexes.concurrent_action(draft, self.facts.name, node))
+            if each.constraint is None:
+                self.rename("index", node.idxname, each.name)
+            else:
+                self._attach(self.facts.constraints[each.constraint], node.idxname)
+            if each.replica_identity:
+                self.after.append(
+                    ddl("alter table {t} replica identity using index {i}", t=self.facts.name, i=each.name)
+                )
+
+    def _attach(self, known: Constraint, index: str) -> None:
+        made = _parsed(known)
+        key = type(made)()
+        key.contype, key.conname, key.indexname = made.contype, known.name, index
+        key.deferrable, key.initdeferred = made.deferrable, made.initdeferred
+        self.after.append(add_constraint_sql(self.facts.name, key))
+
+    def copy_constraints(self) -> None:
+        """Checks and foreign keys."""
+        for each in filter(self._over, self.facts.constraints.values()):
+            assert isinstance(each, Constraint)
+            refers_here = each.kind == "f" and each.refers_to == ddl("{t}", t=self.facts.name)
+            if each.kind not in "cf" or (refers_here and self._is_referred(_parsed(each))):
+                continue
+            made = _parsed(each)
+            _rename_columns(made, self.known.name, self.new)
+            if each.kind == "f" and not made.pktable.schemaname:
+                theirs = [self.draft.column(made.pktable.relname, name) for name in names(made.pk_attrs)]
+                _set_names(made.pk_attrs, theirs)
+            self._bind(self.facts.name, self.facts.owner, each.name, made, validated=each.validated)
+
+    def copy_references(self) -> None:
+        """Foreign keys of other tables that refer to the column: they are to refer to the second."""
+        for of, name, text in self.facts.referred_by:
+            made = inner(definition(_add_constraint(of, name, text).cmds[0].alter_table_cmd))
+            if not self._is_referred(made) or name in self.draft.freed:
+                continue
+            table = _add_constraint(of, name, text).relation
+            other = None if table.schemaname else self.draft.table(table.relname)
+            if other is None or other.owner != self.facts.owner or other.kind != "r":
+                raise errors.ChangeRefused(
+                    f"{self.facts.name}.{self.known.name}",
+                    f"{name} of {of} refers to it, which is partitioned, in another schema or another's",
+                    "drop that foreign key before the change, and add it when that is finished",
+                )
+            _set_names(made.fk_attrs, [self.draft.column(other.name, each) for each in names(made.fk_attrs)])
+            theirs = [self.draft.column(self.facts.name, each) for each in names(made.pk_attrs)]
+            _set_names(made.pk_attrs, theirs)
+            drop = ddl("alter table {table} drop constraint {name}", table=other.name, name=name)
+            self.before.append(drop)
+            self.also.append(other.name)
+            self._bind(other.name, other.owner, name, made, validated=not made.skip_validation)
+
+    def _is_referred(self, constraint: Any) -> bool:
+        return self.known.name in names(constraint.pk_attrs)
+
+    def _bind(self, table: str, owner: str, name: str, made: Any, *, validated: bool) -> None:
+        """New rows, then all; at the end it gets its name."""
+        draft, temporary = self.draft, self.draft.name("constraint")
+        made.conname, made.skip_validation, made.initially_valid = temporary, made.is_enforced, False
+        foreign = bool(made.fk_attrs)
+        step = action(
+            draft,
+            table,
+            f"add {name} of {table} for {self.new}, for new rows",
+            (add_constraint_sql(table, made),),
+            (ddl("alter table {table} drop constraint {name}", table=table, name=temporary),),
+            lock=SHARE_ROW_EXCLUSIVE if foreign else "ACCESS EXCLUSIVE",
+            owner=owner,
+            also=(made.pktable.relname,) if foreign and not made.pktable.schemaname else (),
+        )
+        draft.tighten.append(step)
+        if validated:
+            draft.tighten.append(constraints.validation(draft, table, temporary))
+        self.rename("constraint", temporary, name, table)
+
+    def at_the_end(self, unmade: tuple[str, ...]) -> None:
+        """The one transaction in which the columns change places."""
+        draft, table, name, new = self.draft, self.facts.name, self.known.name, self.new
+        do = [
+            *self.before,
+            *unmade,
+            *self._numbers(),
+            ddl("alter table {table} drop column {name}", table=table, name=name),
+            ddl("alter table {table} rename column {new} to {name}", table=table, new=new, name=name),
+            *self._renamed_sequence(),
+            *filter(None, [_default(draft, self.facts, self.known, name)]),
+            *self.after,
+            *self._settings(),
+            *self._statistics(),
+            *self._comments(),
+        ]
+        text = f"{table}.{new} takes the place of {name}"
+        draft.at_contract(action(draft, table, text, tuple(do), also=tuple(dict.fromkeys(self.also))))
+
+    def _numbers(self) -> list[str]:
+        """A sequence goes over to the second column; that of an identity column is made again, and goes on."""
+        known, table = self.known, self.facts.name
+        if known.sequence is None:
+            return []
+        if not known.identity:
+            owned = "alter sequence {sequence} owned by {table}.{column}"
+            return [ddl(owned, sequence=literal(known.sequence), table=table, column=self.new)]
+        row = self.draft.connection.execute(QUERIES.sequence, {"sequence": self._sequence()}).fetchone()
+        assert row is not None
+        self.sequence, start, increment, least, most, cache, cycles = row
+        self.numbers = self.draft.name("numbers")
+        options = f"start {start} increment {increment} minvalue {least} cache {cache}"
+        options += (f" maxvalue {most}" if most is not None else "") + (" cycle" if cycles else "")
+        how = "always" if known.identity == "a" else "by default"
+        return [
+            ddl(
+                "alter table {t} alter column {c} add generated {how} as identity (sequence name {s} {options})",
+                t=table,
+                c=self.new,
+                how=literal(how),
+                s=self.numbers,
+                options=literal(options),
+            ),
+            ddl(
+                "select setval({new}::regclass, last_value, is_called) from {old}",
+                new=Literal(ddl("{s}", s=self.numbers)),
+                old=self.sequence,
+            ),
+        ]
+
+    def _sequence(self) -> str:
+        known = self.known.sequence
+        assert known is not None
+        return known if "." in known else Identifier(self.draft.schema).as_string() + "." + known
+
+    def _renamed_sequence(self) -> list[str]:
+        if not (self.known.sequence and self.known.identity):
+            return []
+        return [ddl("alter sequence {old} rename to {new}", old=self.numbers, new=self.sequence)]
+
+    def _settings(self) -> list[str]:
+        asked = {"oid": self.facts.oid, "column": self.known.name}
+        row = self.draft.connection.execute(QUERIES.column_settings, asked).fetchone()
+        target, options = row or (None, [])
+        names_ = {"t": self.facts.name, "c": self.known.name}
+        found = []
+        if target is not None:
+            found.append(ddl("alter table {t} alter column {c} set statistics {n}", n=literal(str(target)), **names_))
+        if options:
+            said = literal(", ".join(options))
+            found.append(ddl("alter table {t} alter column {c} set ({said})", said=said, **names_))
+        by = self.draft.connection.execute(QUERIES.clustered, {"oid": self.facts.oid}).fetchone()
+        if by is not None and self._over(self.facts.indexes[by[0]]):
+            found.append(ddl("alter table {t} cluster on {index}", t=self.facts.name, index=by[0]))
+        return found
+
+    def _statistics(self) -> list[str]:
+        """Extended statistics went with the first column."""
+        found = []
+        for of, kind, name in self.facts.readers:
+            if of != self.known.name or kind != "statistics":
+                continue
+            asked = {"schema": self.draft.schema, "name": name}
+            text, comment = self.draft.connection.execute(QUERIES.statistics_definition, asked).fetchone() or ("", None)
+            node = parse_statement(text)
+            del node.defnames[:-1]
+            node.relations[0].range_var.schemaname = ""
+            found.append(render(node))
+            if comment is not None:
+                found.append(ddl("comment on statistics {name} is {text}", name=name, text=Literal(comment)))
+        return found
+
+    def _comments(self) -> list[str]:
+        table, found = self.facts.name, []
+        if self.known.comment is not None:
+            text = Literal(self.known.comment)
+            found.append(ddl("comment on column {t}.{c} is {text}", t=table, c=self.known.name, text=text))
+        rows = self.draft.connection.execute(QUERIES.comments, {"oid": self.facts.oid}).fetchall()
+        for kind, name, text in rows:
+            held = self.facts.constraints.get(name) if kind == "constraint" else self.facts.indexes.get(name)
+            if held is None or not self._over(held):
+                continue
+            if kind == "constraint":
+                found.append(ddl("comment on constraint {c} on {t} is {text}", c=name, t=table, text=Literal(text)))
+            else:
+                found.append(ddl("comment on index {i} is {text}", i=name, text=Literal(text)))
+        return found
+
+
+def _add_constraint(table: str, name: str, text: str) -> Any:
+    """A constraint as its definition in the catalog says; the table's name is as SQL."""
+    return parse_statement(
+        ddl("alter table {t} add constraint {c} {text}", t=literal(table), c=name, text=literal(text))
+    )
+
+
+def _parsed(known: Constraint) -> Any:
+    return inner(definition(_add_constraint("t", known.name, known.definition).cmds[0].alter_table_cmd))
+
+
+def _rename_columns(constraint: Any, old: str, new: str) -> None:
+    for each in inside(constraint):
+        if type(each).__name__ == "ColumnRef" and names(each.fields)[-1:] == [old]:
+            each.fields[-1].string.sval = new
+    _set_names(constraint.fk_attrs, [new if each == old else each for each in names(constraint.fk_attrs)])
+    _set_names(constraint.fk_del_set_cols, [new if each == old else each for each in names(constraint.fk_del_set_cols)])
+
+
+def _set_names(parts: Any, wanted: list[str]) -> None:
+    for each, name in zip(parts, wanted, strict=True):
+        each.string.sval = name

@@ -1,0 +1,185 @@
+"""The pace of a fill: limits by hand, and those that the replicas and the application's latency set."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+
+import pytest
+
+from fix_own_postgres import MakePostgres, OwnPostgres, install_on
+from kos import errors
+from kos.schema_change.feedback import ReplicaLag, commit_seconds
+from kos.schema_change.throttle import BATCH_SECONDS, Allowance, Limits, Pace, allowance
+from kos.topology import postgres as opening
+from kos.topology.model import Shard
+
+
+class Clock:
+    """A clock that only waiting moves on."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def wait(self, seconds: float) -> None:
+        self.now += seconds
+
+
+def pace_of(limits: list[Limits], told: list[str], clock: Clock, lags: list[Mapping[str, float | None]]) -> Pace:
+    """A pace whose limits and lags are the last ones in the lists; lags are used up one by one."""
+
+    def lag() -> Mapping[str, float | None]:
+        return lags.pop(0) if len(lags) > 1 else lags[0]
+
+    return Pace(lambda: limits[-1], lag, lambda: 0.3, told.append, clock, clock.wait)
+
+
+def test_rows_are_limited_over_time() -> None:
+    limits, told, clock = [Limits(max_rate=1000)], list[str](), Clock()
+    pace = pace_of(limits, told, clock, [{}])
+    for _ in range(20):
+        pace.before_batch()
+        clock.now += 0.05  # the batch
+        pace.after_batch(500)
+    assert clock.now == pytest.approx(19 * 0.5 + 0.05)
+    assert told == [each for _ in range(19) for each in ("running", "rate limited: 1000 rows/s")] + ["running"]
+    limits.append(Limits())
+    pace.before_batch()
+    assert clock.now == pytest.approx(19 * 0.5 + 0.05)
+
+
+def test_the_slowest_replica_is_waited_for_until_it_is_behind_by_half_of_what_it_may() -> None:
+    told: list[str] = []
+    lags: list[Mapping[str, float | None]] = [
+        {"a": 10.0, "b": 812.0}, {"a": 10.0, "b": 400.0}, {"a": None, "b": 20.0}, {"a": 251.0, "b": 0.0},
+        {"a": 249.0, "b": 249.0},
+    ]  # fmt: skip
+    pace_of([Limits(max_lag_ms=500)], told, Clock(), lags).before_batch()
+    assert told == [
+        "waiting for replica b: 812 ms",
+        "waiting for replica a, which does not answer",
+        "waiting for replica a: 251 ms",
+        "running",
+    ]
+
+
+def test_nobody_asks_for_what_no_limit_needs() -> None:
+    def fail() -> float:
+        raise AssertionError
+
+    def fail_too() -> Mapping[str, float | None]:
+        raise AssertionError
+
+    Pace(Limits, fail_too, fail).before_batch()
+
+
+def test_a_slow_commit_is_waited_for() -> None:
+    limits, told, clock = [Limits(max_latency_ms=250)], list[str](), Clock()
+
+    def latency() -> float:
+        return 0.3 if clock.now < 5 else 0.1
+
+    Pace(lambda: limits[-1], latency=latency, tell=told.append, clock=clock, wait=clock.wait).before_batch()
+    assert told[0] == "waiting for commits: 300 ms"
+    assert told[-1] == "running"
+    assert clock.now == pytest.approx(5, abs=0.3)
+
+
+def test_limits_make_batches_smaller() -> None:
+    assert allowance(Limits()) == Allowance(BATCH_SECONDS, None)
+    assert allowance(Limits(max_latency_ms=50)) == Allowance(0.025, None)
+    assert allowance(Limits(max_lag_ms=100, max_rate=40)) == Allowance(0.05, 20)
+
+
+@pytest.fixture(scope="module")
+def primary(own_postgres: MakePostgres) -> OwnPostgres:
+    """A primary with one replica, which `kos.toml` would call `reader`."""
+    server = own_postgres("wheel")
+    server.configure(fsync="off")
+    server.start()
+    return server
+
+
+@pytest.fixture(scope="module")
+def shard(primary: OwnPostgres) -> Shard:
+    return install_on(primary).control
+
+
+@pytest.fixture(scope="module")
+def replica(primary: OwnPostgres, shard: Shard, own_postgres: MakePostgres) -> OwnPostgres:
+    copy = own_postgres("wheel")
+    copy.clone(primary)
+    copy.start()
+    return copy
+
+
+@pytest.mark.parametrize("named", [True, False], ids=["named", "seen by the primary"])
+def test_a_replica_that_stands_still_falls_behind(
+    primary: OwnPostgres, shard: Shard, replica: OwnPostgres, named: bool
+) -> None:
+    server = replace(replica.server, name="reader", database=shard.primary.database)
+    here = replace(shard, replicas=(server,) if named else ())
+    login = shard.operator if named else primary.superuser
+    with opening.connect(shard.primary, login) as connection, primary.connect() as writer, replica.connect() as reader:
+        lags = ReplicaLag(connection, here)
+
+        def slowest() -> float:
+            found = lags()
+            assert set(found) == ({"reader"} if named else {"walreceiver of main"})
+            return max(lag or 0.0 for lag in found.values())
+
+        slowest()
+        reader.execute("select pg_wal_replay_pause()")
+        while reader.execute("select pg_get_wal_replay_pause_state()").fetchone() != ("paused",):
+            time.sleep(0.01)
+        began = time.monotonic()
+        writer.execute("select pg_logical_emit_message(true, 'x', '')")
+        for _ in range(5):
+            time.sleep(0.1)
+            found = slowest()
+            assert found == pytest.approx((time.monotonic() - began) * 1000, abs=60)
+        reader.execute("select pg_wal_replay_resume()")
+        until = time.monotonic() + 10
+        while slowest() > 0:
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        lags.close()
+
+
+@pytest.mark.parametrize("named", [True, False], ids=["named", "seen by the primary"])
+def test_a_replica_that_is_gone_is_no_reason_to_go_faster(
+    primary: OwnPostgres, shard: Shard, replica: OwnPostgres, named: bool
+) -> None:
+    server = replace(replica.server, name="reader", database=shard.primary.database)
+    with primary.connect() as connection:
+        lags = ReplicaLag(connection, replace(shard, replicas=(server,) if named else ()))
+        assert None not in lags().values()
+        replica.stop()
+        until = time.monotonic() + 10
+        while set(lags().values()) != {None}:
+            assert time.monotonic() < until
+        replica.start()
+        while None in lags().values():
+            assert time.monotonic() < until
+        lags.close()
+
+
+def test_hidden_replicas_are_no_throttle(primary: OwnPostgres, shard: Shard, replica: OwnPostgres) -> None:
+    with opening.connect(shard.primary, shard.operator) as connection:
+        lags = ReplicaLag(connection, shard)
+        with pytest.raises(errors.ThrottleBlind) as blind:
+            Pace(lambda: Limits(max_lag_ms=500), lags).before_batch()
+    assert blind.value.shard == "main"
+    primary.execute("grant pg_read_all_stats to kos_operator")
+    with opening.connect(shard.primary, shard.operator) as connection:
+        assert set(ReplicaLag(connection, shard)()) == {"walreceiver of main"}
+    primary.execute("revoke pg_read_all_stats from kos_operator")
+
+
+def test_a_commit_is_timed(primary: OwnPostgres, shard: Shard) -> None:
+    with opening.connect(shard.primary, shard.operator) as connection:
+        assert 0 < commit_seconds(connection) < 5
