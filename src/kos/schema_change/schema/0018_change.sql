@@ -61,7 +61,7 @@ begin
 end $$;
 grant execute on function kos.require_change(text, name) to kos_app, kos_persona, kos_operator;
 
--- How far a fill has come: all pages before next_page are done, while the part has the file of that number.
+-- How far a fill has come: all pages before next_page are done.
 create table kos.change_fills (
   operation   uuid not null,
   schema_name text not null,
@@ -69,7 +69,6 @@ create table kos.change_fills (
   part        text not null,
   next_page   bigint not null,
   pages       bigint not null,
-  filenode    bigint not null,
   rows        bigint not null,
   filenode    bigint not null,  -- of the part, when it was begun: another one has other pages
   started_at  timestamptz not null default clock_timestamp(),
