@@ -19,7 +19,7 @@ from types import ModuleType
 import adoption
 import backfill
 import capture
-import change_load
+import change_stalls
 import change_many
 import old_snapshot
 import row_security
@@ -40,7 +40,7 @@ CLAIMS: dict[str, ModuleType] = {
     "up": up,
     "adoption": adoption,
     "change_many": change_many,
-    "change_load": change_load,
+    "change_stalls": change_stalls,
     "backfill": backfill,
 }
 PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
