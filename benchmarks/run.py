@@ -17,9 +17,10 @@ from pathlib import Path
 from types import ModuleType
 
 import adoption
+import backfill
 import capture
-import change_load
 import change_many
+import change_stalls
 import old_snapshot
 import row_security
 import sample_loading
@@ -39,7 +40,8 @@ CLAIMS: dict[str, ModuleType] = {
     "up": up,
     "adoption": adoption,
     "change_many": change_many,
-    "change_load": change_load,
+    "change_stalls": change_stalls,
+    "backfill": backfill,
 }
 PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
 ROUNDS = 15

@@ -1746,12 +1746,12 @@ CREATE FUNCTION kos.has_nested_changes(target regclass) RETURNS boolean
     AS $$
   select exists (
     select from pg_trigger t
-     where t.tgrelid = target and not t.tgisinternal and t.tgname !~ '^kos_' and t.tgenabled <> 'D'
+     where t.tgrelid = target and not t.tgisinternal and t.tgname !~ '^[!~]?kos_' and t.tgenabled <> 'D'
   ) or exists (
     select from pg_constraint f
      where f.contype = 'f' and f.confrelid = target and (f.confdeltype in ('c', 'n', 'd') or f.confupdtype in ('c', 'n', 'd'))
        and (f.conrelid = target
-            or exists (select from pg_trigger t where t.tgrelid = f.conrelid and not t.tgisinternal and t.tgname !~ '^kos_')
+            or exists (select from pg_trigger t where t.tgrelid = f.conrelid and not t.tgisinternal and t.tgname !~ '^[!~]?kos_')
             or exists (select from pg_constraint g where g.contype = 'f' and g.confrelid = f.conrelid
                           and (g.confdeltype in ('c', 'n', 'd') or g.confupdtype in ('c', 'n', 'd'))))
   ) or exists (
@@ -3199,6 +3199,25 @@ $$;
 ALTER FUNCTION kos.release_script(target regclass) OWNER TO kos_owner;
 
 --
+-- Name: require_change(text, name); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.require_change(name text, schema_name name DEFAULT "current_schema"()) RETURNS void
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  if not exists (select from kos.changed_schemas c
+                  where c.schema_name = require_change.schema_name and c.name = require_change.name) then
+    raise exception 'the change % is not there in schema %', require_change.name, require_change.schema_name
+      using errcode = 'KS012', hint = 'kos change status';
+  end if;
+end $$;
+
+
+ALTER FUNCTION kos.require_change(name text, schema_name name) OWNER TO kos_owner;
+
+--
 -- Name: reveal(uuid, jsonb); Type: FUNCTION; Schema: kos; Owner: kos_owner
 --
 
@@ -4090,6 +4109,104 @@ CREATE TABLE kos.adopted_product (
 ALTER TABLE kos.adopted_product OWNER TO kos_owner;
 
 --
+-- Name: change_actions; Type: TABLE; Schema: kos; Owner: kos_owner
+--
+
+CREATE TABLE kos.change_actions (
+    operation uuid NOT NULL,
+    schema_name text NOT NULL,
+    action text NOT NULL,
+    done_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+);
+
+
+ALTER TABLE kos.change_actions OWNER TO kos_owner;
+
+--
+-- Name: change_fills; Type: TABLE; Schema: kos; Owner: kos_owner
+--
+
+CREATE TABLE kos.change_fills (
+    operation uuid NOT NULL,
+    schema_name text NOT NULL,
+    fill text NOT NULL,
+    part text NOT NULL,
+    next_page bigint NOT NULL,
+    pages bigint NOT NULL,
+    rows bigint NOT NULL,
+    filenode bigint NOT NULL,
+    started_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    updated_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+);
+
+
+ALTER TABLE kos.change_fills OWNER TO kos_owner;
+
+--
+-- Name: change_placements; Type: TABLE; Schema: kos; Owner: kos_owner
+--
+
+CREATE TABLE kos.change_placements (
+    operation uuid NOT NULL,
+    schema_name text NOT NULL,
+    recipe integer NOT NULL,
+    phase text NOT NULL,
+    state text NOT NULL,
+    doing text,
+    error text,
+    updated_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT change_placements_phase_check CHECK ((phase = ANY (ARRAY['expand'::text, 'fill'::text, 'build'::text, 'tighten'::text, 'contract'::text]))),
+    CONSTRAINT change_placements_state_check CHECK ((state = ANY (ARRAY['running'::text, 'done'::text, 'failed'::text])))
+);
+
+
+ALTER TABLE kos.change_placements OWNER TO kos_owner;
+
+--
+-- Name: changed_schemas; Type: TABLE; Schema: kos; Owner: kos_owner
+--
+
+CREATE TABLE kos.changed_schemas (
+    operation uuid NOT NULL,
+    schema_name text NOT NULL,
+    name text NOT NULL,
+    changed_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+);
+
+
+ALTER TABLE kos.changed_schemas OWNER TO kos_owner;
+
+--
+-- Name: changes; Type: TABLE; Schema: kos; Owner: kos_owner
+--
+
+CREATE TABLE kos.changes (
+    operation uuid NOT NULL,
+    name text NOT NULL,
+    sql text NOT NULL,
+    shipped boolean NOT NULL,
+    paused boolean DEFAULT false NOT NULL,
+    max_rate double precision,
+    max_lag_ms double precision,
+    max_latency_ms double precision,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    finished_at timestamp with time zone,
+    CONSTRAINT changes_max_lag_ms_check CHECK ((max_lag_ms > (0)::double precision)),
+    CONSTRAINT changes_max_latency_ms_check CHECK ((max_latency_ms > (0)::double precision)),
+    CONSTRAINT changes_max_rate_check CHECK ((max_rate > (0)::double precision))
+);
+
+
+ALTER TABLE kos.changes OWNER TO kos_owner;
+
+--
+-- Name: TABLE changes; Type: COMMENT; Schema: kos; Owner: kos_owner
+--
+
+COMMENT ON TABLE kos.changes IS 'Changes of schema: their SQL, and the limits that hold while they run.';
+
+
+--
 -- Name: checkpoints; Type: TABLE; Schema: kos; Owner: kos_owner
 --
 
@@ -4294,9 +4411,9 @@ CREATE TABLE kos.operation_events (
     result jsonb,
     token bigint NOT NULL,
     at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    CONSTRAINT operation_events_check CHECK (((step IS NULL) = (what = ANY (ARRAY['finished'::text, 'rollback_started'::text, 'rolled_back'::text])))),
+    CONSTRAINT operation_events_check CHECK (((step IS NULL) = (what = ANY (ARRAY['waiting'::text, 'finished'::text, 'rollback_started'::text, 'rolled_back'::text])))),
     CONSTRAINT operation_events_sequence_check CHECK ((sequence > 0)),
-    CONSTRAINT operation_events_what_check CHECK ((what = ANY (ARRAY['started'::text, 'done'::text, 'failed'::text, 'finished'::text, 'rollback_started'::text, 'undo_started'::text, 'undone'::text, 'undo_failed'::text, 'rolled_back'::text])))
+    CONSTRAINT operation_events_what_check CHECK ((what = ANY (ARRAY['started'::text, 'done'::text, 'failed'::text, 'waiting'::text, 'finished'::text, 'rollback_started'::text, 'undo_started'::text, 'undone'::text, 'undo_failed'::text, 'rolled_back'::text])))
 );
 
 
@@ -4329,7 +4446,7 @@ CREATE TABLE kos.operations (
     created_by text NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT operations_state_check CHECK ((state = ANY (ARRAY['planned'::text, 'running'::text, 'failed'::text, 'finished'::text, 'rolling_back'::text, 'rollback_failed'::text, 'rolled_back'::text]))),
+    CONSTRAINT operations_state_check CHECK ((state = ANY (ARRAY['planned'::text, 'running'::text, 'waiting'::text, 'failed'::text, 'finished'::text, 'rolling_back'::text, 'rollback_failed'::text, 'rolled_back'::text]))),
     CONSTRAINT operations_subject_check CHECK ((subject <> ''::text))
 );
 
@@ -4496,6 +4613,46 @@ ALTER TABLE ONLY kos.knowledge_events ATTACH PARTITION kos.knowledge_events_defa
 
 ALTER TABLE ONLY kos.adopted_product
     ADD CONSTRAINT adopted_product_pkey PRIMARY KEY (only_one);
+
+
+--
+-- Name: change_actions change_actions_pkey; Type: CONSTRAINT; Schema: kos; Owner: kos_owner
+--
+
+ALTER TABLE ONLY kos.change_actions
+    ADD CONSTRAINT change_actions_pkey PRIMARY KEY (operation, schema_name, action);
+
+
+--
+-- Name: change_fills change_fills_pkey; Type: CONSTRAINT; Schema: kos; Owner: kos_owner
+--
+
+ALTER TABLE ONLY kos.change_fills
+    ADD CONSTRAINT change_fills_pkey PRIMARY KEY (operation, schema_name, fill, part);
+
+
+--
+-- Name: change_placements change_placements_pkey; Type: CONSTRAINT; Schema: kos; Owner: kos_owner
+--
+
+ALTER TABLE ONLY kos.change_placements
+    ADD CONSTRAINT change_placements_pkey PRIMARY KEY (operation, schema_name);
+
+
+--
+-- Name: changed_schemas changed_schemas_pkey; Type: CONSTRAINT; Schema: kos; Owner: kos_owner
+--
+
+ALTER TABLE ONLY kos.changed_schemas
+    ADD CONSTRAINT changed_schemas_pkey PRIMARY KEY (operation, schema_name);
+
+
+--
+-- Name: changes changes_pkey; Type: CONSTRAINT; Schema: kos; Owner: kos_owner
+--
+
+ALTER TABLE ONLY kos.changes
+    ADD CONSTRAINT changes_pkey PRIMARY KEY (operation);
 
 
 --
@@ -5937,6 +6094,16 @@ GRANT ALL ON FUNCTION kos.release_script(target regclass) TO kos_operator;
 
 
 --
+-- Name: FUNCTION require_change(name text, schema_name name); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.require_change(name text, schema_name name) FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.require_change(name text, schema_name name) TO kos_app;
+GRANT ALL ON FUNCTION kos.require_change(name text, schema_name name) TO kos_persona;
+GRANT ALL ON FUNCTION kos.require_change(name text, schema_name name) TO kos_operator;
+
+
+--
 -- Name: FUNCTION reveal(tenant uuid, stored jsonb); Type: ACL; Schema: kos; Owner: kos_owner
 --
 
@@ -6214,6 +6381,46 @@ GRANT SELECT ON TABLE kos.shapes TO kos_auditor;
 
 GRANT SELECT ON TABLE kos.adopted_product TO kos_operator;
 GRANT SELECT ON TABLE kos.adopted_product TO kos_auditor;
+
+
+--
+-- Name: TABLE change_actions; Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE kos.change_actions TO kos_operator;
+GRANT SELECT ON TABLE kos.change_actions TO kos_auditor;
+
+
+--
+-- Name: TABLE change_fills; Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE kos.change_fills TO kos_operator;
+GRANT SELECT ON TABLE kos.change_fills TO kos_auditor;
+
+
+--
+-- Name: TABLE change_placements; Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE kos.change_placements TO kos_operator;
+GRANT SELECT ON TABLE kos.change_placements TO kos_auditor;
+
+
+--
+-- Name: TABLE changed_schemas; Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE kos.changed_schemas TO kos_operator;
+GRANT SELECT ON TABLE kos.changed_schemas TO kos_auditor;
+
+
+--
+-- Name: TABLE changes; Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE kos.changes TO kos_operator;
+GRANT SELECT ON TABLE kos.changes TO kos_auditor;
 
 
 --

@@ -12,8 +12,6 @@ KINDS = (*PGROLL, *COLUMNS, *CONSTRAINTS, *OTHERS)
 # What is refused, with a word of the reason. Each is of the table that most kinds are made in.
 REFUSED = (
     ("reindex index goods_name", "nothing"),
-    ("create function twice(n integer) returns integer language sql return n * 2", "online"),
-    ("create trigger stay before update on goods for each row execute function stay()", "online"),
     ("vacuum full goods", "nothing"),
     ("cluster goods using goods_name", "nothing"),
     ("update goods set name = 'other'", "rows"),

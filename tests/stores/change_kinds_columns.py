@@ -226,11 +226,12 @@ COLUMNS = (
     ),
     size(
         "text to integer, with indexes and a check",
-        "alter table goods alter column size type integer using size::integer",
+        "alter table goods alter column size drop default, alter column size type integer using size::integer,"
+        " alter column size set default 1",
         "integer",
         old="%(n)s::text",
         after="%(n)s",
-        setup=GOODS.replace("size text not null default '1'", "size text not null")
+        setup=GOODS
         + "create index goods_size on goods (size); create unique index goods_size_code on goods (size, code);"
         "comment on column goods.size is 'how big it is'; alter table goods alter column size set statistics 300;"
         "grant select (size) on goods to product_legacy;",

@@ -131,6 +131,23 @@ OTHERS = (
         right="select not exists (select from goods where title <> 'name ' || stamp)",
     ),
     stays(
+        "function",
+        "create function twice(n integer) returns integer language sql immutable return n * 2",
+        after=("select twice(2)",),
+    ),
+    stays(
+        "trigger",
+        "create trigger stay before update on goods for each row when (old.* is distinct from new.*)"
+        " execute function stay()",
+        "create function stay() returns trigger language plpgsql as 'begin return new; end';",
+    ),
+    stays(
+        "trigger dropped",
+        "drop trigger stay on goods",
+        "create function stay() returns trigger language plpgsql as 'begin return new; end';"
+        "create trigger stay before update on goods for each row execute function stay();",
+    ),
+    stays(
         "domain", "create domain percentage as numeric check (value between 0 and 100)", new=("select 5::percentage",)
     ),
     Kind(

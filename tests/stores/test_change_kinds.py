@@ -25,6 +25,39 @@ from kos.schema_change import ChangePlan, finish, plan_change, roll_back, start
 WANTED = "wanted"
 VALUES = {"n": 7, "row": 1}
 
+# Possible in principle, and not there: each is refused, with what to do instead.
+NOT_YET = {
+    "renamed and retyped",
+    "partitioned: unique",
+    "partitioned: part",
+    "policy changed",
+    "index's statistics",
+}
+# Of each sort one that takes another path, so that the short run meets all of them.
+SHORT = {
+    "04 rename table",
+    "08 identity table",
+    "09 drop column",
+    "13 rename column",
+    "15 unique constraint",
+    "16 set not null",
+    "18 text to integer",
+    "21 foreign key",
+    "53 volatile default",
+    "foreign key, orphans deleted",
+    "integer to bigint of a key that others refer to",
+    "identity column",
+    "partitioned: index",
+    "rename column with a user's triggers",
+    "unique index of an expression",
+}
+
+
+def tried(kind: Kind) -> object:
+    """A kind as a parameter; most take part in the long run only."""
+    marks = [] if kind.name in SHORT else [pytest.mark.long]
+    return pytest.param(kind, id=kind.name.replace(" ", "-"), marks=marks)
+
 
 def make_expected(shop: Shop, kind: Kind) -> None:
     """What the plain SQL makes, in a schema without rows. Code of before and of after is tried there as well."""
@@ -53,7 +86,7 @@ def tables(shop: Shop) -> list[str]:
     return [name for (name,) in rows]
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name.replace(" ", "-"))
+@pytest.mark.parametrize("kind", [tried(kind) for kind in KINDS if kind.name not in NOT_YET])
 def test_a_change_is_taken_back_and_finished(kind: Kind, shop: Shop) -> None:
     if shop.owner.info.server_version < kind.since * 10_000:
         pytest.skip(f"PostgreSQL {kind.since}")
@@ -97,6 +130,15 @@ def test_a_change_is_taken_back_and_finished(kind: Kind, shop: Shop) -> None:
     shop.clean = True
     slowest = max((old, first, new, after), key=lambda code: code.longest)
     print(f"longest stall: {slowest.longest * 1000:.0f} ms ({slowest.slowest})")
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.name in NOT_YET], ids=lambda kind: kind.name)
+def test_what_is_not_there_yet_is_refused_and_nothing_begun(kind: Kind, shop: Shop) -> None:
+    shop.fresh(SHOP, kind.setup)
+    with pytest.raises(errors.ChangeRefused) as refused:
+        plan_change(shop.store, kind.change, schemas=(SHOP,))
+    assert refused.value.instead
+    shop.clean = True
 
 
 @pytest.mark.parametrize(("sql", "reason"), REFUSED, ids=[sql for sql, _ in REFUSED])

@@ -65,9 +65,10 @@ def test_everything(name: str, module_full_store: Store, folder: Path, forked: F
     sweep.fail_everywhere()
     sweep.fail_on_the_way_back()
     sweep.repeat_everything()
-    sweep.kill_forwards()
-    sweep.kill_backwards()
-    sweep.kill_resumptions()
+    every = sweep.scenario.every
+    sweep.kill_forwards(every)
+    sweep.kill_backwards(every)
+    sweep.kill_resumptions(every)
 
 
 @pytest.mark.parametrize("name", MISTAKES)

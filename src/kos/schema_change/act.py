@@ -10,6 +10,7 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import count
 from threading import Event, Thread
 
 import psycopg
@@ -17,10 +18,11 @@ from psycopg.sql import Identifier
 
 from kos import errors, sql
 from kos.schema_change.model import CREATE_INDEX, DROP_INDEX, Action
-from kos.schema_change.site import QUERIES, Site
+from kos.schema_change.site import LOCK_TIMEOUT, QUERIES, SHORT_LOCK_TIMEOUT, Site
 
 PATIENCE = 600.0  # seconds of asking for one lock before it is given up; resuming asks again
-PAUSE, PAUSE_MAX = 0.1, 2.0  # seconds between two attempts, in which those who waited behind us go on
+SHORT_ATTEMPTS = 20
+PAUSE, PAUSE_MAX = 0.1, 1.0  # seconds between two attempts, in which those who waited behind us go on
 BUILDS = 5  # attempts at an index that a deadlock or a cancellation has ended
 LOOK = 1.0  # seconds between two looks at what an index waits for
 
@@ -42,10 +44,11 @@ def do(site: Site, action: Action) -> None:
             _build_index(site, action)
             _note(site, action)
         elif action.kind == DROP_INDEX:
-            _outside(site, action, action.do[0])
+            with _watched(site, action):
+                _outside(site, action, action.do[0])
             _note(site, action)
         else:
-            patiently(site, action, lambda: _in_one_transaction(site, action))
+            patiently(site, action, _in_one_transaction)
     site.doing(None)
 
 
@@ -58,20 +61,23 @@ def undo(site: Site, action: Action) -> None:
                 connection.execute(QUERIES.forget_action, site.facts | {"action": action.name})
     elif _is_done(site, action):
         with _told(site, action):
-            patiently(site, action, lambda: _back_in_one_transaction(site, action))
+            patiently(site, action, _back_in_one_transaction)
     site.doing(None)
 
 
-def patiently(site: Site, action: Action, work: Callable[[], None], *, patience: float = PATIENCE) -> None:
+Work = Callable[[Site, Action, str], None]
+
+
+def patiently(site: Site, action: Action, work: Work, *, patience: float = PATIENCE) -> None:
     """Do `work` as soon as its locks can be had, letting go of everything in between.
 
     Raises:
         ChangeBlocked
     """
     deadline, pause = time.monotonic() + patience, PAUSE
-    while True:
+    for attempt in count():
         try:
-            work()
+            work(site, action, SHORT_LOCK_TIMEOUT if attempt < SHORT_ATTEMPTS else LOCK_TIMEOUT)
         except _BUSY as error:
             who = _blockers(site, action)
             if time.monotonic() > deadline:
@@ -93,16 +99,16 @@ def _note(site: Site, action: Action) -> None:
         connection.execute(QUERIES.note_action, site.facts | {"action": action.name})
 
 
-def _in_one_transaction(site: Site, action: Action) -> None:
-    with site.transaction(action.owner) as connection:
+def _in_one_transaction(site: Site, action: Action, lock_timeout: str) -> None:
+    with site.transaction(action.owner, lock_timeout) as connection:
         # In one message: from the first statement on locks are held.
         connection.execute(sql.literal("; ".join(action.do)))
         site.ourselves()
         connection.execute(QUERIES.note_action, site.facts | {"action": action.name})
 
 
-def _back_in_one_transaction(site: Site, action: Action) -> None:
-    with site.transaction(action.owner) as connection:
+def _back_in_one_transaction(site: Site, action: Action, lock_timeout: str) -> None:
+    with site.transaction(action.owner, lock_timeout) as connection:
         if action.undo:
             connection.execute(sql.literal("; ".join(action.undo)))
         site.ourselves()
@@ -133,7 +139,8 @@ def _build_index(site: Site, action: Action) -> None:
 def _drop_index(site: Site, action: Action) -> None:
     assert action.index is not None
     name = Identifier(site.placement.schema, action.index)
-    _outside(site, action, QUERIES.drop_index.format(index=name).as_string(site.connection))
+    with _watched(site, action):
+        _outside(site, action, QUERIES.drop_index.format(index=name).as_string(site.connection))
 
 
 def _outside(site: Site, action: Action, statement: str) -> None:
@@ -161,16 +168,18 @@ def _told(site: Site, action: Action) -> Iterator[None]:
 
 
 def _blockers(site: Site, action: Action) -> str:
-    found = site.connection.execute(
-        QUERIES.blockers, {"schema": site.placement.schema, "tables": list({action.table, *action.also})}
-    ).fetchall()
+    asked = {"schema": site.placement.schema, "tables": list({action.table, *action.also})}
+    with site.connection.transaction():
+        # As the owner: PostgreSQL tells what a session does to its own role only.
+        site.connection.execute(QUERIES.act_as.format(role=Identifier(action.owner)))
+        found = site.connection.execute(QUERIES.blockers, asked).fetchall()
     said = [f"pid {pid} ({role}, {state}, {seconds} s): {query}" for pid, role, state, query, seconds in found]
     return "; ".join(said) or "somebody who is gone now"
 
 
 @contextmanager
 def _watched(site: Site, action: Action) -> Iterator[None]:
-    """While an index is built, say how far it is and whom it waits for. On a connection of its own, when it lasts."""
+    """While an index is built or dropped, say how far it is and whom it waits for; on its own connection."""
     over = Event()
     pid = site.connection.info.backend_pid
 
@@ -179,7 +188,9 @@ def _watched(site: Site, action: Action) -> Iterator[None]:
             return
         with suppress(errors.KosError, psycopg.Error), site.run.fences.beside(site.placement.place) as connection:
             while not over.wait(LOOK / 2):
-                row = connection.execute(QUERIES.index_progress, {"pid": pid}).fetchone()
+                with connection.transaction():
+                    connection.execute(QUERIES.act_as.format(role=Identifier(action.owner)))
+                    row = connection.execute(QUERIES.index_progress, {"pid": pid}).fetchone()
                 if row is not None:
                     told = site.facts | {"doing": f"{action.text}: {_progress(*row)}"}
                     connection.execute(QUERIES.note_doing, told)

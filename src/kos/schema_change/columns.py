@@ -120,11 +120,11 @@ def _add_plain(draft: Draft, new: New) -> None:
     do, undo = [alter_sql(new.table, new.command)], [_drop(new.table, new.name)]
     if new.default is not None:
         do.append(_set_default(new.table, new.name, parse.render_expression(new.default)))
-    elif isinstance(fill, str):
-        made, unmade = fill_trigger(draft, new.table, new.name, fill)
+    if not isinstance(fill, PythonFill):
+        # Also with a default: a row that old code updates moves to another page, behind the fill's back.
+        made, unmade = fill_trigger(draft, new.table, new.name, fill or parse.render_expression(new.default))
         do, undo = [*do, *made], [*unmade, *undo]
-        text = f"stop filling {new.table}.{new.name}"
-        draft.at_contract(action(draft, new.table, text, unmade))
+        draft.at_contract(action(draft, new.table, f"stop filling {new.table}.{new.name}", unmade), first=True)
     draft.expand.append(action(draft, new.table, f"add {new.table}.{new.name}", tuple(do), tuple(undo)))
     draft.fill.append(_fill(draft, new.table, new.name, fill or parse.render_expression(new.default)))
     if new.not_null:
@@ -132,7 +132,7 @@ def _add_plain(draft: Draft, new: New) -> None:
         require_not_null(draft, new.table, new.name, fill=again, constraint=new.constraint)
     elif volatile and fill is None:
         draft.warnings.append(
-            f"{new.table}.{new.name}: a NULL that new code writes there before the fill is filled too"
+            f"{new.table}.{new.name}: a NULL that new code writes there before the change is finished is filled too"
         )
 
 
@@ -190,6 +190,11 @@ def require_not_null(
     drop = ddl("alter table {table} drop constraint {check}", table=table, check=check)
     validate = ddl("alter table {table} validate constraint {check}", table=table, check=check)
     text = f"{table}.{column} is not null"
+    if isinstance(fill, str) and not draft.is_fresh(table, column):
+        # A row that is updated moves to another page, behind the fill's back; and the check would refuse that update.
+        made, unmade = fill_trigger(draft, table, now, fill)
+        draft.tighten.append(action(draft, table, f"{text}: fill what is written", made, unmade))
+        draft.at_contract(action(draft, table, f"stop filling {table}.{column}", unmade), first=True)
     if fill is not None:
         draft.tighten.append(_fill(draft, table, now, fill))
     draft.tighten.append(action(draft, table, f"{text}: from now on", (add,), (drop,)))

@@ -90,9 +90,11 @@ class Draft:
         """A name for something temporary: `kos_<tag>_<what>_<n>`, 63 bytes at most."""
         return f"kos_{self.tag}_{what[:30]}_{self.number()}"
 
-    def at_contract(self, action: Action) -> None:
-        """Something for the end. What is of one table is done in one transaction, in the order in which it came."""
-        self._contract.setdefault(action.table, []).append(action)
+    def at_contract(self, action: Action, *, first: bool = False) -> None:
+        """Something for the end. What is of one table is done in one transaction, in the order in which it came; what
+        goes first may be in the way of the rest."""
+        actions = self._contract.setdefault(action.table, [])
+        actions.insert(0 if first else len(actions), action)
 
     def queued(self, table: str) -> list[str]:
         """The statements that the end has for a table so far."""

@@ -40,7 +40,7 @@ from kos.schema_change.ranges import (
 )
 from kos.schema_change.throttle import Allowance, Pace
 
-FIRST_PAGES, MOST_PAGES = 16, 32_768
+FIRST_PAGES, MOST_PAGES = 64, 32_768
 LIMIT = 2.0  # times what a batch is to take, it is ended: those who wait for it would wait too long
 PATIENCE = 600.0  # seconds of asking for what somebody keeps locked; resuming asks again
 PAUSE, PAUSE_MAX = 0.02, 2.0  # seconds between two attempts, in which those who waited behind us go on

@@ -55,14 +55,15 @@ def create_index(draft: Draft, statement: Statement) -> None:
     keys = sorted({each.index_elem.name for each in node.index_params} - {""} | _read(node.index_params))
     shown = joined(index_columns(elements))
     name = node.idxname or choose(draft, table, shown, "idx")
-    if name in draft.taken or (is_used(draft, name, constraint=False) and name not in draft.freed):
+    used = is_used(draft, name, constraint=False) and not _is_left_over(draft, table, name)
+    if name in draft.taken or (used and name not in draft.freed):
         if node.if_not_exists:
             return
         raise errors.ChangeRefused(f"CREATE INDEX {name}", "the name is taken", "choose another")
     draft.taken[name] = tuple(each.index_elem.name for each in node.index_params)
     use_physical(draft, table, node)
     # One that is dropped by the same change has the name until the end.
-    node.idxname = draft.name("index") if is_used(draft, name, constraint=False) else name
+    node.idxname = draft.name("index") if used else name
     fresh = all(draft.is_fresh(table, each) for each in keys)
     steps: list[Any] = draft.tighten if unique and not fresh else draft.build
     if draft.table(table).kind == "p":
@@ -71,6 +72,12 @@ def create_index(draft: Draft, statement: Statement) -> None:
         steps.append(concurrent_action(draft, table, node))
     if node.idxname != name:
         _replace(draft, table, node.idxname, name)
+
+
+def _is_left_over(draft: Draft, table: str, name: str) -> bool:
+    """Whether the name is that of an index which a failed build has left: it is dropped before one is built."""
+    facts = draft.table(table)
+    return facts.kind != "p" and name in facts.indexes and not facts.indexes[name].valid
 
 
 def _read(elements: Any) -> set[str]:

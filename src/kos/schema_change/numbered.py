@@ -13,6 +13,7 @@ from kos.schema_change.draft import Draft, Planner, ddl
 from kos.schema_change.facts import Column
 from kos.schema_change.model import Fill
 from kos.schema_change.naming import choose
+from kos.schema_change.sync import fill_trigger
 from kos.sql import literal
 
 _SERIALS = {
@@ -99,6 +100,10 @@ def _add_numbered(
     )
     drop = ddl("alter table {table} drop column {column}", table=table, column=column)
     undo = (drop,) if after else (drop, ddl("drop sequence {name}", name=sequence))
+    # A row that old code updates moves to another page, behind the fill's back.
+    trigger, unmade = fill_trigger(draft, table, column, number)
+    do, undo = (*do, *trigger), (*unmade, *undo)
+    draft.at_contract(action(draft, table, f"stop numbering {table}.{column}", unmade), first=True)
     facts = draft.table(table)
     draft.expand.append(action(draft, table, f"add {table}.{column}", do, undo))
     needs = ddl("{column} is null", column=column)

@@ -145,9 +145,12 @@ select a.pid, a.usename, coalesce(a.state, a.backend_type), left(regexp_replace(
  limit 3;
 
 -- name: index_progress
--- What a concurrent build of an index is at, and whom it waits for.
-select p.phase, p.blocks_done, p.blocks_total, p.current_locker_pid, a.usename, coalesce(a.state, a.backend_type),
-       left(regexp_replace(a.query, '\s+', ' ', 'g'), 120)
-  from pg_stat_progress_create_index p
-  left join pg_stat_activity a on a.pid = nullif(p.current_locker_pid, 0)
- where p.pid = %(pid)s;
+-- What a concurrent build of an index is at, or its removal, and whom it waits for.
+select coalesce(p.phase, 'waiting for those who may use it'), coalesce(p.blocks_done, 0), coalesce(p.blocks_total, 0),
+       a.pid, a.usename, coalesce(a.state, a.backend_type), left(regexp_replace(a.query, '\s+', ' ', 'g'), 120)
+  from (select %(pid)s::integer as pid) own
+  left join pg_stat_progress_create_index p on p.pid = own.pid
+  left join pg_stat_activity a
+    on a.pid = coalesce(nullif(p.current_locker_pid, 0), (pg_blocking_pids(own.pid))[1])
+ where p.pid is not null or a.pid is not null;
+

@@ -17,7 +17,10 @@ from kos.schema_change.facts import Connection
 from kos.schema_change.model import ChangePlan, Placement
 
 QUERIES = sql.load("kos.schema_change")
-LOCK_TIMEOUT = "200ms"  # while a lock is waited for, everybody waits behind it: this is the longest that they do
+# While a lock is waited for, everybody waits behind it: this is the longest that they do. The first attempts wait so
+# short that hardly anybody notices; most locks are free within a statement's time.
+LOCK_TIMEOUT = "200ms"
+SHORT_LOCK_TIMEOUT = "40ms"
 
 
 class Site:
@@ -46,7 +49,7 @@ class Site:
         return {"operation": self.operation, "schema": self.placement.schema}
 
     @contextmanager
-    def transaction(self, owner: str | None = None) -> Iterator[Connection]:
+    def transaction(self, owner: str | None = None, lock_timeout: str = LOCK_TIMEOUT) -> Iterator[Connection]:
         """A transaction as the owner of a table, with this placement's schema first in its search path.
 
         Raises:
@@ -58,7 +61,7 @@ class Site:
         try:
             with self.connection.transaction():
                 self.run.fences.let_in(self.connection)
-                limits = {"lock_timeout": LOCK_TIMEOUT, "schema": self.placement.schema}
+                limits = {"lock_timeout": lock_timeout, "schema": self.placement.schema}
                 self.connection.execute(QUERIES.limit_transaction, limits)
                 if owner:
                     self.connection.execute(QUERIES.act_as.format(role=Identifier(owner)))

@@ -80,3 +80,24 @@ grant select on kos.changes, kos.change_placements, kos.change_actions, kos.chan
   to kos_operator, kos_auditor;
 grant insert, update, delete on kos.changes, kos.change_placements, kos.change_actions, kos.change_fills, kos.changed_schemas
   to kos_operator;
+
+-- The triggers of a change only set columns of the row that is written, so they run no other statement. Their names begin
+-- with `!` or `~`, to be the first and the last. All else is as it was.
+create or replace function kos.has_nested_changes(target regclass) returns boolean
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select exists (
+    select from pg_trigger t
+     where t.tgrelid = target and not t.tgisinternal and t.tgname !~ '^[!~]?kos_' and t.tgenabled <> 'D'
+  ) or exists (
+    select from pg_constraint f
+     where f.contype = 'f' and f.confrelid = target and (f.confdeltype in ('c', 'n', 'd') or f.confupdtype in ('c', 'n', 'd'))
+       and (f.conrelid = target
+            or exists (select from pg_trigger t where t.tgrelid = f.conrelid and not t.tgisinternal and t.tgname !~ '^[!~]?kos_')
+            or exists (select from pg_constraint g where g.contype = 'f' and g.confrelid = f.conrelid
+                          and (g.confdeltype in ('c', 'n', 'd') or g.confupdtype in ('c', 'n', 'd'))))
+  ) or exists (
+    -- One statement on the other table can change a row here more than once, and the transition tables are shared.
+    select from pg_constraint f
+     where f.contype = 'f' and f.conrelid = target and (f.confdeltype in ('n', 'd') or f.confupdtype in ('c', 'n', 'd'))
+  )
+$$;

@@ -115,9 +115,9 @@ def run(bench: Bench) -> Report:
         report.figures.append((f"{kind.name}: statements per second", f"{rate:,.0f}"))
         report.figures.append((f"{kind.name}: control's failed statements", str(sum(len(e.failed) for e in plain))))
     report.notes.append(
-        f"{rows:,} rows; {PROCESSES} processes read and write single rows by their key, each at its pace. Somebody reads the"
-        f" table in a transaction of {HOLD:g} s again and again, with {GAP:g} s between: what waits for that makes all"
-        " others wait. Code of before runs until the change is started, code of after from then on."
+        f"{rows:,} rows; {PROCESSES} processes read and write single rows by their key, each at its pace. Somebody"
+        f" reads the table in a transaction of {HOLD:g} s again and again, with {GAP:g} s between: what waits for that"
+        " makes all others wait. Code of before runs until the change is started, code of after from then on."
     )
     return report
 
@@ -150,7 +150,8 @@ def _round(bench: Bench, rows: int, kind: Kind, work: Work) -> Seen:
     with bench.superuser() as superuser:
         superuser.execute("set client_min_messages = warning; set role kos_owner")
         superuser.execute(TABLES.format(rows=rows).encode())
-        superuser.execute("reset role; vacuum analyze loaded.orders")
+        superuser.execute("reset role")
+        superuser.execute("vacuum analyze loaded.orders")
     context = multiprocessing.get_context("spawn")
     over, switched, results = context.Event(), context.Event(), context.Queue()
     clients = [
@@ -159,8 +160,10 @@ def _round(bench: Bench, rows: int, kind: Kind, work: Work) -> Seen:
     ]
     for each in clients:
         each.start()
-    with _held(bench):
+    with _held(bench) as holding:
         time.sleep(1.0)  # all of them are at work
+        holding.clear()
+        holding.wait()  # the naive way must not slip through between
         began = time.perf_counter()
         work(bench, kind, switched.set)
         time.sleep(0.5)
@@ -173,7 +176,7 @@ def _round(bench: Bench, rows: int, kind: Kind, work: Work) -> Seen:
     return Seen(seconds, list(itertools.chain(*(each[1] for each in found))), lasted)
 
 
-def _client(  # noqa: PLR0913, PLR0917 - what a process is given
+def _client(
     parameters: dict[str, Any], rows: int, new: tuple[str, str], over: Event, switched: Event, results: Any, seed: int
 ) -> None:
     chance, taken, failed = random.Random(seed), [], []
@@ -193,21 +196,23 @@ def _client(  # noqa: PLR0913, PLR0917 - what a process is given
 
 
 @contextmanager
-def _held(bench: Bench) -> Iterator[None]:
-    over = threading.Event()
+def _held(bench: Bench) -> Iterator[threading.Event]:
+    """Set whenever the holder begins to hold."""
+    over, holding = threading.Event(), threading.Event()
 
     def hold() -> None:
         with bench.superuser() as superuser:
             while not over.is_set():
                 with superuser.transaction():
                     superuser.execute("select count(*) from (select from loaded.orders limit 10) few")
+                    holding.set()
                     over.wait(HOLD)
                 over.wait(GAP)
 
     holder = threading.Thread(target=hold)
     holder.start()
     try:
-        yield
+        yield holding
     finally:
         over.set()
         holder.join()
