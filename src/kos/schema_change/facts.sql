@@ -141,7 +141,8 @@ select distinct a.attname::text as column, r.kind, r.name
 select coalesce(bool_or(p.provolatile = 'v'), false) from pg_proc p where p.proname = any (%(functions)s);
 
 -- name: fingerprints
--- Something per schema that is equal where these tables are. Names of the schema itself are taken out of definitions.
+-- Something per schema that is equal where these tables are. Names of the schema itself are taken out of definitions,
+-- and those of the log's functions, since each table has one of its own.
 select n.nspname::text as schema, md5(coalesce(string_agg(md5(replace(concat_ws(E'\n',
          c.relname, c.relkind, c.relispartition, c.relowner, c.relrowsecurity, c.relforcerowsecurity, c.relreplident,
          (select string_agg(concat_ws('|', a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attidentity,
@@ -159,7 +160,8 @@ select n.nspname::text as schema, md5(coalesce(string_agg(md5(replace(concat_ws(
          (select string_agg(concat_ws('|', i.indisvalid, i.indisreplident, pg_get_indexdef(i.indexrelid)), ';'
                             order by i.indexrelid::regclass::text)
             from pg_index i where i.indrelid = c.oid),
-         (select string_agg(pg_get_triggerdef(g.oid), ';' order by g.tgname)
+         (select string_agg(regexp_replace(pg_get_triggerdef(g.oid), 'kos\.capture_[0-9a-f]+', 'kos.capture'), ';'
+                            order by g.tgname)
             from pg_trigger g where g.tgrelid = c.oid and not g.tgisinternal),
          (select string_agg(concat_ws('|', y.polname, y.polcmd, y.polpermissive, y.polroles,
                                       pg_get_expr(y.polqual, y.polrelid), pg_get_expr(y.polwithcheck, y.polrelid)), ';'

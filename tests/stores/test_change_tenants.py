@@ -1,0 +1,105 @@
+"""Tenants that are made while a change is open, and after it: what code that needs the change finds there."""
+
+from __future__ import annotations
+
+import pytest
+from psycopg.rows import TupleRow
+
+from kos import errors
+from kos.schema_change import finish, plan_change, roll_back, start
+from kos.tenancy import Store, create_tenant
+
+CHANGE = """
+-- kos: fill atoms.shade = 'grey'
+alter table atoms add column shade text not null;
+create index concurrently atoms_by_shade on atoms (shade);
+"""
+TIERS = ("schema", "database")
+
+
+@pytest.fixture
+def started(store: Store) -> Store:
+    """A store whose change is started in the row tier and a schema, and not finished."""
+    create_tenant(store, "acme")
+    create_tenant(store, "initech", "schema")
+    with store.tenant("initech") as session:
+        session.execute("insert into atoms (atom_type, name) values ('T', 'before')")
+    start(store, plan_change(store, CHANGE, name="shades"))
+    return store
+
+
+def demand(store: Store, tenant: str) -> None:
+    """As code does that can't work without the change."""
+    with store.tenant(tenant) as session:
+        session.execute("select kos.require_change('shades')")
+
+
+def shape(store: Store, tenant: str) -> TupleRow | None:
+    """Whether the column is required, and its index valid."""
+    with store.tenant(tenant) as session:
+        return session.execute(
+            "select (select attnotnull from pg_attribute where attrelid = 'atoms'::regclass and attname = 'shade'),"
+            " (select indisvalid from pg_index where indexrelid = to_regclass('atoms_by_shade'))"
+        ).fetchone()
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_one_that_is_made_after_the_end_has_the_change(started: Store, tier: str) -> None:
+    finish(started)
+    create_tenant(started, "late", tier)
+    demand(started, "late")
+    assert shape(started, "late") == (True, True)
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_one_that_is_made_meanwhile_is_refused_until_the_end(started: Store, tier: str) -> None:
+    demand(started, "initech")
+    create_tenant(started, "late", tier)
+    with started.tenant("late") as session:
+        session.execute("insert into atoms (atom_type, name) values ('T', 'meanwhile')")
+    with pytest.raises(errors.PlacementBehind):
+        demand(started, "late")
+    assert shape(started, "late") == (None, None)
+    finish(started)
+    demand(started, "late")
+    assert shape(started, "late") == shape(started, "initech") == shape(started, "acme") == (True, True)
+    with started.tenant("late") as session:
+        assert session.execute("select shade from atoms").fetchall() == [("grey",)]
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_one_that_is_made_before_a_rollback_never_hears_of_the_change(started: Store, tier: str) -> None:
+    create_tenant(started, "late", tier)
+    roll_back(started)
+    for tenant in ("acme", "initech", "late"):
+        with pytest.raises(errors.PlacementBehind):
+            demand(started, tenant)
+        assert shape(started, tenant) == (None, None)
+
+
+def test_all_tenants_have_one_recipe(store: Store) -> None:
+    for name, tier in (("acme", "row"), ("initech", "schema"), ("hooli", "schema"), ("umbrella", "database")):
+        create_tenant(store, name, tier)
+    plan = plan_change(store, CHANGE)
+    assert len(plan.placements) == 4
+    assert len(plan.recipes) == 1
+
+
+def test_one_in_the_row_tier_shares_the_tables_that_are_changed(started: Store) -> None:
+    create_tenant(started, "late")
+    demand(started, "late")
+    finish(started)
+    assert shape(started, "late") == (True, True)
+
+
+def test_what_comes_later_has_all_changes_in_their_order(started: Store) -> None:
+    finish(started)
+    start(started, plan_change(started, "alter table atoms rename column shade to tone;", name="tones"))
+    create_tenant(started, "between", "schema")
+    demand(started, "between")
+    finish(started)
+    create_tenant(started, "late", "schema")
+    for tenant in ("acme", "initech", "between", "late"):
+        with started.tenant(tenant) as session:
+            session.execute("select kos.require_change('shades'), kos.require_change('tones')")
+            session.execute("insert into atoms (atom_type, name, tone) values ('T', 'x', 'red')")
