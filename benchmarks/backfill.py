@@ -28,6 +28,7 @@ from kos.schema_change.model import Fill, Placement
 from kos.schema_change.throttle import Pace
 
 CLAIM = "backfill"
+CONTROL = "the LIMIT loop"
 FILLED, BARE, BY_KEY, BY_LIMIT = "kos", "one UPDATE of the table", "by key, a row trigger firing", "the LIMIT loop"
 PGROLL = "pgroll"
 SIZES = (10_000, 100_000, 1_000_000)

@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 from psycopg.sql import SQL, Identifier
 
-from arms import Finding, Report, ratio
+from arms import Bar, Finding, Report, ratio
 from bench import Bench
 from kos import schema_change
 from kos.tenancy import Store
@@ -16,6 +16,7 @@ from kos.tenancy import Store
 CLAIM = "one change over many tenant schemas"
 CONTROL = "one connection, one schema after another"
 SCHEMAS, QUICK_SCHEMAS = 1000, 100
+BAR = Bar(at_most=1.0)
 LIMIT = 120.0  # seconds, on the machine that the bar was set for
 ROWS = 100  # in each schema
 
@@ -56,14 +57,12 @@ def run(bench: Bench) -> Report:
     report.findings.append(
         Finding(f"control: {CONTROL}, the naive DDL, against itself", ratio(plain, plain), is_control=True)
     )
-    reached = "reached" if max(killed) * SCHEMAS / count <= LIMIT else "NOT reached"
+    against = ratio(killed, [LIMIT * count / SCHEMAS] * len(killed))
+    report.findings.append(Finding(f"killed once and gone on with, against {LIMIT:.0f} s per 1,000", against, BAR))
     report.figures += [
-        (f"{count:,} schemas, start and finish", f"{max(ours):.0f} s"),
-        (
-            f"{count:,} schemas, killed once and gone on with (bar {LIMIT:.0f} s for {SCHEMAS:,}: {reached})",
-            f"{max(killed):.0f} s",
-        ),
-        (f"{count:,} schemas, {CONTROL}", f"{max(plain):.0f} s"),
+        (f"{count:,} schemas, start and finish", f"{max(ours):.1f} s"),
+        (f"{count:,} schemas, killed once and gone on with", f"{max(killed):.1f} s"),
+        (f"{count:,} schemas, {CONTROL}", f"{max(plain):.1f} s"),
     ]
     report.notes.append(
         f"One added column with a default and one index, in schemas of {ROWS} rows. The control has no plan, no"

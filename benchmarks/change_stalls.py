@@ -116,8 +116,8 @@ def run(bench: Bench) -> Report:
         report.figures.append((f"{kind.name}: control's failed statements", str(sum(len(e.failed) for e in plain))))
     report.notes.append(
         f"{rows:,} rows; {PROCESSES} processes read and write single rows by their key, each at its pace. Somebody"
-        f" reads the table in a transaction of {HOLD:g} s again and again, with {GAP:g} s between: what waits for that makes all"
-        " others wait. Code of before runs until the change is started, code of after from then on."
+        f" reads the table in a transaction of {HOLD:g} s again and again, with {GAP:g} s between: what waits for that"
+        " makes all others wait. Code of before runs until the change is started, code of after from then on."
     )
     return report
 

@@ -19,8 +19,8 @@ from types import ModuleType
 import adoption
 import backfill
 import capture
-import change_stalls
 import change_many
+import change_stalls
 import old_snapshot
 import row_security
 import sample_loading

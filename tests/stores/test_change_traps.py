@@ -13,8 +13,8 @@ import psycopg
 import pytest
 from change_catalog import difference, dumps, left_over
 from change_kind import GOODS, GOODS_OLD, GOODS_RIGHT, GOODS_ROWS
-
 from change_load import Code
+
 from fix_shop import SHOP, Shop
 from kos import errors
 from kos.schema_change import change_status, finish, plan_change, roll_back, start

@@ -36,7 +36,8 @@ class Scenario:
 
     `set_up` makes a clean slate of whatever a finished run has left. `plan` plans. `facts` is all that the operation
     could change, each row and object counted, and nothing that differs from run to run. `folder` has the files that
-    `set_up` and `plan` need. `runner` is another one only where the harness itself is on trial. `every`: of its many points, each so-manieth has its kill.
+    `set_up` and `plan` need. `runner` is another one only where the harness itself is on trial.
+    Of its points one in `every` has its kill.
     """
 
     operation: Operation
