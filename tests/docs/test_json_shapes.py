@@ -244,7 +244,7 @@ def test_change(changing: str, cli: Cli) -> None:
     agrees("change plan", cli("change", "start", changing, "--dry-run"))
     agrees("change start", cli("change", "start", changing, "--max-rate", "1000000", "--yes"))
     agrees("change status", cli("change", "status"))
-    agrees("change throttle", cli("change", "throttle", "--max-latency", "20"))
+    agrees("change throttle", cli("change", "throttle", "--max-lag", "500"))
     agrees("change plan", cli("change", "rollback", "--dry-run"))
     agrees("change rollback", cli("change", "rollback", "--yes"))
     cli("change", "start", changing, "--yes")
