@@ -16,6 +16,7 @@ from uuid import UUID
 import pytest
 from psycopg.sql import SQL
 
+from fix_database import as_superuser
 from fix_samples import child_environment
 from fix_worker import Log
 from kos import errors
@@ -216,6 +217,47 @@ def test_operations(documented: Store, cli: Cli, monkeypatch: pytest.MonkeyPatch
     agrees("operation show", cli("operation", "show", one))
     assert run(["operation", "show", one]) == errors.DONE
     assert run(["operation", "list"]) == errors.DONE
+
+
+@pytest.fixture
+def changing(documented: Store, stack: Stack, tmp_path: Path) -> Iterator[str]:
+    """The file of a change of a schema that is only for that."""
+    begin = "drop schema if exists documented_change cascade; create schema documented_change authorization kos_owner"
+    file = tmp_path / "orders.sql"
+    file.write_text(
+        "-- kos: fill documented_change.orders.total = price * 2\n"
+        "alter table documented_change.orders add column total bigint not null, add check (total >= 0);\n"
+        "create index on documented_change.orders (total);\n"
+        "alter table documented_change.orders drop column note;\n"
+    )
+    with as_superuser(stack, documented.topology.control.primary.database) as superuser:
+        superuser.execute(begin)
+        superuser.execute("set role kos_owner; create table documented_change.orders (price bigint, note text)")
+        superuser.execute("insert into documented_change.orders select g from generate_series(1, 100) g; reset role")
+        superuser.execute("analyze documented_change.orders")
+        yield str(file)
+        superuser.execute("drop schema documented_change cascade")
+
+
+def test_change(changing: str, cli: Cli) -> None:
+    agrees("change plan", cli("change", "plan", changing))
+    agrees("change plan", cli("change", "start", changing, "--dry-run"))
+    agrees("change start", cli("change", "start", changing, "--max-rate", "1000000", "--yes"))
+    agrees("change status", cli("change", "status"))
+    agrees("change throttle", cli("change", "throttle", "--max-latency", "20"))
+    agrees("change plan", cli("change", "rollback", "--dry-run"))
+    agrees("change rollback", cli("change", "rollback", "--yes"))
+    cli("change", "start", changing, "--yes")
+    agrees("change plan", cli("change", "finish", "--dry-run"))
+    agrees("change finish", cli("change", "finish", "--yes"))
+
+
+def test_change_lint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "change.sql"
+    file.write_text("alter table note add constraint short check (length(body) < 100);\n")
+    assert run(["change", "lint", str(file), "--json"]) == errors.REFUSED
+    agrees("change lint", json.loads(capsys.readouterr().out))
+    agrees("change lint", Cli(capsys)("change", "lint", "--rules"), 1)
 
 
 def test_objects(documented: Store, cli: Cli) -> None:

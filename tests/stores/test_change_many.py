@@ -195,6 +195,17 @@ def test_schemas_that_differ_have_recipes_of_their_own(tills: Store) -> None:
     assert all("name" in columns(tills, schema) for schema in SCHEMAS)
 
 
+def test_each_recipe_is_made_of_the_statements_as_they_were_written(tills: Store) -> None:
+    with owner(tills) as connection:
+        connection.execute("alter table till_2.sales add column extra text")
+    plan = plan_change(tills, "alter table sales add constraint positive check (id > 0)", schemas=("till_*",))
+    assert len(plan.recipes) == 2
+    assert [[each.text for each in recipe.tighten] for recipe in plan.recipes] == 2 * [
+        ["add check positive to sales, for new rows", "validate positive of sales"]
+    ]
+    assert "NOT VALID" not in plan.plain
+
+
 def test_a_fill_waits_while_it_is_paused_and_goes_on_when_it_may(tills: Store) -> None:
     change = "-- kos: fill sales.total = id * 2\nalter table sales add column total bigint"
     plan = plan_change(tills, change, schemas=("till_1",))

@@ -49,7 +49,8 @@ def plan_change(
         with store.operator(place) as connection:
             for placement, print_ in _printed(connection, here, tables):
                 if print_ not in recipes:
-                    recipes[print_] = plan_recipe(connection, placement.schema, change, tag)
+                    # Planners write into the statements: each has its own.
+                    recipes[print_] = plan_recipe(connection, placement.schema, parse_change(sql), tag)
                 placements.append(replace(placement, recipe=list(recipes).index(print_)))
     return ChangePlan(
         name=name,
