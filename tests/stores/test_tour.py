@@ -13,14 +13,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from psycopg.sql import SQL
 
 from fix_stack import FOLDER
 from kos import cli, tour
 from kos.errors import StackNotRunning
+from kos.schema_change import change_status, find_open, finish, plan_change, start
 from kos.tenancy import Store, create_tenant
 from kos.topology import postgres
 from kos.topology.embedded import Stack
-from kos.tour import Fact, Step, Tour, commands, steps
+from kos.tour import Fact, Step, Tour, change, commands, steps
+from kos.tour.change import change_schema
 from kos.tour.isolation import reach_for
 from kos.tour.shop import adopt_shop
 from kos.tour.tour import aligned
@@ -80,7 +83,7 @@ def test_the_tour_begins_from_nothing_and_reads_well_in_a_pipe(first: subprocess
     assert first.returncode == 0, first.stdout + first.stderr
     assert first.stderr == ""
     assert "\x1b" not in first.stdout
-    assert re.findall(r"^ (\d)  (.+)$", first.stdout, re.MULTILINE) == [(str(n), t) for n, t in enumerate(TITLES, 1)]
+    assert re.findall(r"^ ?(\d+)  (.+)$", first.stdout, re.MULTILINE) == [(str(n), t) for n, t in enumerate(TITLES, 1)]
     assert [line for line in first.stdout.splitlines() if len(line) > 100 and "PATH" not in line] == []
     assert len(re.findall(r"^    ✓ .*\d", first.stdout, re.MULTILINE)) == len(TITLES)
     assert "✗" not in first.stdout
@@ -105,9 +108,11 @@ def test_the_tour_is_one_object_for_programs(second: dict[str, Any]) -> None:
     figures = [step["figures"] for step in second["steps"]]
     assert {store["name"] for store in figures[0]["stores"]} == {"postgres", "graph", "cache", "objects"}
     assert figures[4]["events"] >= figures[4]["rows"] > 0
-    assert figures[5]["longest_stall_seconds"] > 0
-    assert [figures[6]["verdict"][kind] for kind in ("lost", "doubled", "foreign")] == [0, 0, 0]
-    assert all(attempt["expected"] for attempt in figures[7]["attempts"])
+    assert figures[5]["rows"] > 100
+    assert figures[5]["failed"] == 0
+    assert figures[6]["longest_stall_seconds"] > 0
+    assert [figures[7]["verdict"][kind] for kind in ("lost", "doubled", "foreign")] == [0, 0, 0]
+    assert all(attempt["expected"] for attempt in figures[8]["attempts"])
 
 
 @pytest.mark.xdist_group("tour")
@@ -206,6 +211,69 @@ def test_lost_writes_do_not_hold(store: Store, template: Stack, tmp_path: Path) 
         fact = steps.settle_ledger(under_way)
     assert not fact.holds
     assert "lost 1" in fact.text
+
+
+# a schema that changes
+
+
+@pytest.fixture
+def foundry(store: Store) -> Store:
+    """The tenant whose schema changes, with atoms."""
+    create_tenant(store, "foundry", "schema")
+    with store.tenant("foundry") as session:
+        session.execute(
+            "insert into atoms (atom_type, name, value) select 'T', 'atom', 'value ' || g from generate_series(1, 50) g"
+        )
+    return store
+
+
+def as_before(store: Store) -> bool:
+    """No column, no row and no change is left of the step."""
+    with store.tenant("foundry") as session:
+        there = session.execute(
+            "select count(*), to_regclass('atoms_embedding_idx') is null, not exists (select from pg_attribute"
+            " where attrelid = 'atoms'::regclass and attname = 'embedding') from atoms"
+        ).fetchone()
+    return there == (50, True, True) and find_open(store) is None
+
+
+def test_a_schema_changes_and_is_as_before(foundry: Store, template: Stack) -> None:
+    for _ in range(2):
+        with Tour(template, _store=foundry) as under_way:
+            fact = change_schema(under_way)
+        assert fact.holds
+        assert fact.figures["rows"] >= 50
+        assert as_before(foundry)
+
+
+@pytest.mark.parametrize("finished", [False, True])
+def test_what_a_killed_tour_left_of_its_change_is_taken_away(foundry: Store, *, finished: bool) -> None:
+    start(foundry, plan_change(foundry, change.CHANGE, name=change.NAME, schemas=("tenant_foundry",)))
+    if finished:
+        finish(foundry)
+    assert not as_before(foundry)
+    change.clear(foundry)
+    assert as_before(foundry)
+
+
+def test_a_change_of_somebody_elses_is_left_alone(foundry: Store, template: Stack) -> None:
+    start(foundry, plan_change(foundry, "alter table atoms add column shade text;", name="shades"))
+    with Tour(template, _store=foundry) as under_way:
+        fact = change_schema(under_way)
+    assert "shades is open" in fact.text
+    status = change_status(foundry)
+    assert (status.name, status.state) == ("shades", "waiting")
+
+
+def test_statements_that_fail_while_a_schema_changes_are_told(
+    foundry: Store, template: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(change.QUERIES, "require", SQL("select kos.require_change('something else')"))
+    with Tour(template, _store=foundry) as under_way:
+        fact = change_schema(under_way)
+    assert not fact.holds
+    assert f"{change.FAILURES} statements failed" in fact.text
+    assert as_before(foundry)
 
 
 # the walls between tenants

@@ -15,6 +15,7 @@ from kos.tenancy import TIERS, Tenant, Tier, create_tenant, rows_per_table, ship
 from kos.topology import health
 from kos.topology.embedded import Started, postgres_tool
 from kos.topology.embedded.state import FOR_PSQL, write_whole
+from kos.tour.change import change_schema, clear
 from kos.tour.isolation import REFUSALS, reach_for
 from kos.tour.shop import adopt_shop
 from kos.tour.tour import Fact, Step, Tour, aligned
@@ -52,6 +53,7 @@ def settle_tenants(tour: Tour) -> Fact:
     tour.stack.set_role_passwords()
     worker = tour.stack.begin_worker()
     tenants = [_tenant(tour, name, tier) for name, tier in TENANTS.items()]
+    clear(tour.store)
     worker.wait()
     seconds = time.monotonic() - began
     return Fact(
@@ -241,6 +243,7 @@ STEPS = (
     Step("Real data is loaded", load_samples),
     Step("A live load runs", begin_load),
     Step("A table of another product is taken in under its load", adopt_shop),
+    Step("A schema changes while old and new code use it", change_schema),
     Step("PostgreSQL is killed under it", crash_postgres),
     Step("The ledger is held against the databases", settle_ledger),
     Step("One tenant can't see another's rows", reach_across),
