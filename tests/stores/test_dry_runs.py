@@ -17,6 +17,10 @@ from kos.tour import STEPS
 
 READS = {
     "adopt status",
+    "change plan",
+    "change status",
+    "change throttle",  # its limits hold for a change that is open; without options it shows them
+    "change lint",
     "log status",
     "log verify",
     "feed tail",
@@ -30,7 +34,18 @@ READS = {
     "operation list",
     "operation show",
 }
-ASKS = {"adopt", "release", "uninstall", "down", "tenant remove", "objects collect", "operation rollback"}
+ASKS = {
+    "adopt",
+    "change start",
+    "change finish",
+    "change rollback",
+    "release",
+    "uninstall",
+    "down",
+    "tenant remove",
+    "objects collect",
+    "operation rollback",
+}
 
 
 def options(words: str) -> set[str]:
