@@ -183,7 +183,7 @@ def _column_reference(look: Look) -> Fields | None:
 
 def _domain(look: Look) -> Fields | None:
     statement = look.statement
-    if statement.subtype not in {"C", "O"}:  # ADD CONSTRAINT, SET NOT NULL
+    if statement.subtype not in {"C", "O", "V"}:  # ADD CONSTRAINT, SET NOT NULL, VALIDATE
         return None
     constraint = getattr(statement, "def").constraint
     if statement.subtype == "C" and constraint.skip_validation:

@@ -76,7 +76,7 @@ INDEXES = (
         "DROP INDEX CONCURRENTLY IF EXISTS {index};\n{create};",
     ),
     Rule("index-under-lock-timeout", "IndexStmt", _under_timeout, _UNDER_TIMEOUT, _UNTIMED),
-    Rule("index-under-lock-timeout", "ReindexStmt", _under_timeout, _UNDER_TIMEOUT, _UNTIMED),
+    Rule("index-under-lock-timeout", "ReindexStmt", _under_timeout, _UNDER_TIMEOUT, _UNTIMED, by_kos=False),
     Rule(
         "drop-index",
         "DropStmt",

@@ -181,6 +181,7 @@ TRANSACTIONS = (
         _not_inside,
         "PostgreSQL refuses it inside of a transaction (25001)",
         "COMMIT before it, or a file of its own that the migration tool runs in no transaction",
+        by_kos=False,
     ),
     Rule(
         "enum-value-in-transaction",
