@@ -328,6 +328,22 @@ def test_an_expression_that_fails_names_its_row(world: World) -> None:
     assert world.note("score")[0][3] == ROWS
 
 
+def test_a_mended_row_is_found_wherever_it_is_now(world: World) -> None:
+    last = world.value("select id from things order by ctid desc limit 1")
+    world.owner.execute("update things set name = id::text; alter table things disable trigger sync")
+    world.owner.execute("update things set name = 'no number' where id = %s", (last,))
+    number = Fill("score", "", "things", OWNER, "score is null", {"score": "name::numeric"})
+    with pytest.raises(errors.FillFailed):
+        fill_rows(world.site, number, Pace())
+    world.owner.execute("delete from things where ctid < '(2,0)'")
+    world.owner.execute("vacuum (index_cleanup on, truncate off) things")
+    before = world.value(f"select ctid from things where id = {last}")
+    world.owner.execute("update things set name = '7' where id = %s", (last,))
+    assert world.value(f"select ctid < '{before}' from things where id = {last}")
+    fill_rows(world.site, number, Pace())
+    assert world.value("select count(*) from things where score is null") == 0
+
+
 def test_rows_can_be_deleted_instead(world: World) -> None:
     orphans = Fill("o", "", "things", OWNER, "things.id % 3 = 0 and name like '%1%'", delete=True)
     left = world.value("select count(*) from things where not (id % 3 = 0 and name like '%1%')")

@@ -191,8 +191,10 @@ class Filling:
                     refused += 1
         except BUSY:
             return False
-        if refused and (first, last) not in part.failed:
-            part.failed.append((first, last))
+        if refused and not part.failed:
+            part.failed = True
+            with self.transaction() as connection:
+                self.checkpoint(connection, part, part.after(first, last), 0)
         return True
 
     def failed(self, row: str, error: Exception) -> None:

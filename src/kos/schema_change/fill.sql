@@ -26,12 +26,12 @@ select pg_relation_filenode(%(oid)s::oid::regclass)::bigint,
        pg_relation_size(%(oid)s::oid::regclass) / current_setting('block_size')::bigint;
 
 -- name: note_part
--- Where it begins; where it is already, unless the table was rewritten since.
+-- Where it begins; where it is already, unless the table was rewritten since. Who begins anew goes to today's last page.
 insert into kos.change_fills as f (operation, schema_name, fill, part, next_page, pages, rows, filenode)
 values (%(operation)s, %(schema)s, %(fill)s, %(part)s, 0, %(pages)s, 0, %(filenode)s)
 on conflict (operation, schema_name, fill, part) do update
    set next_page = 0, pages = excluded.pages, filenode = excluded.filenode, updated_at = clock_timestamp()
- where f.filenode <> excluded.filenode;
+ where f.filenode <> excluded.filenode or f.next_page = 0;
 
 -- name: find_part
 -- How far it is.

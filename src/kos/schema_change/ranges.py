@@ -41,7 +41,7 @@ class Site(Protocol):
 @dataclass
 class Part:
     """A part: `pages` are those that it had when the fill began, of which those before `next_page` are done, but for
-    what was put `aside`, or `failed`."""
+    what was put `aside`, and for rows that have no value, if any `failed`."""
 
     oid: int
     schema: str
@@ -51,7 +51,7 @@ class Part:
     pages: int = 0
     next_page: int = 0
     aside: list[tuple[int, int]] = field(default_factory=list)
-    failed: list[tuple[int, int]] = field(default_factory=list)
+    failed: bool = False
 
     @property
     def identifier(self) -> Identifier:
@@ -59,9 +59,12 @@ class Part:
         return Identifier(self.schema, self.name)
 
     def after(self, first: int, last: int) -> int:
-        """The page before which all is done as soon as this range is. What was left out is not told apart from what
-        comes after it, since to look at filled rows again is cheap."""
-        left = [at for at, _ in (*self.aside, *self.failed) if not first <= at < last]
+        """The page before which all is done as soon as this range is. What was put aside is not told apart from what
+        comes after it, since to look at filled rows again is cheap; and a row that had no value may be anywhere once
+        somebody has mended it, so that a later run begins anew."""
+        if self.failed:
+            return 0
+        left = [at for at, _ in self.aside if not first <= at < last]
         return min([max(self.next_page, last), *left])
 
 
