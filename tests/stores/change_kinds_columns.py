@@ -269,6 +269,30 @@ COLUMNS = (
         right=type_is("integer", "height"),
     ),
     Kind(
+        "renamed and retyped, with all that hangs on it",
+        "alter table goods rename column stock to amount; alter table goods alter column amount type bigint,"
+        " alter column amount set default 2;"
+        "create index goods_amount_price on goods (amount, price); comment on column goods.amount is 'so many';",
+        setup=GOODS.replace("stamp bigint", "stock integer not null check (stock >= 0), stamp bigint")
+        + "create index goods_stock on goods (stock) where stock > 5;"
+        "create unique index goods_one on goods (stock, id);"
+        "create statistics goods_both on stock, price from goods;"
+        "alter table goods alter column stock set statistics 300;"
+        "grant select (stock) on goods to product_legacy;",
+        rows=GOODS_ROWS.replace("(name,", "(stock, name,").replace("select ", "select g, "),
+        old=(
+            GOODS_OLD[0].replace("(name,", "(stock, name,").replace("values (", "values (%(n)s, "),
+            *GOODS_OLD[1:],
+            "update goods set stock = stock + 1 where id = %(row)s returning stock::text",
+        ),
+        new=(
+            GOODS_OLD[0].replace("(name,", "(amount, name,").replace("values (", "values (%(n)s, "),
+            "update goods set amount = amount + 1 where id = %(row)s returning amount::text",
+        ),
+        after=("update goods set amount = 10000000000 where id = %(row)s",),
+        right=type_is("bigint", "amount"),
+    ),
+    Kind(
         "integer to bigint",
         "alter table goods alter column stock type bigint",
         setup=GOODS.replace("stamp bigint", "stock integer not null default 1, stamp bigint"),

@@ -27,7 +27,6 @@ VALUES = {"n": 7, "row": 1}
 
 # Possible in principle, and not there: each is refused, with what to do instead.
 NOT_YET = {
-    "renamed and retyped",
     "partitioned: unique",
     "partitioned: part",
     "policy changed",

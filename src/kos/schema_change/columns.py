@@ -271,7 +271,7 @@ def change_default(draft: Draft, table: str, command: Any) -> None:
     text = f"{table}.{command.name}: {'no default' if takes else 'default'}"
     if known is None:
         draft.expand.append(action(draft, table, text, (do,)))
-    elif takes or known.default is not None or known.name != command.name:
+    elif takes or known.default is not None or (table, command.name) in draft.physical:
         draft.warnings.append(f"{table}.{command.name}: rows get the default of before until the change is finished")
         draft.at_contract(action(draft, table, text, (do,)))
     else:

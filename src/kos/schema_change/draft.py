@@ -26,8 +26,8 @@ class Draft:
     of constraints and indexes that the change makes, with their columns; `freed` those that are gone at its end, and
     `provisional` what a constraint is called until then, of which another has the name.
     `dropped` are tables and views that the change drops, `not_null` columns that it makes so, and `renamed` tables that
-    get another name: the planners know them by the one that they have now. `views` are
-    those among the dropped; `sequences` number columns for a while.
+    get another name: the planners know them by the one that they have now. `retyped` are columns that get another type
+    after another name, by that name. `views` are those among the dropped; `sequences` number columns for a while.
     """
 
     def __init__(self, connection: Connection, schema: str, tag: str, directives: Directives) -> None:
@@ -43,6 +43,7 @@ class Draft:
         self.created: set[str] = set()
         self.fresh: dict[str, set[str]] = {}
         self.physical: dict[tuple[str, str], str] = {}
+        self.retyped: set[tuple[str, str]] = set()
         self.dropped: set[str] = set()
         self.not_null: set[tuple[str, str]] = set()
         self.renamed: dict[str, str] = {}

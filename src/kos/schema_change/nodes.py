@@ -255,12 +255,17 @@ def is_null(node: Any) -> bool:
     return kind(node) == "A_Const" and inner(node).isnull
 
 
-def renamed_in_index(text: str, old: str, new: str) -> Any:
-    """The node of a CREATE INDEX, with one column instead of another."""
-    node = parse_statement(text)
+def rename_columns(node: Any, old: str, new: str) -> None:
+    """One column instead of another in expressions, and in the elements of an index or of statistics."""
     for each in inside(node):
-        if type(each).__name__ == "IndexElem" and each.name == old:
+        if type(each).__name__ in ("IndexElem", "StatsElem") and each.name == old:
             each.name = new
         elif type(each).__name__ == "ColumnRef" and names(each.fields)[-1:] == [old]:
             each.fields[-1].string.sval = new
+
+
+def renamed_in_index(text: str, old: str, new: str) -> Any:
+    """The node of a CREATE INDEX, with one column instead of another."""
+    node = parse_statement(text)
+    rename_columns(node, old, new)
     return node

@@ -42,6 +42,7 @@ def plan_recipe(connection: Connection, schema: str, change: Change, tag: str) -
         # A schema that is not open to us is not in our search path either, and definitions are told otherwise.
         connection.execute(QUERIES.look_as.format(role=Identifier(usual_owner(connection, schema))))
         draft = Draft(connection, schema, tag, change.directives)
+        draft.retyped = retype.renamed_before(change.statements)
         for statement in change.statements:
             plan_statement(draft, statement)
         recipe = draft.recipe()

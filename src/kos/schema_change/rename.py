@@ -25,6 +25,8 @@ def rename_column(draft: Draft, statement: Statement) -> None:
     _refuse(draft, facts, old, new)
     known = facts.columns[old]
     draft.physical[table, new] = old
+    if (table, new) in draft.retyped:
+        return  # the other type's column has the new name: `retype` makes it, further down in the file
     draft.fresh.setdefault(table, set())
     if known.generated == "v":
         _generated(draft, facts, known, new)
@@ -50,7 +52,8 @@ def rename_column(draft: Draft, statement: Statement) -> None:
 def _refuse(draft: Draft, facts: Table, old: str, new: str) -> None:
     what = f"{facts.name}.{old}"
     if draft.is_fresh(facts.name, old) or (facts.name, old) in draft.physical:
-        raise errors.ChangeRefused(what, "this change has made the name above", "write it as it is to be")
+        instead = "write it as it is to be, and a RENAME before what is said of the new name"
+        raise errors.ChangeRefused(what, "this change has made it, or its type, above", instead)
     if old not in facts.columns:
         raise errors.ChangeRefused(what, "there is no such column", "correct the name")
     if new in facts.columns or draft.is_fresh(facts.name, new):

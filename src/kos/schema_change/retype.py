@@ -15,10 +15,15 @@ from kos.schema_change.composing import action, alter_sql
 from kos.schema_change.draft import Draft, Planner, ddl
 from kos.schema_change.facts import QUERIES, Column, Table
 from kos.schema_change.parse import (
+    Statement,
+    choice,
     columns_of,
     definition,
     inner,
+    kind,
     names,
+    parse_expression,
+    rename_columns,
     render_expression,
     render_type,
 )
@@ -40,25 +45,61 @@ def alter_type(draft: Draft, table: str, command: Any) -> None:
     Raises:
         ChangeRefused: something that can't be made for the other column depends on this one.
     """
-    facts, name, node = draft.table(table), command.name, inner(definition(command))
-    what = f"{table}.{name}"
+    facts, called, node = draft.table(table), command.name, inner(definition(command))
+    what, renamed = f"{table}.{called}", (table, called) in draft.retyped
+    name = draft.physical.pop((table, called)) if renamed else called
     known = _known(draft, facts, name)
     _refuse_dependents(draft, facts, known, what)
     wanted = render_type(node.type_name)
     resolved = _resolved(draft, wanted)
+    if renamed:
+        rename_columns(node.raw_default, called, name)
     using = render_expression(node.raw_default) if node.HasField("raw_default") else None
     collation = Identifier(*parts).as_string() if (parts := names(node.coll_clause.collname)) else ""
     plain = using is None or _is_plain(node.raw_default, name)
-    if plain and not collation and resolved and widens(known.type, resolved) and not _is_read_again(facts, name):
+    if (
+        plain
+        and not renamed
+        and not collation
+        and resolved
+        and widens(known.type, resolved)
+        and not _is_read_again(facts, name)
+    ):
         _in_place(draft, table, name, known, command)
         return
     new = resolved or wanted
-    back = draft.directives.back.get((table, name))
+    back = _back(draft, table, name, called)
     _refuse_uncastable(draft, what, known.type, new, forward=using is None, backward=back is None)
     column = ddl("{name}", name=name)
     shadow.replace_column(
-        draft, facts, known, shadow.Wanted(new, collation or known.collation or "", using or column, back or column)
+        draft,
+        facts,
+        known,
+        shadow.Wanted(called, new, collation or known.collation or "", using or column, back or column),
     )
+
+
+def renamed_before(statements: tuple[Statement, ...]) -> set[tuple[str, str]]:
+    """Columns that get another type after another name in one file, by that name: they need only one successor."""
+    renamed, found = set(), set()
+    for each in statements:
+        node = each.node
+        if kind(node) == "RenameStmt" and choice(node, "rename_type") == "OBJECT_COLUMN":
+            renamed.add((node.relation.relname, node.newname))
+        for command in map(inner, node.cmds if kind(node) == "AlterTableStmt" else ()):
+            if choice(command, "subtype") == "AT_AlterColumnType":
+                found.add((node.relation.relname, command.name))
+    return renamed & found
+
+
+def _back(draft: Draft, table: str, name: str, called: str) -> str | None:
+    """What old code is to see, over the column by its old name."""
+    said = draft.directives.back.get((table, name)) or draft.directives.back.get((table, called))
+    if said is None or name == called:
+        return said
+    node = parse_expression(said)
+    rename_columns(node, called, name)
+    return render_expression(node)
 
 
 def _known(draft: Draft, facts: Table, name: str) -> Column:
@@ -66,9 +107,7 @@ def _known(draft: Draft, facts: Table, name: str) -> Column:
     if draft.is_fresh(facts.name, name):
         raise errors.ChangeRefused(what, "this change has made the column above", "write it as it is to be")
     if (facts.name, name) in draft.physical:
-        raise errors.ChangeRefused(
-            what, "this change gives it another name, or a type already", "give it the name in a change of its own"
-        )
+        raise errors.ChangeRefused(what, "this change gives it a type already", "write the type that it is to have")
     if name not in facts.columns:
         raise errors.ChangeRefused(what, "there is no such column", f"look: \\d {facts.name}")
     known = facts.columns[name]
@@ -87,10 +126,10 @@ def _known(draft: Draft, facts: Table, name: str) -> Column:
 
 
 def _refuse_dependents(draft: Draft, facts: Table, known: Column, what: str) -> None:
-    for of, kind, name in facts.readers:
-        if of == known.name and kind in _IN_THE_WAY and name not in draft.dropped:
-            instead = _INSTEAD.get(kind, f"drop the {kind} before the change, and create it when that is finished")
-            raise errors.ChangeRefused(what, f"the {kind} {name} reads it", instead)
+    for of, sort, name in facts.readers:
+        if of == known.name and sort in _IN_THE_WAY and name not in draft.dropped:
+            instead = _INSTEAD.get(sort, f"drop the {sort} before the change, and create it when that is finished")
+            raise errors.ChangeRefused(what, f"the {sort} {name} reads it", instead)
     if known.name in facts.partition_key or facts.is_partition:
         raise errors.ChangeRefused(
             what,

@@ -22,9 +22,9 @@ from kos.schema_change.naming import QUERIES
 from kos.schema_change.parse import (
     definition,
     inner,
-    inside,
     names,
     parse_statement,
+    rename_columns,
     renamed_in_index,
     render,
 )
@@ -34,8 +34,10 @@ from kos.sql import literal
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the column is to be: a type, a collation or "", and what makes the one value of the other."""
+    """What the column is to be: a name, which may be its own, a type, a collation or "", and what makes the one value
+    of the other."""
 
+    called: str
     type: str
     collation: str
     forward: str
@@ -55,15 +57,14 @@ def replace_column(draft: Draft, facts: Table, known: Column, wanted: Wanted) ->
         ChangeRefused: the table is partitioned, or the column is in an EXCLUDE.
     """
     _refuse(facts, known)
-    new = f"{known.name}_new"
-    if new in facts.columns or draft.is_fresh(facts.name, new) or len(new.encode()) > 63:
-        new = draft.name(known.name)
+    new = _successor(draft, facts, known, wanted)
     unmade = _expand(draft, facts, known, new, wanted)
-    draft.physical[facts.name, known.name] = new
-    draft.fresh.setdefault(facts.name, set()).add(new)
-    not_null = _is_not_null(draft, facts, known)
+    draft.physical[facts.name, wanted.called] = new
+    if new != wanted.called:
+        draft.fresh.setdefault(facts.name, set()).add(new)
+    not_null = _is_not_null(draft, facts, known, wanted.called)
     facts.columns[new] = replace(known, name=new, type=wanted.type, not_null=not_null, sequence=None, comment=None)
-    swap = _Swap(draft, facts, known, new)
+    swap = _Swap(draft, facts, known, new, wanted.called)
     swap.copy_indexes()
     swap.copy_constraints()
     swap.copy_references()
@@ -94,9 +95,19 @@ def _refuse(facts: Table, known: Column) -> None:
             )
 
 
-def _is_not_null(draft: Draft, facts: Table, known: Column) -> bool:
-    loosened = ddl("alter table {t} alter column {c} drop not null", t=facts.name, c=known.name)
-    asked = known.not_null or (facts.name, known.name) in draft.not_null
+def _successor(draft: Draft, facts: Table, known: Column, wanted: Wanted) -> str:
+    """The name of the second column: the one that it is to have, unless the first has that."""
+    if wanted.called != known.name:
+        return wanted.called
+    new = f"{known.name}_new"
+    if new in facts.columns or draft.is_fresh(facts.name, new) or len(new.encode()) > 63:
+        return draft.name(known.name)
+    return new
+
+
+def _is_not_null(draft: Draft, facts: Table, known: Column, called: str) -> bool:
+    loosened = ddl("alter table {t} alter column {c} drop not null", t=facts.name, c=called)
+    asked = known.not_null or bool({(facts.name, known.name), (facts.name, called)} & draft.not_null)
     return asked and loosened not in draft.queued(facts.name)
 
 
@@ -107,7 +118,7 @@ def _expand(draft: Draft, facts: Table, known: Column, new: str, wanted: Wanted)
     made, unmade = pair_triggers(draft, pair)
     kind = wanted.type + (f" collate {wanted.collation}" if wanted.collation else "")
     add = [ddl("alter table {table} add column {new} {kind}", table=table, new=new, kind=literal(kind))]
-    if (default := _default(draft, facts, known, new)) is not None:
+    if (default := _default(draft, facts, known, wanted.called, new)) is not None:
         # Only to see that it suits the type: better now than at the end.
         add += [default, ddl("alter table {table} alter column {new} drop default", table=table, new=new)]
     add += [granting(table, new, each) for each in read_grants(draft.connection, facts) if each.column == known.name]
@@ -123,9 +134,9 @@ def _expand(draft: Draft, facts: Table, known: Column, new: str, wanted: Wanted)
     return unmade
 
 
-def _default(draft: Draft, facts: Table, known: Column, column: str) -> str | None:
+def _default(draft: Draft, facts: Table, known: Column, called: str, column: str) -> str | None:
     """The default of the first column, for another; what the change has said of it above counts."""
-    clause = ddl("alter table {t} alter column {c} ", t=facts.name, c=known.name)
+    clause = ddl("alter table {t} alter column {c} ", t=facts.name, c=called)
     said = [each.removeprefix(clause) for each in draft.queued(facts.name) if each.startswith(clause)]
     said = [each for each in said if each.endswith("default") or each.startswith("set default")]
     if said:
@@ -140,11 +151,12 @@ def _default(draft: Draft, facts: Table, known: Column, column: str) -> str | No
 class _Swap:
     """What is over the second column, and how it gets the names of what is over the first."""
 
-    def __init__(self, draft: Draft, facts: Table, known: Column, new: str) -> None:
+    def __init__(self, draft: Draft, facts: Table, known: Column, new: str, called: str) -> None:
         self.draft = draft
         self.facts = facts
         self.known = known
         self.new = new
+        self.called = called
         self.before: list[str] = []
         self.after: list[str] = []
         self.also: list[str] = []
@@ -201,7 +213,7 @@ class _Swap:
             if each.kind not in "cf" or (refers_here and self._is_referred(_parsed(each))):
                 continue
             made = _parsed(each)
-            _rename_columns(made, self.known.name, self.new)
+            _rename_in(made, self.known.name, self.new)
             if each.kind == "f" and not made.pktable.schemaname:
                 theirs = [self.draft.column(made.pktable.relname, name) for name in names(made.pk_attrs)]
                 _set_names(made.pk_attrs, theirs)
@@ -255,20 +267,21 @@ class _Swap:
     def at_the_end(self, unmade: tuple[str, ...]) -> None:
         """The one transaction in which the columns change places."""
         draft, table, name, new = self.draft, self.facts.name, self.known.name, self.new
+        rename = ddl("alter table {table} rename column {new} to {name}", table=table, new=new, name=name)
         do = [
             *self.before,
             *unmade,
             *self._numbers(),
             ddl("alter table {table} drop column {name}", table=table, name=name),
-            ddl("alter table {table} rename column {new} to {name}", table=table, new=new, name=name),
+            *([rename] if new != self.called else []),
             *self._renamed_sequence(),
-            *filter(None, [_default(draft, self.facts, self.known, name)]),
+            *filter(None, [_default(draft, self.facts, self.known, self.called, self.called)]),
             *self.after,
             *self._settings(),
             *self._statistics(),
             *self._comments(),
         ]
-        text = f"{table}.{new} takes the place of {name}"
+        text = f"{table}.{new} takes the place of {name}" if new != self.called else f"{table}.{new} instead of {name}"
         draft.at_contract(action(draft, table, text, tuple(do), also=tuple(dict.fromkeys(self.also))))
 
     def _numbers(self) -> list[str]:
@@ -316,7 +329,7 @@ class _Swap:
         asked = {"oid": self.facts.oid, "column": self.known.name}
         row = self.draft.connection.execute(QUERIES.column_settings, asked).fetchone()
         target, options = row or (None, [])
-        names_ = {"t": self.facts.name, "c": self.known.name}
+        names_ = {"t": self.facts.name, "c": self.called}
         found = []
         if target is not None:
             found.append(ddl("alter table {t} alter column {c} set statistics {n}", n=literal(str(target)), **names_))
@@ -339,6 +352,7 @@ class _Swap:
             node = parse_statement(text)
             del node.defnames[:-1]
             node.relations[0].range_var.schemaname = ""
+            rename_columns(node, self.known.name, self.called)
             found.append(render(node))
             if comment is not None:
                 found.append(ddl("comment on statistics {name} is {text}", name=name, text=Literal(comment)))
@@ -348,7 +362,7 @@ class _Swap:
         table, found = self.facts.name, []
         if self.known.comment is not None:
             text = Literal(self.known.comment)
-            found.append(ddl("comment on column {t}.{c} is {text}", t=table, c=self.known.name, text=text))
+            found.append(ddl("comment on column {t}.{c} is {text}", t=table, c=self.called, text=text))
         rows = self.draft.connection.execute(QUERIES.comments, {"oid": self.facts.oid}).fetchall()
         for kind, name, text in rows:
             held = self.facts.constraints.get(name) if kind == "constraint" else self.facts.indexes.get(name)
@@ -372,10 +386,8 @@ def _parsed(known: Constraint) -> Any:
     return inner(definition(_add_constraint("t", known.name, known.definition).cmds[0].alter_table_cmd))
 
 
-def _rename_columns(constraint: Any, old: str, new: str) -> None:
-    for each in inside(constraint):
-        if type(each).__name__ == "ColumnRef" and names(each.fields)[-1:] == [old]:
-            each.fields[-1].string.sval = new
+def _rename_in(constraint: Any, old: str, new: str) -> None:
+    rename_columns(constraint, old, new)
     _set_names(constraint.fk_attrs, [new if each == old else each for each in names(constraint.fk_attrs)])
     _set_names(constraint.fk_del_set_cols, [new if each == old else each for each in names(constraint.fk_del_set_cols)])
 
