@@ -23,8 +23,8 @@ PARTS_OLD = (
 
 def parts(what: str, sql: str, **more: object) -> Kind:
     """A change of a partitioned table."""
-    given = {"old": PARTS_OLD, "new": PARTS_OLD} | more
-    return Kind(f"partitioned: {what}", sql, setup=PARTS, rows=PARTS_ROWS, **given)  # type: ignore[arg-type]
+    given = {"old": PARTS_OLD, "new": PARTS_OLD, "setup": PARTS} | more
+    return Kind(f"partitioned: {what}", sql, rows=PARTS_ROWS, **given)  # type: ignore[arg-type]
 
 
 def stays(what: str, sql: str, setup: str = "", *, since: int = 15, **more: object) -> Kind:
@@ -196,6 +196,14 @@ OTHERS = (
     parts("set not null", "alter table goods alter column note set not null"),
     parts("check", "alter table goods add constraint priced check (price > 0)"),
     parts("unique", "alter table goods add constraint goods_once unique (id, name)"),
+    parts(
+        "keys of parts of parts",
+        "alter table goods add primary key (id); alter table goods add unique (name, id) deferrable;",
+        setup=PARTS.replace(", primary key (id)", "").replace(
+            "remainder 1);",
+            "remainder 1) partition by list (id); create table goods_1_rest partition of goods_1 default;",
+        ),
+    ),
     parts("comment", "comment on table goods is 'in parts'"),
     parts("drop column", "-- kos: hide goods.price = 1\nalter table goods drop column price", new=PARTS_OLD[:2]),
     parts(

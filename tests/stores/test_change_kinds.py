@@ -25,13 +25,6 @@ from kos.schema_change import ChangePlan, finish, plan_change, roll_back, start
 WANTED = "wanted"
 VALUES = {"n": 7, "row": 1}
 
-# Possible in principle, and not there: each is refused, with what to do instead.
-NOT_YET = {
-    "partitioned: unique",
-    "partitioned: part",
-    "policy changed",
-    "index's statistics",
-}
 # Of each sort one that takes another path, so that the short run meets all of them.
 SHORT = {
     "04 rename table",
@@ -85,7 +78,7 @@ def tables(shop: Shop) -> list[str]:
     return [name for (name,) in rows]
 
 
-@pytest.mark.parametrize("kind", [tried(kind) for kind in KINDS if kind.name not in NOT_YET])
+@pytest.mark.parametrize("kind", [tried(kind) for kind in KINDS])
 def test_a_change_is_taken_back_and_finished(kind: Kind, shop: Shop) -> None:
     if shop.owner.info.server_version < kind.since * 10_000:
         pytest.skip(f"PostgreSQL {kind.since}")
@@ -129,15 +122,6 @@ def test_a_change_is_taken_back_and_finished(kind: Kind, shop: Shop) -> None:
     shop.clean = True
     slowest = max((old, first, new, after), key=lambda code: code.longest)
     print(f"longest stall: {slowest.longest * 1000:.0f} ms ({slowest.slowest})")
-
-
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.name in NOT_YET], ids=lambda kind: kind.name)
-def test_what_is_not_there_yet_is_refused_and_nothing_begun(kind: Kind, shop: Shop) -> None:
-    shop.fresh(SHOP, kind.setup)
-    with pytest.raises(errors.ChangeRefused) as refused:
-        plan_change(shop.store, kind.change, schemas=(SHOP,))
-    assert refused.value.instead
-    shop.clean = True
 
 
 @pytest.mark.parametrize(("sql", "reason"), REFUSED, ids=[sql for sql, _ in REFUSED])

@@ -122,7 +122,8 @@ def by_partition(draft: Draft, table: str, node: Any, shown: str) -> list[Action
         part.idxname = called[each.name] = choose(draft, each.name, shown, "idx")
         draft.taken[part.idxname] = ()
         made.append(concurrent_action(draft, each.name, part) if each.is_leaf else _alone(draft, each.name, part))
-    return made + [_attachment(draft, each, called) for each in reversed(partitions)]
+    undo = ddl("drop index if exists {top}", top=node.idxname)
+    return made + [attachment(draft, each, called, undo) for each in reversed(partitions)]
 
 
 def _alone(draft: Draft, table: str, node: Any) -> Action:
@@ -136,15 +137,15 @@ def _alone(draft: Draft, table: str, node: Any) -> Action:
     )
 
 
-def _attachment(draft: Draft, part: Partition, called: dict[str, str]) -> Action:
-    """To take it back is to drop the index of the partitioned table, and with that its parts."""
+def attachment(draft: Draft, part: Partition, called: dict[str, str], undo: str) -> Action:
+    """To take it back is to drop what the partitioned table has, and with that its parts."""
     whole, own = called[part.parent], called[part.name]
     return action(
         draft,
         part.name,
         f"make index {own} a part of {whole}",
         (ddl("alter index {whole} attach partition {own}", whole=whole, own=own),),
-        (ddl("drop index if exists {top}", top=next(iter(called.values()))),),
+        (undo,),
     )
 
 
@@ -222,20 +223,23 @@ def rename_index(draft: Draft, statement: Statement) -> None:
 
 
 def set_options(draft: Draft, index: str, command: Any) -> None:
-    """ALTER INDEX … SET (fillfactor = …) and the like: at the end.
+    """ALTER INDEX … SET (fillfactor = …), ALTER COLUMN … SET STATISTICS and the like: at the end; of an index that this
+    change makes, as soon as it is built.
 
     Raises:
         ChangeRefused: there is none.
     """
+    do, text = alter_sql(index, command, what="index"), f"set options of index {index}"
+    steps: list[Any]
+    for steps in (draft.build, draft.tighten):
+        made = [each.table for each in steps if getattr(each, "index", None) == index]
+        if made:
+            steps.append(action(draft, made[0], text, (do,), lock=SHARE_UPDATE_EXCLUSIVE))
+            return
     found = find(draft, index)
     if found is None:
         raise errors.ChangeRefused(f"ALTER INDEX {index}", "there is no such index", f"look: \\di {index}")
-    do = alter_sql(index, command, what="index")
-    draft.at_contract(
-        action(
-            draft, found.table, f"set options of index {index}", (do,), lock=SHARE_UPDATE_EXCLUSIVE, owner=found.owner
-        )
-    )
+    draft.at_contract(action(draft, found.table, text, (do,), lock=SHARE_UPDATE_EXCLUSIVE, owner=found.owner))
 
 
 def refuse_reindex(_draft: Draft, statement: Statement) -> None:
@@ -255,5 +259,6 @@ PLANNERS: dict[str, Planner] = {
     "rename OBJECT_INDEX": rename_index,
     "OBJECT_INDEX AT_SetRelOptions": set_options,
     "OBJECT_INDEX AT_ResetRelOptions": set_options,
+    "OBJECT_INDEX AT_SetStatistics": set_options,
     "ReindexStmt": refuse_reindex,
 }

@@ -148,6 +148,13 @@ def alter_policy(draft: Draft, statement: Statement) -> None:
     draft.at_contract(action(draft, table, text, (render(statement.node),)))
 
 
+def rename_policy(draft: Draft, statement: Statement) -> None:
+    """ALTER POLICY … RENAME TO …: at the end, though only people know it by its name."""
+    node = statement.node
+    table = node.relation.relname
+    draft.at_contract(action(draft, table, f"{table}: policy {node.subname} becomes {node.newname}", (render(node),)))
+
+
 def drop_policies(draft: Draft, statement: Statement) -> None:
     """DROP POLICY: at the end."""
     for each in statement.node.objects:
@@ -300,6 +307,7 @@ PLANNERS: dict[str, Planner] = {
     "CommentStmt": comment,
     "CreatePolicyStmt": create_policy,
     "AlterPolicyStmt": alter_policy,
+    "rename OBJECT_POLICY": rename_policy,
     "drop OBJECT_POLICY": drop_policies,
     "CreateStatsStmt": create_statistics,
     "AlterStatsStmt": change_statistics,

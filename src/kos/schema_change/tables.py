@@ -8,7 +8,7 @@ from psycopg.sql import SQL, Identifier
 
 from kos import errors
 from kos.schema_change import parse
-from kos.schema_change.composing import ACCESS_EXCLUSIVE, SHARE_ROW_EXCLUSIVE, action
+from kos.schema_change.composing import ACCESS_EXCLUSIVE, SHARE_ROW_EXCLUSIVE, action, owner_of
 from kos.schema_change.draft import Draft, Planner, ddl
 from kos.schema_change.facts import relation_kind
 from kos.schema_change.model import Action
@@ -31,8 +31,8 @@ def create_table(draft: Draft, statement: Statement) -> None:
     draft.created.add(name)
     referred = {each.pktable.relname for each in parse.inside(node) if type(each).__name__ == "Constraint"}
     also = sorted(referred - {"", name} - draft.created)
-    lock = ACCESS_EXCLUSIVE if parents else SHARE_ROW_EXCLUSIVE if also else ""
-    owner = draft.table(parents[0]).owner if parents else draft.owner
+    lock = ACCESS_EXCLUSIVE if set(parents) - draft.created else SHARE_ROW_EXCLUSIVE if also else ""
+    owner = owner_of(draft, parents[0]) if parents else draft.owner
     undo = ddl("drop table {name}", name=name)
     draft.expand.append(
         action(
@@ -54,7 +54,7 @@ def _refuse_parents(draft: Draft, name: str, node: Any, parents: list[str]) -> N
         if parents:
             raise errors.ChangeRefused(name, "it inherits from a table, whose queries would see it", "do it yourself")
         return
-    if any(draft.table(each).partition_default for each in parents):
+    if any(draft.table(each).partition_default for each in parents if each not in draft.created):
         raise errors.ChangeRefused(
             name,
             f"{parents[0]} has a default partition, which is read with {parents[0]} locked",

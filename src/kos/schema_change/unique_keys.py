@@ -8,8 +8,10 @@ from kos import errors
 from kos.schema_change import columns, indexes
 from kos.schema_change.composing import action, add_constraint_sql, provisional_name, use_physical
 from kos.schema_change.draft import Draft, ddl
+from kos.schema_change.model import Action
 from kos.schema_change.naming import QUERIES, choose, index_columns, is_used, joined
 from kos.schema_change.parse import inner, names, parse_statement
+from kos.schema_change.partitions import partitions_of
 
 SMALL = 16  # pages: to read them takes no time that anybody notices
 
@@ -18,14 +20,8 @@ def add(draft: Draft, table: str, constraint: Any, *, primary: bool) -> None:
     """ALTER TABLE … ADD UNIQUE … or PRIMARY KEY …, also USING INDEX.
 
     Raises:
-        ChangeRefused: the table is partitioned.
+        ChangeRefused: there is no such index, or the name is taken.
     """
-    if draft.table(table).kind == "p":
-        raise errors.ChangeRefused(
-            f"{table}: ADD {'PRIMARY KEY' if primary else 'UNIQUE'}",
-            "PostgreSQL can't make a key of a partitioned table of an index that is there",
-            "create a unique index instead: it binds as much, and foreign keys may refer to it",
-        )
     if constraint.indexname:
         _use_index(draft, table, constraint, primary=primary)
         return
@@ -34,6 +30,9 @@ def add(draft: Draft, table: str, constraint: Any, *, primary: bool) -> None:
     name = constraint.conname or choose(draft, table, shown, "pkey" if primary else "key")
     _refuse_taken(draft, table, name)
     draft.taken[name] = tuple(keys)
+    if draft.table(table).kind == "p":
+        _by_partition(draft, table, constraint, name, primary=primary)
+        return
     if primary:
         _need_values(draft, table, keys)
     # One that is dropped at the end has the name until then; to become a constraint is to be renamed as well.
@@ -44,6 +43,53 @@ def add(draft: Draft, table: str, constraint: Any, *, primary: bool) -> None:
         indexes.concurrent_action(draft, table, _index(table, index, constraint))
     )
     _attach(draft, table, constraint, name, index)
+
+
+def _by_partition(draft: Draft, table: str, constraint: Any, name: str, *, primary: bool) -> None:
+    """The key of the partitioned table alone, which isn't valid; one of each partition, of an index that was built
+    concurrently; and each made a part of it. A partition that comes meanwhile gets its own.
+
+    Raises:
+        ChangeRefused: a column of a primary key may be null, or the name is that of something dropped in this change.
+    """
+    keys, shown = names(constraint.keys), joined(names(constraint.keys) + names(constraint.including))
+    loose = [each for each in keys if not draft.is_fresh(table, each) and not draft.table(table).columns[each].not_null]
+    if primary and loose:
+        raise errors.ChangeRefused(
+            f"{table}: ADD PRIMARY KEY", f"{loose[0]} may be null", "make it NOT NULL in a change before this one"
+        )
+    if is_used(draft, name):
+        raise errors.ChangeRefused(f"{table}: {name}", "it is dropped at the end only", "give the key another name")
+    partitions, called = partitions_of(draft, table), {table: name}
+    use_physical(draft, table, constraint)
+    steps: list[Any] = draft.build if set(keys) <= draft.fresh.get(table, set()) else draft.tighten
+    steps.append(_key_alone(draft, table, constraint, name))
+    for each in partitions:
+        own = called[each.name] = choose(draft, each.name, "" if primary else shown, "pkey" if primary else "key")
+        draft.taken[own] = tuple(keys)
+        if each.is_leaf:
+            steps.append(indexes.concurrent_action(draft, each.name, _index(each.name, own, constraint)))
+            made = _of_index(constraint, own, own)
+            text = f"make index {own} a key of {each.name}"
+            steps.append(
+                action(draft, each.name, text, (add_constraint_sql(each.name, made),), (_drop(each.name, own),))
+            )
+        else:
+            steps.append(_key_alone(draft, each.name, constraint, own))
+    undo = _drop(table, name)
+    steps += [indexes.attachment(draft, each, called, undo) for each in reversed(partitions)]
+
+
+def _key_alone(draft: Draft, table: str, constraint: Any, name: str) -> Action:
+    made = type(constraint)()
+    made.CopyFrom(constraint)
+    made.conname = name
+    do = add_constraint_sql(table, made, only=True)
+    return action(draft, table, f"make key {name} of {table}, without its partitions", (do,), (_drop(table, name),))
+
+
+def _drop(table: str, name: str) -> str:
+    return ddl("alter table {table} drop constraint if exists {name}", table=table, name=name)
 
 
 def _index(table: str, name: str, constraint: Any) -> Any:
@@ -64,11 +110,16 @@ def _index(table: str, name: str, constraint: Any) -> Any:
 
 
 def _attach(draft: Draft, table: str, constraint: Any, name: str, index: str) -> None:
+    statement = add_constraint_sql(table, _of_index(constraint, name, index))
+    draft.at_contract(action(draft, table, f"make index {index} constraint {name} of {table}", (statement,)))
+
+
+def _of_index(constraint: Any, name: str, index: str) -> Any:
+    """A key that an index becomes."""
     made = type(constraint)()
     made.contype, made.conname, made.indexname = constraint.contype, name, index
     made.deferrable, made.initdeferred = constraint.deferrable, constraint.initdeferred
-    statement = add_constraint_sql(table, made)
-    draft.at_contract(action(draft, table, f"make index {index} constraint {name} of {table}", (statement,)))
+    return made
 
 
 def _use_index(draft: Draft, table: str, constraint: Any, *, primary: bool) -> None:
