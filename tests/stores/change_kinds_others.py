@@ -105,6 +105,31 @@ OTHERS = (
         old=("select name from shown where id = %(row)s", *STAY),
     ),
     stays(
+        "view replaced",
+        "create or replace view shown as select id, name, note from goods where stamp > 0",
+        "create view shown as select id, name from goods;",
+        old=("select name from shown where id = %(row)s", *STAY),
+        new=("select name from shown where id = %(row)s", *STAY),
+        after=("select note from shown where id = %(row)s",),
+    ),
+    stays(
+        "views over a column that gets another type",
+        "-- kos: back goods.size = size::text\n"
+        "drop view counted, shown;"
+        "alter table goods alter column size drop default, alter column size type integer using size::integer,"
+        " alter column size set default 1;"
+        "create view shown as select id, name, size from goods; comment on view shown is 'for all';"
+        "create view counted with (security_invoker) as select size, count(*) from shown group by size;"
+        "grant select on shown to product_legacy;",
+        "create view shown as select id, name, size from goods;"
+        "create view counted as select size, count(*) from shown group by size;"
+        "grant select on shown to product_legacy;",
+        old=("select size from shown where id = %(row)s", "select size from counted limit 1", *STAY),
+        new=("select id, name from shown where id = %(row)s", *STAY),
+        right="select pg_typeof(max(size)) = 'integer'::regtype from shown",
+        kept="select pg_typeof(max(size)) = 'text'::regtype from shown",
+    ),
+    stays(
         "materialized view",
         "create materialized view totals as select count(*) as all_of from goods;"
         "create unique index on totals (all_of)",

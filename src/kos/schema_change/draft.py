@@ -27,7 +27,9 @@ class Draft:
     `provisional` what a constraint is called until then, of which another has the name.
     `dropped` are tables and views that the change drops, `not_null` columns that it makes so, and `renamed` tables that
     get another name: the planners know them by the one that they have now. `retyped` are columns that get another type
-    after another name, by that name. `views` are those among the dropped; `sequences` number columns for a while.
+    after another name, by that name. `views` are those among the dropped, each with the first of its DROP; `replaced`
+    those that are made anew at the end, and `together` what changes in one moment then. `sequences` number columns for
+    a while.
     """
 
     def __init__(self, connection: Connection, schema: str, tag: str, directives: Directives) -> None:
@@ -47,13 +49,16 @@ class Draft:
         self.dropped: set[str] = set()
         self.not_null: set[tuple[str, str]] = set()
         self.renamed: dict[str, str] = {}
-        self.views: set[str] = set()
+        self.views: dict[str, str] = {}
+        self.replaced: set[str] = set()
+        self.together: list[set[str]] = []
         self.sequences: dict[tuple[str, str], str] = {}
         self.taken: dict[str, tuple[str, ...]] = {}
         self.freed: set[str] = set()
         self.provisional: dict[tuple[str, str], str] = {}
         self._tables: dict[str, Table] = {}
         self._contract: dict[str, list[Action]] = {}
+        self._place: dict[str, int] = {}  # of what comes at the end, by its name: the order of the file
         self._numbers = 0
 
     def table(self, name: str) -> Table:
@@ -96,6 +101,7 @@ class Draft:
         goes first may be in the way of the rest."""
         actions = self._contract.setdefault(action.table, [])
         actions.insert(0 if first else len(actions), action)
+        self._place[action.name] = -len(self._place) if first else len(self._place)
 
     def queued(self, table: str) -> list[str]:
         """The statements that the end has for a table so far."""
@@ -112,9 +118,14 @@ class Draft:
         for view in views:
             self._contract.setdefault(view.table, []).insert(0, replace(view, do=view.undo, undo=()))
             self.at_contract(self._rename(view.table))
-        first = sorted(self._contract, key=lambda table: table not in self.views)  # they depend on the tables
-        for table, actions in ((table, self._contract[table]) for table in first):
-            contract += merged(table, actions)
+        alone = self.views.keys() - {self.views.get(view) for view in self.replaced}
+        first = sorted(self._contract, key=lambda table: table not in alone)  # they depend on the tables
+        done: set[str] = set()
+        for table in first:
+            if table not in done:
+                group = self._with(table)
+                done |= group
+                contract += merged(table, self._in_order(group))
         return Recipe(
             (*self.expand, *views),
             tuple(self.fill),
@@ -123,6 +134,26 @@ class Draft:
             tuple(contract),
             tuple(self.warnings),
         )
+
+    def _with(self, table: str) -> set[str]:
+        """A table, and what changes in one moment with it: views that are made anew are never missed."""
+        found = {table}
+        while more := set().union(*(each for each in self.together if each & found)) & self._contract.keys() - found:
+            found |= more
+        return found
+
+    def _in_order(self, tables: set[str]) -> list[Action]:
+        """What the end has for some tables, as the file has it."""
+        if len(tables) == 1:
+            return self._contract[next(iter(tables))]
+        actions = [each for table in sorted(tables) for each in self._contract[table]]
+        if len({each.owner for each in actions}) > 1:
+            raise errors.ChangeRefused(
+                ", ".join(sorted(tables)),
+                "they change in one moment, but do not belong to one role",
+                "give them one owner; or make the view under another name, and drop this one in a later change",
+            )
+        return sorted(actions, key=lambda each: self._place.get(each.name, -len(self._place)))
 
     def _view(self, table: str) -> Action:
         """The new name of a table, until it has it: a view of all columns, the new ones too, so it comes last."""
@@ -172,7 +203,7 @@ def merged(table: str, actions: list[Action]) -> list[Action]:
         owner=together[0].owner,
         lock=max((each.lock for each in together), key=_LOCKS.index),
         do=tuple(statement for each in together for statement in each.do),
-        also=tuple(dict.fromkeys(other for each in together for other in each.also)),
+        also=tuple(dict.fromkeys(other for each in together for other in (each.table, *each.also) if other != table)),
     )
     return [one, *apart]
 

@@ -55,7 +55,7 @@ def _copy(node: Any) -> Any:
 def _on_relation(draft: Draft, node: Any, name: str) -> None:
     row = draft.connection.execute(QUERIES.owner, {"schema": draft.schema, "name": name}).fetchone()
     owner = row[0] if row else draft.owner
-    if not node.is_grant:
+    if not node.is_grant or name in draft.replaced:
         _at_the_end(draft, node, name, owner)
         return
     text = f"grant on {name}"

@@ -31,8 +31,9 @@ from kos.schema_change.parse import (
 # Depend on a column so that PostgreSQL refuses to give it another type, or to drop it.
 _IN_THE_WAY = ("view", "materialized view", "rule", "policy", "function", "trigger", "generated column", "publication")
 _INSTEAD = {
-    "policy": "drop it before, and create it again after that, in the same change",
-    "trigger": "drop it before, and create it again after that, in the same change",
+    **dict.fromkeys(
+        ("policy", "trigger", "view"), "drop it before, and create it again after that, in the same change"
+    ),
 }
 _LENGTHS = ("character varying", "bit varying")
 _PRECISIONS = ("timestamp", "time", "interval")

@@ -10,7 +10,7 @@ from kos import errors
 from kos.schema_change import parse
 from kos.schema_change.composing import ACCESS_EXCLUSIVE, SHARE_ROW_EXCLUSIVE, action, owner_of
 from kos.schema_change.draft import Draft, Planner, ddl
-from kos.schema_change.facts import relation_kind
+from kos.schema_change.facts import read_grants, relation_kind
 from kos.schema_change.model import Action
 from kos.schema_change.parse import Statement
 
@@ -82,7 +82,11 @@ def drop_tables(draft: Draft, statement: Statement) -> None:
 def drop_views(draft: Draft, statement: Statement) -> None:
     """Contract, before what it reads goes."""
     if names := _dropped(draft, statement, ("v",)):
-        draft.views.update(names)
+        left = {reader for name in names for _, kind, reader in draft.table(name).readers} - draft.dropped
+        if left:
+            reads = ", ".join(sorted(left))
+            raise errors.ChangeRefused(", ".join(names), f"{reads} reads it", "drop that before, in the same file")
+        draft.views.update(dict.fromkeys(names, names[0]))
         _drop_at_contract(draft, "view", names, draft.table(names[0]).owner)
 
 
@@ -118,15 +122,37 @@ def _drop_at_contract(draft: Draft, what: str, names: list[str], owner: str) -> 
 
 
 def create_view(draft: Draft, statement: Statement) -> None:
-    """A new one. What old code uses is never made anew: prepared statements would fail."""
+    """A new one from the start. One that takes the place of another: at the end, in one moment with what it reads."""
     name = statement.node.view.relname
-    _refuse_taken(draft, name, "a view that is made anew fails the statements that were prepared on it")
+    replaces = statement.node.replace and relation_kind(draft.connection, draft.schema, name) == "v"
+    if name in draft.views or replaces:
+        _replace_view(draft, statement, name)
+        return
+    _refuse_taken(draft, name, "there is such a thing already")
     for each in parse.inside(statement.node.query):
         if type(each).__name__ == "RangeVar" and any(table == each.relname for table, _ in draft.physical):
             raise errors.ChangeRefused(
                 name, f"it reads {each.relname}, of which this change renames a column", "create it in the next change"
             )
     _create(draft, statement, "view", name, ddl("drop view {name}", name=name))
+
+
+def _replace_view(draft: Draft, statement: Statement, name: str) -> None:
+    read = {each.relname for each in parse.inside(statement.node.query) if type(each).__name__ == "RangeVar"}
+    draft.replaced.add(name)
+    draft.together.append({name, draft.views.get(name, name), *read})
+    text, owner = f"view {name} is made anew", draft.table(name).owner
+    draft.at_contract(action(draft, name, text, (parse.render(statement.node),), owner=owner))
+    how = "" if name in draft.views else ", if it has other columns"
+    draft.warnings.append(
+        f"{name} stays as it is until the change is finished; with that, a statement that was prepared on it has to be "
+        f"prepared again{how}"
+    )
+    granted = {each.grantee for each in read_grants(draft.connection, draft.table(name))} - {owner}
+    if name in draft.views and granted:
+        draft.warnings.append(
+            f"{name} is a new view then: what {', '.join(sorted(granted))} may do with it has to be granted below"
+        )
 
 
 def create_sequence(draft: Draft, statement: Statement) -> None:
