@@ -21,25 +21,30 @@ from kos.topology.model import Topology
 INSERT = "insert into atoms (atom_type, name) values ('T', %s)"
 
 
+def parts(statement: str | tuple[str, Any]) -> tuple[str, Any]:
+    """A statement and its parameters."""
+    return (statement, None) if isinstance(statement, str) else statement
+
+
 class Sync:
     """Runs a list of statements in one session of the synchronous store."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
 
-    def run(self, tenant: str, *statements: str, **entry: Any) -> list[Any]:
+    def run(self, tenant: str, *statements: str | tuple[str, Any], **entry: Any) -> list[Any]:
         with self.store.tenant(tenant, **entry) as session:
-            cursors = [session.execute(statement) for statement in statements]
+            cursors = [session.execute(*parts(statement)) for statement in statements]
             return [cursor.fetchall() if cursor.description else None for cursor in cursors]
 
 
 class Async(Sync):
     """The same through the asynchronous store."""
 
-    def run(self, tenant: str, *statements: str, **entry: Any) -> list[Any]:
+    def run(self, tenant: str, *statements: str | tuple[str, Any], **entry: Any) -> list[Any]:
         async def work() -> list[Any]:
             async with AsyncStore(self.store.topology) as store, store.tenant(tenant, **entry) as session:
-                cursors = [await session.execute(statement) for statement in statements]
+                cursors = [await session.execute(*parts(statement)) for statement in statements]
                 return [await cursor.fetchall() if cursor.description else None for cursor in cursors]
 
         return asyncio.run(work())
@@ -165,6 +170,32 @@ def test_the_first_statement_may_be_several_commands(runner: Sync, tenant: Tenan
 def test_a_real_syntax_error_is_the_callers(runner: Sync, tenant: Tenant) -> None:
     with pytest.raises(psycopg.errors.SyntaxError, match="selct"):
         runner.run("acme", "selct 1")
+
+
+@pytest.mark.parametrize(
+    ("query", "params", "problem"),
+    [
+        ("select %s, %s", (1,), "2 placeholders but 1 parameters"),
+        ("select %s", (object(),), "cannot adapt type 'object'"),
+        ("select %(here)s", {"there": 1}, "here"),
+    ],
+)
+def test_a_first_statement_that_the_driver_refuses(
+    runner: Sync, tenant: Tenant, query: str, params: Any, problem: str
+) -> None:
+    with pytest.raises(psycopg.ProgrammingError, match=problem):
+        runner.run("acme", (query, params))
+    runner.run("acme", "insert into atoms (atom_type, name) values ('T', 'after')")
+
+
+def test_the_connection_outlives_a_statement_that_the_driver_refuses(store: Store, tenant: Tenant) -> None:
+    backend = "select pg_backend_pid()"
+    with store.tenant("acme") as session:
+        before = session.execute(backend).fetchone()
+    with pytest.raises(psycopg.ProgrammingError), store.tenant("acme") as session:
+        session.execute("select %s", (object(),))
+    with store.tenant("acme") as session:
+        assert session.execute(backend).fetchone() == before
 
 
 @pytest.mark.parametrize("isolation", ["read committed", "repeatable read", "serializable"])

@@ -39,6 +39,12 @@ class _Together(psycopg.Pipeline):
         super()._process_results(queued, results)
         self.answered = True
 
+    def answers(self) -> PQGen[None]:
+        """Send what is collected, and wait for what the server says to it."""
+        self.pgconn.pipeline_sync()
+        self.result_queue.append(None)
+        yield from self._fetch_gen(flush=False)
+
 
 def send_together(
     connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any],
@@ -69,10 +75,12 @@ def send_together(
         else:
             pgconn.send_query_prepared(PREPARED, values)
         pipeline.result_queue.append(None)
-        yield from cursor._execute_gen(query, params, **options)
-        pgconn.pipeline_sync()
-        pipeline.result_queue.append(None)
-        yield from pipeline._fetch_gen(flush=False)
+        try:
+            yield from cursor._execute_gen(query, params, **options)
+        except Exception:
+            yield from pipeline.answers()  # the driver can't make a message of it; what went before is under way
+            raise
+        yield from pipeline.answers()
     finally:
         entering.answered = pipeline.answered
         connection._pipeline = None
