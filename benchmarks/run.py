@@ -2,7 +2,7 @@
 
     python benchmarks/run.py [NAME …] [--rounds N] [--quick]
 
-A whole run writes docs/benchmarks.md; a part of one, or a quick one, prints only.
+A whole run writes docs/benchmarks.md; a part of one only what it has measured, with its own date. A quick one prints.
 """
 
 from __future__ import annotations
@@ -60,15 +60,25 @@ def main() -> int:
     began = time.monotonic()
     with running(options.rounds, quick=options.quick) as bench:
         machine = _machine(bench)
-        reports = []
+        reports: list[Report] = []
         for name in options.names or CLAIMS:
             print(f"{name} …", file=sys.stderr, flush=True)
             reports.append(CLAIMS[name].run(bench))
             print(_section(reports[-1]), flush=True)
     print(f"{time.monotonic() - began:.0f} s", file=sys.stderr)
-    if not options.names and not options.quick:
-        PAGE.write_text("\n".join([_HEAD, machine, *map(_section, reports)]), encoding="utf-8")
+    if not options.quick:
+        page = "\n".join([_HEAD, machine, *map(_section, reports)])
+        PAGE.write_text(_with_parts(reports, machine) if options.names else page, encoding="utf-8")
     return 0
+
+
+def _with_parts(reports: list[Report], machine: str) -> str:
+    """The page as it is, with some of its sections measured anew, and those that it has not yet."""
+    head, *sections = PAGE.read_text(encoding="utf-8").split("\n## ")
+    known = {each.partition("\n")[0]: each for each in sections}
+    for each in reports:
+        known[each.claim] = f"{_section(each).removeprefix('## ')}\nThis part was run by itself: {machine}"
+    return "\n## ".join([head, *known.values()])
 
 
 def _options() -> argparse.Namespace:
