@@ -17,6 +17,7 @@ import psycopg
 from psycopg.sql import Identifier
 
 from kos import errors, sql
+from kos.schema_change.blocking import blockers, described
 from kos.schema_change.model import CREATE_INDEX, DROP_INDEX, Action
 from kos.schema_change.site import LOCK_TIMEOUT, QUERIES, SHORT_LOCK_TIMEOUT, Site
 
@@ -168,13 +169,7 @@ def _told(site: Site, action: Action) -> Iterator[None]:
 
 
 def _blockers(site: Site, action: Action) -> str:
-    asked = {"schema": site.placement.schema, "tables": list({action.table, *action.also})}
-    with site.connection.transaction():
-        # As the owner: PostgreSQL tells what a session does to its own role only.
-        site.connection.execute(QUERIES.act_as.format(role=Identifier(action.owner)))
-        found = site.connection.execute(QUERIES.blockers, asked).fetchall()
-    said = [f"pid {pid} ({role}, {state}, {seconds} s): {query}" for pid, role, state, query, seconds in found]
-    return "; ".join(said) or "somebody who is gone now"
+    return blockers(site.connection, site.placement.schema, list({action.table, *action.also}), action.owner)
 
 
 @contextmanager
@@ -208,5 +203,5 @@ def _progress(
     phase: str, done: int, total: int, locker: int | None, role: str | None, state: str | None, query: str | None
 ) -> str:
     if locker:
-        return f"{phase}, for pid {locker} ({role or '?'}, {state or 'gone'}): {query or ''}"
+        return f"{phase}, for {described(locker, role, state, query)}"
     return f"{phase}, {done * 100 // total} %" if total else phase

@@ -9,8 +9,12 @@ set local role {role};
 reset role;
 
 -- name: limit_transaction
--- Nobody waits behind us for longer than that. The change's tables are those of its placement.
-select set_config('lock_timeout', %(lock_timeout)s, true), set_config('search_path', quote_ident(%(schema)s) || ', public', true);
+-- Nobody waits behind us for longer than that. The change's tables are those of its placement. An autovacuum makes way
+-- for whoever has waited for `deadlock_timeout`, so we set that, where we may, to less than what we wait.
+select set_config('lock_timeout', %(lock_timeout)s, true),
+       set_config('search_path', quote_ident(%(schema)s) || ', public', true),
+       case when has_parameter_privilege('deadlock_timeout', 'SET')
+            then set_config('deadlock_timeout', extract(milliseconds from %(lock_timeout)s::interval)::integer / 2 || 'ms', true) end;
 
 -- name: become
 -- For a statement that can't run in a transaction; the session ends with its work.
@@ -131,7 +135,8 @@ drop index concurrently if exists {index};
 
 -- name: blockers
 -- Who holds a lock on a table (or on a part of it), the oldest transaction first.
-select a.pid, a.usename, coalesce(a.state, a.backend_type), left(regexp_replace(a.query, '\s+', ' ', 'g'), 120),
+select a.pid, a.usename::text, coalesce(a.state, a.backend_type),
+       left(regexp_replace(nullif(a.query, '<insufficient privilege>'), '\s+', ' ', 'g'), 120),
        round(extract(epoch from clock_timestamp() - a.xact_start))::integer
   from pg_locks l
   join pg_class c on c.oid = l.relation
@@ -147,7 +152,8 @@ select a.pid, a.usename, coalesce(a.state, a.backend_type), left(regexp_replace(
 -- name: index_progress
 -- What a concurrent build of an index is at, or its removal, and whom it waits for.
 select coalesce(p.phase, 'waiting for those who may use it'), coalesce(p.blocks_done, 0), coalesce(p.blocks_total, 0),
-       a.pid, a.usename, coalesce(a.state, a.backend_type), left(regexp_replace(a.query, '\s+', ' ', 'g'), 120)
+       a.pid, a.usename::text, coalesce(a.state, a.backend_type),
+       left(regexp_replace(nullif(a.query, '<insufficient privilege>'), '\s+', ' ', 'g'), 120)
   from (select %(pid)s::integer as pid) own
   left join pg_stat_progress_create_index p on p.pid = own.pid
   left join pg_stat_activity a
