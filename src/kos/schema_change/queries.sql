@@ -118,6 +118,11 @@ returning action;
 -- They begin anew.
 delete from kos.change_fills where operation = %(operation)s and schema_name = %(schema)s;
 
+-- name: repeat_fill
+-- All pages that there are then.
+update kos.change_fills set next_page = 0
+ where operation = %(operation)s and schema_name = %(schema)s and fill = %(fill)s;
+
 -- name: forget_placement
 -- Of a change that is over.
 with actions as (delete from kos.change_actions where operation = %(operation)s and schema_name = %(schema)s),
