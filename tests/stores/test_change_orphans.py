@@ -1,4 +1,4 @@
-"""Rows that refer to nothing when a foreign key is added: those that come while the change runs, and those that move."""
+"""Rows that refer to nothing when a foreign key is added: also those that come while the change runs, or move."""
 
 from __future__ import annotations
 

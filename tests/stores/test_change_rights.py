@@ -8,7 +8,7 @@ from change_kind import GOODS, GOODS_ROWS
 from fix_product import OWNER
 from fix_shop import SHOP, Shop
 from kos import errors
-from kos.schema_change import finish, plan_change, start
+from kos.schema_change import finish, plan_change, roll_back, start
 
 
 @pytest.fixture
@@ -61,5 +61,18 @@ def test_who_may_not_create_is_told_before_the_change_begins(closed: Shop, sql: 
 def test_what_makes_nothing_needs_no_right_to(closed: Shop, sql: str) -> None:
     start(closed.store, plan_change(closed.store, sql, schemas=(SHOP,)))
     finish(closed.store)
+    closed.superuser.execute(f"alter schema {SHOP} owner to {OWNER}".encode())
+    closed.clean = True
+
+
+def test_a_failure_says_to_mend_what_failed(closed: Shop) -> None:
+    """Nobody mends rows where a privilege is missing."""
+    closed.superuser.execute(f"grant create on schema {SHOP} to {OWNER}".encode())
+    plan = plan_change(closed.store, "create index goods_note on goods (note)", schemas=(SHOP,))
+    closed.superuser.execute(f"revoke create on schema {SHOP} from {OWNER}".encode())
+    with pytest.raises(errors.ChangeFailed) as failed:
+        start(closed.store, plan)
+    assert failed.value.next_command.startswith(f"grant {OWNER} what it lacks and run it again")
+    roll_back(closed.store)
     closed.superuser.execute(f"alter schema {SHOP} owner to {OWNER}".encode())
     closed.clean = True

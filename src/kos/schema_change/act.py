@@ -36,7 +36,7 @@ def do(site: Site, action: Action) -> None:
 
     Raises:
         ChangeBlocked: somebody held a lock all the while.
-        ChangeFailed: PostgreSQL refuses it, because of the rows that there are.
+        ChangeFailed: PostgreSQL refuses it, mostly because of the rows that there are.
     """
     if _is_done(site, action):
         return
@@ -160,12 +160,21 @@ def _outside(site: Site, action: Action, statement: str) -> None:
 
 @contextmanager
 def _told(site: Site, action: Action) -> Iterator[None]:
-    """What PostgreSQL says of the rows, as an error that names the action."""
+    """What PostgreSQL refuses, as an error that names the action."""
     try:
         yield
     except (psycopg.errors.IntegrityError, psycopg.errors.DataError, psycopg.ProgrammingError) as error:
         said = "; ".join(filter(None, (error.diag.message_primary, error.diag.message_detail))) or str(error)
-        raise errors.ChangeFailed(action.text, site.placement.name, said) from error
+        raise errors.ChangeFailed(action.text, site.placement.name, said, _mend(action, error)) from error
+
+
+def _mend(action: Action, error: psycopg.Error) -> str:
+    """What to do about it."""
+    if isinstance(error, psycopg.errors.IntegrityError | psycopg.errors.DataError):
+        return "mend the rows"
+    if isinstance(error, psycopg.errors.InsufficientPrivilege):
+        return f"grant {action.owner} what it lacks"
+    return "mend what PostgreSQL refuses"
 
 
 def _blockers(site: Site, action: Action) -> str:

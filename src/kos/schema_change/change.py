@@ -133,10 +133,12 @@ def _do_repeating(site: Site, action: Action, fill: Fill) -> None:
     find it, also one that was ended here before."""
     for attempt in range(1, REPEATS + 1):
         try:
-            return act.do(site, action)
+            act.do(site, action)
         except errors.ChangeFailed as error:
             if attempt == REPEATS or not isinstance(error.__cause__, psycopg.IntegrityError):
                 raise
+        else:
+            return
         with site.transaction() as connection:
             connection.execute(QUERIES.repeat_fill, site.facts | {"fill": fill.name})
         _fill(site, fill)
