@@ -94,10 +94,11 @@ select schema_name, recipe, phase, state, doing, error, updated_at
   from kos.change_placements where operation = %(operation)s order by schema_name;
 
 -- name: fills
--- How far the rows are, by schema.
-select schema_name, sum(rows)::bigint, sum(next_page)::bigint, sum(pages)::bigint,
-       extract(epoch from max(updated_at) - min(started_at))::double precision
-  from kos.change_fills where operation = %(operation)s group by schema_name;
+-- How far the rows are, by schema, and how long fills have run: there may be days between those of start and of finish.
+select f.schema_name, sum(f.rows)::bigint, sum(f.next_page)::bigint, sum(f.pages)::bigint,
+       (select extract(epoch from sum(upper(t.at) - lower(t.at)))::double precision
+          from unnest(range_agg(tstzrange(f.started_at, f.updated_at))) as t (at))
+  from kos.change_fills f where f.operation = %(operation)s group by f.schema_name;
 
 -- name: is_done
 -- Whether an action has happened here.
