@@ -1208,9 +1208,10 @@ class ChangeFailed(ChangeError):
     what: str
     placement: str
     reason: str
+    instead: str
     exit_code = FAILED
     fact = "{what} in {placement}: {reason}"
-    mend = "mend the rows, or take the change back: kos change rollback"
+    mend = "{instead} and run it again, or take the change back: kos change rollback"
 
 
 @dataclass(eq=False)

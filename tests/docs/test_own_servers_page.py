@@ -80,6 +80,7 @@ def test_the_roles_are_those_of_the_page(installed: Path, theirs: OwnPostgres) -
         ("database_tier", "alter role kos_operator createdb"),
         ("end_sessions", "grant pg_signal_backend to kos_operator"),
         ("see_sessions", "grant pg_read_all_stats to kos_owner"),
+        ("autovacuum", "grant set on parameter deadlock_timeout to kos_operator"),
     ],
 )
 def test_what_a_capability_needs(installed: Path, theirs: OwnPostgres, capability: str, statement: str) -> None:

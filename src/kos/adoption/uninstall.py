@@ -88,6 +88,8 @@ def _planned(topology: Topology, operator: Connection, place: Place) -> Uninstal
         schemas = [name for (name,) in operator.execute(QUERIES.own_schemas).fetchall()]
     roles = [name for (name,) in operator.execute(QUERIES.roles).fetchall()]
     drops = [mends.bare(QUERIES.drop_role.format(role=Identifier(role))) for role in roles]
+    if operator.execute(QUERIES.has_parameter).fetchone() == (True,):
+        drops.insert(0, mends.bare(QUERIES.revoke_parameter))
     return Uninstalled(
         place.shard, place.database, tuple(each.name for each in tables), tuple(schemas), tuple(roles), tuple(drops)
     )

@@ -109,3 +109,12 @@ select rolname::text from pg_roles
 -- name: drop_role
 -- For an administrator to run, once no other database of the server needs them.
 drop role {role}
+
+-- name: has_parameter
+-- Whether the operator has a right on a parameter, which belongs to the server as roles do.
+select exists (select from pg_parameter_acl p cross join aclexplode(p.paracl) a
+                where p.parname = 'deadlock_timeout' and a.grantee = to_regrole('kos_operator'));
+
+-- name: revoke_parameter
+-- For the same administrator: nobody can drop a role that has rights.
+revoke all on parameter deadlock_timeout from kos_operator

@@ -17,6 +17,7 @@ import psycopg
 from psycopg.sql import Identifier
 
 from kos import errors, sql
+from kos.schema_change.blocking import blockers, described
 from kos.schema_change.model import CREATE_INDEX, DROP_INDEX, Action
 from kos.schema_change.site import LOCK_TIMEOUT, QUERIES, SHORT_LOCK_TIMEOUT, Site
 
@@ -35,7 +36,7 @@ def do(site: Site, action: Action) -> None:
 
     Raises:
         ChangeBlocked: somebody held a lock all the while.
-        ChangeFailed: PostgreSQL refuses it, because of the rows that there are.
+        ChangeFailed: PostgreSQL refuses it, mostly because of the rows that there are.
     """
     if _is_done(site, action):
         return
@@ -159,22 +160,25 @@ def _outside(site: Site, action: Action, statement: str) -> None:
 
 @contextmanager
 def _told(site: Site, action: Action) -> Iterator[None]:
-    """What PostgreSQL says of the rows, as an error that names the action."""
+    """What PostgreSQL refuses, as an error that names the action."""
     try:
         yield
     except (psycopg.errors.IntegrityError, psycopg.errors.DataError, psycopg.ProgrammingError) as error:
         said = "; ".join(filter(None, (error.diag.message_primary, error.diag.message_detail))) or str(error)
-        raise errors.ChangeFailed(action.text, site.placement.name, said) from error
+        raise errors.ChangeFailed(action.text, site.placement.name, said, _mend(action, error)) from error
+
+
+def _mend(action: Action, error: psycopg.Error) -> str:
+    """What to do about it."""
+    if isinstance(error, psycopg.errors.IntegrityError | psycopg.errors.DataError):
+        return "mend the rows"
+    if isinstance(error, psycopg.errors.InsufficientPrivilege):
+        return f"grant {action.owner} what it lacks"
+    return "mend what PostgreSQL refuses"
 
 
 def _blockers(site: Site, action: Action) -> str:
-    asked = {"schema": site.placement.schema, "tables": list({action.table, *action.also})}
-    with site.connection.transaction():
-        # As the owner: PostgreSQL tells what a session does to its own role only.
-        site.connection.execute(QUERIES.act_as.format(role=Identifier(action.owner)))
-        found = site.connection.execute(QUERIES.blockers, asked).fetchall()
-    said = [f"pid {pid} ({role}, {state}, {seconds} s): {query}" for pid, role, state, query, seconds in found]
-    return "; ".join(said) or "somebody who is gone now"
+    return blockers(site.connection, site.placement.schema, list({action.table, *action.also}), action.owner)
 
 
 @contextmanager
@@ -208,5 +212,5 @@ def _progress(
     phase: str, done: int, total: int, locker: int | None, role: str | None, state: str | None, query: str | None
 ) -> str:
     if locker:
-        return f"{phase}, for pid {locker} ({role or '?'}, {state or 'gone'}): {query or ''}"
+        return f"{phase}, for {described(locker, role, state, query)}"
     return f"{phase}, {done * 100 // total} %" if total else phase

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+import psycopg
+
+from kos import errors
 from kos.journal import Operation, Run, Step
 from kos.journal.fences import is_there
 from kos.schema_change import act
@@ -15,6 +18,8 @@ from kos.schema_change.pace import pace_of
 from kos.schema_change.placements import by_place
 from kos.schema_change.site import QUERIES, Site
 from kos.schema_change.throttle import Limits
+
+REPEATS = 5  # of a fill that rows have escaped from
 
 
 def note_change(run: Run[ChangePlan]) -> None:
@@ -106,14 +111,37 @@ def _with(run: Run[ChangePlan], phase: str, placements: Iterable[Placement]) -> 
 def _doing(plan: ChangePlan, *phases: str) -> Callable[[Site], None]:
     def work(site: Site) -> None:
         for phase in phases:
-            for item in getattr(plan.recipe_of(site.placement), phase):
+            items = getattr(plan.recipe_of(site.placement), phase)
+            for item in items:
                 if isinstance(item, Fill):
-                    with pace_of(site) as pace:
-                        fill_rows(site, item, pace)
-                else:
+                    _fill(site, item)
+                elif item.repeat is None:
                     act.do(site, item)
+                else:
+                    _do_repeating(site, item, next(each for each in items if each.name == item.repeat))
 
     return work
+
+
+def _fill(site: Site, fill: Fill) -> None:
+    with pace_of(site) as pace:
+        fill_rows(site, fill, pace)
+
+
+def _do_repeating(site: Site, action: Action, fill: Fill) -> None:
+    """A row that somebody updates while the fill goes on is at another place then, behind its back: so the action may
+    find it, also one that was ended here before."""
+    for attempt in range(1, REPEATS + 1):
+        try:
+            act.do(site, action)
+        except errors.ChangeFailed as error:
+            if attempt == REPEATS or not isinstance(error.__cause__, psycopg.IntegrityError):
+                raise
+        else:
+            return
+        with site.transaction() as connection:
+            connection.execute(QUERIES.repeat_fill, site.facts | {"fill": fill.name})
+        _fill(site, fill)
 
 
 def _forget_placements(run: Run[ChangePlan]) -> None:

@@ -119,11 +119,11 @@ def change_finish(yes: Yes = False, dry_run: DryRun = False, json: Json = False)
             emit(plan, as_json=json, human=lambda: display.show_plan(plan, ahead=("tighten", "contract")))
             return
         if not yes:
-            console.confirm(f"finish {plan.name} in {plan.count} placements? Old code must be gone")
+            console.confirm(f"finish {plan.name} in {display.counted(plan.count)}? Old code must be gone")
         with console.progress(quiet=json) as progress:
             outcome = finish(store, progress)
     value = {"operation": outcome.operation, "name": plan.name, "state": outcome.state, "placements": plan.count}
-    emit(value, as_json=json, human=lambda: console.say(f"{plan.name} is finished in {plan.count} placements"))
+    emit(value, as_json=json, human=lambda: console.say(f"{plan.name} is finished in {display.counted(plan.count)}"))
 
 
 def change_rollback(yes: Yes = False, dry_run: DryRun = False, json: Json = False) -> None:
@@ -134,11 +134,11 @@ def change_rollback(yes: Yes = False, dry_run: DryRun = False, json: Json = Fals
             emit(plan, as_json=json, human=lambda: display.show_undo(plan))
             return
         if not yes:
-            console.confirm(f"take {plan.name} back in {plan.count} placements? New code must be gone")
+            console.confirm(f"take {plan.name} back in {display.counted(plan.count)}? New code must be gone")
         with console.progress(quiet=json) as progress:
             outcome = roll_back(store, progress)
     value = {"operation": outcome.operation, "name": plan.name, "state": outcome.state, "placements": plan.count}
-    emit(value, as_json=json, human=lambda: console.say(f"{plan.name} is taken back in {plan.count} placements"))
+    emit(value, as_json=json, human=lambda: console.say(f"{plan.name} is taken back in {display.counted(plan.count)}"))
 
 
 def change_throttle(
@@ -191,7 +191,7 @@ def _read(file: Path) -> tuple[str, str]:
 def _ask(plan: ChangePlan, *, quiet: bool) -> None:
     if not quiet:
         display.show_plan(plan, where=console.err)
-    console.confirm(f"start {plan.name} in {plan.count} placements?")
+    console.confirm(f"start {plan.name} in {display.counted(plan.count)}?")
 
 
 def _watch(store: Store) -> None:

@@ -27,9 +27,12 @@ def show_plan(plan: ChangePlan, *, ahead: Sequence[str] = PHASES, where: Console
         table(("when", "phase", "what", "lock", "for", "rows"), _rows(recipe, ahead), numbers=("rows",), where=where)
         for warning in recipe.warnings:
             where.print(f"note: {warning}", markup=False)
-    where.print(
-        f"{plan.count} placements, {plan.parallel} at a time; a lock is waited for 200 ms at most", markup=False
-    )
+    where.print(f"{counted(plan.count)}, {plan.parallel} at a time; a lock is waited for 200 ms at most", markup=False)
+
+
+def counted(placements: int) -> str:
+    """So many, in words."""
+    return "1 placement" if placements == 1 else f"{placements} placements"
 
 
 def show_undo(plan: ChangePlan) -> None:
@@ -37,12 +40,12 @@ def show_undo(plan: ChangePlan) -> None:
     for recipe in plan.recipes:
         items = [each for phase in PHASES for each in getattr(recipe, phase) if isinstance(each, Action) and each.undo]
         table(("take back", "lock"), [(each.text, each.lock) for each in reversed(items)])
-    say(f"{plan.count} placements")
+    say(counted(plan.count))
 
 
 def show_started(plan: ChangePlan, outcome: Outcome) -> None:
     """What there is to do next."""
-    say(f"{plan.name} is started in {plan.count} placements: old and new code both work now")
+    say(f"{plan.name} is started in {counted(plan.count)}: old and new code both work now")
     say("when only new code runs: kos change finish        to go back: kos change rollback")
 
 
@@ -59,7 +62,8 @@ def show_status(status: ChangeStatus) -> None:
 def status_table(status: ChangeStatus) -> Group:
     """The change, its limits, and its placements: those that fail or are behind first."""
     at_it = f", {status.holder} is at it" if status.holder else ""
-    head = Text(f"{status.name}: {status.state.replace('_', ' ')}{at_it}; {_limits(status.limits)}")
+    paused = "paused, " if status.limits.paused else ""
+    head = Text(f"{status.name}: {status.state.replace('_', ' ')}{at_it}; {paused}{_limits(status.limits)}")
     grid = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("placement", "phase", "state", "rows", "filled", "rows/s", "left", "doing"):
         grid.add_column(column, justify="right" if column in {"rows", "filled", "rows/s", "left"} else "left")
@@ -99,7 +103,8 @@ def _rows(recipe: Recipe, ahead: Sequence[str]) -> Iterator[tuple[str, ...]]:
                 rows = "?" if item.rows is None else f"{item.rows:,}"
                 yield when, phase, item.text, "rows of a batch", "a batch", rows
             else:
-                yield when, phase, item.text, item.lock.lower(), _how_long(item), ""
+                also = f", also of {', '.join(item.also)}" if item.lock and item.also else ""
+                yield when, phase, item.text, item.lock.lower() + also, _how_long(item), ""
 
 
 def _how_long(action: Action) -> str:
@@ -112,7 +117,6 @@ def _how_long(action: Action) -> str:
 
 def _limits(limits: Limits) -> str:
     said = [
-        "paused" if limits.paused else "",
         f"at most {limits.max_rate:,.0f} rows/s" if limits.max_rate else "",
         f"replicas at most {limits.max_lag_ms:,.0f} ms behind" if limits.max_lag_ms else "",
         f"commits of at most {limits.max_latency_ms:,.0f} ms" if limits.max_latency_ms else "",

@@ -207,3 +207,10 @@ select c.relkind::text from pg_class c join pg_namespace n on n.oid = c.relnames
 -- name: checked_domain
 -- Whether a type is a domain with a constraint: PostgreSQL then rewrites the table for a new column.
 select exists (select from pg_constraint k where k.contypid = to_regtype(%(type)s));
+
+-- name: may_not_create
+-- Of these schemas and roles, the pairs in which the role lacks CREATE on the schema.
+select asked.schema, asked.owner
+  from unnest(%(schemas)s::text[], %(owners)s::text[]) as asked (schema, owner)
+ where not has_schema_privilege(asked.owner, asked.schema, 'CREATE')
+ order by 1, 2;

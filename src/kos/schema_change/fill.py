@@ -22,6 +22,7 @@ from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
 from kos import errors
 from kos.progress import Advance, silent
+from kos.schema_change.blocking import described
 from kos.schema_change.facts import Connection
 from kos.schema_change.model import Fill
 from kos.schema_change.ranges import (
@@ -365,8 +366,3 @@ def texts(row: Identifier, columns: Iterable[str]) -> Composable:
 def named(columns: Sequence[str], values: Sequence[str], ctid: str) -> str:
     """A row, for people: by its key, or by its place where it has none."""
     return ", ".join(f"{name}={value}" for name, value in zip(columns, values, strict=True)) or f"ctid {ctid}"
-
-
-def described(pid: int, role: str | None, state: str | None, query: str | None) -> str:
-    """A session that is in the way, for people."""
-    return f"pid {pid} ({role or '?'}, {state or '?'}): {query or 'hidden from us'}"

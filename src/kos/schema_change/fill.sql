@@ -99,7 +99,8 @@ select a.attname::text
 
 -- name: table_blockers
 -- Who holds a lock on a table that keeps all writers out, the oldest transaction first.
-select a.pid, a.usename::text, coalesce(a.state, a.backend_type), left(regexp_replace(a.query, '\s+', ' ', 'g'), 120)
+select a.pid, a.usename::text, coalesce(a.state, a.backend_type),
+       left(regexp_replace(nullif(a.query, '<insufficient privilege>'), '\s+', ' ', 'g'), 120)
   from pg_locks l
   join pg_stat_activity a using (pid)
  where l.locktype = 'relation' and l.relation = %(oid)s::oid and l.granted and l.pid <> pg_backend_pid()
@@ -110,7 +111,8 @@ select a.pid, a.usename::text, coalesce(a.state, a.backend_type), left(regexp_re
 
 -- name: row_blockers
 -- Who holds a row of a range; else, where several hold one together, whoever has been at work on the table the longest.
-select a.pid, a.usename::text, coalesce(a.state, a.backend_type), left(regexp_replace(a.query, '\s+', ' ', 'g'), 120)
+select a.pid, a.usename::text, coalesce(a.state, a.backend_type),
+       left(regexp_replace(nullif(a.query, '<insufficient privilege>'), '\s+', ' ', 'g'), 120)
   from pg_locks l
   join pg_stat_activity a using (pid)
  where l.locktype = 'relation' and l.relation = {oid} and l.granted and l.pid <> pg_backend_pid()

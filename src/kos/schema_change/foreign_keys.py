@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, LiteralString
 
 from psycopg.sql import SQL, Composable, Identifier
@@ -11,7 +12,7 @@ from kos.schema_change import constraints
 from kos.schema_change.composing import SHARE_ROW_EXCLUSIVE, action, add_constraint_sql, provisional_name, use_physical
 from kos.schema_change.draft import Draft, ddl
 from kos.schema_change.facts import Table, read_table
-from kos.schema_change.model import Fill
+from kos.schema_change.model import Action, Fill
 from kos.schema_change.naming import choose, joined
 from kos.schema_change.parse import names
 from kos.schema_change.partitions import Partition, partitions_of
@@ -47,11 +48,17 @@ def add(draft: Draft, table: str, constraint: Any) -> None:
     if orphans:
         draft.tighten.append(orphans)
     if asked:
-        draft.tighten.append(constraints.validation(draft, table, name, also=_also(constraint)))
+        draft.tighten.append(_validation(draft, table, constraint, orphans))
 
 
 def _also(constraint: Any) -> tuple[str, ...]:
     return () if constraint.pktable.schemaname else (constraint.pktable.relname,)
+
+
+def _validation(draft: Draft, table: str, constraint: Any, orphans: Fill | None) -> Action:
+    """New orphans are refused by then, but an update moves old ones, whom their clean-up then misses: again, if so."""
+    validation = constraints.validation(draft, table, constraint.conname, also=_also(constraint))
+    return replace(validation, repeat=orphans.name if orphans else None)
 
 
 def _bind(draft: Draft, table: str, constraint: Any, *, text: str = "", drop: LiteralString = DROP) -> None:
@@ -87,7 +94,7 @@ def _add_by_partition(draft: Draft, table: str, constraint: Any, orphans: Fill |
     if orphans:
         draft.tighten.append(orphans)
     for leaf in leaves:
-        draft.tighten.append(constraints.validation(draft, leaf.name, name, also=_also(constraint)))
+        draft.tighten.append(_validation(draft, leaf.name, constraint, orphans))
     _bind(draft, table, parent, text=f"add foreign key {name} to {table}, of those of its partitions")
 
 

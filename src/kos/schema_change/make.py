@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from kos import errors
 from kos.journal import Run
+from kos.schema_change.creating import refuse_if_not_allowed
 from kos.schema_change.facts import Connection, fingerprint
 from kos.schema_change.model import ChangePlan, Placement, Recipe
 from kos.schema_change.parse import Change, inside, parse_change, render
@@ -52,6 +53,7 @@ def plan_change(
                     # Planners write into the statements: each has its own.
                     recipes[print_] = plan_recipe(connection, placement.schema, parse_change(sql), tag)
                 placements.append(replace(placement, recipe=list(recipes).index(print_)))
+            refuse_if_not_allowed(connection, [each for each in placements if each.place == place], [*recipes.values()])
     return ChangePlan(
         name=name,
         sql=sql,

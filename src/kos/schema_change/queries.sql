@@ -9,8 +9,12 @@ set local role {role};
 reset role;
 
 -- name: limit_transaction
--- Nobody waits behind us for longer than that. The change's tables are those of its placement.
-select set_config('lock_timeout', %(lock_timeout)s, true), set_config('search_path', quote_ident(%(schema)s) || ', public', true);
+-- Nobody waits behind us for longer than that. The change's tables are those of its placement. An autovacuum makes way
+-- for whoever has waited for `deadlock_timeout`, so we set that, where we may, to less than what we wait.
+select set_config('lock_timeout', %(lock_timeout)s, true),
+       set_config('search_path', quote_ident(%(schema)s) || ', public', true),
+       case when has_parameter_privilege('deadlock_timeout', 'SET')
+            then set_config('deadlock_timeout', extract(milliseconds from %(lock_timeout)s::interval)::integer / 2 || 'ms', true) end;
 
 -- name: become
 -- For a statement that can't run in a transaction; the session ends with its work.
@@ -90,10 +94,11 @@ select schema_name, recipe, phase, state, doing, error, updated_at
   from kos.change_placements where operation = %(operation)s order by schema_name;
 
 -- name: fills
--- How far the rows are, by schema.
-select schema_name, sum(rows)::bigint, sum(next_page)::bigint, sum(pages)::bigint,
-       extract(epoch from max(updated_at) - min(started_at))::double precision
-  from kos.change_fills where operation = %(operation)s group by schema_name;
+-- How far the rows are, by schema, and how long fills have run: there may be days between those of start and of finish.
+select f.schema_name, sum(f.rows)::bigint, sum(f.next_page)::bigint, sum(f.pages)::bigint,
+       (select extract(epoch from sum(upper(t.at) - lower(t.at)))::double precision
+          from unnest(range_agg(tstzrange(f.started_at, f.updated_at))) as t (at))
+  from kos.change_fills f where f.operation = %(operation)s group by f.schema_name;
 
 -- name: is_done
 -- Whether an action has happened here.
@@ -114,6 +119,11 @@ returning action;
 -- They begin anew.
 delete from kos.change_fills where operation = %(operation)s and schema_name = %(schema)s;
 
+-- name: repeat_fill
+-- All pages that there are then.
+update kos.change_fills set next_page = 0
+ where operation = %(operation)s and schema_name = %(schema)s and fill = %(fill)s;
+
 -- name: forget_placement
 -- Of a change that is over.
 with actions as (delete from kos.change_actions where operation = %(operation)s and schema_name = %(schema)s),
@@ -131,7 +141,8 @@ drop index concurrently if exists {index};
 
 -- name: blockers
 -- Who holds a lock on a table (or on a part of it), the oldest transaction first.
-select a.pid, a.usename, coalesce(a.state, a.backend_type), left(regexp_replace(a.query, '\s+', ' ', 'g'), 120),
+select a.pid, a.usename::text, coalesce(a.state, a.backend_type),
+       left(regexp_replace(nullif(a.query, '<insufficient privilege>'), '\s+', ' ', 'g'), 120),
        round(extract(epoch from clock_timestamp() - a.xact_start))::integer
   from pg_locks l
   join pg_class c on c.oid = l.relation
@@ -147,7 +158,8 @@ select a.pid, a.usename, coalesce(a.state, a.backend_type), left(regexp_replace(
 -- name: index_progress
 -- What a concurrent build of an index is at, or its removal, and whom it waits for.
 select coalesce(p.phase, 'waiting for those who may use it'), coalesce(p.blocks_done, 0), coalesce(p.blocks_total, 0),
-       a.pid, a.usename, coalesce(a.state, a.backend_type), left(regexp_replace(a.query, '\s+', ' ', 'g'), 120)
+       a.pid, a.usename::text, coalesce(a.state, a.backend_type),
+       left(regexp_replace(nullif(a.query, '<insufficient privilege>'), '\s+', ' ', 'g'), 120)
   from (select %(pid)s::integer as pid) own
   left join pg_stat_progress_create_index p on p.pid = own.pid
   left join pg_stat_activity a

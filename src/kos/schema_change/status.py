@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import psycopg
 
 from kos import errors
-from kos.journal import plan_of
-from kos.schema_change.change import CHANGE
-from kos.schema_change.model import PHASES, ChangePlan, Placement
+from kos.journal import Record, plan_of
+from kos.schema_change.change import CHANGE, tidy
+from kos.schema_change.model import CONTRACT, PHASES, ChangePlan, Placement
 from kos.schema_change.placements import by_place
 from kos.schema_change.site import QUERIES
 from kos.schema_change.start import open_change
@@ -74,7 +75,7 @@ def change_status(store: Store) -> ChangeStatus:
     unreachable: list[str] = []
     for place, here in by_place(plan.placements).items():
         try:
-            placements += _here(store, place, here, record.id)
+            placements += _here(store, place, here, record)
         except (errors.StoreError, psycopg.Error) as error:
             unreachable.append(f"{place.shard}/{place.database}: {error}")
     behind = [PHASES.index(each.phase) for each in placements if each.phase]
@@ -123,18 +124,25 @@ def throttle(
     return Limits(*row) if row else Limits()
 
 
-def _here(store: Store, place: Place, planned: list[Placement], operation: UUID) -> list[PlacementStatus]:
-    facts = {"operation": operation}
+def _here(store: Store, place: Place, planned: list[Placement], record: Record) -> list[PlacementStatus]:
+    facts = {"operation": record.id}
     with store.operator(place) as operator:
         begun = {row[0]: row for row in operator.execute(QUERIES.placements, facts).fetchall()}
         fills = {row[0]: row for row in operator.execute(QUERIES.fills, facts).fetchall()}
     names = [each.schema for each in planned]
     names += [schema for schema in begun if schema not in set(names)]
-    return [_status(Placement(*place, schema), begun.get(schema), fills.get(schema)) for schema in names]
+    # The last step forgets them, one database after another.
+    unknown = (CONTRACT, "done") if record.step == tidy.__name__ else (None, "not begun")
+    return [_status(Placement(*place, schema), begun.get(schema), fills.get(schema), unknown) for schema in names]
 
 
-def _status(placement: Placement, begun: tuple | None, filled: tuple | None) -> PlacementStatus:  # type: ignore[type-arg]
-    phase, state, doing, error, updated_at = begun[2:] if begun else (None, "not begun", None, None, None)
+def _status(
+    placement: Placement,
+    begun: tuple[Any, ...] | None,
+    filled: tuple[Any, ...] | None,
+    unknown: tuple[str | None, str],
+) -> PlacementStatus:
+    phase, state, doing, error, updated_at = begun[2:] if begun else (*unknown, None, None, None)
     rows = pages = of_pages = rate = left = None
     if filled:
         _, rows, pages, of_pages, seconds = filled

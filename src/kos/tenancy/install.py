@@ -143,6 +143,7 @@ def _roles(connection: Connection, shard: Shard, *, dry_run: bool) -> list[Chang
             if not dry_run:
                 connection.execute(QUERIES.grant_role.format(role=Identifier(role), member=Identifier(member)))
     changes += _signal_grant(connection, shard, dry_run=dry_run)
+    changes += _autovacuum_grant(connection, shard, dry_run=dry_run)
     if connection.execute(QUERIES.has_database_grants).fetchone() != (True,):
         changes.append(Change(shard.name, database, "", "grant the roles of kos their rights on the database"))
         if not dry_run:
@@ -162,6 +163,16 @@ def _signal_grant(connection: Connection, shard: Shard, *, dry_run: bool) -> lis
         grant = QUERIES.grant_role.format(role=Identifier("pg_signal_backend"), member=Identifier("kos_operator"))
         connection.execute(grant)
     return [Change(shard.name, connection.info.dbname, "", "grant pg_signal_backend to kos_operator")]
+
+
+def _autovacuum_grant(connection: Connection, shard: Shard, *, dry_run: bool) -> list[Change]:
+    """Having an autovacuum make way for a change of schema is as optional."""
+    if connection.execute(QUERIES.may_pass_autovacuum).fetchone() != (True,):
+        return []
+    if not dry_run:
+        connection.execute(QUERIES.pass_autovacuum)
+    grant = "grant set on parameter deadlock_timeout to kos_operator"
+    return [Change(shard.name, connection.info.dbname, "", grant)]
 
 
 def places_of(topology: Topology, shard: Shard) -> list[Place]:

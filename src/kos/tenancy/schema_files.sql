@@ -89,6 +89,15 @@ select exists (
    where m.roleid = 'pg_signal_backend'::regrole and m.member = current_user::regrole and m.admin_option
 ) or (select rolsuper from pg_roles where rolname = current_user);
 
+-- name: may_pass_autovacuum
+-- Does the operator lack the right to have an autovacuum make way, and can the connected role give it?
+select not has_parameter_privilege('kos_operator', 'deadlock_timeout', 'SET')
+   and has_parameter_privilege('deadlock_timeout', 'SET WITH GRANT OPTION');
+
+-- name: pass_autovacuum
+-- An autovacuum makes way for whoever has waited that long.
+grant set on parameter deadlock_timeout to kos_operator;
+
 -- name: grant_database
 -- The owner makes schemas here; applications make temporary tables.
 grant create, temporary on database {database} to kos_owner;

@@ -176,6 +176,7 @@ def furnish(site: Site) -> None:
             password = Literal(_encrypted(connection, INSTALLER, site.secrets[INSTALLER]))
             connection.execute(_SQL.create_installer.format(role=Identifier(INSTALLER), password=password))
         connection.execute(_SQL.let_end_sessions.format(role=Identifier(INSTALLER)))
+        connection.execute(_SQL.let_pass_autovacuum.format(role=Identifier(INSTALLER)))
         database = Identifier(DATABASE)
         if not _answer(connection, _SQL.database_exists, names):
             connection.execute(_SQL.create_database.format(database=database, owner=Identifier(INSTALLER)))

@@ -35,6 +35,10 @@ create role {role} login createrole createdb password {password}
 -- To pass on to the operator, who may have to end sessions that hold a tenant's fence.
 grant pg_signal_backend to {role} with admin option
 
+-- name: let_pass_autovacuum
+-- To pass on to the operator, for whose changes of schema an autovacuum has to make way.
+grant set on parameter deadlock_timeout to {role} with grant option
+
 -- name: create_database
 -- The database of kos.
 create database {database} owner {owner}

@@ -1,0 +1,26 @@
+"""Who is in the way of a lock."""
+
+from __future__ import annotations
+
+from psycopg.sql import Identifier
+
+from kos import sql
+from kos.schema_change.facts import Connection
+
+QUERIES = sql.load("kos.schema_change")
+
+
+def described(pid: int, role: str | None, state: str | None, query: str | None, seconds: int | None = None) -> str:
+    """A session that is in the way, for people. What PostgreSQL hides from us, as it does of other roles' sessions and
+    of autovacuum, is a question mark."""
+    since = "" if seconds is None else f", {seconds} s"
+    return f"pid {pid} ({role or '?'}, {state or '?'}{since}): {query or 'hidden from us'}"
+
+
+def blockers(connection: Connection, schema: str, tables: list[str], owner: str) -> str:
+    """Who holds a lock on a table, or on a part of it: the oldest transactions."""
+    with connection.transaction():
+        # As the owner: PostgreSQL tells what a session does to its own role only.
+        connection.execute(QUERIES.act_as.format(role=Identifier(owner)))
+        found = connection.execute(QUERIES.blockers, {"schema": schema, "tables": tables}).fetchall()
+    return "; ".join(described(*row) for row in found) or "somebody who is gone now"

@@ -1,0 +1,78 @@
+"""What the owner of a table may do in its schema is known before the change begins."""
+
+from __future__ import annotations
+
+import pytest
+from change_kind import GOODS, GOODS_ROWS
+
+from fix_product import OWNER
+from fix_shop import SHOP, Shop
+from kos import errors
+from kos.schema_change import finish, plan_change, roll_back, start
+
+
+@pytest.fixture
+def closed(shop: Shop) -> Shop:
+    """A shop whose owner may not create anything in its schema."""
+    shop.fresh(SHOP, GOODS, GOODS_ROWS)
+    shop.superuser.execute(
+        f"alter schema {SHOP} owner to postgres; revoke create on schema {SHOP} from {OWNER}".encode()
+    )
+    shop.superuser.execute(f"grant usage on schema {SHOP} to {OWNER}".encode())
+    return shop
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "alter table goods rename column name to title",
+        "alter table goods alter column price type numeric(12, 3)",
+        "create index goods_note on goods (note)",
+        "alter table goods add constraint once unique (note)",
+        "alter table goods rename to wares",
+        "alter index goods_name rename to goods_names",
+        "-- kos: fill goods.height = id\nalter table goods add column height integer",
+        "alter table goods add column number integer generated always as identity",
+        "create statistics goods_both on note, price from goods",
+    ],
+)
+def test_who_may_not_create_is_told_before_the_change_begins(closed: Shop, sql: str) -> None:
+    with pytest.raises(errors.ChangeRefused) as refused:
+        plan_change(closed.store, sql, schemas=(SHOP,))
+    grant = f'grant create on schema "{SHOP}" to "{OWNER}"'
+    assert (OWNER in refused.value.reason, refused.value.instead) == (True, grant)
+    closed.superuser.execute(grant.encode())
+    start(closed.store, plan_change(closed.store, sql, schemas=(SHOP,)))
+    finish(closed.store)
+    closed.superuser.execute(f"alter schema {SHOP} owner to {OWNER}".encode())
+    closed.clean = True
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "alter table goods add column height integer default 3",
+        "alter table goods drop column note",
+        "alter table goods alter column note set not null",
+        "alter table goods add constraint noted check (note <> '')",
+        "alter table goods rename constraint goods_code_key to goods_once",
+    ],
+)
+def test_what_makes_nothing_needs_no_right_to(closed: Shop, sql: str) -> None:
+    start(closed.store, plan_change(closed.store, sql, schemas=(SHOP,)))
+    finish(closed.store)
+    closed.superuser.execute(f"alter schema {SHOP} owner to {OWNER}".encode())
+    closed.clean = True
+
+
+def test_a_failure_says_to_mend_what_failed(closed: Shop) -> None:
+    """Nobody mends rows where a privilege is missing."""
+    closed.superuser.execute(f"grant create on schema {SHOP} to {OWNER}".encode())
+    plan = plan_change(closed.store, "create index goods_note on goods (note)", schemas=(SHOP,))
+    closed.superuser.execute(f"revoke create on schema {SHOP} from {OWNER}".encode())
+    with pytest.raises(errors.ChangeFailed) as failed:
+        start(closed.store, plan)
+    assert failed.value.next_command.startswith(f"grant {OWNER} what it lacks and run it again")
+    roll_back(closed.store)
+    closed.superuser.execute(f"alter schema {SHOP} owner to {OWNER}".encode())
+    closed.clean = True
