@@ -28,7 +28,9 @@ def configured(store: Store, tenant: Tenant, tmp_path: Path, monkeypatch: pytest
     create_tenant(store, "initech", "schema")
     for name in ("acme", "initech"):
         with store.tenant(name) as session:
-            session.execute("insert into atoms (atom_type, name) values ('T', 'rain is expected'), ('T', 'a storm at sea')")
+            session.execute(
+                "insert into atoms (atom_type, name) values ('T', 'rain is expected'), ('T', 'a storm at sea')"
+            )
     environment = child_environment(store.topology, tmp_path)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
