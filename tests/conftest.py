@@ -18,6 +18,7 @@ pytest_plugins = [
     "fix_database",
     "fix_product",
     "fix_shop",
+    "fix_small_disk",
     "fix_twins",
     "fix_own_postgres",
     "fix_tls",

@@ -1212,7 +1212,7 @@ ALTER FUNCTION kos.crossing() OWNER TO kos_owner;
 CREATE FUNCTION kos.crossing_context() RETURNS text[]
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
-    RETURN CASE WHEN (kos.crossing() IS NOT NULL) THEN ARRAY[SESSION_USER, ''::name, ''::name, ''::name, ''::name, (kos.crossing())::name] ELSE NULL::name[] END;
+    RETURN CASE WHEN (kos.crossing() IS NOT NULL) THEN ARRAY[(SESSION_USER)::text, ''::text, ''::text, ''::text, ''::text, kos.crossing()] ELSE NULL::text[] END;
 
 
 ALTER FUNCTION kos.crossing_context() OWNER TO kos_owner;

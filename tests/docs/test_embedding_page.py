@@ -24,11 +24,13 @@ ASKED = ("start", "finish")
 @pytest.fixture
 def configured(store: Store, tenant: Tenant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """`kos.open()` finds this test's database, in the folder of the examples. Two tenants have atoms."""
-    pytest.importorskip("static_model", reason="the model's package is there for Linux on x86-64 only")
+    pytest.importorskip("wordllama", reason="the model's package is not there for this platform")
     create_tenant(store, "initech", "schema")
     for name in ("acme", "initech"):
         with store.tenant(name) as session:
-            session.execute("insert into atoms (atom_type, name) values ('T', 'rain is expected'), ('T', 'a price')")
+            session.execute(
+                "insert into atoms (atom_type, name) values ('T', 'rain is expected'), ('T', 'a storm at sea')"
+            )
     environment = child_environment(store.topology, tmp_path)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)

@@ -403,7 +403,7 @@ def test_rows_that_row_security_hides_from_the_owner_are_filled_and_that_is_note
         query = "select context[6], count(*) from kos.knowledge_events where operation = 'U' group by 1"
         ((said, events),) = superuser.execute(query).fetchall()
         assert events == 100
-        assert str(said).startswith("all tenants, access 1: change ")
+        assert said == f"all tenants, access 1: change {site.operation}: fill atoms.value"
 
 
 def test_rows_that_are_hidden_from_everybody_are_refused(world: World) -> None:

@@ -101,8 +101,8 @@ class Filling:
 
     def run(self) -> None:
         """Everything that is to be done, then what could not be."""
-        parts, crossing = self._patiently(self.fill.table, partial(parts_of, self.site, self.fill))
-        with reached(self.site, self.fill, crossing) as self.way:
+        parts = self.parts()
+        with reached(self.site, self.fill, parts) as self.way:
             self.work(parts)
         if self.blocked:
             part, blocker = self.blocked[0]
@@ -131,7 +131,7 @@ class Filling:
 
     def parts(self) -> list[Part]:
         """As they are now."""
-        return self._patiently(self.fill.table, partial(parts_of, self.site, self.fill))[0]
+        return self._patiently(self.fill.table, partial(parts_of, self.site, self.fill))
 
     def gone_through(self, part: Part) -> bool:
         """Go through a part; False if it has to be begun anew, or is gone."""

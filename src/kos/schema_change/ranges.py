@@ -41,12 +41,15 @@ class Site(Protocol):
 @dataclass
 class Part:
     """A part: `pages` are those that it had when the fill began, of which those before `next_page` are done, but for
-    what was put `aside`, and for rows that have no value, if any `failed`."""
+    what was put `aside`, and for rows that have no value, if any `failed`. Where its rows are `hidden` from its owner,
+    only the operator gets at all of them; where it is `logged`, events say who has written."""
 
     oid: int
     schema: str
     name: str
     shown: str
+    hidden: bool = False
+    logged: bool = False
     filenode: int = 0
     pages: int = 0
     next_page: int = 0
@@ -104,23 +107,23 @@ class Rewritten(Exception):
 
 @dataclass(frozen=True)
 class Crossing:
-    """How rows are reached: as `role`, or as the operator, who notes why he works on all tenants in `access`."""
+    """How rows are reached: as `role`, or as the operator; `access` is where it says why, if anything asks for that."""
 
     role: str | None
     access: int | None = None
 
 
-def parts_of(site: Site, fill: Fill) -> tuple[list[Part], bool]:
-    """Where a table's rows are now; and whether only the operator gets at all of them.
+def parts_of(site: Site, fill: Fill) -> list[Part]:
+    """Where a table's rows are now.
 
     Raises:
         ChangeRefused: a part can't be filled by ranges, or row security hides rows of it.
     """
     facts = {"schema": site.placement.schema, "table": fill.table}
-    parts, crossing = [], False
+    parts = []
     with site.transaction(fill.owner) as connection:
         rows = connection.execute(QUERIES.parts, facts).fetchall()
-    for oid, schema, name, shown, kind, method, hidden, crossed in rows:
+    for oid, schema, name, shown, kind, method, hidden, crossed, logged in rows:
         if kind != "r" or method != "heap":
             raise errors.ChangeRefused(
                 shown, "it is not stored as a heap, so its rows can't be filled by ranges of pages", "fill it by hand"
@@ -131,22 +134,23 @@ def parts_of(site: Site, fill: Fill) -> tuple[list[Part], bool]:
                 f"row security hides rows of it from its owner, {fill.owner}",
                 f"alter table {shown} no force row level security",
             )
-        crossing = crossing or hidden
-        parts.append(Part(oid, schema, name, shown))
-    return parts, crossing
+        parts.append(Part(oid, schema, name, shown, hidden, logged))
+    return parts
 
 
 @contextmanager
-def reached(site: Site, fill: Fill, crossing: bool) -> Iterator[Crossing]:
-    """How the fill gets at all rows. That it crosses tenants is written down before it does."""
-    if not crossing:
+def reached(site: Site, fill: Fill, parts: list[Part]) -> Iterator[Crossing]:
+    """How the fill gets at all rows. That it crosses tenants, and what for, is written down before it does: guards and
+    events ask for it."""
+    hidden = any(part.hidden for part in parts)
+    if not (hidden or any(part.logged for part in parts)):
         yield Crossing(fill.owner)
         return
     given = {"reason": f"change {site.operation}: {fill.text}"}
     row = site.connection.execute(QUERIES.begin_access, given).fetchone()
     assert row is not None
     try:
-        yield Crossing(None, row[0])
+        yield Crossing(None if hidden else fill.owner, row[0])
     finally:
         if not site.connection.broken:
             site.connection.execute(QUERIES.end_access, {"access": row[0]})

@@ -101,3 +101,8 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
      where f.contype = 'f' and f.conrelid = target and (f.confdeltype in ('n', 'd') or f.confupdtype in ('c', 'n', 'd'))
   )
 $$;
+
+-- What the events of work on all tenants say: who, and why. The reason whole: beside a name, a text becomes one.
+create or replace function kos.crossing_context() returns text[]
+language sql stable set search_path = pg_catalog, pg_temp
+return case when kos.crossing() is not null then array[session_user::text, '', '', '', '', kos.crossing()] end;
