@@ -1200,7 +1200,7 @@ class ChangeBlocked(ChangeError):
     exit_code = FAILED
     retryable = True
     fact = "{what} in {placement}: no lock in {seconds} s; in the way: {blocker}"
-    mend = "end what is in the way"
+    mend = "end what is in the way, then run it again"
 
 
 @dataclass(eq=False)

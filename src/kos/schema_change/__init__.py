@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from kos.schema_change.make import plan_change
 from kos.schema_change.model import Action, ChangePlan, Fill, Placement, Recipe, Scope
-from kos.schema_change.start import find_open, finish, roll_back, start
+from kos.schema_change.start import find_open, finish, go_on, roll_back, start
 from kos.schema_change.status import ChangeStatus, PlacementStatus, change_status, throttle
 from kos.schema_change.throttle import Limits
 
@@ -30,6 +30,7 @@ __all__ = [
     "change_status",
     "find_open",
     "finish",
+    "go_on",
     "plan_change",
     "roll_back",
     "start",

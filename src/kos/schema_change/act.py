@@ -178,7 +178,7 @@ def _mend(action: Action, error: psycopg.Error) -> str:
 
 
 def _blockers(site: Site, action: Action) -> str:
-    return blockers(site.connection, site.placement.schema, list({action.table, *action.also}), action.owner)
+    return blockers(site.connection, [site.placement.schema], list({action.table, *action.also}), action.owner)
 
 
 @contextmanager

@@ -141,40 +141,69 @@ select distinct a.attname::text as column, r.kind, r.name
 select coalesce(bool_or(p.provolatile = 'v'), false) from pg_proc p where p.proname = any (%(functions)s);
 
 -- name: fingerprints
--- Something per schema that is equal where these tables are. Names of the schema itself are taken out of definitions,
--- and those of the log's functions, since each table has one of its own.
-select n.nspname::text as schema, md5(coalesce(string_agg(md5(replace(concat_ws(E'\n',
-         c.relname, c.relkind, c.relispartition, c.relowner, c.relrowsecurity, c.relforcerowsecurity, c.relreplident,
-         (select string_agg(concat_ws('|', a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attidentity,
-                                      a.attgenerated, a.attcollation, pg_get_expr(d.adbin, d.adrelid),
-                                      col_description(c.oid, a.attnum)), ';' order by a.attname)
+-- Something per schema that is equal where these tables are, in whichever database: roles and collations go by their
+-- names. It has whatever planners read. Names of the schema itself are taken out of definitions, and those of the log's
+-- functions, since each table has one of its own.
+select n.nspname::text as schema, md5(concat(
+         (select o.rolname from pg_class t join pg_roles o on o.oid = t.relowner
+           where t.relnamespace = n.oid and t.relkind in ('r', 'p')
+           group by o.rolname order by count(*) desc, o.rolname limit 1),
+         string_agg(md5(replace(concat_ws(E'\n',
+         row(c.relname, c.relkind, c.relispartition, pg_get_userbyid(c.relowner), c.relrowsecurity,
+             c.relforcerowsecurity, c.relreplident, c.reloptions, obj_description(c.oid, 'pg_class'),
+             exists (select from pg_partitioned_table p where p.partrelid = c.oid and p.partdefid <> 0))::text,
+         (select string_agg(row(a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attidentity,
+                                a.attgenerated, a.attcollation::regcollation, pg_get_expr(d.adbin, d.adrelid),
+                                a.attstattarget, a.attoptions, a.attstorage, a.attcompression,
+                                col_description(c.oid, a.attnum))::text, ';' order by a.attname)
             from pg_attribute a
             left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
            where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped),
-         (select string_agg(concat_ws('|', k.conname, k.convalidated, pg_get_constraintdef(k.oid)), ';'
-                            order by k.conname)
+         (select string_agg(row(g.name, g.privilege_type, g.grantee::regrole, g.is_grantable)::text, ';'
+                            order by g.name, g.privilege_type, g.grantee::regrole::text)
+            from (select null::name as name, x.* from aclexplode(c.relacl) x
+                  union all
+                  select a.attname, x.* from pg_attribute a cross join lateral aclexplode(a.attacl) x
+                   where a.attrelid = c.oid and not a.attisdropped) g
+           where g.grantee <> c.relowner),
+         (select string_agg(row(k.conname, k.convalidated, pg_get_constraintdef(k.oid),
+                                obj_description(k.oid, 'pg_constraint'))::text, ';' order by k.conname)
             from pg_constraint k where k.conrelid = c.oid),
-         (select string_agg(concat_ws('|', k.conrelid::regclass, k.conname), ';'
+         (select string_agg(row(k.conrelid::regclass, k.conname, pg_get_constraintdef(k.oid))::text, ';'
                             order by k.conrelid::regclass::text, k.conname)
             from pg_constraint k where k.confrelid = c.oid),
-         (select string_agg(concat_ws('|', i.indisvalid, i.indisreplident, pg_get_indexdef(i.indexrelid)), ';'
+         (select string_agg(row(i.indisvalid, i.indisreplident, i.indisclustered, pg_get_indexdef(i.indexrelid),
+                                obj_description(i.indexrelid, 'pg_class'))::text, ';'
                             order by i.indexrelid::regclass::text)
             from pg_index i where i.indrelid = c.oid),
+         (select string_agg(row(pg_get_statisticsobjdef(s.oid), obj_description(s.oid, 'pg_statistic_ext'))::text, ';'
+                            order by s.stxname)
+            from pg_statistic_ext s where s.stxrelid = c.oid),
+         (select string_agg(row(q.seqrelid::regclass, e.refobjsubid, q.seqtypid::regtype, q.seqstart, q.seqincrement,
+                                q.seqmin, q.seqmax, q.seqcache, q.seqcycle)::text, ';'
+                            order by q.seqrelid::regclass::text)
+            from pg_depend e join pg_sequence q on q.seqrelid = e.objid
+           where e.classid = 'pg_class'::regclass and e.refclassid = 'pg_class'::regclass and e.refobjid = c.oid
+             and e.deptype in ('a', 'i')),
+         (select string_agg(row(t.relid, t.parentrelid, t.isleaf, pg_get_userbyid(l.relowner))::text, ';'
+                            order by t.relid::text)
+            from pg_partition_tree(c.oid) t join pg_class l on l.oid = t.relid),
          (select string_agg(regexp_replace(pg_get_triggerdef(g.oid), 'kos\.capture_[0-9a-f]+', 'kos.capture'), ';'
                             order by g.tgname)
             from pg_trigger g where g.tgrelid = c.oid and not g.tgisinternal),
-         (select string_agg(concat_ws('|', y.polname, y.polcmd, y.polpermissive, y.polroles,
-                                      pg_get_expr(y.polqual, y.polrelid), pg_get_expr(y.polwithcheck, y.polrelid)), ';'
+         (select string_agg(row(y.polname, y.polcmd, y.polpermissive,
+                                (select array_agg(r::regrole::text order by r::regrole::text) from unnest(y.polroles) r),
+                                pg_get_expr(y.polqual, y.polrelid), pg_get_expr(y.polwithcheck, y.polrelid))::text, ';'
                             order by y.polname)
             from pg_policy y where y.polrelid = c.oid),
          (select string_agg(distinct v.oid::regclass::text, ';')
             from pg_depend e join pg_rewrite w on w.oid = e.objid join pg_class v on v.oid = w.ev_class
            where e.classid = 'pg_rewrite'::regclass and e.refobjid = c.oid)
-       ), quote_ident(n.nspname) || '.', '')), ',' order by c.relname), '')) as fingerprint
+       ), quote_ident(n.nspname) || '.', '')), ',' order by c.relname))) as fingerprint
   from pg_namespace n
   left join pg_class c on c.relnamespace = n.oid and c.relname = any (%(tables)s)
  where n.nspname = any (%(schemas)s)
- group by n.nspname;
+ group by n.oid, n.nspname;
 
 -- name: owner
 -- Whose a new table is: of the role that owns most tables of the schema, or else the schema.

@@ -64,12 +64,36 @@ def plan_statement(draft: Draft, statement: Statement) -> None:
         for command in _commands(draft, table, node):
             name = prefix + parse.choice(command, "subtype")
             _planner(draft, name, statement)(draft, table, command)
+            _warn_of_prepared(draft, table, name, command.name)
         return
     if sort == "RenameStmt":
         sort = f"rename {parse.choice(node, 'rename_type')}"
     elif sort == "DropStmt":
         sort = f"drop {parse.choice(node, 'remove_type')}"
     _planner(draft, sort, statement)(draft, statement)
+    if sort == "rename OBJECT_COLUMN":
+        draft.warnings.append(
+            f"{table}.{node.subname} is {node.newname} alone when the change is finished: code that says "
+            f"{node.subname} must be gone by then; `select *` that a session has prepared {_FAILS_ONCE}"
+        )
+
+
+_FAILS_ONCE = "gets SQLSTATE 0A000 once then, and must be prepared again"
+
+
+def _warn_of_prepared(draft: Draft, table: str, sort: str, column: str) -> None:
+    """What a session has prepared fails once where its result gets another shape; columns that are added are told of
+    where they are."""
+    if sort == "AT_AlterColumnType":
+        draft.warnings.append(
+            f"{table}.{column} has its new type when the change is finished: `select {column}` or `select *` that a "
+            f"session has prepared {_FAILS_ONCE}"
+        )
+    if sort == "AT_DropColumn" and draft.column(table, column) in draft.table(table).columns:
+        draft.warnings.append(
+            f"{table}.{column} is gone when the change is finished: `select *` that a session has prepared "
+            f"{_FAILS_ONCE}"
+        )
 
 
 def _planner(draft: Draft, name: str, statement: Statement) -> Planner:

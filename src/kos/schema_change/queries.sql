@@ -16,6 +16,10 @@ select set_config('lock_timeout', %(lock_timeout)s, true),
        case when has_parameter_privilege('deadlock_timeout', 'SET')
             then set_config('deadlock_timeout', extract(milliseconds from %(lock_timeout)s::interval)::integer / 2 || 'ms', true) end;
 
+-- name: limit_look
+-- For a session that only looks.
+select set_config('lock_timeout', %(lock_timeout)s, false);
+
 -- name: become
 -- For a statement that can't run in a transaction; the session ends with its work.
 set role {role};
@@ -140,7 +144,7 @@ select i.indisvalid from pg_index i join pg_class c on c.oid = i.indexrelid join
 drop index concurrently if exists {index};
 
 -- name: blockers
--- Who holds a lock on a table (or on a part of it), the oldest transaction first.
+-- Who holds a lock on a table (or on a part of it), or on any of the schemas, the oldest transaction first.
 select a.pid, a.usename::text, coalesce(a.state, a.backend_type),
        left(regexp_replace(nullif(a.query, '<insufficient privilege>'), '\s+', ' ', 'g'), 120),
        round(extract(epoch from clock_timestamp() - a.xact_start))::integer
@@ -149,7 +153,9 @@ select a.pid, a.usename::text, coalesce(a.state, a.backend_type),
   join pg_namespace n on n.oid = c.relnamespace
   join pg_stat_activity a on a.pid = l.pid
  where l.database = (select oid from pg_database where datname = current_database())
-   and n.nspname = %(schema)s and c.relname = any(%(tables)s)
+   and n.nspname = any(%(schemas)s)
+   and (%(tables)s::text[] is null or c.relname = any(%(tables)s))
+   and (%(modes)s::text[] is null or l.mode = any(%(modes)s))
    and l.granted and l.pid <> pg_backend_pid()
  group by a.pid, a.usename, a.state, a.backend_type, a.query, a.xact_start
  order by a.xact_start nulls last

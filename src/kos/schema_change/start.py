@@ -33,7 +33,12 @@ def start(store: Store, plan: ChangePlan, progress: Advance = silent, *, limits:
 
 
 def go_on(store: Store, record: Record, progress: Advance = silent) -> Outcome:
-    """Start an open change to the end: what is done is skipped."""
+    """Start an open change to the end, where it waits: what is done is skipped.
+
+    Raises:
+        RollbackBegun: it is being taken back, with `roll_back`.
+        What `start` raises.
+    """
     return journal.resume(store, str(record.id), progress)
 
 
