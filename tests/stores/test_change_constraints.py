@@ -178,7 +178,6 @@ def test_dropped_constraint_stays_until_the_end(scratch: Scratch) -> None:
     [
         ("alter table people drop constraint people_pkey", "foreign keys need it"),
         ("alter table people drop constraint nothing", "no such constraint"),
-        ("alter table events add unique (id, at)", "key of a partitioned table"),
         ("alter table events add foreign key (person) references people not valid", "that isn't valid"),
         ("alter table people add constraint n not null age", "before 18"),
         ("alter table big add exclude using gist (int4range(n, n + 1) with &&)", "concurrently"),
