@@ -18,6 +18,7 @@ from psycopg.sql import Identifier
 
 from kos import errors, sql
 from kos.schema_change.blocking import blockers, described
+from kos.schema_change.composing import braced
 from kos.schema_change.model import CREATE_INDEX, DROP_INDEX, Action
 from kos.schema_change.site import LOCK_TIMEOUT, QUERIES, SHORT_LOCK_TIMEOUT, Site
 
@@ -38,29 +39,31 @@ def do(site: Site, action: Action) -> None:
         ChangeBlocked: somebody held a lock all the while.
         ChangeFailed: PostgreSQL refuses it, mostly because of the rows that there are.
     """
-    if _is_done(site, action):
+    if _is_done(site, action.name) or _is_gone(site, action):
         return
     with _told(site, action):
         if action.kind == CREATE_INDEX:
             _build_index(site, action)
-            _note(site, action)
+            _note(site, action.name)
         elif action.kind == DROP_INDEX:
             with _watched(site, action):
                 _outside(site, action, action.do[0])
-            _note(site, action)
+            _note(site, action.name)
         else:
             patiently(site, action, _in_one_transaction)
     site.doing(None)
 
 
 def undo(site: Site, action: Action) -> None:
-    """Take an action back: if it was done here; and an index wherever there is one of its name."""
+    """Take an action back: if it was done here; and an index if it was begun here."""
     if action.kind == CREATE_INDEX:
-        with _told(site, action):
-            _drop_index(site, action)
-            with site.transaction() as connection:
-                connection.execute(QUERIES.forget_action, site.facts | {"action": action.name})
-    elif _is_done(site, action):
+        if _is_done(site, begun(action)):
+            with _told(site, action):
+                _drop_index(site, action)
+                with site.transaction() as connection:
+                    for name in (action.name, begun(action)):
+                        connection.execute(QUERIES.forget_action, site.facts | {"action": name})
+    elif _is_done(site, action.name):
         with _told(site, action):
             patiently(site, action, _back_in_one_transaction)
     site.doing(None)
@@ -90,14 +93,27 @@ def patiently(site: Site, action: Action, work: Work, *, patience: float = PATIE
             return
 
 
-def _is_done(site: Site, action: Action) -> bool:
-    facts = site.facts | {"action": action.name}
+def begun(action: Action) -> str:
+    """What is noted before an index is built: what there is of it from then on is ours."""
+    return f"begun: {action.name}"
+
+
+def _is_done(site: Site, name: str) -> bool:
+    facts = site.facts | {"action": name}
     return site.connection.execute(QUERIES.is_done, facts).fetchone() == (True,)
 
 
-def _note(site: Site, action: Action) -> None:
+def _is_gone(site: Site, action: Action) -> bool:
+    """Whether it is of a partition that is none any more."""
+    if action.part_of is None:
+        return False
+    asked = site.facts | {"table": action.table, "parent": action.part_of}
+    return site.connection.execute(QUERIES.is_part, asked).fetchone() == (False,)
+
+
+def _note(site: Site, name: str) -> None:
     with site.transaction() as connection:
-        connection.execute(QUERIES.note_action, site.facts | {"action": action.name})
+        connection.execute(QUERIES.note_action, site.facts | {"action": name})
 
 
 def _in_one_transaction(site: Site, action: Action, lock_timeout: str) -> None:
@@ -118,11 +134,19 @@ def _back_in_one_transaction(site: Site, action: Action, lock_timeout: str) -> N
 
 def _build_index(site: Site, action: Action) -> None:
     """Until it is there and valid. What a killed or failed build has left is dropped first."""
+    ours = _is_done(site, begun(action))
+    asked = site.facts | {"index": action.index, "table": action.table}
     for attempt in range(1, BUILDS + 1):
-        found = site.connection.execute(QUERIES.find_index, site.facts | {"index": action.index}).fetchone()
-        if found == (True,):
+        valid, of_table = site.connection.execute(QUERIES.find_index, asked).fetchone() or (None, True)
+        if not of_table or (valid and not ours):
+            instead = "drop it, or roll back and give the new one another name"
+            raise errors.ChangeFailed(action.text, site.placement.name, f"{action.index} is there already", instead)
+        if valid:
             return
-        if found == (False,):
+        if not ours:
+            _note(site, begun(action))
+            ours = True
+        if valid is False:
             _drop_index(site, action)
         try:
             with _watched(site, action):
@@ -141,7 +165,7 @@ def _drop_index(site: Site, action: Action) -> None:
     assert action.index is not None
     name = Identifier(site.placement.schema, action.index)
     with _watched(site, action):
-        _outside(site, action, QUERIES.drop_index.format(index=name).as_string(site.connection))
+        _outside(site, action, braced(QUERIES.drop_index.format(index=name).as_string(site.connection)))
 
 
 def _outside(site: Site, action: Action, statement: str) -> None:

@@ -24,12 +24,12 @@ class Draft:
     `created` are tables that the change itself makes; `fresh` columns that no code can know yet, by table. `physical`
     has, for a column that is renamed in this change, the name that it has in the catalog until then. `taken` are names
     of constraints and indexes that the change makes, with their columns; `freed` those that are gone at its end, and
-    `provisional` what a constraint is called until then, of which another has the name.
-    `dropped` are tables and views that the change drops, `not_null` columns that it makes so, and `renamed` tables that
-    get another name: the planners know them by the one that they have now. `retyped` are columns that get another type
-    after another name, by that name. `views` are those among the dropped, each with the first of its DROP; `replaced`
-    those that are made anew at the end, and `together` what changes in one moment then. `sequences` number columns for
-    a while.
+    `provisional` what a constraint is called until then, of which another has the name. `dropped` are tables and views
+    that the change drops, `not_null` columns that it makes so, and `renamed` tables that get another name: the
+    planners know them by the one that they have now. `retyped` are columns that get another type after another name,
+    by that name; `successors` what takes the place of a column. `views` are those among the dropped, each with the
+    first of its DROP; `replaced` those that are made anew at the end, and `together` what changes in one moment then.
+    `sequences` number columns for a while.
     """
 
     def __init__(self, connection: Connection, schema: str, tag: str, directives: Directives) -> None:
@@ -46,6 +46,7 @@ class Draft:
         self.fresh: dict[str, set[str]] = {}
         self.physical: dict[tuple[str, str], str] = {}
         self.retyped: set[tuple[str, str]] = set()
+        self.successors: dict[tuple[str, str], str] = {}
         self.dropped: set[str] = set()
         self.not_null: set[tuple[str, str]] = set()
         self.renamed: dict[str, str] = {}
@@ -82,6 +83,10 @@ class Draft:
     def column(self, table: str, name: str) -> str:
         """The name that a column has in the catalog until the contract. There, what comes later uses the new one."""
         return self.physical.get((table, name), name)
+
+    def successor(self, table: str, name: str) -> str:
+        """What a column of the catalog is to be, by its name of before the contract."""
+        return self.successors.get((table, name)) or self.column(table, name)
 
     def is_fresh(self, table: str, column: str) -> bool:
         """Whether the change itself makes it, so no code can know it yet."""

@@ -45,7 +45,8 @@ class Action:
     `waits` that the action may last, so only its lock is waited for with a limit.
 
     `also` are other tables of the schema that are locked too. Where rows are in the way of an action, the fill of that
-    name, `repeat`, is done anew, and the action after it.
+    name, `repeat`, is done anew, and the action after it. One of a partition (`part_of`: of that table) is left out
+    where that is none any more.
 
     Of kind CREATE_INDEX and DROP_INDEX, `do` is one statement that runs CONCURRENTLY, outside of a transaction, with
     the table and the index named as `{schema}.name`; `index` is the index. `undo` takes back what `do` has done, and is
@@ -65,6 +66,7 @@ class Action:
     waits: bool = False
     also: tuple[str, ...] = ()
     repeat: str | None = None
+    part_of: str | None = None
 
 
 @dataclass(frozen=True)

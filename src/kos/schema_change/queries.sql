@@ -109,6 +109,15 @@ select f.schema_name, sum(f.rows)::bigint, sum(f.next_page)::bigint, sum(f.pages
 select exists (select from kos.change_actions
                 where operation = %(operation)s and schema_name = %(schema)s and action = %(action)s);
 
+-- name: is_part
+-- Whether a table is a partition of another, both of the schema, and no longer being detached.
+select exists (select from pg_inherits i
+                 join pg_class part on part.oid = i.inhrelid
+                 join pg_class parent on parent.oid = i.inhparent
+                 join pg_namespace n on n.oid = parent.relnamespace and n.oid = part.relnamespace
+                where n.nspname = %(schema)s and part.relname = %(table)s and parent.relname = %(parent)s
+                  and not i.inhdetachpending);
+
 -- name: note_action
 -- In the transaction of the action itself.
 insert into kos.change_actions (operation, schema_name, action) values (%(operation)s, %(schema)s, %(action)s)
@@ -135,8 +144,12 @@ with actions as (delete from kos.change_actions where operation = %(operation)s 
 delete from kos.change_placements where operation = %(operation)s and schema_name = %(schema)s;
 
 -- name: find_index
--- Whether there is such an index, and whether it can be used.
-select i.indisvalid from pg_index i join pg_class c on c.oid = i.indexrelid join pg_namespace n on n.oid = c.relnamespace
+-- Whether there is such an index, whether it can be used, and whether it is one of that table.
+select i.indisvalid, t.relname = %(table)s
+  from pg_index i
+  join pg_class c on c.oid = i.indexrelid
+  join pg_class t on t.oid = i.indrelid
+  join pg_namespace n on n.oid = c.relnamespace
  where n.nspname = %(schema)s and c.relname = %(index)s;
 
 -- name: drop_index

@@ -59,7 +59,7 @@ def replace_column(draft: Draft, facts: Table, known: Column, wanted: Wanted) ->
     _refuse(facts, known)
     new = _successor(draft, facts, known, wanted)
     unmade = _expand(draft, facts, known, new, wanted)
-    draft.physical[facts.name, wanted.called] = new
+    draft.physical[facts.name, wanted.called] = draft.successors[facts.name, known.name] = new
     if new != wanted.called:
         draft.fresh.setdefault(facts.name, set()).add(new)
     not_null = _is_not_null(draft, facts, known, wanted.called)
@@ -215,7 +215,7 @@ class _Swap:
             made = _parsed(each)
             _rename_in(made, self.known.name, self.new)
             if each.kind == "f" and not made.pktable.schemaname:
-                theirs = [self.draft.column(made.pktable.relname, name) for name in names(made.pk_attrs)]
+                theirs = [self.draft.successor(made.pktable.relname, name) for name in names(made.pk_attrs)]
                 _set_names(made.pk_attrs, theirs)
             self._bind(self.facts.name, self.facts.owner, each.name, made, validated=each.validated)
 
@@ -233,8 +233,8 @@ class _Swap:
                     f"{name} of {of} refers to it, which is partitioned, in another schema or another's",
                     "drop that foreign key before the change, and add it when that is finished",
                 )
-            _set_names(made.fk_attrs, [self.draft.column(other.name, each) for each in names(made.fk_attrs)])
-            theirs = [self.draft.column(self.facts.name, each) for each in names(made.pk_attrs)]
+            _set_names(made.fk_attrs, [self.draft.successor(other.name, each) for each in names(made.fk_attrs)])
+            theirs = [self.draft.successor(self.facts.name, each) for each in names(made.pk_attrs)]
             _set_names(made.pk_attrs, theirs)
             drop = ddl("alter table {table} drop constraint {name}", table=other.name, name=name)
             self.before.append(drop)

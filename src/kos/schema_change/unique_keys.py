@@ -11,7 +11,7 @@ from kos.schema_change.draft import Draft, ddl
 from kos.schema_change.model import Action
 from kos.schema_change.naming import QUERIES, choose, index_columns, is_used, joined
 from kos.schema_change.parse import inner, names, parse_statement
-from kos.schema_change.partitions import partitions_of
+from kos.schema_change.partitions import of_partitions, partitions_of, whole
 
 SMALL = 16  # pages: to read them takes no time that anybody notices
 
@@ -62,8 +62,7 @@ def _by_partition(draft: Draft, table: str, constraint: Any, name: str, *, prima
         raise errors.ChangeRefused(f"{table}: {name}", "it is dropped at the end only", "give the key another name")
     partitions, called = partitions_of(draft, table), {table: name}
     use_physical(draft, table, constraint)
-    steps: list[Any] = draft.build if set(keys) <= draft.fresh.get(table, set()) else draft.tighten
-    steps.append(_key_alone(draft, table, constraint, name))
+    steps = [_key_alone(draft, table, constraint, name)]
     for each in partitions:
         own = called[each.name] = choose(draft, each.name, "" if primary else shown, "pkey" if primary else "key")
         draft.taken[own] = tuple(keys)
@@ -76,8 +75,12 @@ def _by_partition(draft: Draft, table: str, constraint: Any, name: str, *, prima
             )
         else:
             steps.append(_key_alone(draft, each.name, constraint, own))
-    undo = _drop(table, name)
-    steps += [indexes.attachment(draft, each, called, undo) for each in reversed(partitions)]
+    steps += [
+        indexes.attachment(draft, each, called, _drop(each.parent, called[each.parent]))
+        for each in reversed(partitions)
+    ]
+    place: list[Any] = draft.build if set(keys) <= draft.fresh.get(table, set()) else draft.tighten
+    place += [*of_partitions(steps, partitions), whole(draft, table, name)]
 
 
 def _key_alone(draft: Draft, table: str, constraint: Any, name: str) -> Action:
@@ -89,7 +92,7 @@ def _key_alone(draft: Draft, table: str, constraint: Any, name: str) -> Action:
 
 
 def _drop(table: str, name: str) -> str:
-    return ddl("alter table {table} drop constraint if exists {name}", table=table, name=name)
+    return ddl("alter table if exists {table} drop constraint if exists {name}", table=table, name=name)
 
 
 def _index(table: str, name: str, constraint: Any) -> Any:
