@@ -121,6 +121,29 @@ def test_parts_of_parts_that_are_attached_in_part(
     shop.clean = True
 
 
+HIDDEN = """
+create table buyers (id integer primary key, tenant text);
+insert into buyers select g, 'a' from generate_series(1, 5) g;
+create table orders (id integer primary key, buyer integer);
+insert into orders select g, g from generate_series(1, 5) g;
+alter table buyers enable row level security; alter table buyers force row level security;
+create policy own on buyers using (tenant = current_setting('app.tenant', true));
+"""
+KEPT = "-- kos: orphans orders.buyer delete\nalter table orders add foreign key (buyer) references buyers"
+
+
+def test_no_row_is_an_orphan_because_row_security_hides_what_it_refers_to(shop: Shop) -> None:
+    shop.fresh(SHOP, HIDDEN)
+    begin(shop, KEPT)
+    with pytest.raises(errors.ChangeRefused, match=r"shop\.buyers: row security hides rows of it"):
+        finish(shop.store)
+    assert shop.is_true("select count(*) = 5 from orders")
+    shop.owner.execute("alter table buyers no force row level security")
+    finish(shop.store)
+    assert shop.is_true("select count(*) = 5 from orders")
+    shop.clean = True
+
+
 def failing_at(do: Callable[[Site, Action], None], nth: int, done: list[str]) -> Callable[[Site, Action], None]:
     """Everything up to the nth attachment."""
 

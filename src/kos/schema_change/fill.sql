@@ -21,6 +21,21 @@ select c.oid, n.nspname::text, c.relname::text, format('%%I.%%I', n.nspname, c.r
   left join pg_am am on am.oid = c.relam
  order by c.oid;
 
+-- name: hidden
+-- A table, of those that an expression asks, of which whoever asks does not see all rows.
+select format('%%I.%%I', n.nspname, c.relname)
+  from unnest(%(tables)s::text[]) asked
+  join pg_class c on c.oid = to_regclass(asked) and c.relkind in ('r', 'p')
+  join pg_namespace n on n.oid = c.relnamespace
+ where row_security_active(c.oid)
+   and not (pg_has_role('kos_operator', 'member')
+            and exists (select from pg_policy p
+                         where p.polrelid = c.oid and p.polpermissive
+                           and p.polname in ('operator_access', 'kos_operator_access')
+                           and to_regrole('kos_operator') = any (p.polroles)))
+ order by 1
+ limit 1;
+
 -- name: pages
 -- How large it is, and which file it is: one that was rewritten has another, and its rows are at other places.
 select pg_relation_filenode(%(oid)s::oid::regclass)::bigint,

@@ -106,10 +106,8 @@ class PythonFilling(Filling):
             row = connection.execute(QUERIES.pages, {"oid": part.oid}).fetchone()
         assert row is not None
         part.filenode, part.pages = row
-        if not self.gone_through(part):
+        if not self.whole(part, self.walk) or not self.whole(part, self.return_to):
             self._found += 1
-        else:
-            self.return_to(part)
 
     def checkpoint(self, connection: Connection, part: Part, page: int | None, rows: int) -> None:
         """Only the first pass has a place to go on from."""

@@ -34,6 +34,7 @@ from kos.schema_change.nodes import (
     render_command,
     render_expression,
     render_type,
+    tables_of,
     tokens,
     without_constraints,
 )
@@ -67,6 +68,7 @@ __all__ = [
     "render_command",
     "render_expression",
     "render_type",
+    "tables_of",
     "without_constraints",
 ]
 

@@ -17,6 +17,7 @@ from psycopg.sql import SQL, Composable, Identifier, Literal
 from kos import errors, sql
 from kos.schema_change.facts import Connection
 from kos.schema_change.model import Fill, Placement
+from kos.schema_change.parse import tables_of
 
 QUERIES = sql.load("kos.schema_change", "fill.sql")
 GROWTH, SHRINKING = 2.0, 0.25  # the most that one batch changes the size of the next
@@ -138,11 +139,31 @@ def parts_of(site: Site, fill: Fill) -> list[Part]:
     return parts
 
 
+def _refuse_hidden(site: Site, fill: Fill, role: str | None) -> None:
+    """What isn't seen of a table that an expression asks would be taken for what isn't there.
+
+    Raises:
+        ChangeRefused
+    """
+    asked = {"tables": sorted(tables_of(fill.needs, *fill.assign.values()))}
+    if not asked["tables"]:
+        return
+    with site.transaction(role) as connection:
+        row = connection.execute(QUERIES.hidden, asked).fetchone()
+    if row is not None:
+        raise errors.ChangeRefused(
+            row[0],
+            f"row security hides rows of it from {role or 'the operator'}, who fills {fill.table}",
+            f"alter table {row[0]} no force row level security, until that is done",
+        )
+
+
 @contextmanager
 def reached(site: Site, fill: Fill, parts: list[Part]) -> Iterator[Crossing]:
     """How the fill gets at all rows. That it crosses tenants, and what for, is written down before it does: guards and
     events ask for it."""
     hidden = any(part.hidden for part in parts)
+    _refuse_hidden(site, fill, None if hidden else fill.owner)
     if not (hidden or any(part.logged for part in parts)):
         yield Crossing(fill.owner)
         return
