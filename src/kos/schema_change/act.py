@@ -178,7 +178,7 @@ def _outside(site: Site, action: Action, statement: str) -> None:
         site.connection.execute(named)
     finally:
         with suppress(psycopg.OperationalError):
-            site.connection.execute(QUERIES.search_as_before)
+            site.connection.execute(QUERIES.as_before)
             site.connection.execute(QUERIES.act_as_ourselves)
 
 

@@ -237,6 +237,33 @@ select c.relkind::text from pg_class c join pg_namespace n on n.oid = c.relnames
 -- Whether a type is a domain with a constraint: PostgreSQL then rewrites the table for a new column.
 select exists (select from pg_constraint k where k.contypid = to_regtype(%(type)s));
 
+-- name: read_only
+-- Nothing that is asked may write.
+set local transaction_read_only = on;
+
+-- name: unique_keys
+-- The indexes that a foreign key may refer to, with their columns.
+select x.relname::text, array(select a.attname::text from unnest(i.indkey::int2[]) with ordinality u (attnum, place)
+                                join pg_attribute a on a.attrelid = i.indrelid and a.attnum = u.attnum
+                               where u.place <= i.indnkeyatts order by u.place), i.indisprimary
+  from pg_index i join pg_class x on x.oid = i.indexrelid
+ where i.indrelid = %(oid)s and i.indisunique and i.indimmediate and i.indisvalid and i.indpred is null
+   and i.indexprs is null;
+
+-- name: assignment
+-- Whether PostgreSQL takes a value of one type for a column of the other, and what the one is called. What is not told by
+-- a cast alone (rows, arrays, polymorphic types) is taken.
+with recursive bases (side, oid) as (
+  values ('source', %(source)s::oid), ('target', to_regtype(%(target)s)::oid)
+  union all
+  select b.side, t.typbasetype from bases b join pg_type t on t.oid = b.oid where t.typtype = 'd')
+select bool_or(s.oid = t.oid or s.typtype in ('p', 'c') or t.typtype in ('p', 'c') or 'A' in (s.typcategory, t.typcategory)
+               or t.typcategory = 'S'
+               or exists (select from pg_cast c where c.castsource = s.oid and c.casttarget = t.oid and c.castcontext <> 'e')),
+       format_type(%(source)s::oid, null)
+  from bases one join pg_type s on s.oid = one.oid, bases other join pg_type t on t.oid = other.oid
+ where one.side = 'source' and other.side = 'target';
+
 -- name: may_not_create
 -- Of these schemas and roles, the pairs in which the role lacks CREATE on the schema.
 select asked.schema, asked.owner

@@ -15,11 +15,11 @@ from typing import Any
 from psycopg.sql import Identifier
 
 from kos import errors
-from kos.schema_change import columns, constraints, indexes, other, parse, rename, retype, tables
+from kos.schema_change import columns, constraints, indexes, other, parse, rename, retype, tables, verify
 from kos.schema_change.draft import Draft, Planner
 from kos.schema_change.facts import QUERIES, Connection, usual_owner
 from kos.schema_change.model import Action, Fill, Recipe
-from kos.schema_change.parse import Change, Statement
+from kos.schema_change.parse import Change, Statement, shown
 
 PLANNERS: dict[str, Planner] = {
     **tables.PLANNERS,
@@ -41,12 +41,13 @@ def plan_recipe(connection: Connection, schema: str, change: Change, tag: str) -
     with connection.transaction():
         # A schema that is not open to us is not in our search path either, and definitions are told otherwise.
         connection.execute(QUERIES.look_as.format(role=Identifier(usual_owner(connection, schema))))
-        draft = Draft(connection, schema, tag, change.directives)
+        draft, written = Draft(connection, schema, tag, change.directives), verify.copied(change.statements)
         draft.retyped = retype.renamed_before(change.statements)
         for statement in change.statements:
             plan_statement(draft, statement)
         recipe = draft.recipe()
-    _all_used(draft, recipe)
+        _all_used(draft, recipe)
+        verify.refuse_what_fails(draft, written)
     return recipe
 
 
@@ -104,12 +105,6 @@ def _planner(draft: Draft, name: str, statement: Statement) -> Planner:
             "run it yourself, before the change starts or when it is finished",
         )
     return PLANNERS[name]
-
-
-def shown(statement: Statement) -> str:
-    """A statement for one line."""
-    text = " ".join(statement.text.split())
-    return text if len(text) <= 80 else text[:79] + "…"
 
 
 def _target(node: Any) -> str:

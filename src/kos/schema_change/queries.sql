@@ -10,9 +10,12 @@ reset role;
 
 -- name: limit_transaction
 -- Nobody waits behind us for longer than that. The change's tables are those of its placement. An autovacuum makes way
--- for whoever has waited for `deadlock_timeout`, so we set that, where we may, to less than what we wait.
+-- for whoever has waited for `deadlock_timeout`, so we set that, where we may, to less than what we wait. What the
+-- database or the role says of other limits is for the application; reading all rows takes as long as it takes.
 select set_config('lock_timeout', %(lock_timeout)s, true),
        set_config('search_path', quote_ident(%(schema)s) || ', public', true),
+       set_config('statement_timeout', '0', true), set_config('idle_in_transaction_session_timeout', '0', true),
+       case when current_setting('transaction_timeout', true) <> '' then set_config('transaction_timeout', '0', true) end,
        case when has_parameter_privilege('deadlock_timeout', 'SET')
             then set_config('deadlock_timeout', extract(milliseconds from %(lock_timeout)s::interval)::integer / 2 || 'ms', true) end;
 
@@ -25,12 +28,18 @@ select set_config('lock_timeout', %(lock_timeout)s, false);
 set role {role};
 
 -- name: search
--- For the same: functions and operator classes may be in the placement's schema.
-select set_config('search_path', quote_ident(%(schema)s) || ', public', false);
+-- For the same: functions and operator classes may be in the placement's schema. Nothing ends it: it waits for as long
+-- as there are transactions that are older, and nobody waits behind it.
+select set_config('search_path', quote_ident(%(schema)s) || ', public', false),
+       set_config('lock_timeout', '0', false), set_config('statement_timeout', '0', false),
+       set_config('idle_in_transaction_session_timeout', '0', false),
+       case when current_setting('transaction_timeout', true) <> '' then set_config('transaction_timeout', '0', false) end;
 
--- name: search_as_before
--- As the session began.
-reset search_path;
+-- name: as_before
+-- As the session began. PostgreSQL before 17 has no transaction_timeout.
+select set_config('search_path', null, false), set_config('lock_timeout', null, false),
+       set_config('statement_timeout', null, false), set_config('idle_in_transaction_session_timeout', null, false),
+       case when current_setting('transaction_timeout', true) <> '' then set_config('transaction_timeout', null, false) end;
 
 -- name: note_change
 -- Once.
