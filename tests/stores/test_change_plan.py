@@ -252,7 +252,8 @@ def test_user_triggers_run_between_ours(scratch: Scratch) -> None:
         'create trigger "0 first of theirs" before insert or update on orders for each row execute function shout()',
         "create trigger zzz before insert or update on orders for each row execute function shout()",
     )
-    schema = started(scratch, "alter table orders rename column code to sku", *make)
+    again = make[0].replace("create", "create or replace", 1).replace("code", "sku")
+    schema = started(scratch, f"alter table orders rename column code to sku; {again}", *make)
     assert scratch.run(schema, "insert into orders (sku) values ('new') returning code, sku") == [("NEW", "NEW")]
     assert scratch.run(schema, "update orders set code = 'old' where sku = 'NEW' returning code, sku") == [
         ("OLD", "OLD")

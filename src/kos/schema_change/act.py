@@ -19,6 +19,7 @@ from psycopg.sql import Identifier
 from kos import errors, sql
 from kos.schema_change.blocking import blockers, described
 from kos.schema_change.composing import braced
+from kos.schema_change.locks import in_one_message
 from kos.schema_change.model import CREATE_INDEX, DROP_INDEX, Action
 from kos.schema_change.site import LOCK_TIMEOUT, QUERIES, SHORT_LOCK_TIMEOUT, Site
 
@@ -118,8 +119,7 @@ def _note(site: Site, name: str) -> None:
 
 def _in_one_transaction(site: Site, action: Action, lock_timeout: str) -> None:
     with site.transaction(action.owner, lock_timeout) as connection:
-        # In one message: from the first statement on locks are held.
-        connection.execute(sql.literal("; ".join(action.do)))
+        connection.execute(in_one_message(site.placement.schema, action, action.do, lock_timeout))
         site.ourselves()
         connection.execute(QUERIES.note_action, site.facts | {"action": action.name})
 
@@ -127,7 +127,7 @@ def _in_one_transaction(site: Site, action: Action, lock_timeout: str) -> None:
 def _back_in_one_transaction(site: Site, action: Action, lock_timeout: str) -> None:
     with site.transaction(action.owner, lock_timeout) as connection:
         if action.undo:
-            connection.execute(sql.literal("; ".join(action.undo)))
+            connection.execute(in_one_message(site.placement.schema, action, action.undo, lock_timeout))
         site.ourselves()
         connection.execute(QUERIES.forget_action, site.facts | {"action": action.name})
 

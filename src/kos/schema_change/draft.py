@@ -29,7 +29,8 @@ class Draft:
     planners know them by the one that they have now. `retyped` are columns that get another type after another name,
     by that name; `successors` what takes the place of a column. `views` are those among the dropped, each with the
     first of its DROP; `replaced` those that are made anew at the end, and `together` what changes in one moment then.
-    `sequences` number columns for a while.
+    `sequences` number columns for a while. `redone` are functions
+    that the change replaces or drops, by schema and name.
     """
 
     def __init__(self, connection: Connection, schema: str, tag: str, directives: Directives) -> None:
@@ -53,6 +54,7 @@ class Draft:
         self.views: dict[str, str] = {}
         self.replaced: set[str] = set()
         self.together: list[set[str]] = []
+        self.redone: set[tuple[str, str]] = set()
         self.sequences: dict[tuple[str, str], str] = {}
         self.taken: dict[str, tuple[str, ...]] = {}
         self.freed: set[str] = set()
@@ -156,7 +158,7 @@ class Draft:
             raise errors.ChangeRefused(
                 ", ".join(sorted(tables)),
                 "they change in one moment, but do not belong to one role",
-                "give them one owner; or make the view under another name, and drop this one in a later change",
+                "give them one owner; or make what replaces another under a new name, and drop that in a later change",
             )
         return sorted(actions, key=lambda each: self._place.get(each.name, -len(self._place)))
 

@@ -44,9 +44,9 @@ class Action:
     EXCLUSIVE), or "" for none that anybody could wait for. `scans` says that all rows are read, with the lock held;
     `waits` that the action may last, so only its lock is waited for with a limit.
 
-    `also` are other tables of the schema that are locked too. Where rows are in the way of an action, the fill of that
-    name, `repeat`, is done anew, and the action after it. One of a partition (`part_of`: of that table) is left out
-    where that is none any more.
+    `also` are other tables of the schema that are locked too; with `only`, none of their partitions is. Where rows are
+    in the way of an action, the fill of that name, `repeat`, is done anew, and the action after it. One of a partition
+    (`part_of`: of that table) is left out where that is none any more.
 
     Of kind CREATE_INDEX and DROP_INDEX, `do` is one statement that runs CONCURRENTLY, outside of a transaction, with
     the table and the index named as `{schema}.name`; `index` is the index. `undo` takes back what `do` has done, and is
@@ -65,6 +65,7 @@ class Action:
     scans: bool = False
     waits: bool = False
     also: tuple[str, ...] = ()
+    only: bool = False
     repeat: str | None = None
     part_of: str | None = None
 

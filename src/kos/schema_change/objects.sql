@@ -111,3 +111,33 @@ select c.relname::text, s.seqstart, s.seqincrement, s.seqmin,
        s.seqcache, s.seqcycle
   from pg_sequence s join pg_class c on c.oid = s.seqrelid
  where s.seqrelid = %(sequence)s::regclass;
+
+-- name: routines
+-- The functions that a table's triggers call, wherever they are, and all others of the schema that PostgreSQL knows only
+-- as text; not those of kos and of extensions.
+select n.nspname::text as schema, p.proname::text as name, p.oid::regprocedure::text as signature,
+       l.lanname::text as language, p.prosrc as body, g.tgname::text as trigger,
+       coalesce(string_to_array(encode(g.tgargs, 'escape'), '\000'), '{}') as arguments,
+       g.tgoldtable is not null or g.tgnewtable is not null as named_rows,
+       exists (select from unnest(p.proargtypes) a (type) join pg_type t on t.oid = a.type
+                where t.typrelid = %(oid)s::oid) as takes
+  from pg_proc p
+  join pg_namespace n on n.oid = p.pronamespace
+  join pg_language l on l.oid = p.prolang
+  left join pg_trigger g
+    on g.tgfoid = p.oid and not g.tgisinternal and g.tgparentid = 0 and g.tgname !~ '^[!~]?kos_'
+   and (g.tgrelid = %(oid)s::oid or g.tgrelid in (select r.relid from pg_partition_tree(%(oid)s::oid::regclass) r))
+ where p.prosqlbody is null and n.nspname <> 'kos'
+   and (g.oid is not null
+        or (n.nspname = %(schema)s and not exists (
+              select from pg_depend d where d.classid = 'pg_proc'::regclass and d.objid = p.oid and d.deptype = 'e')))
+ order by 1, 2, 3, 6;
+
+-- name: function
+-- Functions of this name: their bodies, and the tables of this schema that have triggers which call them.
+select p.prosrc,
+       array(select distinct c.relname::text from pg_trigger g join pg_class c on c.oid = g.tgrelid
+              join pg_namespace s on s.oid = c.relnamespace
+              where g.tgfoid = p.oid and not g.tgisinternal and s.nspname = %(schema)s)
+  from pg_proc p join pg_namespace n on n.oid = p.pronamespace
+ where n.nspname = %(function_schema)s and p.proname = %(name)s;

@@ -291,8 +291,8 @@ def _read_directive(found: Directives, text: str, line: int) -> None:
     if word not in ("fill", "back", "hide", "orphans"):
         raise errors.ChangeUnreadable(line, f"after kos: comes {_WORDS}, not {word!r}")
     path, at = [], 1
-    while at < len(parts) and _is_name(words[at], parts[at]):
-        path.append(_folded(parts[at]))
+    while at < len(parts) and is_name(words[at], parts[at]):
+        path.append(folded(parts[at]))
         at += 2 if at + 1 < len(parts) and parts[at + 1] == "." else 1
         if parts[at - 1] != ".":
             break
@@ -314,7 +314,7 @@ def _note(found: Directives, word: str, key: tuple[str, str], sign: str, rest: s
         call = _CALL.fullmatch(rest)
         if call is None:
             raise errors.ChangeUnreadable(line, "after with comes module:function(column, …)")
-        reads = tuple(_folded(each.strip()) for each in call[2].split(",") if each.strip())
+        reads = tuple(folded(each.strip()) for each in call[2].split(",") if each.strip())
         found.fill[key] = PythonFill(call[1], reads)
     elif sign == "=" and rest:
         try:
@@ -326,10 +326,11 @@ def _note(found: Directives, word: str, key: tuple[str, str], sign: str, rest: s
         raise errors.ChangeUnreadable(line, f"after {word} TABLE.COLUMN comes = and an expression")
 
 
-def _is_name(token: Any, text: str) -> bool:
+def is_name(token: Any, text: str) -> bool:
+    """Whether a token is a name, or a word that can be one."""
     return _token(token) == "IDENT" or choice(token, "keyword_kind") != "NO_KEYWORD" or text.startswith('"')
 
 
-def _folded(name: str) -> str:
+def folded(name: str) -> str:
     """A name as the catalog has it."""
     return name[1:-1].replace('""', '"') if name.startswith('"') else name.lower()

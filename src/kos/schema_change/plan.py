@@ -15,7 +15,7 @@ from typing import Any
 from psycopg.sql import Identifier
 
 from kos import errors
-from kos.schema_change import columns, constraints, indexes, other, parse, rename, retype, tables, verify
+from kos.schema_change import bodies, columns, constraints, indexes, other, parse, rename, retype, tables, verify
 from kos.schema_change.draft import Draft, Planner
 from kos.schema_change.facts import QUERIES, Connection, usual_owner
 from kos.schema_change.model import Action, Fill, Recipe
@@ -45,6 +45,7 @@ def plan_recipe(connection: Connection, schema: str, change: Change, tag: str) -
         draft.retyped = retype.renamed_before(change.statements)
         for statement in change.statements:
             plan_statement(draft, statement)
+        bodies.look_into_functions(draft, change.statements)
         recipe = draft.recipe()
         _all_used(draft, recipe)
         verify.refuse_what_fails(draft, written)

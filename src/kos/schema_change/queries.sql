@@ -89,6 +89,39 @@ select nspname::text from pg_namespace
  where nspname like any(%(patterns)s) and nspname not like 'pg\_%%' and nspname not in ('information_schema', 'kos')
  order by 1;
 
+-- name: limit_locks
+-- Of a message of several statements, which began with the first lock: what is left for the next.
+select set_config('lock_timeout', ceil(greatest(1, 1000 * extract(epoch from
+         statement_timestamp() + {limit}::interval - clock_timestamp())))::integer || 'ms', true)
+
+-- name: lock_first
+-- All locks that a transaction needs, a table before its partitions. Views are not locked: that would lock what they read.
+do $locks$
+declare
+  each record;
+begin
+  for each in
+    with recursive tree (oid, own, root, level) as (
+      select c.oid, c.relname = {table}, c.relname, 0
+        from pg_class c join pg_namespace n on n.oid = c.relnamespace
+       where n.nspname = {schema} and c.relkind in ('r', 'p')
+         and (c.relname = any ({tables}::text[]) or quote_ident(c.relname) = any ({tables}::text[]))
+      union all
+      select i.inhrelid, t.own, t.root, t.level + 1 from tree t join pg_inherits i on i.inhparent = t.oid where {whole})
+    select c.oid, c.oid::regclass::text as name
+      from tree t join pg_class c on c.oid = t.oid
+     where c.relkind in ('r', 'p')
+       and (pg_has_role(c.relowner, 'USAGE') or has_table_privilege(c.oid, 'UPDATE, DELETE, TRUNCATE'))
+     group by c.oid order by bool_or(t.own), min(t.root), max(t.level), 2
+  loop
+    perform set_config('lock_timeout', ceil(greatest(1, 1000 * extract(epoch from
+              statement_timestamp() + {limit}::interval - clock_timestamp())))::integer || 'ms', true);
+    if exists (select from pg_class where oid = each.oid) then  -- a partition may have gone meanwhile
+      execute format('lock table only %s in {mode} mode', each.name);
+    end if;
+  end loop;
+end $locks$
+
 -- name: note_placement
 -- Where a placement stands.
 insert into kos.change_placements (operation, schema_name, recipe, phase, state)

@@ -7,6 +7,7 @@ from typing import Any
 from psycopg.sql import SQL, Identifier
 
 from kos import errors
+from kos.schema_change import bodies
 from kos.schema_change.composing import SHARE_ROW_EXCLUSIVE, action
 from kos.schema_change.draft import Draft, Planner, ddl
 from kos.schema_change.facts import QUERIES as LOOKING
@@ -24,11 +25,12 @@ def create_function(draft: Draft, statement: Statement) -> None:
         ChangeRefused: there is one already, and it isn't to be replaced.
     """
     node = statement.node
-    name = names(node.funcname)[-1]
+    schema, name = _named(draft, node.funcname)
     given = [inner(each) for each in node.parameters]
     types = [render_type(each.arg_type) for each in given if choice(each, "mode") in _GIVEN]
-    signature = ddl("{name}({types})", name=name, types=literal(", ".join(types)))
-    found = _owner(draft, name, signature)
+    called = Identifier(*names(node.funcname))
+    signature = ddl("{name}({types})", name=called, types=literal(", ".join(types)))
+    found = _owner(draft, schema, name, ddl("{name}({types})", name=name, types=literal(", ".join(types))))
     if found is None:
         drop = ddl("drop routine {signature}", signature=literal(signature))
         text = f"create function {name}"
@@ -36,19 +38,38 @@ def create_function(draft: Draft, statement: Statement) -> None:
         return
     if not node.replace:
         raise errors.ChangeRefused(signature, "there is such a function already", "write: create or replace")
-    draft.at_contract(action(draft, name, f"replace function {name}", (render(node),), lock="", owner=found))
+    _at_contract(draft, schema, name, f"replace function {name}", node, found)
     draft.warnings.append(f"{signature}: is what it was until the change is finished, since old code may rely on that")
 
 
-def _owner(draft: Draft, name: str, signature: str) -> str | None:
+def _named(draft: Draft, parts: Any) -> tuple[str, str]:
+    """The schema and the name of a function."""
+    found = names(parts)
+    return (found[-2] if len(found) > 1 else draft.schema), found[-1]
+
+
+def _at_contract(draft: Draft, schema: str, name: str, text: str, node: Any, owner: str) -> None:
+    """In one moment with what else the end has for the tables whose triggers call the function, and for those that it
+    names: one without the other would let every write fail."""
+    asked = {"function_schema": schema, "schema": draft.schema, "name": name}
+    concerned: set[str] = set()
+    for body, tables in draft.connection.execute(QUERIES.function, asked).fetchall():
+        concerned |= {*tables, *bodies.names_in(body)}
+    key = f"function {name}"  # no table is called so without being asked for it
+    draft.redone.add((schema, name))
+    draft.together.append({key, *concerned})
+    draft.at_contract(action(draft, key, text, (render(node),), lock="", owner=owner))
+
+
+def _owner(draft: Draft, schema: str, name: str, signature: str) -> str | None:
     """Who owns a function; None if there is none."""
     with draft.connection.transaction():
         draft.connection.execute(LOOKING.look_from_inside, {"schema": draft.schema})
-        own = Identifier(draft.schema).as_string() + "."
+        own = Identifier(schema).as_string() + "."
         row = draft.connection.execute("select to_regprocedure(%s) is null", (own + signature,)).fetchone()
     if row == (True,):
         return None
-    row = draft.connection.execute(QUERIES.object_owner, {"schema": draft.schema, "name": name}).fetchone()
+    row = draft.connection.execute(QUERIES.object_owner, {"schema": schema, "name": name}).fetchone()
     return str(row[0]) if row else None
 
 
@@ -60,10 +81,10 @@ def drop_functions(draft: Draft, statement: Statement) -> None:
     """
     if choice(statement.node, "behavior") == "DROP_CASCADE":
         raise errors.ChangeRefused(statement.text, "it drops what nobody named", "drop each thing by its name, before")
-    name = names(inner(statement.node.objects[0]).objname)[-1]
-    row = draft.connection.execute(QUERIES.object_owner, {"schema": draft.schema, "name": name}).fetchone()
+    schema, name = _named(draft, inner(statement.node.objects[0]).objname)
+    row = draft.connection.execute(QUERIES.object_owner, {"schema": schema, "name": name}).fetchone()
     owner = str(row[0]) if row else draft.owner
-    draft.at_contract(action(draft, name, f"drop function {name}", (render(statement.node),), lock="", owner=owner))
+    _at_contract(draft, schema, name, f"drop function {name}", statement.node, owner)
 
 
 def create_trigger(draft: Draft, statement: Statement) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from psycopg.sql import SQL, Identifier
@@ -34,18 +35,10 @@ def create_table(draft: Draft, statement: Statement) -> None:
     lock = ACCESS_EXCLUSIVE if set(parents) - draft.created else SHARE_ROW_EXCLUSIVE if also else ""
     owner = owner_of(draft, parents[0]) if parents else draft.owner
     undo = ddl("drop table {name}", name=name)
-    draft.expand.append(
-        action(
-            draft,
-            name,
-            f"create table {name}",
-            (parse.render(node),),
-            (undo,),
-            lock=lock,
-            owner=owner,
-            also=(*also, *parents),
-        )
-    )
+    made = (parse.render(node),)
+    text, others = f"create table {name}", (*also, *parents)
+    step = action(draft, name, text, made, (undo,), lock=lock, owner=owner, also=others)
+    draft.expand.append(replace(step, only=bool(parents)))
 
 
 def _refuse_parents(draft: Draft, name: str, node: Any, parents: list[str]) -> None:

@@ -1,0 +1,195 @@
+"""The bodies of functions: PostgreSQL knows of no name in them, and they find out when they are next called.
+
+So a trigger's function that reads a column by its old name lets every write fail, once the name is gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from psycopg.rows import class_row
+
+from kos import errors
+from kos.schema_change.draft import Draft
+from kos.schema_change.naming import QUERIES
+from kos.schema_change.nodes import Unreadable, tokens
+from kos.schema_change.parse import Statement, choice, folded, inner, is_name, kind
+
+_ROWS = ("new", "old")
+
+
+@dataclass(frozen=True)
+class Words:
+    """The names that a body has: each alone, each with what stands before its dot, and those in its strings."""
+
+    names: set[str] = field(default_factory=set)
+    pairs: set[tuple[str, str]] = field(default_factory=set)
+    strings: list[Words] = field(default_factory=list)
+
+    def reads(self, table: str, column: str, *, named_rows: bool) -> bool:
+        """Whether a trigger's function on the table must fail without the column."""
+        if any((row, column) in self.pairs for row in _ROWS):
+            return True
+        return column in self.names and (table in self.names or named_rows)
+
+    def mentions(self, table: str, column: str) -> bool:
+        """Whether the column may be meant, in a string too."""
+        return column in self.names or any(each.is_sql_of(table, column) for each in self.strings)
+
+    def is_sql_of(self, table: str, column: str) -> bool:
+        """Of a string: whether it is the column's name, or SQL that may mean the column."""
+        after_dots = {name for _, name in self.pairs}
+        return self.names == {column} or column in after_dots or {table, column} <= self.names
+
+    @property
+    def everywhere(self) -> set[str]:
+        """All names."""
+        return self.names.union(*(each.names for each in self.strings))
+
+
+def words_of(body: str) -> Words:
+    """What a body says, in PL/pgSQL or SQL.
+
+    Raises:
+        Unreadable: in some other language.
+    """
+    found, raw, before = Words(), body.encode(), ["", ""]
+    for token in tokens(body):
+        text = raw[token.start : token.end].decode()
+        if choice(token, "token") == "SCONST":
+            found.strings.append(_inside_string(text))
+        elif is_name(token, text):
+            found.names.add(folded(text))
+            if before[1] == ".":
+                found.pairs.add((before[0], folded(text)))
+        before = [before[1], folded(text)]
+    return found
+
+
+def names_in(body: str) -> set[str]:
+    """All names in a body; none that can't be read."""
+    try:
+        return words_of(body).everywhere
+    except Unreadable:
+        return set()
+
+
+def _inside_string(text: str) -> Words:
+    """What a string says, which may be SQL to be executed."""
+    if text.startswith("$"):
+        mark = text[: text.index("$", 1) + 1]
+        text = text[len(mark) : -len(mark)]
+    else:
+        text = text[text.index("'") + 1 : -1].replace("''", "'")
+    try:
+        return words_of(text)
+    except Unreadable:
+        return Words()
+
+
+@dataclass(frozen=True)
+class Routine:
+    """A function that is called by triggers of a table, or is in its schema. `trigger` is one of those, `arguments`
+    what it gives; `named_rows` says that it has transition tables. `takes` says that the table's row type is among the
+    function's arguments."""
+
+    schema: str
+    name: str
+    signature: str
+    language: str
+    body: str
+    trigger: str | None
+    arguments: list[str]
+    named_rows: bool
+    takes: bool
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A name that will not mean what it does. `column` is None of a table."""
+
+    table: str
+    column: str | None
+    becomes: str | None
+    retyped: bool = False
+
+
+def look_into_functions(draft: Draft, statements: tuple[Statement, ...]) -> None:
+    """Refuse what functions of triggers would fail at, unless the file gives them another body.
+
+    Raises:
+        ChangeRefused
+    """
+    for loss in losses(statements):
+        if loss.table in draft.created or loss.table in draft.dropped:
+            continue
+        for routine in _routines(draft, loss.table):
+            if (routine.schema, routine.name) not in draft.redone and routine.trigger not in draft.dropped:
+                _look_into(draft, loss, routine)
+
+
+def losses(statements: tuple[Statement, ...]) -> Iterator[Loss]:
+    """What is renamed, dropped or gets another type."""
+    for each in statements:
+        node: Any = each.node
+        if kind(node) == "RenameStmt" and choice(node, "rename_type") == "OBJECT_COLUMN":
+            yield Loss(node.relation.relname, node.subname, node.newname)
+        elif kind(node) == "RenameStmt" and choice(node, "rename_type") == "OBJECT_TABLE":
+            yield Loss(node.relation.relname, None, node.newname)
+        for command in map(inner, node.cmds if kind(node) == "AlterTableStmt" else ()):
+            if choice(command, "subtype") == "AT_DropColumn":
+                yield Loss(node.relation.relname, command.name, None)
+            elif choice(command, "subtype") == "AT_AlterColumnType":
+                yield Loss(node.relation.relname, command.name, command.name, retyped=True)
+
+
+def _routines(draft: Draft, table: str) -> list[Routine]:
+    with draft.connection.cursor(row_factory=class_row(Routine)) as cursor:
+        asked = {"oid": draft.table(table).oid, "schema": draft.schema}
+        return cursor.execute(QUERIES.routines, asked).fetchall()
+
+
+def _look_into(draft: Draft, loss: Loss, routine: Routine) -> None:
+    what = f"{loss.table}.{loss.column}" if loss.column else loss.table
+    name = loss.column or loss.table
+    called = f"{routine.signature}, of trigger {routine.trigger}" if routine.trigger else routine.signature
+    if loss.column and name in routine.arguments and not loss.retyped:
+        raise errors.ChangeRefused(
+            what,
+            f"the trigger {routine.trigger} gives the name to {routine.signature}",
+            "drop the trigger before, and create it again below, in the same file",
+        )
+    if routine.language in ("c", "internal"):
+        return
+    try:
+        words = words_of(routine.body)
+    except Unreadable:
+        words = None
+    if words is not None and not _is_about(words, loss, routine):
+        return
+    if words and routine.trigger and not loss.retyped and _needs(words, loss, routine):
+        form = f"in a form for {loss.becomes}" if loss.becomes else "in a form without it"
+        reads = f"NEW.{name}" if loss.column else name
+        raise errors.ChangeRefused(
+            what,
+            f"function {called}, reads {reads}: every write would fail when the change is finished",
+            f"replace it below in the same file, {form}",
+        )
+    says = f"has the name {name}" if words else f"is in {routine.language}, which kos does not read"
+    draft.warnings.append(f"{what}: function {called}, {says}: see that it works before and after finish")
+
+
+def _is_about(words: Words, loss: Loss, routine: Routine) -> bool:
+    if loss.column is None:
+        return loss.table in words.everywhere
+    if routine.trigger:
+        return words.mentions(loss.table, loss.column)
+    return loss.column in words.everywhere and (routine.takes or loss.table in words.everywhere)
+
+
+def _needs(words: Words, loss: Loss, routine: Routine) -> bool:
+    if loss.column is None:
+        return loss.table in words.names
+    return words.reads(loss.table, loss.column, named_rows=routine.named_rows)
