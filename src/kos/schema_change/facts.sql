@@ -214,3 +214,14 @@ select asked.schema, asked.owner
   from unnest(%(schemas)s::text[], %(owners)s::text[]) as asked (schema, owner)
  where not has_schema_privilege(asked.owner, asked.schema, 'CREATE')
  order by 1, 2;
+
+-- name: immutable
+-- Whether all functions of these names give the same result always. One that isn't there yet may not.
+select coalesce(bool_and(p.provolatile is not distinct from 'i'), true)
+  from unnest(%(functions)s::text[]) as asked (name) left join pg_proc p on p.proname = asked.name;
+
+-- name: safe_cast
+-- Whether there is a cast that PostgreSQL does unasked: those lose nothing.
+select exists (select from pg_cast c
+                where c.castsource = to_regtype(%(source)s) and c.casttarget = to_regtype(%(target)s)
+                  and c.castcontext = 'i');

@@ -5,6 +5,9 @@ has set, `~…` last and takes over what the table's own triggers have changed s
 call one function, in the schema of the placement, made by the table's owner.
 
 Values are compared as images: every type has that, and it tells 1.0 from 1.00.
+
+They fire always: also for a session that skips triggers (session_replication_role = replica), and for what a
+subscription brings. What those write would else be lost with the column that is dropped.
 """
 
 from __future__ import annotations
@@ -16,6 +19,8 @@ from psycopg.sql import Literal
 from kos import errors
 from kos.schema_change import parse
 from kos.schema_change.draft import Draft, ddl
+from kos.schema_change.model import Fill
+from kos.schema_change.traits import is_settled
 from kos.sql import literal
 
 
@@ -35,6 +40,22 @@ class Pair:
 
 
 Statements = tuple[tuple[str, ...], tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What keeps a pair equal: what makes it and what takes it away, and `check`, which fails where it was off."""
+
+    table: str
+    do: tuple[str, ...]
+    undo: tuple[str, ...]
+    check: str
+
+    @property
+    def end(self) -> tuple[str, ...]:
+        """Take it away if it was never off: nobody can switch it off any more when that is asked."""
+        return (ddl("lock table {table} in access exclusive mode", table=self.table), self.check, *self.undo)
+
 
 # The successor wins where both are set: who knows it is the newer code.
 _PAIR = """
@@ -61,9 +82,29 @@ begin
   return new;
 end"""
 
+# Also those of the partitions. Who switches a trigger off and on again leaves it as one that fires ordinarily.
+_CHECK = """
+do $kos$
+declare
+  broken text;
+begin
+  select g.tgrelid::regclass::text into broken
+    from pg_trigger g
+   where g.tgname in ({first}, {last}) and g.tgenabled <> 'A'
+     and g.tgrelid in (select {table}::regclass union select t.relid from pg_partition_tree({table}::regclass) t)
+   limit 1;
+  if found then
+    raise exception using
+      message = format('triggers of %s were off: what was written meanwhile is in %s or in %s only',
+                       broken, {old}, {new}),
+      detail = format('make the two equal, then: alter table %s enable always trigger %I, enable always trigger %I',
+                      broken, {first}, {last});
+  end if;
+end $kos$"""
 
-def pair_triggers(draft: Draft, pair: Pair) -> Statements:
-    """Two-way synchronisation: what makes it, and what takes it away. The column must be there before.
+
+def pair_triggers(draft: Draft, pair: Pair) -> Kept:
+    """Two-way synchronisation. The column must be there before.
 
     It costs rows whose columns are equal nothing but a comparison: the backfill's own among them.
     """
@@ -84,7 +125,57 @@ def pair_triggers(draft: Draft, pair: Pair) -> Statements:
     do = [*_function(name, body)]
     for sign, place in (("!", "first"), ("~", "last")):
         do.append(_trigger(sign + name, pair.table, name, when, place))
-    return tuple(do), _undo(pair.table, name, ("!", "~"))
+    do.append(_always(pair.table, name, ("!", "~")))
+    return Kept(pair.table, tuple(do), _undo(pair.table, name, ("!", "~")), _check(pair, name))
+
+
+def _check(pair: Pair, name: str) -> str:
+    return ddl(
+        _CHECK,
+        first=Literal("!" + name),
+        last=Literal("~" + name),
+        table=Literal(ddl("{table}", table=pair.table)),
+        old=Literal(pair.old),
+        new=Literal(pair.new),
+    )
+
+
+def catch_up(draft: Draft, pair: Pair, owner: str) -> Fill:
+    """What neither code has written through the triggers: there the column gets what the original has.
+
+    Where another session, or another moment, makes another value of it, only what is missing is filled: the rest may
+    be right as it stands.
+    """
+    forward, backward = parse.parse_expression(pair.forward), parse.parse_expression(pair.backward)
+    columns = draft.table(pair.table).columns
+    of = tuple(columns[each].type for each in sorted(parse.columns_of(forward) & columns.keys()))
+    settled = all(
+        is_settled(draft.connection, each, (*of, pair.old_type, pair.new_type)) for each in (forward, backward)
+    )
+    value, before = _cast(pair.forward, pair.new_type), _cast(_of_successor(pair), pair.old_type)
+    # In this order: of what new code has written, the other may not even be computable.
+    needs = ddl(
+        "case when record_image_ne(row({old}), row({before})) then record_image_ne(row({new}), row({value})) end{only}",
+        old=pair.old,
+        new=pair.new,
+        before=literal(before),
+        value=literal(value),
+        only=literal("" if settled else ddl(" and {new} is null", new=pair.new)),
+    )
+    name, text = f"{draft.number()} catch up {pair.table}.{pair.new}", f"{pair.table}.{pair.new} = {pair.forward}"
+    rows = draft.table(pair.table).rows
+    return Fill(name, f"{text}, where it is not", pair.table, owner, needs, {pair.new: value}, rows=rows)
+
+
+def _of_successor(pair: Pair) -> str:
+    """What makes the old value, over a row of the table. In a query, a name may be that of another table's column:
+    there the row comes as a table of its own."""
+    node = parse.parse_expression(pair.backward)
+    if parse.asks_tables(node):
+        given = ddl("select {t}.{new} as {old}", t=pair.table, new=pair.new, old=pair.old)
+        return ddl("(select {e} from ({given}) as {t})", e=literal(pair.backward), given=literal(given), t=pair.table)
+    parse.rename_columns(node, pair.old, pair.new)
+    return parse.render_expression(node)
 
 
 def fill_trigger(draft: Draft, table: str, column: str, expression: str) -> Statements:
@@ -93,7 +184,8 @@ def fill_trigger(draft: Draft, table: str, column: str, expression: str) -> Stat
     name = draft.name("fill")
     body = ddl(_FILL, column=column, value=literal(value))
     when = ddl(" when (new.{column} is null)", column=column)
-    return (*_function(name, body), _trigger("~" + name, table, name, when, "last")), _undo(table, name, ("~",))
+    made = (*_function(name, body), _trigger("~" + name, table, name, when, "last"), _always(table, name, ("~",)))
+    return made, _undo(table, name, ("~",))
 
 
 def _forward(draft: Draft, pair: Pair) -> str:
@@ -148,6 +240,11 @@ def _trigger(name: str, table: str, function: str, when: str, place: str) -> str
         function=function,
         place=Literal(place),
     )
+
+
+def _always(table: str, function: str, signs: tuple[str, ...]) -> str:
+    each = [ddl("enable always trigger {name}", name=sign + function) for sign in signs]
+    return ddl("alter table {table} {each}", table=table, each=literal(", ".join(each)))
 
 
 def _undo(table: str, function: str, signs: tuple[str, ...]) -> tuple[str, ...]:

@@ -1,0 +1,42 @@
+"""What is known of an expression before it is computed. Where nothing is, the answer is the careful one."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from kos.schema_change import parse
+from kos.schema_change.facts import QUERIES, Connection
+
+# Their text and their casts depend on what a session has set.
+_BY_SETTING = re.compile(r"\b(date|time|timestamp|timestamptz|timetz|interval|money|real|float\d?|double)\b")
+_BY_SESSION = ("SQLValueFunction", "SubLink")
+
+
+def is_settled(connection: Connection, node: Any, types: tuple[str, ...]) -> bool:
+    """Whether an expression has the same value whenever it is computed, and in whose session. `types` are those of its
+    columns and of what is made of it."""
+    found = [type(each).__name__ for each in parse.inside(node)]
+    casts = [parse.render_type(each) for each in parse.inside(node) if type(each).__name__ == "TypeName"]
+    if any(each in _BY_SESSION for each in found) or any(_BY_SETTING.search(each) for each in (*types, *casts)):
+        return False
+    functions = sorted(parse.functions_of(node))
+    row = connection.execute(QUERIES.immutable, {"functions": functions}).fetchone()
+    return bool(row and row[0])
+
+
+def is_plain(node: Any) -> bool:
+    """Whether it is a column as it stands."""
+    return parse.kind(node) == "ColumnRef"
+
+
+def converts_safely(connection: Connection, schema: str, source: str, target: str) -> bool:
+    """Whether every value of a type has one of the other, without an error."""
+    if source == target or target in ("text", "character varying"):
+        return True
+    if "(" in target:
+        return False
+    with connection.transaction():
+        connection.execute(QUERIES.look_from_inside, {"schema": schema})
+        row = connection.execute(QUERIES.safe_cast, {"source": source, "target": target}).fetchone()
+    return bool(row and row[0])

@@ -1,0 +1,116 @@
+"""Two columns that are kept equal: whoever writes, and however, nothing is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+
+from change_by_hand import Scratch, scratch_database
+from kos.schema_change.model import Recipe
+from kos.topology.embedded import Stack
+from kos.topology.model import Topology
+
+BIG = (
+    "create table big (id integer primary key, n integer not null)",
+    "insert into big select g, g from generate_series(1, 100) g",
+)
+RETYPE = "alter table big alter n type bigint"
+RENAME = "alter table big rename n to m"
+UNSEEN = "set local session_replication_role = replica"
+
+
+@pytest.fixture(scope="module")
+def scratch(template: Stack, module_database: Topology) -> Iterator[Scratch]:
+    """A database for this module's schemas."""
+    with scratch_database(template, module_database) as scratch:
+        yield scratch
+
+
+def started(scratch: Scratch, change: str, *before: str) -> tuple[str, Recipe]:
+    """A schema in which a change was started."""
+    schema = scratch.schema(*(before or BIG))
+    recipe = scratch.plan(schema, change)
+    scratch.do(schema, (*recipe.expand, *recipe.fill, *recipe.build))
+    return schema, recipe
+
+
+def finished(scratch: Scratch, schema: str, recipe: Recipe) -> None:
+    """To the end."""
+    scratch.do(schema, (*recipe.tighten, *recipe.contract))
+
+
+def test_a_session_that_skips_triggers_loses_nothing(scratch: Scratch) -> None:
+    schema, recipe = started(scratch, RETYPE)
+    scratch.run(schema, UNSEEN, "update big set n = 777 where id <= 2", "insert into big values (101, 101)")
+    assert scratch.run(schema, "select n_new from big where id in (1, 101) order by id") == [(777,), (101,)]
+    finished(scratch, schema, recipe)
+    assert scratch.run(schema, "select n from big where id in (1, 2, 101) order by id") == [(777,), (777,), (101,)]
+
+
+def test_new_code_that_skips_triggers_loses_nothing(scratch: Scratch) -> None:
+    schema, recipe = started(scratch, RENAME)
+    scratch.run(schema, UNSEEN, "update big set m = 777 where id = 1", "insert into big (id, m) values (101, 101)")
+    finished(scratch, schema, recipe)
+    assert scratch.run(schema, "select m from big where id in (1, 101) order by id") == [(777,), (101,)]
+
+
+@pytest.mark.parametrize("change", [RETYPE, RENAME])
+@pytest.mark.parametrize("again", ["select", "alter table big enable trigger user"])
+def test_triggers_that_were_off_are_told_before_anything_is_lost(scratch: Scratch, change: str, again: str) -> None:
+    schema, recipe = started(scratch, change)
+    scratch.run(schema, "alter table big disable trigger user", "update big set n = 777 where id = 1", again)
+    with pytest.raises(psycopg.errors.RaiseException, match="were off") as told:
+        scratch.do(schema, recipe.tighten)
+    _, _, mend = str(told.value.diag.message_detail).partition("then: ")
+    scratch.run(schema, mend, "update big set n = n + 1 where id = 1")
+    finished(scratch, schema, recipe)
+    assert scratch.run(schema, f"select {'n' if change == RETYPE else 'm'} from big where id = 1") == [(778,)]
+
+
+@pytest.mark.parametrize("change", [RETYPE, RENAME])
+def test_triggers_that_are_off_at_the_last_moment(scratch: Scratch, change: str) -> None:
+    schema, recipe = started(scratch, change)
+    scratch.do(schema, recipe.tighten)
+    scratch.run(schema, "alter table big disable trigger user", "update big set n = 777 where id = 1")
+    with pytest.raises(psycopg.errors.RaiseException, match="were off"):
+        scratch.do(schema, recipe.contract)
+    assert scratch.run(schema, "select n from big where id = 1") == [(777,)]
+
+
+def test_rows_that_no_trigger_has_seen_are_caught_up_with(scratch: Scratch) -> None:
+    change = "-- kos: back big.n = n * 100\nalter table big alter n type integer using n / 100"
+    schema, recipe = started(scratch, change)
+    scratch.run(schema, "update big set n = 5000 where id = 2", "update big set n_new = 7 where id = 3")
+    off, on = (f"alter table big {each} trigger {{}}" for each in ("disable", "enable always"))
+    names = [f'"{name}"' for (name,) in _triggers(scratch, schema)]
+    scratch.run(schema, *map(off.format, names), "update big set n = 700 where id = 1", *map(on.format, names))
+    finished(scratch, schema, recipe)
+    assert scratch.run(schema, "select n from big where id <= 4 order by id") == [(7,), (50,), (7,), (0,)]
+
+
+def test_what_may_be_right_in_another_session_is_left(scratch: Scratch) -> None:
+    table = "create table t (id integer primary key, seen timestamp)"
+    schema, recipe = started(scratch, "alter table t alter seen type timestamptz", table)
+    scratch.run(schema, "set local timezone = 'Asia/Tokyo'", "insert into t values (1, '2026-01-01 09:00')")
+    finished(scratch, schema, recipe)
+    assert scratch.run(schema, "select seen = '2026-01-01 00:00+00' from t") == [(True,)]
+
+
+def test_partitions_too(scratch: Scratch) -> None:
+    before = (
+        "create table big (id integer, n integer) partition by range (id)",
+        "create table big_1 partition of big for values from (0) to (1000)",
+    )
+    schema, recipe = started(scratch, RENAME, *before)
+    scratch.run(schema, "create table big_2 partition of big for values from (1000) to (2000)")
+    scratch.run(schema, UNSEEN, "insert into big (id, m) values (1, 1), (1001, 2)")
+    assert scratch.run(schema, "select n from big order by id") == [(1,), (2,)]
+    scratch.run(schema, "alter table big_2 disable trigger all")
+    with pytest.raises(psycopg.errors.RaiseException, match="triggers of big_2 were off"):
+        scratch.do(schema, recipe.tighten)
+
+
+def _triggers(scratch: Scratch, schema: str) -> list[tuple[str]]:
+    return scratch.run(schema, "select tgname from pg_trigger where tgrelid = 'big'::regclass and tgname ~ '^[!~]'")
