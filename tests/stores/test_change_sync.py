@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 from change_by_hand import Scratch, scratch_database
+from kos import errors
 from kos.schema_change.model import Recipe
 from kos.topology.embedded import Stack
 from kos.topology.model import Topology
@@ -114,3 +115,89 @@ def test_partitions_too(scratch: Scratch) -> None:
 
 def _triggers(scratch: Scratch, schema: str) -> list[tuple[str]]:
     return scratch.run(schema, "select tgname from pg_trigger where tgrelid = 'big'::regclass and tgname ~ '^[!~]'")
+
+
+FAMILY = (*BIG, "create table small (extra text) inherits (big)", "insert into small values (1001, 1)")
+
+
+@pytest.mark.parametrize("table", ["big", "small"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        "alter table {t} alter n type bigint",
+        "alter table {t} rename n to m",
+        "-- kos: fill {t}.o = n\nalter table {t} add o integer not null",
+        "alter table {t} add check (n > 0)",
+        "alter table {t} alter id set not null, alter n drop not null, add o integer, alter o set not null",
+        "alter table {t} add o serial",
+    ],
+)
+def test_children_by_inheritance_are_refused(scratch: Scratch, table: str, change: str) -> None:
+    with pytest.raises(errors.ChangeRefused, match="INHERITS"):
+        scratch.plan(scratch.schema(*FAMILY), change.format(t=table))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "alter table big add o integer default 7",
+        "alter table big alter n set default 3; create index on big (n); comment on table big is 'big'",
+        "alter table small drop extra; create unique index on small (id)",
+    ],
+)
+def test_what_only_the_catalog_has_of_such_tables(scratch: Scratch, change: str) -> None:
+    schema, recipe = started(scratch, change, *FAMILY)
+    finished(scratch, schema, recipe)
+    assert scratch.run(schema, "select count(*) from big") == [(101,)]
+
+
+LOOKED_UP = (
+    "create table customers (id integer primary key, name text)",
+    "insert into customers values (1, 'ada'), (2, 'bob')",
+    "create table orders (id integer primary key, customer_id integer, n integer not null default 1)",
+    "insert into orders values (1, 1)",
+    "create function half(n integer) returns integer language sql as 'select n / 2'",
+    "revoke all on function half from public",
+)
+LOOKING_UP = (
+    "-- kos: fill orders.name = (select name from customers c where c.id = customer_id)\n"
+    "alter table orders add name text",
+    "-- kos: fill orders.name = half(customer_id * 2)::text\nalter table orders add name text",
+    "-- kos: back orders.customer_id = (select c.id from customers c where c.name = orders.customer_id)\n"
+    "alter table orders alter customer_id type text"
+    " using (select c.name from customers c where c.id = orders.customer_id)",
+    "-- kos: back orders.n = n::integer\nalter table orders rename n to name;"
+    " alter table orders alter name type text using half(n)::text",
+)
+
+
+@pytest.mark.parametrize("change", LOOKING_UP)
+def test_who_may_write_the_row_need_not_have_the_rights_of_its_expression(scratch: Scratch, change: str) -> None:
+    schema = scratch.schema(*LOOKED_UP)
+    writer = f"writer_of_{schema}"
+    scratch.run(
+        schema,
+        f"create role {writer}; grant usage on schema {schema} to {writer};"
+        f" grant select, insert, update on orders to {writer}",
+    )
+    recipe = scratch.plan(schema, change)
+    scratch.do(schema, (*recipe.expand, *recipe.fill, *recipe.build))
+    scratch.run(
+        schema,
+        f"set local role {writer}",
+        "insert into orders values (2, 2, 4)",
+        "update orders set customer_id = 2, n = 3 where id = 1",
+    )
+    finished(scratch, schema, recipe)
+    scratch.run(schema, f"drop owned by {writer}; drop role {writer}")
+    column, wanted = {0: ("name", "bob"), 1: ("name", "2"), 2: ("customer_id", "bob"), 3: ("name", "2")}[
+        LOOKING_UP.index(change)
+    ]
+    assert scratch.run(schema, f"select {column} from orders where id = 2") == [(wanted,)]
+
+
+def test_forced_row_security_is_that_of_who_writes(scratch: Scratch) -> None:
+    force = "alter table customers enable row level security, force row level security"
+    schema = scratch.schema(*LOOKED_UP, force)
+    recipe = scratch.plan(schema, LOOKING_UP[0])
+    assert not any("security definer" in statement for each in recipe.expand for statement in each.do)

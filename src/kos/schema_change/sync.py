@@ -20,7 +20,7 @@ from kos import errors
 from kos.schema_change import parse
 from kos.schema_change.draft import Draft, ddl
 from kos.schema_change.model import Fill
-from kos.schema_change.traits import is_settled
+from kos.schema_change.traits import asks_others, goes_by_owner, is_settled
 from kos.sql import literal
 
 
@@ -120,9 +120,11 @@ def pair_triggers(draft: Draft, pair: Pair) -> Kept:
     )
     name = draft.name("sync")
     when = ""
-    if not parse.asks_tables(parse.parse_expression(pair.forward)):
+    both = [parse.parse_expression(each) for each in (pair.forward, pair.backward)]
+    if not asks_others(draft.connection, both[0]):  # a condition is evaluated with the rights of who writes
         when = ddl(" when (record_image_ne(row(new.{new}), row({forward})))", new=pair.new, forward=literal(forward))
-    do = [*_function(name, body)]
+    owned = any(goes_by_owner(draft.connection, pair.table, each) for each in both)
+    do = [*_function(name, body, owned=owned)]
     for sign, place in (("!", "first"), ("~", "last")):
         do.append(_trigger(sign + name, pair.table, name, when, place))
     do.append(_always(pair.table, name, ("!", "~")))
@@ -184,7 +186,9 @@ def fill_trigger(draft: Draft, table: str, column: str, expression: str) -> Stat
     name = draft.name("fill")
     body = ddl(_FILL, column=column, value=literal(value))
     when = ddl(" when (new.{column} is null)", column=column)
-    made = (*_function(name, body), _trigger("~" + name, table, name, when, "last"), _always(table, name, ("~",)))
+    owned = goes_by_owner(draft.connection, table, parse.parse_expression(expression))
+    function = _function(name, body, owned=owned)
+    made = (*function, _trigger("~" + name, table, name, when, "last"), _always(table, name, ("~",)))
     return made, _undo(table, name, ("~",))
 
 
@@ -218,13 +222,15 @@ def _over(draft: Draft, table: str, expression: str, instead: dict[str, str]) ->
     return parse.over_row(expression, table, known | present | instead)
 
 
-def _function(name: str, body: str) -> tuple[str, ...]:
-    """It finds what it calls where the change's own statements do, whoever writes the row."""
+def _function(name: str, body: str, *, owned: bool) -> tuple[str, ...]:
+    """It finds what it calls where the change's own statements do, whoever writes the row; `owned` with the rights of
+    the table's owner, whose it is."""
     return (
         "select set_config('search_path', current_setting('search_path') || ', pg_temp', true)",
         ddl(
-            "create function {name}() returns trigger language plpgsql set search_path from current as {body}",
+            "create function {name}() returns trigger language plpgsql{rights} set search_path from current as {body}",
             name=name,
+            rights=literal(" security definer" if owned else ""),
             body=Literal(body),
         ),
     )

@@ -25,6 +25,25 @@ def is_settled(connection: Connection, node: Any, types: tuple[str, ...]) -> boo
     return bool(row and row[0])
 
 
+def asks_others(connection: Connection, node: Any) -> bool:
+    """Whether who computes it needs rights on something else: on tables, or on functions that aren't PostgreSQL's."""
+    return parse.asks_tables(node) or _needs_rights(connection, node, "")[0]
+
+
+def goes_by_owner(connection: Connection, table: str, node: Any) -> bool:
+    """Whether a trigger of a table computes it with the rights of its owner: if who writes may lack them. Not where row
+    security binds the owner too, who would find other rows."""
+    functions, forced = _needs_rights(connection, node, table)
+    return (parse.asks_tables(node) or functions) and not forced
+
+
+def _needs_rights(connection: Connection, node: Any, table: str) -> tuple[bool, bool]:
+    tables = [table, *(each.relname for each in parse.inside(node) if type(each).__name__ == "RangeVar")]
+    asked = {"functions": sorted(parse.functions_of(node)), "tables": tables}
+    functions, forced = connection.execute(QUERIES.needs_rights, asked).fetchone() or (True, True)
+    return functions, forced
+
+
 def is_plain(node: Any) -> bool:
     """Whether it is a column as it stands."""
     return parse.kind(node) == "ColumnRef"
