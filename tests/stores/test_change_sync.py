@@ -8,7 +8,9 @@ import psycopg
 import pytest
 
 from change_by_hand import Scratch, scratch_database
+from fix_shop import SHOP, Shop
 from kos import errors
+from kos.schema_change import finish, plan_change, start
 from kos.schema_change.model import Recipe
 from kos.topology.embedded import Stack
 from kos.topology.model import Topology
@@ -201,3 +203,50 @@ def test_forced_row_security_is_that_of_who_writes(scratch: Scratch) -> None:
     schema = scratch.schema(*LOOKED_UP, force)
     recipe = scratch.plan(schema, LOOKING_UP[0])
     assert not any("security definer" in statement for each in recipe.expand for statement in each.do)
+
+
+PRICES = (
+    "create table orders (id integer primary key, price text not null, rate integer not null default 1)",
+    "insert into orders select g, g, 1 from generate_series(1, 3) g",
+)
+FAILING = (
+    "-- kos: fill orders.total = 100 / rate\nalter table orders add total integer",
+    "-- kos: fill orders.total = 100 / rate\nalter table orders add total integer not null",
+    "-- kos: fill orders.total = (select n from generate_series(1, 2 - sign(rate)::integer) n)\n"
+    "alter table orders add total integer",
+    "alter table orders rename price to total; alter table orders alter total type integer using 100 / price::integer",
+    "alter table orders alter price type numeric(3, 1) using price::numeric",
+)
+
+
+@pytest.mark.parametrize("change", FAILING)
+def test_a_row_that_an_expression_fails_for_is_written_all_the_same_and_named_at_finish(
+    shop: Shop, change: str
+) -> None:
+    shop.fresh(SHOP, *PRICES)
+    start(shop.store, plan_change(shop.store, change, name="failing", schemas=(SHOP,)))
+    shop.owner.execute("insert into orders values (7, '0', 0), (8, 'nothing', 1)")
+    shop.owner.execute("update orders set price = '1000', rate = 0 where id = 2")
+    shop.owner.execute("update orders set rate = rate where id = 7")
+    with pytest.raises(errors.FillFailed, match=r"orders: \d row.* the first is id=\d"):
+        finish(shop.store)
+    shop.owner.execute("update orders set price = '4', rate = 1 where id in (2, 7, 8)")
+    finish(shop.store)
+    column = "price" if "numeric" in change else "total"
+    assert shop.is_true(f"select count({column}) = 5 from orders")
+    shop.clean = True
+
+
+def test_the_fill_does_not_change_what_old_code_has_written(scratch: Scratch) -> None:
+    before = ("create table t (a text)", "insert into t values ('007')")
+    schema, recipe = started(scratch, "alter table t alter a type integer using a::integer", *before)
+    assert scratch.run(schema, "select a, a_new from t") == [("007", 7)]
+    scratch.run(schema, "update t set a = '08'")
+    assert scratch.run(schema, "select a, a_new from t") == [("08", 8)]
+    scratch.run(schema, "update t set a_new = 9")
+    assert scratch.run(schema, "select a, a_new from t") == [("9", 9)]
+    scratch.run(schema, "update t set a = 'x'")
+    assert scratch.run(schema, "select a, a_new from t") == [("x", None)]
+    scratch.run(schema, "update t set a_new = 10")
+    finished(scratch, schema, recipe)
+    assert scratch.run(schema, "select a from t") == [(10,)]

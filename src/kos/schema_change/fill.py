@@ -50,7 +50,12 @@ MOST_ASIDE = 100  # pages, before they are returned to
 MOST_FAILED = 1000  # rows, after which nobody would read about more
 
 BUSY = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure)
-REFUSED = (psycopg.DataError, psycopg.IntegrityError, psycopg.errors.RaiseException)
+REFUSED = (
+    psycopg.DataError,
+    psycopg.IntegrityError,
+    psycopg.errors.RaiseException,
+    psycopg.errors.CardinalityViolation,
+)
 
 
 Found = TypeVar("Found")

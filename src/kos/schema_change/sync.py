@@ -20,7 +20,7 @@ from kos import errors
 from kos.schema_change import parse
 from kos.schema_change.draft import Draft, ddl
 from kos.schema_change.model import Fill
-from kos.schema_change.traits import asks_others, goes_by_owner, is_settled
+from kos.schema_change.traits import goes_by_owner, is_same_for_all, is_settled, never_fails
 from kos.sql import literal
 
 
@@ -76,11 +76,56 @@ begin
   return new;
 end"""
 
+# The same where the forward expression may fail: then the successor is null, and who wrote the row hears nothing. The
+# first lines are the condition that the other's triggers have.
+_GUARDED_PAIR = """
+declare
+  made {type};
+  refused boolean := false;
+  takes boolean;
+begin
+  begin
+    made := {forward};
+  exception when {refusals} then
+    refused := true;
+  end;
+  if not refused and not record_image_ne(row(new.{new}), row(made)) then return new; end if;
+  if tg_argv[0] = 'first' and tg_op = 'INSERT' then
+    takes := not record_image_ne(row(new.{new}), row({default}));
+  elsif tg_argv[0] = 'first' and record_image_ne(row(new.{new}), row(old.{new})) then
+    takes := false;
+  elsif tg_argv[0] = 'first' and record_image_ne(row(new.{old}), row(old.{old})) then
+    takes := true;
+  else
+    begin
+      takes := record_image_ne(row(new.{old}), row({backward}));
+    exception when {refusals} then
+      takes := true;
+    end;
+    if not takes then return new; end if;
+  end if;
+  if takes then new.{new} := made; else new.{old} := {backward}; end if;
+  return new;
+end"""
+
 _FILL = """
 begin
   new.{column} := {value};
   return new;
 end"""
+
+_GUARDED_FILL = """
+begin
+  begin
+    new.{column} := {value};
+  exception when {refusals} then
+    new.{column} := null;
+  end;
+  return new;
+end"""
+
+# What a value can bring about; not that something is missing, or forbidden.
+_REFUSALS = "data_exception or integrity_constraint_violation or cardinality_violation or raise_exception"
 
 # Also those of the partitions. Who switches a trigger off and on again leaves it as one that fires ordinarily.
 _CHECK = """
@@ -106,22 +151,25 @@ end $kos$"""
 def pair_triggers(draft: Draft, pair: Pair) -> Kept:
     """Two-way synchronisation. The column must be there before.
 
-    It costs rows whose columns are equal nothing but a comparison: the backfill's own among them.
+    It costs rows whose columns are equal nothing but a comparison, the backfill's own among them; where the forward
+    expression may fail, a subtransaction.
     """
     forward, backward = _forward(draft, pair), _backward(draft, pair)
-    default = _cast(pair.default or "null", pair.new_type)
+    both = [parse.parse_expression(each) for each in (pair.forward, pair.backward)]
+    safe = never_fails(draft.connection, draft.schema, both[0], pair.old_type, pair.new_type)
     body = ddl(
-        _PAIR,
+        _PAIR if safe else _GUARDED_PAIR,
         old=pair.old,
         new=pair.new,
         forward=literal(forward),
         backward=literal(backward),
-        default=literal(default),
+        default=literal(_cast(pair.default or "null", pair.new_type)),
+        type=literal(pair.new_type),
+        refusals=literal(_REFUSALS),
     )
     name = draft.name("sync")
     when = ""
-    both = [parse.parse_expression(each) for each in (pair.forward, pair.backward)]
-    if not asks_others(draft.connection, both[0]):  # a condition is evaluated with the rights of who writes
+    if safe:
         when = ddl(" when (record_image_ne(row(new.{new}), row({forward})))", new=pair.new, forward=literal(forward))
     owned = any(goes_by_owner(draft.connection, pair.table, each) for each in both)
     do = [*_function(name, body, owned=owned)]
@@ -157,12 +205,13 @@ def catch_up(draft: Draft, pair: Pair, owner: str) -> Fill:
     value, before = _cast(pair.forward, pair.new_type), _cast(_of_successor(pair), pair.old_type)
     # In this order: of what new code has written, the other may not even be computable.
     needs = ddl(
-        "case when record_image_ne(row({old}), row({before})) then record_image_ne(row({new}), row({value})) end{only}",
+        "case when {only}record_image_ne(row({old}), row({before}))"
+        " then record_image_ne(row({new}), row({value})) else false end",
         old=pair.old,
         new=pair.new,
         before=literal(before),
         value=literal(value),
-        only=literal("" if settled else ddl(" and {new} is null", new=pair.new)),
+        only=literal("" if settled else ddl("{new} is null and ", new=pair.new)),
     )
     name, text = f"{draft.number()} catch up {pair.table}.{pair.new}", f"{pair.table}.{pair.new} = {pair.forward}"
     rows = draft.table(pair.table).rows
@@ -181,12 +230,15 @@ def _of_successor(pair: Pair) -> str:
 
 
 def fill_trigger(draft: Draft, table: str, column: str, expression: str) -> Statements:
-    """Rows of code that doesn't know a new column get its value as they are written."""
+    """Rows of code that doesn't know a new column get its value as they are written; none where the expression fails,
+    which must not fail them."""
     value = _over(draft, table, expression, {})
     name = draft.name("fill")
-    body = ddl(_FILL, column=column, value=literal(value))
+    node = parse.parse_expression(expression)
+    template = _FILL if is_same_for_all(node) else _GUARDED_FILL
+    body = ddl(template, column=column, value=literal(value), refusals=literal(_REFUSALS))
     when = ddl(" when (new.{column} is null)", column=column)
-    owned = goes_by_owner(draft.connection, table, parse.parse_expression(expression))
+    owned = goes_by_owner(draft.connection, table, node)
     function = _function(name, body, owned=owned)
     made = (*function, _trigger("~" + name, table, name, when, "last"), _always(table, name, ("~",)))
     return made, _undo(table, name, ("~",))

@@ -25,11 +25,6 @@ def is_settled(connection: Connection, node: Any, types: tuple[str, ...]) -> boo
     return bool(row and row[0])
 
 
-def asks_others(connection: Connection, node: Any) -> bool:
-    """Whether who computes it needs rights on something else: on tables, or on functions that aren't PostgreSQL's."""
-    return parse.asks_tables(node) or _needs_rights(connection, node, "")[0]
-
-
 def goes_by_owner(connection: Connection, table: str, node: Any) -> bool:
     """Whether a trigger of a table computes it with the rights of its owner: if who writes may lack them. Not where row
     security binds the owner too, who would find other rows."""
@@ -44,12 +39,22 @@ def _needs_rights(connection: Connection, node: Any, table: str) -> tuple[bool, 
     return functions, forced
 
 
-def is_plain(node: Any) -> bool:
-    """Whether it is a column as it stands."""
-    return parse.kind(node) == "ColumnRef"
+def never_fails(connection: Connection, schema: str, node: Any, source: str, target: str) -> bool:
+    """Whether an expression over a column of a type has a value of the other for all values: the column as it stands,
+    perhaps with casts that lose nothing."""
+    if parse.kind(node) == "TypeCast":
+        between = parse.render_type(parse.inner(node).type_name)
+        inside = never_fails(connection, schema, parse.inner(node).arg, source, between)
+        return inside and _converts(connection, schema, between, target)
+    return parse.kind(node) == "ColumnRef" and _converts(connection, schema, source, target)
 
 
-def converts_safely(connection: Connection, schema: str, source: str, target: str) -> bool:
+def is_same_for_all(node: Any) -> bool:
+    """Whether it reads nothing, so that no row has a value that it fails for."""
+    return not parse.columns_of(node) and not parse.asks_tables(node)
+
+
+def _converts(connection: Connection, schema: str, source: str, target: str) -> bool:
     """Whether every value of a type has one of the other, without an error."""
     if source == target or target in ("text", "character varying"):
         return True
