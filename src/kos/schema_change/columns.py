@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from kos import errors
@@ -130,7 +130,9 @@ def _add_plain(draft: Draft, new: New) -> None:
     if new.not_null:
         again = fill or parse.render_expression(new.default)
         require_not_null(draft, new.table, new.name, fill=again, constraint=new.constraint)
-    elif volatile and fill is None:
+    elif isinstance(fill, str):
+        draft.tighten.append(_missing(draft, new.table, new.name, fill))
+    elif volatile:
         draft.warnings.append(
             f"{new.table}.{new.name}: a NULL that new code writes there before the change is finished is filled too"
         )
@@ -160,6 +162,13 @@ def _fill(draft: Draft, table: str, column: str, value: str | PythonFill) -> Fil
             name, text, table, facts.owner, needs, {}, column, value.callable, reads=value.reads, rows=facts.rows
         )
     return Fill(name, f"{table}.{column} = {value}", table, facts.owner, needs, {column: value}, rows=facts.rows)
+
+
+def _missing(draft: Draft, table: str, column: str, expression: str) -> Fill:
+    """Rows for which the expression has failed as they were written: it says so now, unless they were mended."""
+    made = _fill(draft, table, column, expression)
+    needs = ddl("{column} is null and num_nonnulls({value}) > 0", column=column, value=literal(expression))
+    return replace(made, needs=needs)
 
 
 # NOT NULL

@@ -88,6 +88,8 @@ class Table:
     partition_default: bool
     """Whether it has a default partition."""
     logged: bool
+    inherits: bool
+    """Whether it is a parent or a child of another by INHERITS."""
 
     @property
     def key(self) -> tuple[str, ...]:

@@ -17,6 +17,8 @@ select c.oid::bigint as oid, n.nspname::text as schema, c.relname::text as name,
        exists (select from pg_trigger g join pg_proc p on p.oid = g.tgfoid
                 where g.tgrelid = c.oid and p.pronamespace = to_regnamespace('kos') and g.tgname ~ '^kos_capture')
          as logged,
+       c.relkind = 'r' and not c.relispartition
+         and exists (select from pg_inherits i where c.oid in (i.inhparent, i.inhrelid)) as inherits,
        array(select a.attname::text from pg_partitioned_table p
                join pg_attribute a on a.attrelid = c.oid and (a.attnum = any (p.partattrs) or exists (
                  select from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.objsubid = 0
@@ -270,3 +272,24 @@ select asked.schema, asked.owner
   from unnest(%(schemas)s::text[], %(owners)s::text[]) as asked (schema, owner)
  where not has_schema_privilege(asked.owner, asked.schema, 'CREATE')
  order by 1, 2;
+
+-- name: immutable
+-- Whether all functions of these names give the same result always. One that isn't there yet may not.
+select coalesce(bool_and(p.provolatile is not distinct from 'i'), true)
+  from unnest(%(functions)s::text[]) as asked (name) left join pg_proc p on p.proname = asked.name;
+
+-- name: safe_cast
+-- Whether there is a cast that PostgreSQL does unasked: those lose nothing.
+select exists (select from pg_cast c
+                where c.castsource = to_regtype(%(source)s) and c.casttarget = to_regtype(%(target)s)
+                  and c.castcontext = 'i');
+
+-- name: needs_rights
+-- Whether one of these functions may be closed to some, or ask what is; and whether one of these tables forces row
+-- security, so that its owner sees other rows than who writes.
+select exists (select from unnest(%(functions)s::text[]) as asked (name)
+                where not exists (select from pg_proc p where p.proname = asked.name
+                                     and p.pronamespace = 'pg_catalog'::regnamespace)
+                   or exists (select from pg_proc p where p.proname = asked.name
+                                 and p.pronamespace <> 'pg_catalog'::regnamespace)),
+       exists (select from pg_class c where c.relname = any (%(tables)s) and c.relforcerowsecurity);

@@ -56,7 +56,13 @@ class RowRefused(Exception):
     """By a trigger, with an SQLSTATE of its own."""
 
 
-REFUSED = (psycopg.DataError, psycopg.IntegrityError, psycopg.errors.RaiseException, RowRefused)
+REFUSED = (
+    psycopg.DataError,
+    psycopg.IntegrityError,
+    psycopg.errors.RaiseException,
+    psycopg.errors.CardinalityViolation,
+    RowRefused,
+)
 
 Found = TypeVar("Found")
 

@@ -18,7 +18,7 @@ from kos import errors
 from kos.schema_change import bodies, columns, constraints, indexes, other, parse, rename, retype, tables, verify
 from kos.schema_change.draft import Draft, Planner
 from kos.schema_change.facts import QUERIES, Connection, usual_owner
-from kos.schema_change.model import Action, Fill, Recipe
+from kos.schema_change.model import TRANSACTION, Action, Fill, Recipe
 from kos.schema_change.parse import Change, Statement, shown
 
 PLANNERS: dict[str, Planner] = {
@@ -47,9 +47,22 @@ def plan_recipe(connection: Connection, schema: str, change: Change, tag: str) -
             plan_statement(draft, statement)
         bodies.look_into_functions(draft, change.statements)
         recipe = draft.recipe()
+        _refuse_inheritance(draft, recipe)
         _all_used(draft, recipe)
         verify.refuse_what_fails(draft, written)
     return recipe
+
+
+def _refuse_inheritance(draft: Draft, recipe: Recipe) -> None:
+    """What binds or fills rows reaches those of children, of which no trigger of the parent hears."""
+    for each in (*recipe.fill, *recipe.tighten):
+        binds = isinstance(each, Fill) or each.kind == TRANSACTION
+        if binds and each.table not in draft.created and draft.table(each.table).inherits:
+            raise errors.ChangeRefused(
+                f"{each.table}: {each.text}",
+                "the table has children by INHERITS, or is one: no trigger of a parent fires for their rows",
+                "run that statement yourself while nobody writes; or make a new table, and move the rows",
+            )
 
 
 def plan_statement(draft: Draft, statement: Statement) -> None:

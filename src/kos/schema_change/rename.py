@@ -35,17 +35,18 @@ def rename_column(draft: Draft, statement: Statement) -> None:
     quoted = Identifier(old).as_string()
     pair = Pair(table, old, new, known.type, known.type, quoted, quoted, default)
     add = [_add(table, known, new, default), *_grants(draft, facts, old, new)]
-    made, unmade = pair_triggers(draft, pair)
+    kept = pair_triggers(draft, pair)
     drop = ddl("alter table {table} drop column {column}", table=table, column=new)
     text = f"{table}.{old} is {new} too"
-    draft.expand.append(action(draft, table, text, (*add, *made), (*unmade, drop)))
+    draft.expand.append(action(draft, table, text, (*add, *kept.do), (*kept.undo, drop)))
     names = {"old": old, "new": new}
     needs = ddl("record_image_ne(row({new}), row({old}))", **names)
     name = f"{draft.number()} fill {table}.{new}"
     draft.fill.append(Fill(name, f"{table}.{new} = {old}", table, facts.owner, needs, {new: quoted}, rows=facts.rows))
     _copy_indexes(draft, facts, old, new)
+    draft.tighten.append(action(draft, table, f"{text}, all the while", (kept.check,), lock=""))
     rename = ddl("alter table {table} rename column {old} to {new}", table=table, **names)
-    draft.at_contract(action(draft, table, f"{table}.{old} becomes {new}", (*unmade, drop, rename)))
+    draft.at_contract(action(draft, table, f"{table}.{old} becomes {new}", (*kept.end, drop, rename)))
     _warn(draft, facts, old, new)
 
 

@@ -28,7 +28,7 @@ from kos.schema_change.parse import (
     renamed_in_index,
     render,
 )
-from kos.schema_change.sync import Pair, pair_triggers
+from kos.schema_change.sync import Pair, catch_up, pair_triggers
 from kos.sql import literal
 
 
@@ -115,7 +115,7 @@ def _expand(draft: Draft, facts: Table, known: Column, new: str, wanted: Wanted)
     """The column, its triggers and its fill. Returns what takes the triggers away."""
     table = facts.name
     pair = Pair(table, known.name, new, known.type, wanted.type, wanted.forward, wanted.backward)
-    made, unmade = pair_triggers(draft, pair)
+    kept = pair_triggers(draft, pair)
     kind = wanted.type + (f" collate {wanted.collation}" if wanted.collation else "")
     add = [ddl("alter table {table} add column {new} {kind}", table=table, new=new, kind=literal(kind))]
     if (default := _default(draft, facts, known, wanted.called, new)) is not None:
@@ -124,14 +124,17 @@ def _expand(draft: Draft, facts: Table, known: Column, new: str, wanted: Wanted)
     add += [granting(table, new, each) for each in read_grants(draft.connection, facts) if each.column == known.name]
     drop = ddl("alter table {table} drop column {new}", table=table, new=new)
     text = f"{table}.{known.name} as {wanted.type} beside it: {new}"
-    draft.expand.append(action(draft, table, text, (*add, *made), (*unmade, drop)))
+    draft.expand.append(action(draft, table, text, (*add, *kept.do), (*kept.undo, drop)))
     value = ddl("cast({value} as {type})", value=literal(wanted.forward), type=literal(wanted.type))
     needs = ddl("record_image_ne(row({new}), row({value}))", new=new, value=literal(value))
     name = f"{draft.number()} fill {table}.{new}"
     draft.fill.append(
         Fill(name, f"{table}.{new} = {wanted.forward}", table, facts.owner, needs, {new: value}, rows=facts.rows)
     )
-    return unmade
+    # Before anything binds the rows, and names none.
+    draft.tighten.append(action(draft, table, f"{text}, all the while", (kept.check,), lock=""))
+    draft.tighten.append(catch_up(draft, pair, facts.owner))
+    return kept.end
 
 
 def _default(draft: Draft, facts: Table, known: Column, called: str, column: str) -> str | None:
