@@ -99,7 +99,7 @@ class Filling:
         self.pace = pace
         self.progress = progress
         self.row = Identifier(fill.table)  # as expressions may call it, also in a partition
-        self.size = Size(self.first_pages, self.most_pages)
+        self.size = self.writing = Size(self.first_pages, self.most_pages)  # of what is read, and of what is written
         self.way = Crossing(fill.owner)
         self.failures: dict[str, str] = {}  # what names a row, and why it has no value
         self.blocked: list[tuple[Part, str]] = []
@@ -161,6 +161,7 @@ class Filling:
         while part.next_page < part.pages:
             allowed = self.pace.before_batch()
             first = part.next_page
+            self.writing.aim(allowed.seconds)
             last = min(first + self.size.within(allowed.rows), part.pages)
             try:
                 self.batch(part, first, last, allowed)
@@ -168,6 +169,7 @@ class Filling:
                 self._meets(part, last)
             except TooLong:
                 self.size.shrink(last - first, 0.25)
+                self.pace.after_batch(0)
             except REFUSED:
                 if last - first > 1:
                     self.size.shrink(last - first, 0.5)

@@ -81,7 +81,7 @@ class PythonFilling(Filling):
         super().__init__(site, fill, pace, progress)
         assert fill.python is not None
         self.function = load(fill.python)
-        self.chunk = Size(FIRST_ROWS, MOST_ROWS)
+        self.chunk = self.writing = Size(FIRST_ROWS, MOST_ROWS)
         self._without: set[tuple[int, str, str]] = set()  # rows that were given no value, as they were then
         self._found = 0
         self._again = False
@@ -133,6 +133,7 @@ class PythonFilling(Filling):
         self.size.lasted(last - first, len(rows), self.pace.clock() - began, CALL_SECONDS)
 
     def _rows_allowed(self, allowed: Allowance) -> int:
+        self.chunk.aim(allowed.seconds)
         most = self.chunk.amount if allowed.rows is None else min(self.chunk.amount, allowed.rows)
         return max(1, int(most))
 

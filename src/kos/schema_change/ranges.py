@@ -79,6 +79,13 @@ class Size:
     amount: int
     most: int
     density: float = 0.0  # rows per page, as they were filled last
+    seconds: float = 0.0  # that the last one was to take
+
+    def aim(self, seconds: float) -> None:
+        """It is to take so long now; for less time than the last one had, it is made smaller at once."""
+        if seconds < self.seconds:
+            self._set(self.amount * seconds / self.seconds)
+        self.seconds = seconds
 
     def within(self, rows: float | None) -> int:
         """As much as there may be where only so many rows are allowed."""
