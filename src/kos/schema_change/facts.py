@@ -47,6 +47,7 @@ class Constraint:
     index: str | None
     refers_to: str | None
     """Of a foreign key: the table, quoted where it must be."""
+    deferrable: bool
 
 
 @dataclass(frozen=True)

@@ -58,7 +58,8 @@ select k.conname::text as name, k.contype::text as kind, k.convalidated as valid
                join pg_attribute a on a.attrelid = k.conrelid and a.attnum = u.attnum order by u.place) as columns,
        pg_get_constraintdef(k.oid, true) as definition,
        case when k.contype in ('p', 'u', 'x') then x.relname::text end as index,
-       case when k.contype = 'f' then k.confrelid::regclass::text end as refers_to
+       case when k.contype = 'f' then k.confrelid::regclass::text end as refers_to,
+       k.condeferrable as deferrable
   from pg_constraint k
   left join pg_class x on x.oid = k.conindid
  where k.conrelid = %(oid)s and k.contype <> 't'

@@ -123,6 +123,8 @@ def _copy_indexes(draft: Draft, facts: Table, old: str, new: str) -> None:
             continue
         node = parse.renamed_in_index(each.definition, old, new)
         node.idxname = draft.name("copy")
+        if each.constraint and facts.constraints[each.constraint].deferrable:
+            node.unique = False  # else it would not wait for the end of a transaction; nor has it an ON CONFLICT
         if facts.kind == "p":
             draft.build += indexes.by_partition(draft, facts.name, node, node.idxname)
         else:

@@ -23,6 +23,7 @@ from kos.schema_change.parse import (
     kind,
     names,
     parse_expression,
+    parse_statement,
     rename_columns,
     render_expression,
     render_type,
@@ -163,7 +164,13 @@ def _is_read_again(facts: Table, column: str) -> bool:
     """PostgreSQL checks all rows again, and builds indexes again that have a condition or an expression."""
     checks = [each for each in facts.constraints.values() if each.kind in "cx" and column in each.columns]
     indexes = [each for each in facts.indexes.values() if column in each.columns]
-    return bool(checks) or any(shadow.is_special(each.definition) for each in indexes)
+    return bool(checks) or any(_is_special(each.definition) for each in indexes)
+
+
+def _is_special(index: str) -> bool:
+    """Whether an index has an expression or a condition."""
+    node = parse_statement(index)
+    return node.HasField("where_clause") or any(not each.index_elem.name for each in node.index_params)
 
 
 def _in_place(draft: Draft, table: str, name: str, known: Column, command: Any) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from psycopg.sql import Identifier, Literal
 
 from kos import errors
-from kos.schema_change import columns, constraints, indexes
+from kos.schema_change import columns, constraints, indexes, unique_keys
 from kos.schema_change.composing import SHARE_ROW_EXCLUSIVE, action, add_constraint_sql
 from kos.schema_change.draft import Draft, ddl, granting
 from kos.schema_change.facts import Column, Constraint, Index, Table, read_grants
@@ -42,12 +42,6 @@ class Wanted:
     collation: str
     forward: str
     backward: str
-
-
-def is_special(index: str) -> bool:
-    """Whether an index has an expression or a condition."""
-    node = parse_statement(index)
-    return node.HasField("where_clause") or any(not each.index_elem.name for each in node.index_params)
 
 
 def replace_column(draft: Draft, facts: Table, known: Column, wanted: Wanted) -> None:
@@ -202,11 +196,17 @@ class _Swap:
                 )
 
     def _attach(self, known: Constraint, index: str) -> None:
-        made = _parsed(known)
+        """One that waits for the end of a transaction does so at once; as a bare index it would not."""
+        made, table = _parsed(known), self.facts.name
         key = type(made)()
         key.contype, key.conname, key.indexname = made.contype, known.name, index
         key.deferrable, key.initdeferred = made.deferrable, made.initdeferred
-        self.after.append(add_constraint_sql(self.facts.name, key))
+        if not (made.deferrable and known.kind == "u"):
+            self.after.append(add_constraint_sql(table, key))
+            return
+        key.conname = index
+        self.draft.tighten.append(unique_keys.waiting(self.draft, table, key))
+        self.rename("constraint", index, known.name)
 
     def copy_constraints(self) -> None:
         """Checks and foreign keys."""

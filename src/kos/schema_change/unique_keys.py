@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from kos import errors
@@ -39,10 +40,31 @@ def add(draft: Draft, table: str, constraint: Any, *, primary: bool) -> None:
     index = draft.name("key") if is_used(draft, name) else name
     use_physical(draft, table, constraint)
     fresh = set(keys) <= draft.fresh.get(table, set())
-    (draft.build if fresh else draft.tighten).append(
-        indexes.concurrent_action(draft, table, _index(table, index, constraint))
-    )
-    _attach(draft, table, constraint, name, index)
+    # A table has one primary key: another is there until the end.
+    waits = constraint.deferrable and not (primary and draft.table(table).key)
+    steps: list[Any] = draft.build if fresh and not (primary and waits) else draft.tighten
+    steps.append(indexes.concurrent_action(draft, table, _index(table, index, constraint)))
+    if not waits:
+        _attach(draft, table, constraint, name, index)
+        return
+    loose = [each for each in keys if primary and (table, each) in draft.not_null]
+    steps.append(waiting(draft, table, _of_index(constraint, index, index), loose=loose))
+    if index != name:
+        rename = ddl("alter table {table} rename constraint {old} to {new}", table=table, old=index, new=name)
+        draft.at_contract(action(draft, table, f"{index} of {table} becomes {name}", (rename,)))
+
+
+def waiting(draft: Draft, table: str, key: Any, *, loose: Sequence[str] = ()) -> Action:
+    """A key that waits for the end of a transaction, of an index that was just built: as that alone it would not.
+
+    Undone, the index is gone too. `loose` are columns that were not NOT NULL before the key made them so.
+    """
+    undo = [_drop(table, key.conname)]
+    for each in loose:
+        column = draft.column(table, each)
+        undo.append(ddl("alter table {table} alter column {column} drop not null", table=table, column=column))
+    text = f"make index {key.indexname} a key of {table} that can wait"
+    return action(draft, table, text, (add_constraint_sql(table, key),), tuple(undo))
 
 
 def _by_partition(draft: Draft, table: str, constraint: Any, name: str, *, primary: bool) -> None:
