@@ -178,4 +178,23 @@ CONSTRAINTS = (
         "index's statistics",
         "create index goods_low on goods (lower(name)); alter index goods_low alter column 1 set statistics 50",
     ),
+    Kind(
+        "renamed unique column, upserts that meet",
+        "alter table goods rename column code to sku",
+        old=(
+            "insert into goods (name, code, stamp) values ('name 1', 'meet', 1)"
+            " on conflict (code) do update set note = 'note 1'",
+            "delete from goods where code = 'meet'",
+            "insert into goods (name, note, code, stamp) values ('name 1', 'note 1', 'meet', 1) on conflict do nothing",
+        ),
+        new=(
+            "insert into goods (name, note, sku, stamp) values ('name 1', 'note 1', 'meet', 1) on conflict do nothing",
+        ),
+        after=(
+            "insert into goods (name, note, sku, stamp) values ('name 1', 'note 1', 'meet', 1)"
+            " on conflict (sku) do update set note = 'note 1'",
+        ),
+        right="select true",
+        kept="select true",
+    ),
 )

@@ -222,12 +222,19 @@ def test_both_names_are_kept_equal(scratch: Scratch) -> None:
         "update orders set code = 'old 2' where code = 'old' returning code, sku",
         "update orders set sku = 'new 2' where sku = 'new' returning code, sku",
         "update orders set code = 'x', sku = 'y' where sku = 'b' returning code, sku",
-        "insert into orders (sku) values ('c1') on conflict (sku) do update set sku = 'conflict' returning code, sku",
+        "insert into orders (sku) values ('c1') on conflict (code) do update set sku = 'conflict' returning code, sku",
         "select code, sku from orders where code = 'c2'",
     ]
     got = [scratch.run(schema, each)[0] for each in rows]
     assert [code for code, sku in got] == ["old", "new", "b", "old 2", "new 2", "y", "conflict", "c2"]
     assert all(code == sku for code, sku in got)
+
+
+def test_no_copy_of_an_index_is_unique(scratch: Scratch) -> None:
+    """Two inserts that meet fail in an index that ON CONFLICT does not name."""
+    recipe = scratch.plan(scratch.schema(*ORDERS), "alter table orders rename column code to sku")
+    assert [each.do[0].split()[1] for each in recipe.build] == ["INDEX"]
+    assert any("ON CONFLICT over sku" in each for each in recipe.warnings)
 
 
 def test_a_default_is_not_taken_for_a_value(scratch: Scratch) -> None:

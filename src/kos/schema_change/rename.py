@@ -112,7 +112,11 @@ def _generated(draft: Draft, facts: Table, known: Column, new: str) -> None:
 
 
 def _copy_indexes(draft: Draft, facts: Table, old: str, new: str) -> None:
-    """For the new name's queries, and its ON CONFLICT: the second column's indexes go with it."""
+    """For the new name's queries: the second column's indexes go with it.
+
+    None is unique. Two INSERT … ON CONFLICT of one key that meet wait for each other in the index that they name, and
+    fail in any other that is unique.
+    """
     for each in facts.indexes.values():
         if old not in each.columns or not each.valid:
             continue
@@ -123,8 +127,11 @@ def _copy_indexes(draft: Draft, facts: Table, old: str, new: str) -> None:
             continue
         node = parse.renamed_in_index(each.definition, old, new)
         node.idxname = draft.name("copy")
-        if each.constraint and facts.constraints[each.constraint].deferrable:
-            node.unique = False  # else it would not wait for the end of a transaction; nor has it an ON CONFLICT
+        if node.unique:
+            node.unique = node.nulls_not_distinct = False
+            draft.warnings.append(
+                f"{facts.name}: ON CONFLICT over {new} works when the change is finished, until then over {old}"
+            )
         if facts.kind == "p":
             draft.build += indexes.by_partition(draft, facts.name, node, node.idxname)
         else:

@@ -185,6 +185,11 @@ class _Swap:
             node = renamed_in_index(each.definition, self.known.name, self.new)
             node.idxname = draft.name("index")
             steps: list[Any] = draft.tighten if each.unique else draft.build
+            if each.unique:
+                draft.warnings.append(
+                    f"{self.facts.name}: while finish has {each.name} twice, two INSERT … ON CONFLICT of one key that"
+                    " meet may fail (unique_violation), and are to be run again"
+                )
             steps.append(indexes.concurrent_action(draft, self.facts.name, node))
             if each.constraint is None:
                 self.rename("index", node.idxname, each.name)
