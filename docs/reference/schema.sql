@@ -4189,6 +4189,7 @@ CREATE TABLE kos.changes (
     max_rate double precision,
     max_lag_ms double precision,
     max_latency_ms double precision,
+    stopping bigint,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     finished_at timestamp with time zone,
     CONSTRAINT changes_max_lag_ms_check CHECK ((max_lag_ms > (0)::double precision)),

@@ -9,25 +9,24 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from itertools import count
-from threading import Event, Thread
 
 import psycopg
 from psycopg.sql import Identifier
 
 from kos import errors, sql
-from kos.schema_change.blocking import blockers, described
+from kos.schema_change.blocking import blockers
 from kos.schema_change.composing import braced
 from kos.schema_change.locks import in_one_message
 from kos.schema_change.model import CREATE_INDEX, DROP_INDEX, Action
 from kos.schema_change.site import LOCK_TIMEOUT, QUERIES, SHORT_LOCK_TIMEOUT, Site
+from kos.schema_change.watching import watched
 
 PATIENCE = 600.0  # seconds of asking for one lock before it is given up; resuming asks again
 SHORT_ATTEMPTS = 20
 PAUSE, PAUSE_MAX = 0.1, 1.0  # seconds between two attempts, in which those who waited behind us go on
 BUILDS = 5  # attempts at an index that a deadlock or a cancellation has ended
-LOOK = 1.0  # seconds between two looks at what an index waits for
 
 _BUSY = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected)
 _ENDED = (psycopg.errors.DeadlockDetected, psycopg.errors.QueryCanceled)
@@ -47,11 +46,12 @@ def do(site: Site, action: Action) -> None:
             _build_index(site, action)
             _note(site, action.name)
         elif action.kind == DROP_INDEX:
-            with _watched(site, action):
+            with watched(site, action):
                 _outside(site, action, action.do[0])
             _note(site, action.name)
         else:
-            patiently(site, action, _in_one_transaction)
+            with watched(site, action, tells=False) if action.waits else nullcontext():
+                patiently(site, action, _in_one_transaction)
     site.doing(None)
 
 
@@ -77,7 +77,7 @@ def patiently(site: Site, action: Action, work: Work, *, patience: float = PATIE
     """Do `work` as soon as its locks can be had, letting go of everything in between.
 
     Raises:
-        ChangeBlocked
+        ChangeBlocked, ChangeStopped
     """
     deadline, pause = time.monotonic() + patience, PAUSE
     for attempt in count():
@@ -87,6 +87,7 @@ def patiently(site: Site, action: Action, work: Work, *, patience: float = PATIE
             who = _blockers(site, action)
             if time.monotonic() > deadline:
                 raise errors.ChangeBlocked(action.text, site.placement.name, int(patience), who) from error
+            site.heed()
             site.doing(f"{action.text}: waits for {who}")
             time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - so that two who wait don't meet again
             pause = min(pause * 1.5, PAUSE_MAX)
@@ -149,7 +150,7 @@ def _build_index(site: Site, action: Action) -> None:
         if valid is False:
             _drop_index(site, action)
         try:
-            with _watched(site, action):
+            with watched(site, action):
                 _outside(site, action, action.do[0])
         except _ENDED:
             if attempt == BUILDS:
@@ -164,7 +165,7 @@ def _build_index(site: Site, action: Action) -> None:
 def _drop_index(site: Site, action: Action) -> None:
     assert action.index is not None
     name = Identifier(site.placement.schema, action.index)
-    with _watched(site, action):
+    with watched(site, action):
         _outside(site, action, braced(QUERIES.drop_index.format(index=name).as_string(site.connection)))
 
 
@@ -203,38 +204,3 @@ def _mend(action: Action, error: psycopg.Error) -> str:
 
 def _blockers(site: Site, action: Action) -> str:
     return blockers(site.connection, [site.placement.schema], list({action.table, *action.also}), action.owner)
-
-
-@contextmanager
-def _watched(site: Site, action: Action) -> Iterator[None]:
-    """While an index is built or dropped, say how far it is and whom it waits for; on its own connection."""
-    over = Event()
-    pid = site.connection.info.backend_pid
-
-    def watch() -> None:
-        if over.wait(LOOK):
-            return
-        with suppress(errors.KosError, psycopg.Error), site.run.fences.beside(site.placement.place) as connection:
-            while not over.wait(LOOK / 2):
-                with connection.transaction():
-                    connection.execute(QUERIES.act_as.format(role=Identifier(action.owner)))
-                    row = connection.execute(QUERIES.index_progress, {"pid": pid}).fetchone()
-                if row is not None:
-                    told = site.facts | {"doing": f"{action.text}: {_progress(*row)}"}
-                    connection.execute(QUERIES.note_doing, told)
-
-    watcher = Thread(target=watch, name="kos index progress", daemon=True)
-    watcher.start()
-    try:
-        yield
-    finally:
-        over.set()
-        watcher.join()
-
-
-def _progress(
-    phase: str, done: int, total: int, locker: int | None, role: str | None, state: str | None, query: str | None
-) -> str:
-    if locker:
-        return f"{phase}, for {described(locker, role, state, query)}"
-    return f"{phase}, {done * 100 // total} %" if total else phase

@@ -113,6 +113,7 @@ def _doing(plan: ChangePlan, *phases: str) -> Callable[[Site], None]:
         for phase in phases:
             items = getattr(plan.recipe_of(site.placement), phase)
             for item in items:
+                site.heed()
                 if isinstance(item, Fill):
                     _fill(site, item)
                 elif item.repeat is None:

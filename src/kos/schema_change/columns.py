@@ -51,7 +51,6 @@ def add_column(draft: Draft, table: str, command: Any) -> None:
             f"PostgreSQL rewrites the table for a column of {type_name}, a domain with constraints",
             "give the column the domain's own type, and the same CHECK",
         )
-    _warn_of_prepared(draft, table)
     kinds = {parse.choice(each.constraint, "contype"): each.constraint for each in node.constraints}
     if "CONSTR_GENERATED" in kinds:
         _add_generated(draft, new, kinds["CONSTR_GENERATED"])
@@ -75,15 +74,6 @@ def _read(table: str, node: Any) -> New:
         if kind == "CONSTR_NOTNULL":
             not_null, name = True, each.constraint.conname or None
     return New(table, node.colname, node, default, not_null, name)
-
-
-def _warn_of_prepared(draft: Draft, table: str) -> None:
-    warning = (
-        f"{table} gets a column: a session that has prepared `select *` of it gets SQLSTATE 0A000 once, "
-        "and must prepare again; name the columns, or see that the driver does so"
-    )
-    if warning not in draft.warnings:
-        draft.warnings.append(warning)
 
 
 def _add_generated(draft: Draft, new: New, constraint: Any) -> None:

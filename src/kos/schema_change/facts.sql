@@ -267,6 +267,32 @@ select bool_or(s.oid = t.oid or s.typtype in ('p', 'c') or t.typtype in ('p', 'c
   from bases one join pg_type s on s.oid = one.oid, bases other join pg_type t on t.oid = other.oid
  where one.side = 'source' and other.side = 'target';
 
+-- name: publications
+-- Those that send all columns of a table.
+select p.pubname::text
+  from pg_publication p
+ where exists (select from pg_publication_tables t join pg_class c on c.relname = t.tablename
+                 join pg_namespace n on n.oid = c.relnamespace and n.nspname = t.schemaname
+                 left join pg_publication_rel r on r.prpubid = p.oid and r.prrelid = c.oid
+                where t.pubname = p.pubname and r.prattrs is null
+                  and (c.oid = %(oid)s or c.oid in (select relid from pg_partition_tree(%(oid)s::oid))))
+ order by 1;
+
+-- name: unidentified
+-- A table, or a part of one, whose rows are published, and can't be named to subscribers; with the publication.
+select l.oid::regclass::text, p.pubname::text
+  from pg_class l
+  left join pg_index i on i.indrelid = l.oid and ((l.relreplident = 'd' and i.indisprimary)
+                                                  or (l.relreplident = 'i' and i.indisreplident))
+  join pg_publication_tables t on true
+  join pg_publication p on p.pubname = t.pubname and case when %(deletes)s then p.pubdelete else p.pubupdate end
+  join pg_class c on c.relname = t.tablename
+  join pg_namespace n on n.oid = c.relnamespace and n.nspname = t.schemaname
+ where l.relkind = 'r' and (l.oid = %(oid)s or l.oid in (select relid from pg_partition_tree(%(oid)s::oid)))
+   and (c.oid = l.oid or c.oid in (select relid from pg_partition_ancestors(l.oid)))
+   and l.relreplident <> 'f' and i.indexrelid is null
+ limit 1;
+
 -- name: may_not_create
 -- Of these schemas and roles, the pairs in which the role lacks CREATE on the schema.
 select asked.schema, asked.owner

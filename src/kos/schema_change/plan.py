@@ -10,12 +10,25 @@ Each sort of statement has its planner, in the modules below; each of those list
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from psycopg.sql import Identifier
 
 from kos import errors
-from kos.schema_change import bodies, columns, constraints, indexes, other, parse, rename, retype, tables, verify
+from kos.schema_change import (
+    bodies,
+    columns,
+    constraints,
+    indexes,
+    noting,
+    other,
+    parse,
+    rename,
+    retype,
+    tables,
+    verify,
+)
 from kos.schema_change.draft import Draft, Planner
 from kos.schema_change.facts import QUERIES, Connection, usual_owner
 from kos.schema_change.model import TRANSACTION, Action, Fill, Recipe
@@ -48,6 +61,8 @@ def plan_recipe(connection: Connection, schema: str, change: Change, tag: str) -
         bodies.look_into_functions(draft, change.statements)
         recipe = draft.recipe()
         _refuse_inheritance(draft, recipe)
+        recipe = replace(recipe, warnings=(*noting.notes(draft), *recipe.warnings))
+        noting.refuse_unidentified(draft, recipe)
         _all_used(draft, recipe)
         verify.refuse_what_fails(draft, written)
     return recipe

@@ -69,6 +69,15 @@ update kos.changes
  where operation = %(operation)s
 returning paused, max_rate, max_lag_ms, max_latency_ms;
 
+-- name: ask_to_stop
+-- Whoever is at it now.
+update kos.changes c set stopping = l.token from kos.leases l
+ where c.operation = %(operation)s and l.operation_id = c.operation;
+
+-- name: is_stopping
+-- Whether that run was asked to.
+select exists (select from kos.changes where operation = %(operation)s and stopping = %(token)s);
+
 -- name: announce
 -- New code can count on it in all schemas of this database that it is started in.
 insert into kos.changed_schemas (operation, schema_name, name)

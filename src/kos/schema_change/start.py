@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import time
+
 from kos import errors, journal
 from kos.journal import Outcome, Record
-from kos.journal.history import BACKWARDS
+from kos.journal.history import BACKWARDS, fold
+from kos.journal.runner import refuse_final
 from kos.progress import Advance, silent
 from kos.schema_change.change import CHANGE, announce
 from kos.schema_change.model import ChangePlan
+from kos.schema_change.site import QUERIES
 from kos.schema_change.throttle import Limits
 from kos.tenancy import Store
 
 SUBJECT = "schema"
+PATIENCE = 600.0  # seconds for a run to stop: it ends a statement at once, but a function of Python only by itself
+PAUSE = 0.2  # between two looks
 
 
 def start(store: Store, plan: ChangePlan, progress: Advance = silent, *, limits: Limits | None = None) -> Outcome:
@@ -56,13 +62,33 @@ def finish(store: Store, progress: Advance = silent) -> Outcome:
 
 
 def roll_back(store: Store, progress: Advance = silent) -> Outcome:
-    """Take the open change back: the schema is as before, with all that was written meanwhile.
+    """Take the open change back: the schema is as before, with all that was written meanwhile. A start or finish at
+    work is asked to stop, and waited for.
 
     Raises:
         NoChange
         PastReturn: finishing has begun to drop.
+        LeaseHeld: another rollback is at work, or what was asked to stop did not.
     """
-    return journal.roll_back(store, str(open_change(store).id), progress)
+    record, deadline = open_change(store), time.monotonic() + PATIENCE
+    while True:
+        try:
+            return journal.roll_back(store, str(record.id), progress)
+        except errors.LeaseHeld:
+            if time.monotonic() > deadline or not _asked_to_stop(store, record):
+                raise
+        time.sleep(PAUSE)
+
+
+def _asked_to_stop(store: Store, record: Record) -> bool:
+    """Ask whoever is at it; False if that is a rollback. Again and again: it may be somebody else now."""
+    history = fold(record.id, journal.history_of(store, record))
+    if history.state in BACKWARDS:
+        return False
+    refuse_final(CHANGE, history)
+    with store.operator() as control:
+        control.execute(QUERIES.ask_to_stop, {"operation": record.id})
+    return True
 
 
 def find_open(store: Store) -> Record | None:

@@ -14,6 +14,7 @@ create table kos.changes (
   max_rate       double precision check (max_rate > 0),        -- rows per second
   max_lag_ms     double precision check (max_lag_ms > 0),      -- of the slowest replica
   max_latency_ms double precision check (max_latency_ms > 0),  -- of a commit
+  stopping       bigint,  -- the lease's token of the run that somebody has asked to stop
   created_at     timestamptz not null default now(),
   finished_at    timestamptz
 );
