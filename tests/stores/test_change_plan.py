@@ -74,6 +74,7 @@ def test_column_added(scratch: Scratch, change: str) -> None:
         "alter table orders alter column id set generated always",
         "alter table orders alter column id drop identity",
         'alter table orders drop column double; alter table orders drop column "Odd name"',
+        "drop index orders_note; alter table orders drop column double, drop column total",
         "alter table orders alter column double drop expression",
     ],
 )

@@ -84,6 +84,17 @@ def test_column_of_another_type(scratch: Scratch, change: str) -> None:
     assert scratch.run(schema, "select max(id) from items") == [(65,)]  # it goes on counting
 
 
+@pytest.mark.parametrize("how", ["bigint", "varchar(20)"])
+def test_a_generated_column_that_reads_it_is_dropped_above(scratch: Scratch, how: str) -> None:
+    of = {"bigint": "price", "varchar(20)": "kind"}[how]
+    before = (*ITEMS, f"alter table items add column twice text generated always as ({of} || '2') stored")
+    if of == "price":
+        before = (*ITEMS, "alter table items add column twice integer generated always as (price * 2) stored")
+    there_and_back(scratch, before, f"alter table items drop column twice, alter column {of} type {how}")
+    with pytest.raises(errors.ChangeRefused, match="generated column twice reads it"):
+        scratch.plan(scratch.schema(*before), f"alter table items alter column {of} type {how}, drop column twice")
+
+
 def test_replica_identity_goes_along(scratch: Scratch) -> None:
     before = (
         *ITEMS,

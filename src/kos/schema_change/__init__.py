@@ -11,6 +11,7 @@ Words: *change*, *recipe*, *action*, *fill*, *placement*, *expand*, *tighten*, *
 
 from __future__ import annotations
 
+from kos.schema_change.lint import Finding, lint
 from kos.schema_change.make import plan_change
 from kos.schema_change.model import Action, ChangePlan, Fill, Placement, Recipe, Scope
 from kos.schema_change.start import find_open, finish, go_on, roll_back, start
@@ -22,6 +23,7 @@ __all__ = [
     "ChangePlan",
     "ChangeStatus",
     "Fill",
+    "Finding",
     "Limits",
     "Placement",
     "PlacementStatus",
@@ -31,6 +33,7 @@ __all__ = [
     "find_open",
     "finish",
     "go_on",
+    "lint",
     "plan_change",
     "roll_back",
     "start",

@@ -300,6 +300,7 @@ def drop_column(draft: Draft, table: str, command: Any) -> None:
             "it is NOT NULL without a default: new code, which leaves it out, could not write until it is gone",
             f"say what it gets meanwhile: -- kos: hide {table}.{column} = <expression>",
         )
+    draft.dropped_columns.add((table, column))
     draft.at_contract(action(draft, table, f"drop {table}.{column}", (_drop(table, column),)))
 
 
@@ -314,7 +315,7 @@ def _refuse_what_depends(draft: Draft, table: str, command: Any) -> None:
     if column in facts.partition_key:
         raise errors.ChangeRefused(what, "the table is partitioned by it", "make a new table and move the rows")
     for of, kind, name in facts.readers:
-        if of == column and kind not in _DROPPED_ALONG and name not in draft.dropped:
+        if of == column and kind not in _DROPPED_ALONG and not draft.drops(table, kind, name):
             raise errors.ChangeRefused(what, f"the {kind} {name} reads it", f"drop the {kind} before, in the same file")
     keys = [each for each in facts.constraints.values() if each.kind in "pu" and column in each.columns]
     for of, name, definition in facts.referred_by if keys else ():

@@ -25,12 +25,12 @@ class Draft:
     has, for a column that is renamed in this change, the name that it has in the catalog until then. `taken` are names
     of constraints and indexes that the change makes, with their columns; `freed` those that are gone at its end, and
     `provisional` what a constraint is called until then, of which another has the name. `dropped` are tables and views
-    that the change drops, `not_null` columns that it makes so, and `renamed` tables that get another name: the
-    planners know them by the one that they have now. `retyped` are columns that get another type after another name,
-    by that name; `successors` what takes the place of a column. `views` are those among the dropped, each with the
-    first of its DROP; `replaced` those that are made anew at the end, and `together` what changes in one moment then.
-    `sequences` number columns for a while. `redone` are functions
-    that the change replaces or drops, by schema and name.
+    that the change drops, `dropped_columns` are of other tables; `not_null` are columns that it makes so, and `renamed`
+    tables that get another name: the planners know them by their present one. `retyped` are columns that get another
+    type after another name, by that name; `successors` what takes the place of a column. `views` are those among the
+    dropped, each with the first of its DROP; `replaced` those that are made anew at the end, and `together` what
+    changes in one moment then. `redone` are functions that the change replaces or drops, by schema and name.
+    `sequences` number columns for a while.
     """
 
     def __init__(self, connection: Connection, schema: str, tag: str, directives: Directives) -> None:
@@ -49,6 +49,7 @@ class Draft:
         self.retyped: set[tuple[str, str]] = set()
         self.successors: dict[tuple[str, str], str] = {}
         self.dropped: set[str] = set()
+        self.dropped_columns: set[tuple[str, str]] = set()
         self.not_null: set[tuple[str, str]] = set()
         self.renamed: dict[str, str] = {}
         self.views: dict[str, str] = {}
@@ -93,6 +94,10 @@ class Draft:
     def is_fresh(self, table: str, column: str) -> bool:
         """Whether the change itself makes it, so no code can know it yet."""
         return table in self.created or column in self.fresh.get(table, set())
+
+    def drops(self, table: str, kind: str, name: str) -> bool:
+        """Whether the change has dropped, above, what depends on a column of the table."""
+        return (table, name) in self.dropped_columns if kind == "generated column" else name in self.dropped
 
     def number(self) -> int:
         """For a name that nothing else in this change has."""

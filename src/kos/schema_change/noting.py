@@ -37,7 +37,7 @@ def refuse_unidentified(draft: Draft, recipe: Recipe) -> None:
             part, publication = row
             raise errors.ChangeRefused(
                 each.text,
-                f"publication {publication} sends its rows, and {part} has no replica identity: that fails",
+                f"publication {publication} sends its rows, and {part} has no replica identity, as it must",
                 f"alter table {part} replica identity full",
             )
 

@@ -35,6 +35,7 @@ _INSTEAD = {
     **dict.fromkeys(
         ("policy", "trigger", "view"), "drop it before, and create it again after that, in the same change"
     ),
+    "generated column": "drop it before, in the same change",
 }
 _LENGTHS = ("character varying", "bit varying")
 _PRECISIONS = ("timestamp", "time", "interval")
@@ -129,7 +130,7 @@ def _known(draft: Draft, facts: Table, name: str) -> Column:
 
 def _refuse_dependents(draft: Draft, facts: Table, known: Column, what: str) -> None:
     for of, sort, name in facts.readers:
-        if of == known.name and sort in _IN_THE_WAY and name not in draft.dropped:
+        if of == known.name and sort in _IN_THE_WAY and not draft.drops(facts.name, sort, name):
             instead = _INSTEAD.get(sort, f"drop the {sort} before the change, and create it when that is finished")
             raise errors.ChangeRefused(what, f"the {sort} {name} reads it", instead)
     if known.name in facts.partition_key or facts.is_partition:

@@ -10,15 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from psycopg.sql import Identifier, Literal
-
 from kos import errors
 from kos.schema_change import columns, constraints, indexes, unique_keys
+from kos.schema_change.belongings import Belongings
 from kos.schema_change.composing import SHARE_ROW_EXCLUSIVE, action, add_constraint_sql
 from kos.schema_change.draft import Draft, ddl, granting
 from kos.schema_change.facts import Column, Constraint, Index, Table, read_grants
 from kos.schema_change.model import Fill
-from kos.schema_change.naming import QUERIES
 from kos.schema_change.parse import (
     definition,
     inner,
@@ -26,7 +24,6 @@ from kos.schema_change.parse import (
     parse_statement,
     rename_columns,
     renamed_in_index,
-    render,
 )
 from kos.schema_change.sync import Pair, catch_up, pair_triggers
 from kos.sql import literal
@@ -145,15 +142,11 @@ def _default(draft: Draft, facts: Table, known: Column, called: str, column: str
     return ddl("alter table {t} alter column {c} {said}", t=facts.name, c=column, said=literal(wanted))
 
 
-class _Swap:
+class _Swap(Belongings):
     """What is over the second column, and how it gets the names of what is over the first."""
 
     def __init__(self, draft: Draft, facts: Table, known: Column, new: str, called: str) -> None:
-        self.draft = draft
-        self.facts = facts
-        self.known = known
-        self.new = new
-        self.called = called
+        super().__init__(draft, facts, known, new, called)
         self.before: list[str] = []
         self.after: list[str] = []
         self.also: list[str] = []
@@ -172,13 +165,10 @@ class _Swap:
                 )
             )
 
-    def _over(self, each: Index | Constraint) -> bool:
-        return self.known.name in each.columns and each.name not in self.draft.freed
-
     def copy_indexes(self) -> None:
         """Plain ones at once. Unique ones bind old code too, where the conversion makes equal what was not."""
         draft = self.draft
-        for each in filter(self._over, self.facts.indexes.values()):
+        for each in filter(self.over, self.facts.indexes.values()):
             assert isinstance(each, Index)
             if not each.valid:
                 continue
@@ -215,7 +205,7 @@ class _Swap:
 
     def copy_constraints(self) -> None:
         """Checks and foreign keys."""
-        for each in filter(self._over, self.facts.constraints.values()):
+        for each in filter(self.over, self.facts.constraints.values()):
             assert isinstance(each, Constraint)
             refers_here = each.kind == "f" and each.refers_to == ddl("{t}", t=self.facts.name)
             if each.kind not in "cf" or (refers_here and self._is_referred(_parsed(each))):
@@ -279,108 +269,18 @@ class _Swap:
         do = [
             *self.before,
             *unmade,
-            *self._numbers(),
+            *self.numbers(),
             ddl("alter table {table} drop column {name}", table=table, name=name),
             *([rename] if new != self.called else []),
-            *self._renamed_sequence(),
+            *self.renamed_sequence(),
             *filter(None, [_default(draft, self.facts, self.known, self.called, self.called)]),
             *self.after,
-            *self._settings(),
-            *self._statistics(),
-            *self._comments(),
+            *self.settings(),
+            *self.statistics(),
+            *self.comments(),
         ]
         text = f"{table}.{new} takes the place of {name}" if new != self.called else f"{table}.{new} instead of {name}"
         draft.at_contract(action(draft, table, text, tuple(do), also=tuple(dict.fromkeys(self.also))))
-
-    def _numbers(self) -> list[str]:
-        """A sequence goes over to the second column; that of an identity column is made again, and goes on."""
-        known, table = self.known, self.facts.name
-        if known.sequence is None:
-            return []
-        if not known.identity:
-            owned = "alter sequence {sequence} owned by {table}.{column}"
-            return [ddl(owned, sequence=literal(known.sequence), table=table, column=self.new)]
-        row = self.draft.connection.execute(QUERIES.sequence, {"sequence": self._sequence()}).fetchone()
-        assert row is not None
-        self.sequence, start, increment, least, most, cache, cycles = row
-        self.numbers = self.draft.name("numbers")
-        options = f"start {start} increment {increment} minvalue {least} cache {cache}"
-        options += (f" maxvalue {most}" if most is not None else "") + (" cycle" if cycles else "")
-        how = "always" if known.identity == "a" else "by default"
-        return [
-            ddl(
-                "alter table {t} alter column {c} add generated {how} as identity (sequence name {s} {options})",
-                t=table,
-                c=self.new,
-                how=literal(how),
-                s=self.numbers,
-                options=literal(options),
-            ),
-            ddl(
-                "select setval({new}::regclass, last_value, is_called) from {old}",
-                new=Literal(ddl("{s}", s=self.numbers)),
-                old=self.sequence,
-            ),
-        ]
-
-    def _sequence(self) -> str:
-        known = self.known.sequence
-        assert known is not None
-        return known if "." in known else Identifier(self.draft.schema).as_string() + "." + known
-
-    def _renamed_sequence(self) -> list[str]:
-        if not (self.known.sequence and self.known.identity):
-            return []
-        return [ddl("alter sequence {old} rename to {new}", old=self.numbers, new=self.sequence)]
-
-    def _settings(self) -> list[str]:
-        asked = {"oid": self.facts.oid, "column": self.known.name}
-        row = self.draft.connection.execute(QUERIES.column_settings, asked).fetchone()
-        target, options = row or (None, [])
-        names_ = {"t": self.facts.name, "c": self.called}
-        found = []
-        if target is not None:
-            found.append(ddl("alter table {t} alter column {c} set statistics {n}", n=literal(str(target)), **names_))
-        if options:
-            said = literal(", ".join(options))
-            found.append(ddl("alter table {t} alter column {c} set ({said})", said=said, **names_))
-        by = self.draft.connection.execute(QUERIES.clustered, {"oid": self.facts.oid}).fetchone()
-        if by is not None and self._over(self.facts.indexes[by[0]]):
-            found.append(ddl("alter table {t} cluster on {index}", t=self.facts.name, index=by[0]))
-        return found
-
-    def _statistics(self) -> list[str]:
-        """Extended statistics went with the first column."""
-        found = []
-        for of, kind, name in self.facts.readers:
-            if of != self.known.name or kind != "statistics":
-                continue
-            asked = {"schema": self.draft.schema, "name": name}
-            text, comment = self.draft.connection.execute(QUERIES.statistics_definition, asked).fetchone() or ("", None)
-            node = parse_statement(text)
-            del node.defnames[:-1]
-            node.relations[0].range_var.schemaname = ""
-            rename_columns(node, self.known.name, self.called)
-            found.append(render(node))
-            if comment is not None:
-                found.append(ddl("comment on statistics {name} is {text}", name=name, text=Literal(comment)))
-        return found
-
-    def _comments(self) -> list[str]:
-        table, found = self.facts.name, []
-        if self.known.comment is not None:
-            text = Literal(self.known.comment)
-            found.append(ddl("comment on column {t}.{c} is {text}", t=table, c=self.called, text=text))
-        rows = self.draft.connection.execute(QUERIES.comments, {"oid": self.facts.oid}).fetchall()
-        for kind, name, text in rows:
-            held = self.facts.constraints.get(name) if kind == "constraint" else self.facts.indexes.get(name)
-            if held is None or not self._over(held):
-                continue
-            if kind == "constraint":
-                found.append(ddl("comment on constraint {c} on {t} is {text}", c=name, t=table, text=Literal(text)))
-            else:
-                found.append(ddl("comment on index {i} is {text}", i=name, text=Literal(text)))
-        return found
 
 
 def _add_constraint(table: str, name: str, text: str) -> Any:
