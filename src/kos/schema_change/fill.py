@@ -212,6 +212,8 @@ class Filling:
         with self.site.transaction(self.way.role) as connection:
             if self.way.access is not None:
                 connection.execute(QUERIES.cross_tenants, {"access": str(self.way.access)})
+            if self.way.nested:
+                connection.execute(QUERIES.capture_by_key)
             yield connection
 
     def checkpoint(self, connection: Connection, part: Part, page: int | None, rows: int) -> None:
