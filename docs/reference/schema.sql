@@ -5608,6 +5608,7 @@ GRANT ALL ON FUNCTION kos.handshake(library integer) TO kos_auditor;
 --
 
 REVOKE ALL ON FUNCTION kos.has_nested_changes(target regclass) FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.has_nested_changes(target regclass) TO kos_operator;
 
 
 --
@@ -6117,6 +6118,7 @@ GRANT ALL ON FUNCTION kos.reveal(tenant uuid, stored jsonb) TO kos_mover;
 --
 
 REVOKE ALL ON FUNCTION kos.root_of(target regclass) FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.root_of(target regclass) TO kos_operator;
 
 
 --

@@ -226,6 +226,8 @@ class Filling:
             with self.site.transaction(self.way.role) as connection:
                 if self.way.access is not None:
                     connection.execute(QUERIES.cross_tenants, {"access": str(self.way.access)})
+                if self.way.nested:
+                    connection.execute(QUERIES.capture_by_key)
                 yield connection
         except psycopg.DatabaseError as error:
             # Of no class that PostgreSQL knows, nor one of ours: the product's own.

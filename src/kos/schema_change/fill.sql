@@ -144,6 +144,16 @@ select a.pid, a.usename::text, coalesce(a.state, a.backend_type),
 -- For this transaction: what the guard and the events ask for.
 select set_config('kos.crossing', %(access)s, true);
 
+-- name: nested
+-- Whether triggers or foreign keys of a product can change rows while others are changed.
+select bool_or(kos.has_nested_changes(part) or kos.has_nested_changes(kos.root_of(part)))
+  from unnest(%(parts)s::oid[]::regclass[]) part;
+
+-- name: capture_by_key
+-- Capture looks for the rows of a batch as they are after it. It must not read the whole table for them, each time, as
+-- the planner would have it, who takes a batch for larger than it is.
+select set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true);
+
 -- name: begin_access
 -- Who works on all tenants, and why.
 select kos.begin_cross_tenant_access(%(reason)s);

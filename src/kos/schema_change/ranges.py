@@ -115,10 +115,12 @@ class Rewritten(Exception):
 
 @dataclass(frozen=True)
 class Crossing:
-    """How rows are reached: as `role`, or as the operator; `access` is where it says why, if anything asks for that."""
+    """How rows are reached: as `role`, or as the operator; `access` is where it says why, if anything asks for that.
+    Where changes can be `nested`, their capture reads the table again."""
 
     role: str | None
     access: int | None = None
+    nested: bool = False
 
 
 def parts_of(site: Site, fill: Fill) -> list[Part]:
@@ -178,7 +180,9 @@ def reached(site: Site, fill: Fill, parts: list[Part]) -> Iterator[Crossing]:
     row = site.connection.execute(QUERIES.begin_access, given).fetchone()
     assert row is not None
     try:
-        yield Crossing(None if hidden else fill.owner, row[0])
+        parameters = {"parts": [part.oid for part in parts if part.logged]}
+        nested = site.connection.execute(QUERIES.nested, parameters).fetchone() == (True,)
+        yield Crossing(None if hidden else fill.owner, row[0], nested)
     finally:
         if not site.connection.broken:
             site.connection.execute(QUERIES.end_access, {"access": row[0]})

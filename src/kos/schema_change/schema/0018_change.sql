@@ -103,6 +103,8 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
   )
 $$;
 
+grant execute on function kos.has_nested_changes(regclass), kos.root_of(regclass) to kos_operator;
+
 -- What the events of work on all tenants say: who, and why. The reason whole: beside a name, a text becomes one.
 create or replace function kos.crossing_context() returns text[]
 language sql stable set search_path = pg_catalog, pg_temp
