@@ -121,6 +121,34 @@ def test_parts_of_parts_that_are_attached_in_part(
     shop.clean = True
 
 
+@pytest.mark.parametrize(
+    ("meanwhile", "back", "named"),
+    [
+        ("create index on goods (stock)", "drop index goods_stock_idx", "INDEX goods_stock_idx"),
+        (
+            "alter table goods add constraint few check (stock < 9)",
+            "alter table goods drop constraint few",
+            "constraint few: CHECK",
+        ),
+        ("alter table goods alter stock set default 6", "alter table goods alter stock drop default", "default 6"),
+        ("alter table goods alter stock set not null", "alter table goods alter stock drop not null", "not null"),
+        ("create view low as select stock from goods", "drop view low", "view low"),
+    ],
+)
+def test_what_is_added_to_a_retyped_column_meanwhile_is_told(shop: Shop, meanwhile: str, back: str, named: str) -> None:
+    shop.fresh(
+        SHOP, GOODS.replace("stamp bigint", "stock integer, stamp bigint"), GOODS_ROWS, "update goods set stock = 1"
+    )
+    begin(shop, "alter table goods alter stock type bigint")
+    shop.owner.execute(meanwhile.encode())
+    with pytest.raises(errors.ChangeFailed, match=rf"not as it was when the change was planned: .*{named}"):
+        finish(shop.store)
+    shop.owner.execute(back.encode())
+    finish(shop.store)
+    assert shop.is_true("select pg_typeof(max(stock)) = 'bigint'::regtype from goods")
+    shop.clean = True
+
+
 HIDDEN = """
 create table buyers (id integer primary key, tenant text);
 insert into buyers select g, 'a' from generate_series(1, 5) g;

@@ -12,6 +12,7 @@ from kos.journal.fences import is_there
 from kos.schema_change import act
 from kos.schema_change.everywhere import everywhere, known
 from kos.schema_change.fill import fill_rows
+from kos.schema_change.hanging import refuse_changed
 from kos.schema_change.make import late_placements, plan_change
 from kos.schema_change.model import BUILD, CONTRACT, EXPAND, FILL, TIGHTEN, Action, ChangePlan, Fill, Placement
 from kos.schema_change.pace import pace_of
@@ -111,6 +112,8 @@ def _with(run: Run[ChangePlan], phase: str, placements: Iterable[Placement]) -> 
 def _doing(plan: ChangePlan, *phases: str) -> Callable[[Site], None]:
     def work(site: Site) -> None:
         for phase in phases:
+            if phase == TIGHTEN:
+                refuse_changed(site, plan.recipe_of(site.placement))
             items = getattr(plan.recipe_of(site.placement), phase)
             for item in items:
                 site.heed()

@@ -11,7 +11,7 @@ from psycopg.sql import SQL, Composable, Identifier
 
 from kos import errors
 from kos.schema_change.facts import Connection, Grant, Table, read_grants, read_table, usual_owner
-from kos.schema_change.model import Action, Fill, Recipe
+from kos.schema_change.model import Action, Fill, Hanging, Recipe
 from kos.sql import literal
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ class Draft:
         self.build: list[Action] = []
         self.tighten: list[Action | Fill] = []
         self.warnings: list[str] = []
+        self.hanging: list[Hanging] = []
         self.created: set[str] = set()
         self.fresh: dict[str, set[str]] = {}
         self.physical: dict[tuple[str, str], str] = {}
@@ -145,6 +146,7 @@ class Draft:
             tuple(self.tighten),
             tuple(contract),
             tuple(self.warnings),
+            tuple(self.hanging),
         )
 
     def _with(self, table: str) -> set[str]:

@@ -93,8 +93,19 @@ class Fill:
 
 
 @dataclass(frozen=True)
+class Hanging:
+    """What hangs on a column, as texts; `owner` is the table's."""
+
+    table: str
+    column: str
+    owner: str
+    on: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Recipe:
-    """The steps of one change in schemas whose catalogs are the same. `warnings` are for people."""
+    """The steps of one change in schemas whose catalogs are the same. `warnings` are for people; what is `hanging` must
+    be the same until the tightening."""
 
     expand: tuple[Action, ...] = ()
     fill: tuple[Fill, ...] = ()
@@ -102,6 +113,7 @@ class Recipe:
     tighten: tuple[Action | Fill, ...] = ()
     contract: tuple[Action, ...] = ()
     warnings: tuple[str, ...] = ()
+    hanging: tuple[Hanging, ...] = ()
 
 
 @dataclass(frozen=True)

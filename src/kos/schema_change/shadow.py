@@ -16,6 +16,7 @@ from kos.schema_change.belongings import Belongings
 from kos.schema_change.composing import SHARE_ROW_EXCLUSIVE, action, add_constraint_sql
 from kos.schema_change.draft import Draft, ddl, granting
 from kos.schema_change.facts import Column, Constraint, Index, Table, read_grants
+from kos.schema_change.hanging import hanging
 from kos.schema_change.model import Fill
 from kos.schema_change.parse import (
     definition,
@@ -48,6 +49,7 @@ def replace_column(draft: Draft, facts: Table, known: Column, wanted: Wanted) ->
         ChangeRefused: the table is partitioned, or the column is in an EXCLUDE.
     """
     _refuse(facts, known)
+    draft.hanging.append(hanging(facts, known.name))
     new = _successor(draft, facts, known, wanted)
     unmade = _expand(draft, facts, known, new, wanted)
     draft.physical[facts.name, wanted.called] = draft.successors[facts.name, known.name] = new
