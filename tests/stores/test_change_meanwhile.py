@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import psycopg
 import pytest
 from change_catalog import difference, dumps, left_over
 from change_kind import GOODS, GOODS_ROWS
@@ -146,6 +147,24 @@ def test_what_is_added_to_a_retyped_column_meanwhile_is_told(shop: Shop, meanwhi
     shop.owner.execute(back.encode())
     finish(shop.store)
     assert shop.is_true("select pg_typeof(max(stock)) = 'bigint'::regtype from goods")
+    shop.clean = True
+
+
+def test_no_number_is_given_twice_while_an_identity_column_is_replaced(shop: Shop) -> None:
+    shop.fresh(SHOP, GOODS, GOODS_ROWS)
+    plan = plan_change(shop.store, "alter table goods alter column id type numeric", name="x", schemas=(SHOP,))
+    start(shop.store, plan)
+    (swap,) = plan.recipes[0].contract
+    taking = next(number for number, each in enumerate(swap.do) if "setval" in each)
+    with shop.connect() as owner, shop.connect() as other:
+        owner.execute("begin")
+        for statement in (each for each in swap.do[:taking] if "sequence" in each):
+            owner.execute(statement.encode())
+        other.execute("set lock_timeout = '50ms'")
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            other.execute("select nextval('goods_id_seq')")
+        owner.execute("rollback")
+    roll_back(shop.store)
     shop.clean = True
 
 

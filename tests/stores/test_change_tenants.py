@@ -6,7 +6,8 @@ import pytest
 from psycopg.rows import TupleRow
 
 from kos import errors
-from kos.schema_change import finish, plan_change, roll_back, start
+from kos.journal import Run
+from kos.schema_change import ChangePlan, Placement, change, finish, make, plan_change, roll_back, start
 from kos.tenancy import Store, create_tenant
 
 CHANGE = """
@@ -65,6 +66,21 @@ def test_one_that_is_made_meanwhile_is_refused_until_the_end(started: Store, tie
     assert shape(started, "late") == shape(started, "initech") == shape(started, "acme") == (True, True)
     with started.tenant("late") as session:
         assert session.execute("select shade from atoms").fetchall() == [("grey",)]
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_one_that_is_made_when_finish_has_looked_for_late_ones(
+    started: Store, tier: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def late_placements(run: Run[ChangePlan]) -> list[Placement]:
+        found = make.late_placements(run)
+        create_tenant(started, "late", tier)
+        return found
+
+    monkeypatch.setattr(change, "late_placements", late_placements)
+    finish(started)
+    demand(started, "late")
+    assert shape(started, "late") == (True, True)
 
 
 @pytest.mark.parametrize("tier", TIERS)

@@ -39,7 +39,13 @@ class Belongings:
         options = f"start {start} increment {increment} minvalue {least} cache {cache}"
         options += (f" maxvalue {most}" if most is not None else "") + (" cycle" if cycles else "")
         how = "always" if known.identity == "a" else "by default"
+        self.draft.warnings.append(
+            f"{table}.{known.name}: its sequence is made anew when the columns change places; a session that calls"
+            " nextval by itself just then fails (could not open relation), and is to do so again"
+        )
         return [
+            # Changes nothing; from here on nobody takes a number of the old one.
+            ddl("alter sequence {old} cache {cache}", old=self.sequence, cache=literal(str(cache))),
             ddl(
                 "alter table {t} alter column {c} add generated {how} as identity (sequence name {s} {options})",
                 t=table,

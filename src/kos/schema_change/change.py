@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 
 import psycopg
 
@@ -16,9 +17,10 @@ from kos.schema_change.hanging import refuse_changed
 from kos.schema_change.make import late_placements, plan_change
 from kos.schema_change.model import BUILD, CONTRACT, EXPAND, FILL, TIGHTEN, Action, ChangePlan, Fill, Placement
 from kos.schema_change.pace import pace_of
-from kos.schema_change.placements import by_place
+from kos.schema_change.placements import by_place, find_placements
 from kos.schema_change.site import QUERIES, Site
 from kos.schema_change.throttle import Limits
+from kos.tenancy.changes import catch_up, finished_changes
 
 REPEATS = 5  # of a fill that rows have escaped from
 
@@ -84,6 +86,13 @@ def tidy(run: Run[ChangePlan]) -> None:
     """Note that {name} is part of the schema."""
     with run.control() as control:
         control.execute(QUERIES.end_change, {"operation": run.operation})
+        finished = finished_changes(control) if run.plan.scope.shipped else []
+    for place, here in by_place(find_placements(run.store, run.plan.scope)).items() if finished else ():
+        with run.store.operator(place) as connection:
+            for placement in here:
+                # Of tenants that were made since the tightening. One whose tables are under way catches up by itself.
+                with suppress(psycopg.errors.UndefinedTable):
+                    catch_up(connection, placement.schema, finished)
     _forget_placements(run)
 
 
