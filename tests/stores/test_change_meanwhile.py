@@ -151,8 +151,8 @@ def test_what_is_added_to_a_retyped_column_meanwhile_is_told(shop: Shop, meanwhi
 
 
 def test_no_number_is_given_twice_while_an_identity_column_is_replaced(shop: Shop) -> None:
-    shop.fresh(SHOP, GOODS, GOODS_ROWS)
-    plan = plan_change(shop.store, "alter table goods alter column id type numeric", name="x", schemas=(SHOP,))
+    shop.fresh(SHOP, GOODS.replace("id bigint", "id integer"), GOODS_ROWS)
+    plan = plan_change(shop.store, "alter table goods alter column id type bigint", name="x", schemas=(SHOP,))
     start(shop.store, plan)
     (swap,) = plan.recipes[0].contract
     taking = next(number for number, each in enumerate(swap.do) if "setval" in each)

@@ -37,6 +37,7 @@ _INSTEAD = {
     ),
     "generated column": "drop it before, in the same change",
 }
+_NUMBERS = ("smallint", "integer", "bigint")
 _LENGTHS = ("character varying", "bit varying")
 _PRECISIONS = ("timestamp", "time", "interval")
 _TYPE = re.compile(r"([a-z][a-z ]*?)(?:\((\d+)(?:,(-?\d+))?\))?( with(?:out)? time zone)?")
@@ -71,6 +72,8 @@ def alter_type(draft: Draft, table: str, command: Any) -> None:
         _in_place(draft, table, name, known, command)
         return
     new = resolved or wanted
+    if known.identity and new not in _NUMBERS:
+        raise errors.ChangeRefused(what, f"an identity column can't be {new}", f"make it {', '.join(_NUMBERS)}")
     back = _back(draft, table, name, called)
     _refuse_uncastable(draft, what, known.type, new, forward=using is None, backward=back is None)
     column = ddl("{name}", name=name)
