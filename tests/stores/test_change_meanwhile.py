@@ -158,6 +158,7 @@ def test_no_number_is_given_twice_while_an_identity_column_is_replaced(shop: Sho
     taking = next(number for number, each in enumerate(swap.do) if "setval" in each)
     with shop.connect() as owner, shop.connect() as other:
         owner.execute("begin")
+        owner.execute("alter table goods alter id_new set not null")
         for statement in (each for each in swap.do[:taking] if "sequence" in each):
             owner.execute(statement.encode())
         other.execute("set lock_timeout = '50ms'")
