@@ -48,7 +48,7 @@ def noted(scratch: Scratch, schema: str, change: str, *words: str) -> int:
 
 @pytest.mark.parametrize("change", [ADD, RENAME, RETYPE, f"{ADD}; {RENAME}; {RETYPE}"])
 def test_a_table_that_gets_a_column_has_each_note_once(scratch: Scratch, schema: str, change: str) -> None:
-    assert noted(scratch, schema, change, "orders", "0A000") == 1
+    assert noted(scratch, schema, change, "orders gets a column", "0A000") == 1
     assert noted(scratch, schema, change, "orders", "COPY FROM without a list") == 1
     assert noted(scratch, schema, change, "the last of the columns") == (RETYPE in change)
 
