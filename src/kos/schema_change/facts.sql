@@ -209,11 +209,14 @@ select n.nspname::text as schema, md5(concat(
  group by n.oid, n.nspname;
 
 -- name: owner
--- Whose a new table is: of the role that owns most tables of the schema, or else the schema.
+-- Whose a new table is: of the role that owns most tables of the schema, or else the schema. Nobody can become
+-- pg_database_owner.
 select o.rolname::text
   from pg_namespace n
   left join pg_class c on c.relnamespace = n.oid and c.relkind in ('r', 'p')
-  join pg_roles o on o.oid = coalesce(c.relowner, n.nspowner)
+  join pg_roles o on o.oid = coalesce(c.relowner, (select d.datdba from pg_database d
+                                                     where d.datname = current_database()
+                                                       and n.nspowner = 'pg_database_owner'::regrole), n.nspowner)
  where n.nspname = %(schema)s
  group by o.rolname order by count(*) desc, o.rolname limit 1;
 

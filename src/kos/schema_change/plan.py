@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+import psycopg
 from psycopg.sql import Identifier
 
 from kos import errors
@@ -52,8 +53,7 @@ def plan_recipe(connection: Connection, schema: str, change: Change, tag: str) -
         ChangeRefused: some statement can't be done online; it says what to do instead.
     """
     with connection.transaction():
-        # A schema that is not open to us is not in our search path either, and definitions are told otherwise.
-        connection.execute(QUERIES.look_as.format(role=Identifier(usual_owner(connection, schema))))
+        _look_as_owner(connection, schema)
         draft, written = Draft(connection, schema, tag, change.directives), verify.copied(change.statements)
         draft.retyped = retype.renamed_before(change.statements)
         for statement in change.statements:
@@ -66,6 +66,19 @@ def plan_recipe(connection: Connection, schema: str, change: Change, tag: str) -
         _all_used(draft, recipe)
         verify.refuse_what_fails(draft, written)
     return recipe
+
+
+def _look_as_owner(connection: Connection, schema: str) -> None:
+    """A schema that is not open to us is not in our search path either, and definitions are told otherwise."""
+    owner = usual_owner(connection, schema)
+    try:
+        connection.execute(QUERIES.look_as.format(role=Identifier(owner)))
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise errors.ChangeRefused(
+            schema,
+            f"its tables, and what is new there, belong to {owner}, whom kos may not act as",
+            f"let kos act as the owner of your tables: grant {Identifier(owner).as_string()} to kos_operator",
+        ) from error
 
 
 def _refuse_inheritance(draft: Draft, recipe: Recipe) -> None:
