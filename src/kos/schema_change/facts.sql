@@ -157,7 +157,7 @@ select n.nspname::text as schema, md5(concat(
              exists (select from pg_partitioned_table p where p.partrelid = c.oid and p.partdefid <> 0))::text,
          (select string_agg(row(a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attidentity,
                                 a.attgenerated, a.attcollation::regcollation, pg_get_expr(d.adbin, d.adrelid),
-                                a.attstattarget, a.attoptions, a.attstorage, a.attcompression,
+                                a.attstattarget, array(select o from unnest(a.attoptions) o where o like 'n_distinct%%'), a.attstorage, a.attcompression,
                                 col_description(c.oid, a.attnum))::text, ';' order by a.attname)
             from pg_attribute a
             left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
