@@ -10,6 +10,7 @@ import time
 from array import array
 from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,13 +19,14 @@ import psycopg
 
 from stall_kinds import Kind
 
-OLD, MIXED, NEW, OVER = range(4)  # whose code runs: that of before, of each in half of the processes, of after
-PROCESSES = 4
-PACE = 1 / 560  # seconds between two statements of a process
-CATCH_UP = 1.0  # seconds that a process catches up with, after it was held up
+OLD, MIXED, NEW, OVER = range(4)  # whose code runs: that of before, of each in half of the sessions, of after
+PROCESSES, SESSIONS = 4, 4  # of each process: enough that commits which wait for the disk do not hold up all others
+SEATS = PROCESSES * SESSIONS
+PACE = SEATS / 2240  # seconds between two statements of a session
+CATCH_UP = 1.0  # seconds that a session catches up with, after it was held up
 HOLD, GAP = 0.5, 0.3  # seconds that somebody keeps his transaction open, and rests
 CUSTOMERS = 1000
-FIRST_NEW, SHARE = 10_000_000, 10_000_000  # ids that a process gives
+FIRST_NEW, SHARE = 10_000_000, 1_000_000  # ids that a session gives
 PATIENCE = 60.0
 
 # What is done, and how often of 100 times; BEGIN and COMMIT are not counted as statements, but they are measured too.
@@ -46,7 +48,7 @@ Parameters = dict[str, Any]
 
 @dataclass
 class Taken:
-    """What processes have met: when statements began, how long each took, and how long it was until then since it was
+    """What a session has met: when statements began, how long each took, and how long it was until then since it was
     due; `counts` is 0 for BEGIN and COMMIT."""
 
     at: array[float] = field(default_factory=lambda: array("d"))
@@ -62,13 +64,13 @@ class Load:
     def __init__(self, parameters: Parameters, rows: int) -> None:
         context = multiprocessing.get_context("spawn")
         self.phase = context.Value("i", OVER)
-        self.reached = context.Array("i", [OVER] * PROCESSES)  # the phase that each has begun to work in
+        self.reached = context.Array("i", [OVER] * SEATS)  # the phase that each has begun to work in
         self._parameters = parameters
         self._pipes = []
         self._processes = []
-        for seat in range(PROCESSES):
+        for number in range(PROCESSES):
             ours, theirs = context.Pipe()
-            given = (parameters, rows, seat, theirs, self.phase, self.reached)
+            given = (parameters, rows, range(number, SEATS, PROCESSES), theirs, self.phase, self.reached)
             self._processes.append(context.Process(target=_work, args=given, daemon=True))
             self._pipes.append(ours)
 
@@ -100,10 +102,10 @@ class Load:
     def end(self) -> list[Taken]:
         """What they have met."""
         self.phase.value = OVER
-        found = []
+        found: list[Taken] = []
         for pipe in self._pipes:
             assert pipe.poll(PATIENCE), "a process of the load does not end"
-            found.append(pipe.recv())
+            found += pipe.recv()
         return found
 
     @contextmanager
@@ -134,11 +136,16 @@ class Load:
             holder.join()
 
 
-def _work(parameters: Parameters, rows: int, seat: int, pipe: Any, phase: Any, reached: Sequence[int]) -> None:
+def _work(parameters: Parameters, rows: int, seats: Sequence[int], pipe: Any, phase: Any, reached: Any) -> None:
     """One process, for one kind after another."""
-    while (codes := pipe.recv()) is not None:
+
+    def session(seat: int) -> Taken:
         with psycopg.connect(**parameters, autocommit=True) as connection:
-            pipe.send(Client(connection, codes, rows, seat, phase, reached).run())
+            return Client(connection, codes, rows, seat, phase, reached).run()
+
+    with ThreadPoolExecutor(SESSIONS) as pool:
+        while (codes := pipe.recv()) is not None:
+            pipe.send(list(pool.map(session, seats)))
 
 
 class Client:
@@ -149,7 +156,7 @@ class Client:
         self.connection = connection
         self.codes = codes
         self.phase, self.reached, self.seat = phase, reached, seat
-        self.last, self.dice = rows // PROCESSES - 1, random.Random(seat)
+        self.last, self.dice = rows // SEATS - 1, random.Random(seat)
         self.given = FIRST_NEW + seat * SHARE
         self.inserted: deque[int] = deque()
         self.taken = Taken()
@@ -163,7 +170,7 @@ class Client:
             self.reached[self.seat] = phase
             if phase == OVER:
                 return self.taken
-            code = self.codes[phase == NEW or (phase == MIXED and self.seat % 2)]
+            code = self.codes[phase == NEW or (phase == MIXED and self.seat >= SEATS // 2)]
             (unit,) = self.dice.choices(units, weights)
             if "delete" in unit and not self.inserted:
                 unit = ("insert",)
@@ -175,7 +182,7 @@ class Client:
 
     def _do(self, code: dict[str, str], unit: Sequence[str]) -> None:
         self.given += 1
-        row = {"id": self._own(self.last), "customer": self._own(CUSTOMERS // PROCESSES - 1), "new": self.given}
+        row = {"id": self._own(self.last), "customer": self._own(CUSTOMERS // SEATS - 1), "new": self.given}
         if "delete" in unit:
             row["old"] = self.inserted.popleft()
         for name in unit:
@@ -184,7 +191,7 @@ class Client:
             self.inserted.append(self.given)
 
     def _own(self, last: int) -> int:
-        return PROCESSES * self.dice.randint(0, last) + self.seat + 1
+        return SEATS * self.dice.randint(0, last) + self.seat + 1
 
     def _execute(self, statement: str, row: dict[str, int], *, counts: bool) -> None:
         if counts:
