@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from typing import LiteralString
@@ -96,7 +97,11 @@ def run(bench: Bench) -> Report:
     at_once, one = [each.all for each in ours], [each.all for each in alone]
     report.findings += [
         Finding(f"{count:,} schemas, killed once and gone on with", Worst(longest, " s"), Bar(at_most=LIMIT)),
-        Finding("of these, not changed, or with an index that is not valid", Worst(max(each.wrong for each in killed)), Bar(at_most=0)),
+        Finding(
+            "of these, not changed, or with an index that is not valid",
+            Worst(max(each.wrong for each in killed)),
+            Bar(at_most=0),
+        ),
         Finding(failed, Worst(min(failed for _, failed in plain)), Bar(at_least=1), is_control=True),
         Finding(f"time, four schemas at a time, against kos with {CONTROL}", ratio(at_once, one)),
         Finding(f"time, against the naive DDL with {CONTROL}", ratio(at_once, [taken for taken, _ in plain])),
@@ -121,8 +126,8 @@ _NOTES = [
     " `kos change finish` are run. Its time counts from the first command's begin to the last one's end, with planning,"
     " the start of three processes, and the wait until the killed one's sessions are gone.",
     "The naive DDL is `ALTER TABLE` and `CREATE INDEX`, both of a schema in one transaction. It has no plan, no"
-    " journal and no way back, and locks each table against writers while its index is built. Killed at the half and run"
-    " again, it fails where it has been.",
+    " journal and no way back, and locks each table against writers while its index is built. Killed at the half and"
+    " run again, it fails where it has been.",
 ]
 
 
@@ -174,7 +179,7 @@ def _changed(bench: Bench, parallel: int = 4) -> Taken:
         marks.append(time.perf_counter())
         schema_change.finish(store)
         marks.append(time.perf_counter())
-    return Taken(*(later - before for before, later in zip(marks, marks[1:], strict=False)))
+    return Taken(*(later - before for before, later in pairwise(marks)))
 
 
 def _killed(bench: Bench, count: int) -> Killed:

@@ -91,7 +91,8 @@ def _judge(report: Report, found: Rounds) -> None:
         report.notes.append(f"Controls that did not lose: {', '.join(lost)}.")
 
 
-_HEAD = ("change", "took", "statements/s", "failed", "longest stall", "p99.9", "p99.9 since due", "in one go: longest stall", "failed")  # fmt: skip
+_HEAD = ("change", "took", "statements/s", "failed", "longest stall", "p99.9", "p99.9 since due",
+         "in one go: longest stall", "failed")  # fmt: skip
 
 
 def _row(kind: Kind, ours: list[Seen], plain: list[Seen]) -> tuple[str, ...]:
@@ -111,19 +112,20 @@ def _row(kind: Kind, ours: list[Seen], plain: list[Seen]) -> tuple[str, ...]:
 
 def _notes(rows: int, rounds: int) -> list[str]:
     return [
-        f"{rows:,} rows and {CUSTOMERS:,} customers; each kind {rounds} times, of which the worst figure stands here, and"
-        " of the control the best. The first line is the same load and holder, and no change.",
-        f"{PROCESSES} processes of {SESSIONS} sessions read, update, insert and delete single rows of two tables by their"
-        " key, with prepared statements, one after another, in autocommit and in transactions of five. BEGIN and COMMIT"
-        " are measured like all others, and not counted as statements per second. A statement that finds or writes"
-        " another number of rows than one has failed.",
-        f"Somebody reads and writes both tables in a transaction that he keeps open for {HOLD:g} s, again and again, with"
-        f" {GAP:g} s between: what waits for him makes all others wait. The control begins when he has just begun.",
+        f"{rows:,} rows and {CUSTOMERS:,} customers; each kind {rounds} times, of which the worst figure stands here,"
+        " and of the control the best. The first line is the same load and holder, and no change.",
+        f"{PROCESSES} processes of {SESSIONS} sessions read, update, insert and delete single rows of two tables by"
+        " their key, with prepared statements, one after another, in autocommit and in transactions of five. BEGIN and"
+        " COMMIT are measured like all others, and not counted as statements per second. A statement that finds or"
+        " writes another number of rows than one has failed.",
+        f"Somebody reads and writes both tables in a transaction that he keeps open for {HOLD:g} s, again and again,"
+        f" with {GAP:g} s between: what waits for him makes all others wait. The control begins when he has begun.",
         f"Until `start` ends, all code is that of before; then {TOGETHER:g} s long half of it is that of after; from"
         " just before `finish` on, all of it.",
-        "*Since due* counts from when the session would have sent a statement, had none before it waited. It has no bar.",
-        "Left out are kinds that ask for no lock that anybody waits for, such as a new view, a new value of an enum, or a"
-        " grant: their control can't lose.",
+        "*Since due* counts from when the session would have sent a statement, had none before it waited. It has no"
+        " bar.",
+        "Left out are kinds that ask for no lock that anybody waits for, such as a new view, a new value of an enum,"
+        " or a grant: their control can't lose.",
     ]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 from types import MappingProxyType
 
 TABLES = """
@@ -69,11 +69,7 @@ class Kind:
     @cached_property
     def codes(self) -> tuple[dict[str, str], dict[str, str]]:
         """Of before and of after."""
-        after = {}
-        for name, text in CODE.items():
-            for word, other in self.words:
-                text = text.replace(word, other)
-            after[name] = text
+        after = {name: reduce(lambda text, word: text.replace(*word), self.words, text) for name, text in CODE.items()}
         return {**CODE, "also": self.old}, {**after, "also": self.new}
 
     def tables(self, rows: int, customers: int) -> str:
@@ -124,10 +120,14 @@ KINDS = (
         f"{ORDERS} drop constraint orders_pkey;\n{ORDERS} add constraint orders_pkey primary key (id, tenant_id)",
     ),
     Kind("index", "create index orders_status on loaded.orders (status, amount)"),
-    Kind("unique index of some rows", "create unique index orders_new on loaded.orders (code, id) where status = 'new'"),
+    Kind("unique index of some rows", "create unique index orders_new on loaded.orders (code, id) where amount > 50"),
     Kind("dropped index", "drop index loaded.orders_note", setup="create index orders_note on loaded.orders (note)"),
-    Kind("renamed table", ORDERS + "rename to purchases", words=(("loaded.orders", "loaded.purchases"),),
-         new=CODE["also"].replace("orders", "purchases")),
+    Kind(
+        "renamed table",
+        ORDERS + "rename to purchases",
+        words=(("loaded.orders", "loaded.purchases"),),
+        new=CODE["also"].replace("orders", "purchases"),
+    ),
     Kind(
         "table that refers to others",
         "create table loaded.lines (id bigint generated always as identity primary key,"
@@ -176,4 +176,4 @@ KINDS = (
         f" {ORDERS} alter column total set not null; {ORDERS} rename column status to state;"
         " create index orders_total on loaded.orders (total)",
     ),
-)  # fmt: skip
+)
