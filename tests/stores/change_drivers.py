@@ -26,7 +26,7 @@ from kos.topology import postgres as opening
 from kos.topology.model import Topology
 from recipes import UNPREPARED, Django, url
 
-NOTHING, ONCE, EACH, AGAIN = "nothing", "fails once", "fails each time", "fails again and again"
+NOTHING, ONCE, EACH = "nothing", "fails once", "fails each time"
 STAR = "select * from public.things"
 NAMED = "select kind from public.things"
 ADD = "alter table public.things add column extra integer"
@@ -250,22 +250,22 @@ def django(place: Place, end: ExitStack) -> Attempt:
     return with_django(place, end)
 
 
-@case("… with a `prepare_threshold` in OPTIONS", EACH)
+@case("… with `prepare_threshold` and `server_side_binding` in OPTIONS", EACH)
 def django_prepared(place: Place, end: ExitStack) -> Attempt:
-    return with_django(place, end, prepare_threshold=5)
+    return with_django(place, end, prepare_threshold=5, server_side_binding=True)
 
 
 @case("… the same in `atomic()`", ONCE)
 def django_atomic(place: Place, end: ExitStack) -> Attempt:
-    return with_django(place, end, atomic=True, prepare_threshold=5)
+    return with_django(place, end, atomic=True, prepare_threshold=5, server_side_binding=True)
 
 
 NODE = """
 const { Client } = require('pg')
-const lines = require('readline').createInterface({ input: process.stdin })
 const client = new Client()
 async function main() {
   await client.connect()
+  const lines = require('readline').createInterface({ input: process.stdin })
   for await (const line of lines) {
     const said = await client.query(JSON.parse(line)).then((found) => found.fields.length, (error) => error.message)
     console.log(JSON.stringify(said))
@@ -324,15 +324,15 @@ def node_named(place: Place, end: ExitStack) -> Attempt:
 
 @case("PgBouncer in transaction mode, drivers as in [Behind a pooler](how-to/poolers.md#prepared-statements)", NOTHING)
 def pooler(place: Place, end: ExitStack) -> Attempt:
-    behind = Place(end.enter_context(fix_pgbouncer.behind_pgbouncer(place.topology)), place.node)
+    behind = Place(end.enter_context(fix_pgbouncer.behind_pgbouncer(place.topology, 8)), place.node)
     each = [kos_session(behind, end), psycopg_unprepared(behind, end), alchemy_asyncpg_unprepared(behind, end)]
     each += [django(behind, end), node(behind, end)]
     return lambda: max(attempt() for attempt in each)
 
 
-@case("… 1.21 and later with `max_prepared_statements`, psycopg that prepares", AGAIN)
+@case("… 1.25 with `max_prepared_statements`, one connection to the server, psycopg in transactions", ONCE)
 def pooler_prepared(place: Place, end: ExitStack) -> Attempt:
-    if fix_pgbouncer.version() < (1, 21):
-        pytest.skip("this PgBouncer carries no prepared statements")
+    if fix_pgbouncer.version() < (1, 22):
+        pytest.skip("this PgBouncer does not carry prepared statements, and forget them again")
     behind = end.enter_context(fix_pgbouncer.behind_pgbouncer(place.topology, more="max_prepared_statements = 100"))
     return with_psycopg(Place(behind, place.node), end, transaction=True, prepare_threshold=5)
