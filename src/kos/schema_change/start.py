@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import time
+
 from kos import errors, journal
 from kos.journal import Outcome, Record
 from kos.journal.history import BACKWARDS
 from kos.progress import Advance, silent
-from kos.schema_change.change import CHANGE, announce
-from kos.schema_change.model import ChangePlan
+from kos.schema_change.change import CHANGE, NEWCOMER, announce
+from kos.schema_change.model import ChangePlan, Placement
 from kos.schema_change.throttle import Limits
 from kos.tenancy import Store
+from kos.tenancy.placement import Place
 
 SUBJECT = "schema"
+PATIENCE, PAUSE = 60.0, 0.2  # seconds that a newcomer waits for others
 
 
 def start(store: Store, plan: ChangePlan, progress: Advance = silent, *, limits: Limits | None = None) -> Outcome:
@@ -35,6 +39,29 @@ def start(store: Store, plan: ChangePlan, progress: Advance = silent, *, limits:
 def go_on(store: Store, record: Record, progress: Advance = silent) -> Outcome:
     """Start an open change to the end: what is done is skipped."""
     return journal.resume(store, str(record.id), progress)
+
+
+def take_in(store: Store, place: Place, schema: str) -> None:
+    """A schema of tenants' tables that has just been made, before anybody uses it: where a change waits to be finished,
+    it gets what that has added everywhere. A start that is under way, and a finish, look for themselves.
+
+    Raises:
+        LeaseHeld: somebody else is at work on the change, for long.
+        ChangeBlocked, ChangeFailed, …: what is done stays; to be done again.
+    """
+    kept = {NEWCOMER: Placement(*place, schema)}
+    deadline = time.monotonic() + PATIENCE
+    while (record := find_open(store)) is not None and record.state == "waiting":
+        try:
+            journal.Runner(store, CHANGE, kept=kept, waits=True).resume(record)
+        except errors.OperationOver:
+            continue
+        except errors.LeaseHeld:  # another newcomer has it, or whoever finishes
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(PAUSE)
+        else:
+            return
 
 
 def finish(store: Store, progress: Advance = silent) -> Outcome:
