@@ -21,6 +21,7 @@ import backfill
 import capture
 import change_many
 import change_stalls
+import change_throttle
 import old_snapshot
 import row_security
 import sample_loading
@@ -41,6 +42,7 @@ CLAIMS: dict[str, ModuleType] = {
     "adoption": adoption,
     "change_many": change_many,
     "change_stalls": change_stalls,
+    "change_throttle": change_throttle,
     "backfill": backfill,
 }
 PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"

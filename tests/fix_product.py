@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
@@ -116,4 +117,7 @@ def catalog(server: PostgresServer, login: Login, *options: str) -> str:
     command = [postgres_tool("pg_dump"), "--schema-only", *options, *address, parameters["dbname"]]
     run = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     noise = ("-- Dumped", "\\restrict", "\\unrestrict")
-    return "\n".join(line for line in run.stdout.splitlines() if not line.startswith(noise))
+    # Debian's PostgreSQL 15.20 keeps a note of its own among the options of each column.
+    text = re.sub(r"^ALTER TABLE .* SET \(pg_attver=\d+\);\n", "", run.stdout, flags=re.MULTILINE)
+    text = re.sub(r"pg_attver=\d+, |, pg_attver=\d+", "", text)
+    return "\n".join(line for line in text.splitlines() if not line.startswith(noise))

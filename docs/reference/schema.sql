@@ -4189,6 +4189,7 @@ CREATE TABLE kos.changes (
     max_rate double precision,
     max_lag_ms double precision,
     max_latency_ms double precision,
+    stopping bigint,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     finished_at timestamp with time zone,
     CONSTRAINT changes_max_lag_ms_check CHECK ((max_lag_ms > (0)::double precision)),
@@ -5607,6 +5608,7 @@ GRANT ALL ON FUNCTION kos.handshake(library integer) TO kos_auditor;
 --
 
 REVOKE ALL ON FUNCTION kos.has_nested_changes(target regclass) FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.has_nested_changes(target regclass) TO kos_operator;
 
 
 --
@@ -6116,6 +6118,7 @@ GRANT ALL ON FUNCTION kos.reveal(tenant uuid, stored jsonb) TO kos_mover;
 --
 
 REVOKE ALL ON FUNCTION kos.root_of(target regclass) FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.root_of(target regclass) TO kos_operator;
 
 
 --

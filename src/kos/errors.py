@@ -36,7 +36,7 @@ Every error has named fields, a sentence that states the fact, and the command t
     │                          TenantTypeUnknown, SensitiveUnclear, NoSensitiveColumn, SensitiveKey,
     │                          TenantNotRegistered, EffectsNotAccepted
     ├── ChangeError            ChangeRefused, ChangeUnreadable, ChangeBlocked (retryable), ChangeFailed,
-    │                          ChangeIncomplete, ChangeOpen, NoChange, ChangeNotStarted, NoSchema,
+    │                          ChangeStopped, ChangeIncomplete, ChangeOpen, NoChange, ChangeNotStarted, NoSchema,
     │                          PlacementDiffers, FillFailed, FillBlocked (retryable), FillUnloadable,
     │                          ThrottleBlind
     ├── WorkloadError          LedgerMissing, LedgerExists, LedgerBusy, LedgerDamaged, LedgerUnwritable,
@@ -1200,7 +1200,7 @@ class ChangeBlocked(ChangeError):
     exit_code = FAILED
     retryable = True
     fact = "{what} in {placement}: no lock in {seconds} s; in the way: {blocker}"
-    mend = "end what is in the way"
+    mend = "end what is in the way, then run it again"
 
 
 @dataclass(eq=False)
@@ -1212,6 +1212,17 @@ class ChangeFailed(ChangeError):
     exit_code = FAILED
     fact = "{what} in {placement}: {reason}"
     mend = "{instead} and run it again, or take the change back: kos change rollback"
+
+
+@dataclass(eq=False)
+class ChangeStopped(ChangeError):
+    name: str
+    exit_code = INTERRUPTED
+    fact = "the change {name} was stopped by kos change rollback, which takes it back"
+    mend = "look how far that is: kos change status"
+
+    def leaves(self, operation: str, verb: str) -> None:
+        """Nothing to do: somebody is at it."""
 
 
 @dataclass(eq=False)

@@ -18,7 +18,7 @@ from kos.schema_change import find_open
 from kos.tenancy import Store
 
 PAGE = (Path(__file__).parents[2] / "docs/schema-change.md").read_text(encoding="utf-8")
-PYTHON, ALEMBIC, DJANGO = re.findall(r"^```python\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
+PYTHON, LINT, ALEMBIC, DJANGO = re.findall(r"^```python\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
 SIZES = """
 -- kos: fill {table}.size = length(body)
 alter table {table} add column size integer not null;
@@ -117,6 +117,11 @@ def test_from_a_program(
         monkeypatch.setenv(name, value)
     exec(compile(PYTHON, "page", "exec"), {"__name__": "page"})
     assert capsys.readouterr().out.splitlines() == ["1 ['add atoms.colour']", "waiting"]
+
+
+def test_lint_from_python(capsys: pytest.CaptureFixture[str]) -> None:
+    exec(compile(LINT, "lint", "exec"), {})
+    assert capsys.readouterr().out.startswith("1 ")
 
 
 def test_from_alembic(store: Store, product: dict[str, str], tmp_path: Path) -> None:

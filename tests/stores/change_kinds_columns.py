@@ -312,6 +312,17 @@ COLUMNS = (
         kept=type_is("integer", "id"),
     ),
     Kind(
+        "a key that others refer to, renamed and retyped like they",
+        "alter table goods rename column id to good; alter table goods alter column good type bigint;"
+        "alter table lines rename column goods_id to good; alter table lines alter column good type bigint;",
+        setup=SMALL.replace("stamp bigint", "kin integer references goods, stamp bigint") + LINES,
+        rows=GOODS_ROWS + LINES_ROWS + "update goods set kin = 1 where id > 5;",
+        old=(*GOODS_OLD, *LINES_OLD, "update goods set kin = id where id = %(row)s"),
+        new=("update goods set kin = good where good = %(row)s", "select good from lines where good = %(row)s"),
+        right=type_is("bigint", "good") + " and (select count(*) = count(good) from lines)",
+        kept=type_is("integer", "id"),
+    ),
+    Kind(
         "integer to bigint of a serial key",
         "alter table goods alter column id type bigint",
         setup=SERIAL,

@@ -6,6 +6,7 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -342,6 +343,46 @@ def test_a_mended_row_is_found_wherever_it_is_now(world: World) -> None:
     assert world.value(f"select ctid < '{before}' from things where id = {last}")
     fill_rows(world.site, number, Pace())
     assert world.value("select count(*) from things where score is null") == 0
+
+
+OWN_STATE = """
+create function refuse() returns trigger language plpgsql as $$
+begin if new.id = 7 then raise exception 'not seven' using errcode = 'ZZ001'; end if; return new; end $$;
+create trigger refuse before update on things for each row execute function refuse();
+"""
+
+
+def test_a_row_that_a_trigger_refuses_in_its_own_way_is_named(world: World) -> None:
+    world.owner.execute(OWN_STATE)
+    with pytest.raises(errors.FillFailed) as failed:
+        fill_rows(world.site, LABEL, Pace())
+    assert (failed.value.row, failed.value.error, failed.value.count) == ("id=7", "not seven", 1)
+    assert world.missing == 1
+
+
+WAITED_FOR = "select count(*) from pg_locks where relation = 'things'::regclass and not granted"
+
+
+def test_a_table_that_is_rewritten_while_a_row_of_it_is_waited_for(world: World) -> None:
+    holder, rewriter = world.connect(), world.connect()
+    holder.execute("begin")
+    holder.execute("select from things where id = 70 for update")
+    rewriting: list[Future[Any]] = []
+
+    def tell(state: str) -> None:
+        if "waiting" not in state or rewriting or world.missing > ROWS // 4:
+            return
+        rewriting.append(pool.submit(rewriter.execute, "vacuum full things"))
+        deadline = time.monotonic() + 10
+        while world.value(WAITED_FOR) == 0:
+            assert time.monotonic() < deadline
+        holder.execute("commit")
+        rewriting[0].result()
+
+    with ThreadPoolExecutor() as pool:
+        fill_rows(world.site, LABEL, Pace(tell=tell))
+    assert rewriting
+    assert world.missing == 0
 
 
 def test_rows_can_be_deleted_instead(world: World) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,7 @@ from adopted import adopt, here, wrong_in_log
 from fix_database import as_superuser
 from fix_product import as_owner
 from kos.adoption import status
-from kos.log import compare
+from kos.log import compare, seal_all
 from kos.schema_change import ChangePlan, find_open, finish, plan_change, roll_back, start
 from kos.tenancy import Store
 from kos.topology.embedded import Stack
@@ -165,15 +166,44 @@ def opened(store: Store) -> UUID:
     return found.id
 
 
-def filled(superuser: psycopg.Connection[Any], operation: UUID, column: str) -> int:
+def filled(superuser: psycopg.Connection[Any], operation: UUID, column: str, table: str = "shop_comment") -> int:
     """The rows whose events have this column, and say that the change has filled it. Each is noted, as is why."""
     reasons = superuser.execute("select access_id, reason from kos.cross_tenant_access where ended_at is not null")
     said = [f"all tenants, access {number}: {reason}" for number, reason in reasons if str(operation) in reason]
     row = superuser.execute(
         "select count(distinct e.key) from kos.knowledge_events e join kos.shapes s using (shape_id)"
-        " where s.table_name = 'shop_comment' and e.operation = 'U' and e.context[1] = 'kos_operator'"
+        " where s.table_name = %s and e.operation = 'U' and e.context[1] = 'kos_operator'"
         " and e.context[6] = any (%s) and kos.event_data(s.columns, e.image) ? %s",
-        (said, column),
+        (table, said, column),
     ).fetchone()
     assert row is not None
     return int(row[0])
+
+
+def test_a_table_with_triggers_of_its_own_is_not_read_again_for_each_batch(
+    product: Topology, superuser: psycopg.Connection[Any]
+) -> None:
+    """Its capture looks for the rows as they are after a batch: by their keys."""
+    rows = 30_000
+    change = "-- kos: fill shop_order.size = amount * 2\nalter table public.shop_order add column size numeric"
+    read = "select seq_tup_read from pg_stat_user_tables where relid = 'public.shop_order'::regclass"
+    sessions = "select count(*) from pg_stat_activity where usename = 'kos_operator' and datname = current_database()"
+    with Store(product) as store, as_owner(product) as owner:
+        more = f"insert into shop_order (account_id, name) select 1, 'n ' || g from generate_series(1, {rows}) g"
+        owner.execute(more.encode())
+        owner.execute(b"analyze shop_order")
+        adopt(store, "shop_order", baseline="none")
+        plan = plan_change(store, change, name="logged", schemas=("public",))
+        before = superuser.execute(read).fetchone()
+        start(store, plan)
+        until = time.monotonic() + 5  # sessions tell what they have read when they end
+        while superuser.execute(sessions).fetchone() != (0,) and time.monotonic() < until:
+            time.sleep(0.05)
+        after = superuser.execute(read).fetchone()
+        assert superuser.execute("select count(*) from shop_order where size is null").fetchone() == (0,)
+        seal_all(superuser)
+        assert filled(superuser, opened(store), "size", "shop_order") == rows + MADE
+        finish(store)
+    assert before is not None
+    assert after is not None
+    assert after[0] - before[0] < 3 * rows  # of some dozen batches

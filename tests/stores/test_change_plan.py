@@ -74,6 +74,7 @@ def test_column_added(scratch: Scratch, change: str) -> None:
         "alter table orders alter column id set generated always",
         "alter table orders alter column id drop identity",
         'alter table orders drop column double; alter table orders drop column "Odd name"',
+        "drop index orders_note; alter table orders drop column double, drop column total",
         "alter table orders alter column double drop expression",
     ],
 )
@@ -222,12 +223,19 @@ def test_both_names_are_kept_equal(scratch: Scratch) -> None:
         "update orders set code = 'old 2' where code = 'old' returning code, sku",
         "update orders set sku = 'new 2' where sku = 'new' returning code, sku",
         "update orders set code = 'x', sku = 'y' where sku = 'b' returning code, sku",
-        "insert into orders (sku) values ('c1') on conflict (sku) do update set sku = 'conflict' returning code, sku",
+        "insert into orders (sku) values ('c1') on conflict (code) do update set sku = 'conflict' returning code, sku",
         "select code, sku from orders where code = 'c2'",
     ]
     got = [scratch.run(schema, each)[0] for each in rows]
     assert [code for code, sku in got] == ["old", "new", "b", "old 2", "new 2", "y", "conflict", "c2"]
     assert all(code == sku for code, sku in got)
+
+
+def test_no_copy_of_an_index_is_unique(scratch: Scratch) -> None:
+    """Two inserts that meet fail in an index that ON CONFLICT does not name."""
+    recipe = scratch.plan(scratch.schema(*ORDERS), "alter table orders rename column code to sku")
+    assert [each.do[0].split()[1] for each in recipe.build] == ["INDEX"]
+    assert any("ON CONFLICT over sku" in each for each in recipe.warnings)
 
 
 def test_a_default_is_not_taken_for_a_value(scratch: Scratch) -> None:

@@ -76,3 +76,12 @@ def test_a_failure_says_to_mend_what_failed(closed: Shop) -> None:
     roll_back(closed.store)
     closed.superuser.execute(f"alter schema {SHOP} owner to {OWNER}".encode())
     closed.clean = True
+
+
+def test_a_schema_of_somebody_kos_may_not_become(shop: Shop) -> None:
+    shop.fresh(SHOP)
+    shop.superuser.execute("create schema bare; alter schema bare owner to pg_database_owner")
+    with pytest.raises(errors.ChangeRefused, match="whom kos may not act as"):
+        plan_change(shop.store, "create table things (id integer primary key)", schemas=("bare",))
+    shop.superuser.execute("drop schema bare")
+    shop.clean = True

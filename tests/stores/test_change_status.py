@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import psycopg
 import pytest
 from change_kind import GOODS, GOODS_ROWS
 
 from fix_shop import SHOP, Shop
 from kos import errors
-from kos.schema_change import ChangePlan, Limits, change_status, display, finish, plan_change, start
+from kos.schema_change import ChangePlan, Limits, change_status, display, find_open, finish, go_on, plan_change, start
 
 FILL = "-- kos: fill goods.height = id\nalter table goods add column height integer not null"
 
@@ -79,4 +80,40 @@ def test_a_plan_shows_what_else_is_locked(goods: Shop, capsys: pytest.CaptureFix
     said = " ".join(capsys.readouterr().out.split())
     assert "share row exclusive, also of goods" in said
     assert "1 placement, 4 at a time" in said
+    goods.clean = True
+
+
+@pytest.mark.parametrize(
+    ("sql", "asked", "said"),
+    [
+        ("alter table goods alter column price type numeric(12, 3)", "select price from goods", "select price"),
+        ("alter table goods alter column name type text", "select name from goods", "select name"),
+        ("alter table goods drop column note", "select * from goods", "select *"),
+        ("alter table goods rename column note to remark", "select * from goods", "code that says note"),
+    ],
+)
+def test_a_plan_says_which_prepared_statements_fail_at_finish(goods: Shop, sql: str, asked: str, said: str) -> None:
+    plan = planned(goods, sql)
+    (recipe,) = plan.recipes
+    assert any(said in each and "0A000" in each for each in recipe.warnings), recipe.warnings
+    start(goods.store, plan)
+    with goods.connect() as prepared:
+        for _ in range(2):
+            prepared.execute(asked.encode(), prepare=True)
+        finish(goods.store)
+        with pytest.raises(psycopg.errors.FeatureNotSupported):
+            prepared.execute(asked.encode(), prepare=True)
+    goods.clean = True
+
+
+def test_a_start_that_failed_is_gone_on_with_from_its_record(goods: Shop) -> None:
+    goods.superuser.execute("update shop.goods set price = 0 where id = 7")
+    sql = "-- kos: fill goods.height = 1 / price\nalter table goods add column height numeric"
+    with pytest.raises(errors.FillFailed):
+        start(goods.store, planned(goods, sql))
+    goods.superuser.execute("update shop.goods set price = 1 where id = 7")
+    record = find_open(goods.store)
+    assert record is not None
+    assert go_on(goods.store, record).state == "waiting"
+    finish(goods.store)
     goods.clean = True

@@ -10,7 +10,20 @@ import pytest
 from psycopg.rows import TupleRow
 
 from kos import errors
-from kos.schema_change import Action, act, change_status, finish, plan_change, roll_back, start
+from kos.journal import Run
+from kos.schema_change import (
+    Action,
+    ChangePlan,
+    Placement,
+    act,
+    change,
+    change_status,
+    finish,
+    make,
+    plan_change,
+    roll_back,
+    start,
+)
 from kos.schema_change.site import Site
 from kos.schema_change.start import go_on, open_change
 from kos.tenancy import Store, create_tenant
@@ -123,6 +136,21 @@ def test_one_that_could_not_be_taken_in_is_shown_to_be_behind(started: Store, mo
 def states(store: Store) -> dict[str, str]:
     """What `kos change status` says, by schema."""
     return {each.placement.rsplit("/", 1)[1]: each.state for each in change_status(store).placements}
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_one_that_is_made_when_finish_has_looked_for_late_ones(
+    started: Store, tier: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def late_placements(run: Run[ChangePlan]) -> list[Placement]:
+        found = make.late_placements(run)
+        create_tenant(started, "late", tier)
+        return found
+
+    monkeypatch.setattr(change, "late_placements", late_placements)
+    finish(started)
+    demand(started, "late")
+    assert shape(started, "late") == (True, True)
 
 
 @pytest.mark.parametrize("tier", TIERS)

@@ -67,6 +67,57 @@ def test_the_slowest_replica_is_waited_for_until_it_is_behind_by_half_of_what_it
     ]
 
 
+class Follower:
+    """A replica that replays each batch for a number of seconds for each second that the batch took."""
+
+    def __init__(self, clock: Clock, slowness: float) -> None:
+        self.clock = clock
+        self.slowness = slowness
+        self.until = 0.0
+        self.ended: list[float] = []
+        self.largest = 0.0
+
+    def batch(self, seconds: float) -> None:
+        self.clock.now += seconds
+        self.ended.append(self.clock.now)
+        self.until = max(self.until, self.clock.now) + seconds * self.slowness
+
+    def lag(self) -> Mapping[str, float | None]:
+        """Since the end of the last batch but one, as long as the last one is not replayed: before it, all was."""
+        behind = self.clock.now < self.until
+        lag = (self.clock.now - (self.ended[-2] if len(self.ended) > 1 else 0.0)) * 1000 if behind else 0.0
+        if behind:
+            self.largest = max(self.largest, (self.clock.now - self.ended[-1]) * 1000)
+        return {"a": lag}
+
+
+@pytest.mark.parametrize("slowness", [0.0, 0.5, 4.0, 12.0])
+def test_batches_become_as_short_as_a_slow_replica_needs(slowness: float) -> None:
+    clock = Clock()
+    follower = Follower(clock, slowness)
+    pace = Pace(lambda: Limits(max_lag_ms=500), follower.lag, clock=clock, wait=clock.wait)
+    lasted = []
+    for _ in range(60):
+        lasted.append(pace.before_batch().seconds)
+        assert clock.now >= follower.until, "a batch begins before the replica has the one before"
+        follower.batch(lasted[-1])
+        pace.after_batch(100)
+    assert follower.largest <= 250
+    wanted = BATCH_SECONDS if slowness < 1.25 else 0.125 / slowness
+    assert lasted[-1] == pytest.approx(max(wanted, 0.01), rel=0.35)
+
+
+def test_without_a_limit_of_lag_replicas_are_not_waited_for() -> None:
+    clock = Clock()
+    follower = Follower(clock, 12.0)
+    pace = Pace(Limits, follower.lag, clock=clock, wait=clock.wait)
+    for _ in range(5):
+        assert pace.before_batch().seconds == BATCH_SECONDS
+        follower.batch(BATCH_SECONDS)
+        pace.after_batch(100)
+    assert clock.now == pytest.approx(5 * BATCH_SECONDS)
+
+
 def test_nobody_asks_for_what_no_limit_needs() -> None:
     def fail() -> float:
         raise AssertionError

@@ -311,3 +311,17 @@ def test_rows_are_mended_and_finishing_goes_on(goods: Shop) -> None:
     with pytest.raises(psycopg.errors.NotNullViolation):
         goods.owner.execute(b"update goods set note = null where id = 1")
     goods.clean = True
+
+
+def test_a_plan_does_not_wait_for_a_locked_table_for_ever(goods: Shop) -> None:
+    with ThreadPoolExecutor(1) as pool, holding(goods, "lock table goods in access exclusive mode") as other:
+        pid = other.info.backend_pid
+        planned = pool.submit(plan_change, goods.store, COLUMN, schemas=(SHOP,))
+        try:
+            with pytest.raises(errors.ChangeBlocked) as blocked:
+                planned.result(SOON)
+        finally:
+            other.execute("rollback")
+    assert f"pid {pid} (product_app" in blocked.value.blocker
+    assert "run it again" in blocked.value.next_command
+    goods.clean = True

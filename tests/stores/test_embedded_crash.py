@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import pytest
 
 from fix_stack import connect, left_in, pids
 from kos.errors import StackNotRunning
-from kos.topology.embedded import Stack, census, start
+from kos.topology.embedded import Stack, census, postgres, start
 
 # crashes
 
@@ -127,6 +128,21 @@ def kill_and_start_again(place: Path, moment: str, stores: Sequence[str], later:
     assert not (place / ".kos" / "data" / "postgres.new").exists()
     stack.down()
     assert left_in(place) == []
+
+
+def test_what_a_killed_initdb_still_writes_into_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, remove = tmp_path / "postgres.new", shutil.rmtree
+    folder.mkdir()
+    tries: list[Path] = []
+
+    def not_yet(path: Path, *, ignore_errors: bool) -> None:
+        tries.append(path)
+        if len(tries) > 2:
+            remove(path, ignore_errors=ignore_errors)
+
+    monkeypatch.setattr(shutil, "rmtree", not_yet)
+    postgres._remove(folder)
+    assert (len(tries), folder.exists()) == (3, False)
 
 
 def test_killing_the_start_then_down_leaves_no_process(place: Path) -> None:

@@ -11,9 +11,10 @@ Words: *change*, *recipe*, *action*, *fill*, *placement*, *expand*, *tighten*, *
 
 from __future__ import annotations
 
+from kos.schema_change.lint import Finding, lint
 from kos.schema_change.make import plan_change
 from kos.schema_change.model import Action, ChangePlan, Fill, Placement, Recipe, Scope
-from kos.schema_change.start import find_open, finish, roll_back, start
+from kos.schema_change.start import find_open, finish, go_on, roll_back, start
 from kos.schema_change.status import ChangeStatus, PlacementStatus, change_status, throttle
 from kos.schema_change.throttle import Limits
 
@@ -22,6 +23,7 @@ __all__ = [
     "ChangePlan",
     "ChangeStatus",
     "Fill",
+    "Finding",
     "Limits",
     "Placement",
     "PlacementStatus",
@@ -30,6 +32,8 @@ __all__ = [
     "change_status",
     "find_open",
     "finish",
+    "go_on",
+    "lint",
     "plan_change",
     "roll_back",
     "start",

@@ -9,24 +9,24 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from itertools import count
-from threading import Event, Thread
 
 import psycopg
 from psycopg.sql import Identifier
 
 from kos import errors, sql
-from kos.schema_change.blocking import blockers, described
+from kos.schema_change.blocking import blockers
+from kos.schema_change.composing import braced
 from kos.schema_change.locks import in_one_message
 from kos.schema_change.model import CREATE_INDEX, DROP_INDEX, Action
 from kos.schema_change.site import LOCK_TIMEOUT, QUERIES, SHORT_LOCK_TIMEOUT, Site
+from kos.schema_change.watching import watched
 
 PATIENCE = 600.0  # seconds of asking for one lock before it is given up; resuming asks again
 SHORT_ATTEMPTS = 20
 PAUSE, PAUSE_MAX = 0.1, 1.0  # seconds between two attempts, in which those who waited behind us go on
 BUILDS = 5  # attempts at an index that a deadlock or a cancellation has ended
-LOOK = 1.0  # seconds between two looks at what an index waits for
 
 _BUSY = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected)
 _ENDED = (psycopg.errors.DeadlockDetected, psycopg.errors.QueryCanceled)
@@ -39,29 +39,32 @@ def do(site: Site, action: Action) -> None:
         ChangeBlocked: somebody held a lock all the while.
         ChangeFailed: PostgreSQL refuses it, mostly because of the rows that there are.
     """
-    if _is_done(site, action):
+    if _is_done(site, action.name) or _is_gone(site, action):
         return
     with _told(site, action):
         if action.kind == CREATE_INDEX:
             _build_index(site, action)
-            _note(site, action)
+            _note(site, action.name)
         elif action.kind == DROP_INDEX:
-            with _watched(site, action):
+            with watched(site, action):
                 _outside(site, action, action.do[0])
-            _note(site, action)
+            _note(site, action.name)
         else:
-            patiently(site, action, _in_one_transaction)
+            with watched(site, action, tells=False) if action.waits else nullcontext():
+                patiently(site, action, _in_one_transaction)
     site.doing(None)
 
 
 def undo(site: Site, action: Action) -> None:
-    """Take an action back: if it was done here; and an index wherever there is one of its name."""
+    """Take an action back: if it was done here; and an index if it was begun here."""
     if action.kind == CREATE_INDEX:
-        with _told(site, action):
-            _drop_index(site, action)
-            with site.transaction() as connection:
-                connection.execute(QUERIES.forget_action, site.facts | {"action": action.name})
-    elif _is_done(site, action):
+        if _is_done(site, begun(action)):
+            with _told(site, action):
+                _drop_index(site, action)
+                with site.transaction() as connection:
+                    for name in (action.name, begun(action)):
+                        connection.execute(QUERIES.forget_action, site.facts | {"action": name})
+    elif _is_done(site, action.name):
         with _told(site, action):
             patiently(site, action, _back_in_one_transaction)
     site.doing(None)
@@ -74,7 +77,7 @@ def patiently(site: Site, action: Action, work: Work, *, patience: float = PATIE
     """Do `work` as soon as its locks can be had, letting go of everything in between.
 
     Raises:
-        ChangeBlocked
+        ChangeBlocked, ChangeStopped
     """
     deadline, pause = time.monotonic() + patience, PAUSE
     for attempt in count():
@@ -84,6 +87,7 @@ def patiently(site: Site, action: Action, work: Work, *, patience: float = PATIE
             who = _blockers(site, action)
             if time.monotonic() > deadline:
                 raise errors.ChangeBlocked(action.text, site.placement.name, int(patience), who) from error
+            site.heed()
             site.doing(f"{action.text}: waits for {who}")
             time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - so that two who wait don't meet again
             pause = min(pause * 1.5, PAUSE_MAX)
@@ -91,14 +95,27 @@ def patiently(site: Site, action: Action, work: Work, *, patience: float = PATIE
             return
 
 
-def _is_done(site: Site, action: Action) -> bool:
-    facts = site.facts | {"action": action.name}
+def begun(action: Action) -> str:
+    """What is noted before an index is built: what there is of it from then on is ours."""
+    return f"begun: {action.name}"
+
+
+def _is_done(site: Site, name: str) -> bool:
+    facts = site.facts | {"action": name}
     return site.connection.execute(QUERIES.is_done, facts).fetchone() == (True,)
 
 
-def _note(site: Site, action: Action) -> None:
+def _is_gone(site: Site, action: Action) -> bool:
+    """Whether it is of a partition that is none any more."""
+    if action.part_of is None:
+        return False
+    asked = site.facts | {"table": action.table, "parent": action.part_of}
+    return site.connection.execute(QUERIES.is_part, asked).fetchone() == (False,)
+
+
+def _note(site: Site, name: str) -> None:
     with site.transaction() as connection:
-        connection.execute(QUERIES.note_action, site.facts | {"action": action.name})
+        connection.execute(QUERIES.note_action, site.facts | {"action": name})
 
 
 def _in_one_transaction(site: Site, action: Action, lock_timeout: str) -> None:
@@ -118,14 +135,22 @@ def _back_in_one_transaction(site: Site, action: Action, lock_timeout: str) -> N
 
 def _build_index(site: Site, action: Action) -> None:
     """Until it is there and valid. What a killed or failed build has left is dropped first."""
+    ours = _is_done(site, begun(action))
+    asked = site.facts | {"index": action.index, "table": action.table}
     for attempt in range(1, BUILDS + 1):
-        found = site.connection.execute(QUERIES.find_index, site.facts | {"index": action.index}).fetchone()
-        if found == (True,):
+        valid, of_table = site.connection.execute(QUERIES.find_index, asked).fetchone() or (None, True)
+        if not of_table or (valid and not ours):
+            instead = "drop it, or roll back and give the new one another name"
+            raise errors.ChangeFailed(action.text, site.placement.name, f"{action.index} is there already", instead)
+        if valid:
             return
-        if found == (False,):
+        if not ours:
+            _note(site, begun(action))
+            ours = True
+        if valid is False:
             _drop_index(site, action)
         try:
-            with _watched(site, action):
+            with watched(site, action):
                 _outside(site, action, action.do[0])
         except _ENDED:
             if attempt == BUILDS:
@@ -140,8 +165,8 @@ def _build_index(site: Site, action: Action) -> None:
 def _drop_index(site: Site, action: Action) -> None:
     assert action.index is not None
     name = Identifier(site.placement.schema, action.index)
-    with _watched(site, action):
-        _outside(site, action, QUERIES.drop_index.format(index=name).as_string(site.connection))
+    with watched(site, action):
+        _outside(site, action, braced(QUERIES.drop_index.format(index=name).as_string(site.connection)))
 
 
 def _outside(site: Site, action: Action, statement: str) -> None:
@@ -154,7 +179,7 @@ def _outside(site: Site, action: Action, statement: str) -> None:
         site.connection.execute(named)
     finally:
         with suppress(psycopg.OperationalError):
-            site.connection.execute(QUERIES.search_as_before)
+            site.connection.execute(QUERIES.as_before)
             site.connection.execute(QUERIES.act_as_ourselves)
 
 
@@ -178,39 +203,4 @@ def _mend(action: Action, error: psycopg.Error) -> str:
 
 
 def _blockers(site: Site, action: Action) -> str:
-    return blockers(site.connection, site.placement.schema, list({action.table, *action.also}), action.owner)
-
-
-@contextmanager
-def _watched(site: Site, action: Action) -> Iterator[None]:
-    """While an index is built or dropped, say how far it is and whom it waits for; on its own connection."""
-    over = Event()
-    pid = site.connection.info.backend_pid
-
-    def watch() -> None:
-        if over.wait(LOOK):
-            return
-        with suppress(errors.KosError, psycopg.Error), site.run.fences.beside(site.placement.place) as connection:
-            while not over.wait(LOOK / 2):
-                with connection.transaction():
-                    connection.execute(QUERIES.act_as.format(role=Identifier(action.owner)))
-                    row = connection.execute(QUERIES.index_progress, {"pid": pid}).fetchone()
-                if row is not None:
-                    told = site.facts | {"doing": f"{action.text}: {_progress(*row)}"}
-                    connection.execute(QUERIES.note_doing, told)
-
-    watcher = Thread(target=watch, name="kos index progress", daemon=True)
-    watcher.start()
-    try:
-        yield
-    finally:
-        over.set()
-        watcher.join()
-
-
-def _progress(
-    phase: str, done: int, total: int, locker: int | None, role: str | None, state: str | None, query: str | None
-) -> str:
-    if locker:
-        return f"{phase}, for {described(locker, role, state, query)}"
-    return f"{phase}, {done * 100 // total} %" if total else phase
+    return blockers(site.connection, [site.placement.schema], list({action.table, *action.also}), action.owner)

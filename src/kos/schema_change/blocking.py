@@ -17,10 +17,14 @@ def described(pid: int, role: str | None, state: str | None, query: str | None, 
     return f"pid {pid} ({role or '?'}, {state or '?'}{since}): {query or 'hidden from us'}"
 
 
-def blockers(connection: Connection, schema: str, tables: list[str], owner: str) -> str:
-    """Who holds a lock on a table, or on a part of it: the oldest transactions."""
+def blockers(
+    connection: Connection, schemas: list[str], tables: list[str] | None, owner: str, *, modes: list[str] | None = None
+) -> str:
+    """Who holds a lock, of these modes or of any, on one of the tables, or on any of the schemas: the oldest
+    transactions."""
+    facts = {"schemas": schemas, "tables": tables, "modes": modes}
     with connection.transaction():
         # As the owner: PostgreSQL tells what a session does to its own role only.
         connection.execute(QUERIES.act_as.format(role=Identifier(owner)))
-        found = connection.execute(QUERIES.blockers, {"schema": schema, "tables": tables}).fetchall()
+        found = connection.execute(QUERIES.blockers, facts).fetchall()
     return "; ".join(described(*row) for row in found) or "somebody who is gone now"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 
 import psycopg
 
@@ -12,12 +13,14 @@ from kos.journal.fences import is_there
 from kos.schema_change import act
 from kos.schema_change.everywhere import everywhere, known
 from kos.schema_change.fill import fill_rows
+from kos.schema_change.hanging import refuse_changed
 from kos.schema_change.make import late_placements, plan_change
 from kos.schema_change.model import BUILD, CONTRACT, EXPAND, FILL, TIGHTEN, Action, ChangePlan, Fill, Placement
 from kos.schema_change.pace import pace_of
-from kos.schema_change.placements import by_place
+from kos.schema_change.placements import by_place, find_placements
 from kos.schema_change.site import QUERIES, Site
 from kos.schema_change.throttle import Limits
+from kos.tenancy.changes import catch_up, finished_changes
 
 NEWCOMER = "newcomer"  # what a run keeps of the only placement that it is to take in
 REPEATS = 5  # of a fill that rows have escaped from
@@ -97,6 +100,13 @@ def tidy(run: Run[ChangePlan]) -> None:
     """Note that {name} is part of the schema."""
     with run.control() as control:
         control.execute(QUERIES.end_change, {"operation": run.operation})
+        finished = finished_changes(control) if run.plan.scope.shipped else []
+    for place, here in by_place(find_placements(run.store, run.plan.scope)).items() if finished else ():
+        with run.store.operator(place) as connection:
+            for placement in here:
+                # Of tenants that were made since the tightening. One whose tables are under way catches up by itself.
+                with suppress(psycopg.errors.UndefinedTable):
+                    catch_up(connection, placement.schema, finished)
     _forget_placements(run)
 
 
@@ -125,8 +135,11 @@ def _with(run: Run[ChangePlan], phase: str, placements: Iterable[Placement]) -> 
 def _doing(plan: ChangePlan, *phases: str) -> Callable[[Site], None]:
     def work(site: Site) -> None:
         for phase in phases:
+            if phase == TIGHTEN:
+                refuse_changed(site, plan.recipe_of(site.placement))
             items = getattr(plan.recipe_of(site.placement), phase)
             for item in items:
+                site.heed()
                 if isinstance(item, Fill):
                     _fill(site, item)
                 elif item.repeat is None:

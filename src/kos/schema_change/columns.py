@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from kos import errors
@@ -51,7 +51,6 @@ def add_column(draft: Draft, table: str, command: Any) -> None:
             f"PostgreSQL rewrites the table for a column of {type_name}, a domain with constraints",
             "give the column the domain's own type, and the same CHECK",
         )
-    _warn_of_prepared(draft, table)
     kinds = {parse.choice(each.constraint, "contype"): each.constraint for each in node.constraints}
     if "CONSTR_GENERATED" in kinds:
         _add_generated(draft, new, kinds["CONSTR_GENERATED"])
@@ -75,15 +74,6 @@ def _read(table: str, node: Any) -> New:
         if kind == "CONSTR_NOTNULL":
             not_null, name = True, each.constraint.conname or None
     return New(table, node.colname, node, default, not_null, name)
-
-
-def _warn_of_prepared(draft: Draft, table: str) -> None:
-    warning = (
-        f"{table} gets a column: a session that has prepared `select *` of it gets SQLSTATE 0A000 once, "
-        "and must prepare again; name the columns, or see that the driver does so"
-    )
-    if warning not in draft.warnings:
-        draft.warnings.append(warning)
 
 
 def _add_generated(draft: Draft, new: New, constraint: Any) -> None:
@@ -130,7 +120,9 @@ def _add_plain(draft: Draft, new: New) -> None:
     if new.not_null:
         again = fill or parse.render_expression(new.default)
         require_not_null(draft, new.table, new.name, fill=again, constraint=new.constraint)
-    elif volatile and fill is None:
+    elif isinstance(fill, str):
+        draft.tighten.append(_missing(draft, new.table, new.name, fill))
+    elif volatile:
         draft.warnings.append(
             f"{new.table}.{new.name}: a NULL that new code writes there before the change is finished is filled too"
         )
@@ -160,6 +152,13 @@ def _fill(draft: Draft, table: str, column: str, value: str | PythonFill) -> Fil
             name, text, table, facts.owner, needs, {}, column, value.callable, reads=value.reads, rows=facts.rows
         )
     return Fill(name, f"{table}.{column} = {value}", table, facts.owner, needs, {column: value}, rows=facts.rows)
+
+
+def _missing(draft: Draft, table: str, column: str, expression: str) -> Fill:
+    """Rows for which the expression has failed as they were written: it says so now, unless they were mended."""
+    made = _fill(draft, table, column, expression)
+    needs = ddl("{column} is null and num_nonnulls({value}) > 0", column=column, value=literal(expression))
+    return replace(made, needs=needs)
 
 
 # NOT NULL
@@ -301,6 +300,7 @@ def drop_column(draft: Draft, table: str, command: Any) -> None:
             "it is NOT NULL without a default: new code, which leaves it out, could not write until it is gone",
             f"say what it gets meanwhile: -- kos: hide {table}.{column} = <expression>",
         )
+    draft.dropped_columns.add((table, column))
     draft.at_contract(action(draft, table, f"drop {table}.{column}", (_drop(table, column),)))
 
 
@@ -315,7 +315,7 @@ def _refuse_what_depends(draft: Draft, table: str, command: Any) -> None:
     if column in facts.partition_key:
         raise errors.ChangeRefused(what, "the table is partitioned by it", "make a new table and move the rows")
     for of, kind, name in facts.readers:
-        if of == column and kind not in _DROPPED_ALONG and name not in draft.dropped:
+        if of == column and kind not in _DROPPED_ALONG and not draft.drops(table, kind, name):
             raise errors.ChangeRefused(what, f"the {kind} {name} reads it", f"drop the {kind} before, in the same file")
     keys = [each for each in facts.constraints.values() if each.kind in "pu" and column in each.columns]
     for of, name, definition in facts.referred_by if keys else ():

@@ -11,7 +11,7 @@ from psycopg.sql import SQL, Composable, Identifier
 
 from kos import errors
 from kos.schema_change.facts import Connection, Grant, Table, read_grants, read_table, usual_owner
-from kos.schema_change.model import Action, Fill, Recipe
+from kos.schema_change.model import Action, Fill, Hanging, Recipe
 from kos.sql import literal
 
 if TYPE_CHECKING:
@@ -24,12 +24,13 @@ class Draft:
     `created` are tables that the change itself makes; `fresh` columns that no code can know yet, by table. `physical`
     has, for a column that is renamed in this change, the name that it has in the catalog until then. `taken` are names
     of constraints and indexes that the change makes, with their columns; `freed` those that are gone at its end, and
-    `provisional` what a constraint is called until then, of which another has the name.
-    `dropped` are tables and views that the change drops, `not_null` columns that it makes so, and `renamed` tables that
-    get another name: the planners know them by the one that they have now. `retyped` are columns that get another type
-    after another name, by that name. `views` are those among the dropped, each with the first of its DROP; `replaced`
-    those that are made anew at the end, and `together` what changes in one moment then. `sequences` number columns for
-    a while. `redone` are functions that the change replaces or drops, by schema and name.
+    `provisional` what a constraint is called until then, of which another has the name. `dropped` are tables and views
+    that the change drops, `dropped_columns` are of other tables; `not_null` are columns that it makes so, and `renamed`
+    tables that get another name: the planners know them by their present one. `retyped` are columns that get another
+    type after another name, by that name; `successors` what takes the place of a column. `views` are those among the
+    dropped, each with the first of its DROP; `replaced` those that are made anew at the end, and `together` what
+    changes in one moment then. `redone` are functions that the change replaces or drops, by schema and name.
+    `sequences` number columns for a while.
     """
 
     def __init__(self, connection: Connection, schema: str, tag: str, directives: Directives) -> None:
@@ -42,11 +43,14 @@ class Draft:
         self.build: list[Action] = []
         self.tighten: list[Action | Fill] = []
         self.warnings: list[str] = []
+        self.hanging: list[Hanging] = []
         self.created: set[str] = set()
         self.fresh: dict[str, set[str]] = {}
         self.physical: dict[tuple[str, str], str] = {}
         self.retyped: set[tuple[str, str]] = set()
+        self.successors: dict[tuple[str, str], str] = {}
         self.dropped: set[str] = set()
+        self.dropped_columns: set[tuple[str, str]] = set()
         self.not_null: set[tuple[str, str]] = set()
         self.renamed: dict[str, str] = {}
         self.views: dict[str, str] = {}
@@ -84,9 +88,17 @@ class Draft:
         """The name that a column has in the catalog until the contract. There, what comes later uses the new one."""
         return self.physical.get((table, name), name)
 
+    def successor(self, table: str, name: str) -> str:
+        """What a column of the catalog is to be, by its name of before the contract."""
+        return self.successors.get((table, name)) or self.column(table, name)
+
     def is_fresh(self, table: str, column: str) -> bool:
         """Whether the change itself makes it, so no code can know it yet."""
         return table in self.created or column in self.fresh.get(table, set())
+
+    def drops(self, table: str, kind: str, name: str) -> bool:
+        """Whether the change has dropped, above, what depends on a column of the table."""
+        return (table, name) in self.dropped_columns if kind == "generated column" else name in self.dropped
 
     def number(self) -> int:
         """For a name that nothing else in this change has."""
@@ -134,6 +146,7 @@ class Draft:
             tuple(self.tighten),
             tuple(contract),
             tuple(self.warnings),
+            tuple(self.hanging),
         )
 
     def _with(self, table: str) -> set[str]:

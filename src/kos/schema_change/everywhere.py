@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack, contextmanager
 from threading import Event, Lock
 
@@ -14,7 +14,7 @@ from kos import errors
 from kos.journal import Run
 from kos.journal.fences import is_there
 from kos.schema_change.facts import Connection
-from kos.schema_change.model import ChangePlan, Placement
+from kos.schema_change.model import CONTRACT, ChangePlan, Placement
 from kos.schema_change.site import QUERIES, Site
 from kos.tenancy.placement import Place
 from kos.translate import translated
@@ -44,7 +44,9 @@ def everywhere(run: Run[ChangePlan], phase: str, placements: Iterable[Placement]
         with _connections(run) as connect:
             while (placement := next_one()) is not None:
                 try:
-                    error = _one(Site(run, placement, connect(placement.place), over), phase, work)
+                    error = _one(
+                        Site(run, placement, connect(placement.place), over, final=phase == CONTRACT), phase, work
+                    )
                 except BaseException:
                     over.set()
                     raise
@@ -75,10 +77,11 @@ def _in_threads(threads: int, drain: Callable[[], None], over: Event) -> None:
     with ThreadPoolExecutor(threads, thread_name_prefix="kos change") as pool:
         futures = [pool.submit(drain) for _ in range(threads)]
         try:
-            for future in futures:
-                future.result()
+            raised = [error for each in as_completed(futures) if (error := each.exception()) is not None]
         finally:
             over.set()
+    for error in sorted(raised, key=lambda error: isinstance(error, errors.Interrupted)):  # those only followed
+        raise error
 
 
 def _one(site: Site, phase: str, work: Work) -> Exception | None:
@@ -88,7 +91,7 @@ def _one(site: Site, phase: str, work: Work) -> Exception | None:
             _note(site, phase, "running")
             work(site)
             _note(site, phase, "done")
-    except (errors.LeaseLost, errors.Interrupted):
+    except (errors.LeaseLost, errors.Interrupted, errors.ChangeStopped):
         raise
     except (errors.KosError, psycopg.Error, OSError) as raised:
         error = translated(raised) or raised

@@ -47,6 +47,7 @@ class Constraint:
     index: str | None
     refers_to: str | None
     """Of a foreign key: the table, quoted where it must be."""
+    deferrable: bool
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,8 @@ class Table:
     partition_default: bool
     """Whether it has a default partition."""
     logged: bool
+    inherits: bool
+    """Whether it is a parent or a child of another by INHERITS."""
 
     @property
     def key(self) -> tuple[str, ...]:

@@ -17,6 +17,8 @@ select c.oid::bigint as oid, n.nspname::text as schema, c.relname::text as name,
        exists (select from pg_trigger g join pg_proc p on p.oid = g.tgfoid
                 where g.tgrelid = c.oid and p.pronamespace = to_regnamespace('kos') and g.tgname ~ '^kos_capture')
          as logged,
+       c.relkind = 'r' and not c.relispartition
+         and exists (select from pg_inherits i where c.oid in (i.inhparent, i.inhrelid)) as inherits,
        array(select a.attname::text from pg_partitioned_table p
                join pg_attribute a on a.attrelid = c.oid and (a.attnum = any (p.partattrs) or exists (
                  select from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.objsubid = 0
@@ -56,7 +58,8 @@ select k.conname::text as name, k.contype::text as kind, k.convalidated as valid
                join pg_attribute a on a.attrelid = k.conrelid and a.attnum = u.attnum order by u.place) as columns,
        pg_get_constraintdef(k.oid, true) as definition,
        case when k.contype in ('p', 'u', 'x') then x.relname::text end as index,
-       case when k.contype = 'f' then k.confrelid::regclass::text end as refers_to
+       case when k.contype = 'f' then k.confrelid::regclass::text end as refers_to,
+       k.condeferrable as deferrable
   from pg_constraint k
   left join pg_class x on x.oid = k.conindid
  where k.conrelid = %(oid)s and k.contype <> 't'
@@ -141,47 +144,79 @@ select distinct a.attname::text as column, r.kind, r.name
 select coalesce(bool_or(p.provolatile = 'v'), false) from pg_proc p where p.proname = any (%(functions)s);
 
 -- name: fingerprints
--- Something per schema that is equal where these tables are. Names of the schema itself are taken out of definitions,
--- and those of the log's functions, since each table has one of its own.
-select n.nspname::text as schema, md5(coalesce(string_agg(md5(replace(concat_ws(E'\n',
-         c.relname, c.relkind, c.relispartition, c.relowner, c.relrowsecurity, c.relforcerowsecurity, c.relreplident,
-         (select string_agg(concat_ws('|', a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attidentity,
-                                      a.attgenerated, a.attcollation, pg_get_expr(d.adbin, d.adrelid),
-                                      col_description(c.oid, a.attnum)), ';' order by a.attname)
+-- Something per schema that is equal where these tables are, in whichever database: roles and collations go by their
+-- names. It has whatever planners read. Names of the schema itself are taken out of definitions, and those of the log's
+-- functions, since each table has one of its own.
+select n.nspname::text as schema, md5(concat(
+         (select o.rolname from pg_class t join pg_roles o on o.oid = t.relowner
+           where t.relnamespace = n.oid and t.relkind in ('r', 'p')
+           group by o.rolname order by count(*) desc, o.rolname limit 1),
+         string_agg(md5(replace(concat_ws(E'\n',
+         row(c.relname, c.relkind, c.relispartition, pg_get_userbyid(c.relowner), c.relrowsecurity,
+             c.relforcerowsecurity, c.relreplident, c.reloptions, obj_description(c.oid, 'pg_class'),
+             exists (select from pg_partitioned_table p where p.partrelid = c.oid and p.partdefid <> 0))::text,
+         (select string_agg(row(a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attidentity,
+                                a.attgenerated, a.attcollation::regcollation, pg_get_expr(d.adbin, d.adrelid),
+                                a.attstattarget, array(select o from unnest(a.attoptions) o where o like 'n_distinct%%'), a.attstorage, a.attcompression,
+                                col_description(c.oid, a.attnum))::text, ';' order by a.attname)
             from pg_attribute a
             left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
            where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped),
-         (select string_agg(concat_ws('|', k.conname, k.convalidated, pg_get_constraintdef(k.oid)), ';'
-                            order by k.conname)
+         (select string_agg(row(g.name, g.privilege_type, g.grantee::regrole, g.is_grantable)::text, ';'
+                            order by g.name, g.privilege_type, g.grantee::regrole::text)
+            from (select null::name as name, x.* from aclexplode(c.relacl) x
+                  union all
+                  select a.attname, x.* from pg_attribute a cross join lateral aclexplode(a.attacl) x
+                   where a.attrelid = c.oid and not a.attisdropped) g
+           where g.grantee <> c.relowner),
+         (select string_agg(row(k.conname, k.convalidated, pg_get_constraintdef(k.oid),
+                                obj_description(k.oid, 'pg_constraint'))::text, ';' order by k.conname)
             from pg_constraint k where k.conrelid = c.oid),
-         (select string_agg(concat_ws('|', k.conrelid::regclass, k.conname), ';'
+         (select string_agg(row(k.conrelid::regclass, k.conname, pg_get_constraintdef(k.oid))::text, ';'
                             order by k.conrelid::regclass::text, k.conname)
             from pg_constraint k where k.confrelid = c.oid),
-         (select string_agg(concat_ws('|', i.indisvalid, i.indisreplident, pg_get_indexdef(i.indexrelid)), ';'
+         (select string_agg(row(i.indisvalid, i.indisreplident, i.indisclustered, pg_get_indexdef(i.indexrelid),
+                                obj_description(i.indexrelid, 'pg_class'))::text, ';'
                             order by i.indexrelid::regclass::text)
             from pg_index i where i.indrelid = c.oid),
+         (select string_agg(row(pg_get_statisticsobjdef(s.oid), obj_description(s.oid, 'pg_statistic_ext'))::text, ';'
+                            order by s.stxname)
+            from pg_statistic_ext s where s.stxrelid = c.oid),
+         (select string_agg(row(q.seqrelid::regclass, e.refobjsubid, q.seqtypid::regtype, q.seqstart, q.seqincrement,
+                                q.seqmin, q.seqmax, q.seqcache, q.seqcycle)::text, ';'
+                            order by q.seqrelid::regclass::text)
+            from pg_depend e join pg_sequence q on q.seqrelid = e.objid
+           where e.classid = 'pg_class'::regclass and e.refclassid = 'pg_class'::regclass and e.refobjid = c.oid
+             and e.deptype in ('a', 'i')),
+         (select string_agg(row(t.relid, t.parentrelid, t.isleaf, pg_get_userbyid(l.relowner))::text, ';'
+                            order by t.relid::text)
+            from pg_partition_tree(c.oid) t join pg_class l on l.oid = t.relid),
          (select string_agg(regexp_replace(pg_get_triggerdef(g.oid), 'kos\.capture_[0-9a-f]+', 'kos.capture'), ';'
                             order by g.tgname)
             from pg_trigger g where g.tgrelid = c.oid and not g.tgisinternal),
-         (select string_agg(concat_ws('|', y.polname, y.polcmd, y.polpermissive, y.polroles,
-                                      pg_get_expr(y.polqual, y.polrelid), pg_get_expr(y.polwithcheck, y.polrelid)), ';'
+         (select string_agg(row(y.polname, y.polcmd, y.polpermissive,
+                                (select array_agg(r::regrole::text order by r::regrole::text) from unnest(y.polroles) r),
+                                pg_get_expr(y.polqual, y.polrelid), pg_get_expr(y.polwithcheck, y.polrelid))::text, ';'
                             order by y.polname)
             from pg_policy y where y.polrelid = c.oid),
          (select string_agg(distinct v.oid::regclass::text, ';')
             from pg_depend e join pg_rewrite w on w.oid = e.objid join pg_class v on v.oid = w.ev_class
            where e.classid = 'pg_rewrite'::regclass and e.refobjid = c.oid)
-       ), quote_ident(n.nspname) || '.', '')), ',' order by c.relname), '')) as fingerprint
+       ), quote_ident(n.nspname) || '.', '')), ',' order by c.relname))) as fingerprint
   from pg_namespace n
   left join pg_class c on c.relnamespace = n.oid and c.relname = any (%(tables)s)
  where n.nspname = any (%(schemas)s)
- group by n.nspname;
+ group by n.oid, n.nspname;
 
 -- name: owner
--- Whose a new table is: of the role that owns most tables of the schema, or else the schema.
+-- Whose a new table is: of the role that owns most tables of the schema, or else the schema. Nobody can become
+-- pg_database_owner.
 select o.rolname::text
   from pg_namespace n
   left join pg_class c on c.relnamespace = n.oid and c.relkind in ('r', 'p')
-  join pg_roles o on o.oid = coalesce(c.relowner, n.nspowner)
+  join pg_roles o on o.oid = coalesce(c.relowner, (select d.datdba from pg_database d
+                                                     where d.datname = current_database()
+                                                       and n.nspowner = 'pg_database_owner'::regrole), n.nspowner)
  where n.nspname = %(schema)s
  group by o.rolname order by count(*) desc, o.rolname limit 1;
 
@@ -208,9 +243,83 @@ select c.relkind::text from pg_class c join pg_namespace n on n.oid = c.relnames
 -- Whether a type is a domain with a constraint: PostgreSQL then rewrites the table for a new column.
 select exists (select from pg_constraint k where k.contypid = to_regtype(%(type)s));
 
+-- name: read_only
+-- Nothing that is asked may write.
+set local transaction_read_only = on;
+
+-- name: unique_keys
+-- The indexes that a foreign key may refer to, with their columns.
+select x.relname::text, array(select a.attname::text from unnest(i.indkey::int2[]) with ordinality u (attnum, place)
+                                join pg_attribute a on a.attrelid = i.indrelid and a.attnum = u.attnum
+                               where u.place <= i.indnkeyatts order by u.place), i.indisprimary
+  from pg_index i join pg_class x on x.oid = i.indexrelid
+ where i.indrelid = %(oid)s and i.indisunique and i.indimmediate and i.indisvalid and i.indpred is null
+   and i.indexprs is null;
+
+-- name: assignment
+-- Whether PostgreSQL takes a value of one type for a column of the other, and what the one is called. What is not told by
+-- a cast alone (rows, arrays, polymorphic types) is taken.
+with recursive bases (side, oid) as (
+  values ('source', %(source)s::oid), ('target', to_regtype(%(target)s)::oid)
+  union all
+  select b.side, t.typbasetype from bases b join pg_type t on t.oid = b.oid where t.typtype = 'd')
+select bool_or(s.oid = t.oid or s.typtype in ('p', 'c') or t.typtype in ('p', 'c') or 'A' in (s.typcategory, t.typcategory)
+               or t.typcategory = 'S'
+               or exists (select from pg_cast c where c.castsource = s.oid and c.casttarget = t.oid and c.castcontext <> 'e')),
+       format_type(%(source)s::oid, null)
+  from bases one join pg_type s on s.oid = one.oid, bases other join pg_type t on t.oid = other.oid
+ where one.side = 'source' and other.side = 'target';
+
+-- name: publications
+-- Those that send all columns of a table.
+select p.pubname::text
+  from pg_publication p
+ where exists (select from pg_publication_tables t join pg_class c on c.relname = t.tablename
+                 join pg_namespace n on n.oid = c.relnamespace and n.nspname = t.schemaname
+                 left join pg_publication_rel r on r.prpubid = p.oid and r.prrelid = c.oid
+                where t.pubname = p.pubname and r.prattrs is null
+                  and (c.oid = %(oid)s or c.oid in (select relid from pg_partition_tree(%(oid)s::oid))))
+ order by 1;
+
+-- name: unidentified
+-- A table, or a part of one, whose rows are published, and can't be named to subscribers; with the publication.
+select l.oid::regclass::text, p.pubname::text
+  from pg_class l
+  left join pg_index i on i.indrelid = l.oid and ((l.relreplident = 'd' and i.indisprimary)
+                                                  or (l.relreplident = 'i' and i.indisreplident))
+  join pg_publication_tables t on true
+  join pg_publication p on p.pubname = t.pubname and case when %(deletes)s then p.pubdelete else p.pubupdate end
+  join pg_class c on c.relname = t.tablename
+  join pg_namespace n on n.oid = c.relnamespace and n.nspname = t.schemaname
+ where l.relkind = 'r' and (l.oid = %(oid)s or l.oid in (select relid from pg_partition_tree(%(oid)s::oid)))
+   and (c.oid = l.oid or c.oid in (select relid from pg_partition_ancestors(l.oid)))
+   and l.relreplident <> 'f' and i.indexrelid is null
+ limit 1;
+
 -- name: may_not_create
 -- Of these schemas and roles, the pairs in which the role lacks CREATE on the schema.
 select asked.schema, asked.owner
   from unnest(%(schemas)s::text[], %(owners)s::text[]) as asked (schema, owner)
  where not has_schema_privilege(asked.owner, asked.schema, 'CREATE')
  order by 1, 2;
+
+-- name: immutable
+-- Whether all functions of these names give the same result always. One that isn't there yet may not.
+select coalesce(bool_and(p.provolatile is not distinct from 'i'), true)
+  from unnest(%(functions)s::text[]) as asked (name) left join pg_proc p on p.proname = asked.name;
+
+-- name: safe_cast
+-- Whether there is a cast that PostgreSQL does unasked: those lose nothing.
+select exists (select from pg_cast c
+                where c.castsource = to_regtype(%(source)s) and c.casttarget = to_regtype(%(target)s)
+                  and c.castcontext = 'i');
+
+-- name: needs_rights
+-- Whether one of these functions may be closed to some, or ask what is; and whether one of these tables forces row
+-- security, so that its owner sees other rows than who writes.
+select exists (select from unnest(%(functions)s::text[]) as asked (name)
+                where not exists (select from pg_proc p where p.proname = asked.name
+                                     and p.pronamespace = 'pg_catalog'::regnamespace)
+                   or exists (select from pg_proc p where p.proname = asked.name
+                                 and p.pronamespace <> 'pg_catalog'::regnamespace)),
+       exists (select from pg_class c where c.relname = any (%(tables)s) and c.relforcerowsecurity);

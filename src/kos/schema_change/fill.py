@@ -50,8 +50,19 @@ MOST_ASIDE = 100  # pages, before they are returned to
 MOST_FAILED = 1000  # rows, after which nobody would read about more
 
 BUSY = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure)
-REFUSED = (psycopg.DataError, psycopg.IntegrityError, psycopg.errors.RaiseException)
 
+
+class RowRefused(Exception):
+    """By a trigger, with an SQLSTATE of its own."""
+
+
+REFUSED = (
+    psycopg.DataError,
+    psycopg.IntegrityError,
+    psycopg.errors.RaiseException,
+    psycopg.errors.CardinalityViolation,
+    RowRefused,
+)
 
 Found = TypeVar("Found")
 
@@ -88,7 +99,7 @@ class Filling:
         self.pace = pace
         self.progress = progress
         self.row = Identifier(fill.table)  # as expressions may call it, also in a partition
-        self.size = Size(self.first_pages, self.most_pages)
+        self.size = self.writing = Size(self.first_pages, self.most_pages)  # of what is read, and of what is written
         self.way = Crossing(fill.owner)
         self.failures: dict[str, str] = {}  # what names a row, and why it has no value
         self.blocked: list[tuple[Part, str]] = []
@@ -123,20 +134,20 @@ class Filling:
             for part in todo:
                 self._patiently(part.shown, partial(noted, self.site, self.fill, part))
             for part in todo:
-                if self.gone_through(part):
+                if self.whole(part, self.walk):
                     done[part.oid] = part
+            if all(part.oid in done for part in self.parts()):
+                done = {oid: part for oid, part in done.items() if self.whole(part, self.return_to)}
             parts = self.parts()
-        for part in done.values():
-            self.return_to(part)
 
     def parts(self) -> list[Part]:
         """As they are now."""
         return self._patiently(self.fill.table, partial(parts_of, self.site, self.fill))
 
-    def gone_through(self, part: Part) -> bool:
-        """Go through a part; False if it has to be begun anew, or is gone."""
+    def whole(self, part: Part, work: Callable[[Part], None]) -> bool:
+        """Work through a part; False if it has to be begun anew, or is gone."""
         try:
-            self.walk(part)
+            work(part)
         except Rewritten:
             return False
         except psycopg.errors.UndefinedTable:
@@ -150,6 +161,7 @@ class Filling:
         while part.next_page < part.pages:
             allowed = self.pace.before_batch()
             first = part.next_page
+            self.writing.aim(allowed.seconds)
             last = min(first + self.size.within(allowed.rows), part.pages)
             try:
                 self.batch(part, first, last, allowed)
@@ -157,6 +169,7 @@ class Filling:
                 self._meets(part, last)
             except TooLong:
                 self.size.shrink(last - first, 0.25)
+                self.pace.after_batch(0)
             except REFUSED:
                 if last - first > 1:
                     self.size.shrink(last - first, 0.5)
@@ -201,17 +214,26 @@ class Filling:
     def failed(self, row: str, error: Exception) -> None:
         """A row has no value. Where it is everything that fails, that is told before all of it was tried."""
         text = error.diag.message_primary if isinstance(error, psycopg.Error) else None
-        self.failures[row] = text or f"{type(error).__name__}: {error}".rstrip(": ")
+        kind = "" if isinstance(error, RowRefused) else f"{type(error).__name__}: "
+        self.failures[row] = text or f"{kind}{error}".rstrip(": ")
         if len(self.failures) >= MOST_FAILED:
             self.fail_if_any()
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
         """A transaction that reaches all rows."""
-        with self.site.transaction(self.way.role) as connection:
-            if self.way.access is not None:
-                connection.execute(QUERIES.cross_tenants, {"access": str(self.way.access)})
-            yield connection
+        try:
+            with self.site.transaction(self.way.role) as connection:
+                if self.way.access is not None:
+                    connection.execute(QUERIES.cross_tenants, {"access": str(self.way.access)})
+                if self.way.nested:
+                    connection.execute(QUERIES.capture_by_key)
+                yield connection
+        except psycopg.DatabaseError as error:
+            # Of no class that PostgreSQL knows, nor one of ours: the product's own.
+            if type(error) is psycopg.DatabaseError and not (error.sqlstate or "KS").startswith("KS"):
+                raise RowRefused(error.diag.message_primary) from error
+            raise
 
     def checkpoint(self, connection: Connection, part: Part, page: int | None, rows: int) -> None:
         """Note how far a part is, in the transaction of the batch, as the operator; None: as far as before."""

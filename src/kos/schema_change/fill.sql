@@ -21,6 +21,21 @@ select c.oid, n.nspname::text, c.relname::text, format('%%I.%%I', n.nspname, c.r
   left join pg_am am on am.oid = c.relam
  order by c.oid;
 
+-- name: hidden
+-- A table, of those that an expression asks, of which whoever asks does not see all rows.
+select format('%%I.%%I', n.nspname, c.relname)
+  from unnest(%(tables)s::text[]) asked
+  join pg_class c on c.oid = to_regclass(asked) and c.relkind in ('r', 'p')
+  join pg_namespace n on n.oid = c.relnamespace
+ where row_security_active(c.oid)
+   and not (pg_has_role('kos_operator', 'member')
+            and exists (select from pg_policy p
+                         where p.polrelid = c.oid and p.polpermissive
+                           and p.polname in ('operator_access', 'kos_operator_access')
+                           and to_regrole('kos_operator') = any (p.polroles)))
+ order by 1
+ limit 1;
+
 -- name: pages
 -- How large it is, and which file it is: one that was rewritten has another, and its rows are at other places.
 select pg_relation_filenode(%(oid)s::oid::regclass)::bigint,
@@ -128,6 +143,16 @@ select a.pid, a.usename::text, coalesce(a.state, a.backend_type),
 -- name: cross_tenants
 -- For this transaction: what the guard and the events ask for.
 select set_config('kos.crossing', %(access)s, true);
+
+-- name: nested
+-- Whether triggers or foreign keys of a product can change rows while others are changed.
+select bool_or(kos.has_nested_changes(part) or kos.has_nested_changes(kos.root_of(part)))
+  from unnest(%(parts)s::oid[]::regclass[]) part;
+
+-- name: capture_by_key
+-- Capture looks for the rows of a batch as they are after it. It must not read the whole table for them, each time, as
+-- the planner would have it, who takes a batch for larger than it is.
+select set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true);
 
 -- name: begin_access
 -- Who works on all tenants, and why.

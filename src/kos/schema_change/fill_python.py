@@ -81,7 +81,7 @@ class PythonFilling(Filling):
         super().__init__(site, fill, pace, progress)
         assert fill.python is not None
         self.function = load(fill.python)
-        self.chunk = Size(FIRST_ROWS, MOST_ROWS)
+        self.chunk = self.writing = Size(FIRST_ROWS, MOST_ROWS)
         self._without: set[tuple[int, str, str]] = set()  # rows that were given no value, as they were then
         self._found = 0
         self._again = False
@@ -106,10 +106,8 @@ class PythonFilling(Filling):
             row = connection.execute(QUERIES.pages, {"oid": part.oid}).fetchone()
         assert row is not None
         part.filenode, part.pages = row
-        if not self.gone_through(part):
+        if not self.whole(part, self.walk) or not self.whole(part, self.return_to):
             self._found += 1
-        else:
-            self.return_to(part)
 
     def checkpoint(self, connection: Connection, part: Part, page: int | None, rows: int) -> None:
         """Only the first pass has a place to go on from."""
@@ -135,6 +133,7 @@ class PythonFilling(Filling):
         self.size.lasted(last - first, len(rows), self.pace.clock() - began, CALL_SECONDS)
 
     def _rows_allowed(self, allowed: Allowance) -> int:
+        self.chunk.aim(allowed.seconds)
         most = self.chunk.amount if allowed.rows is None else min(self.chunk.amount, allowed.rows)
         return max(1, int(most))
 

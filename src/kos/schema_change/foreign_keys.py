@@ -15,10 +15,10 @@ from kos.schema_change.facts import Table, read_table
 from kos.schema_change.model import Action, Fill
 from kos.schema_change.naming import choose, joined
 from kos.schema_change.parse import names
-from kos.schema_change.partitions import Partition, partitions_of
+from kos.schema_change.partitions import Partition, of_partitions, partitions_of
 
 DROP: LiteralString = "alter table {table} drop constraint {name}"
-DROP_IF_THERE: LiteralString = "alter table {table} drop constraint if exists {name}"
+DROP_IF_THERE: LiteralString = "alter table if exists {table} drop constraint if exists {name}"
 
 
 def add(draft: Draft, table: str, constraint: Any) -> None:
@@ -80,6 +80,7 @@ def _add_by_partition(draft: Draft, table: str, constraint: Any, orphans: Fill |
     """NOT VALID is not for partitioned tables before PostgreSQL 18. Each partition gets the key for itself; that of the
     whole table takes theirs over, as they are, without looking at the rows."""
     name, leaves = constraint.conname, [each for each in partitions_of(draft, table) if each.is_leaf]
+    begin = len(draft.tighten)
     if constraint.skip_validation:
         raise errors.ChangeRefused(
             f"{table}: {name} NOT VALID",
@@ -95,6 +96,7 @@ def _add_by_partition(draft: Draft, table: str, constraint: Any, orphans: Fill |
         draft.tighten.append(orphans)
     for leaf in leaves:
         draft.tighten.append(_validation(draft, leaf.name, constraint, orphans))
+    draft.tighten[begin:] = of_partitions(draft.tighten[begin:], leaves)
     _bind(draft, table, parent, text=f"add foreign key {name} to {table}, of those of its partitions")
 
 

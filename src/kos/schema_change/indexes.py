@@ -19,7 +19,7 @@ from kos.schema_change.draft import Draft, Planner, ddl
 from kos.schema_change.model import CREATE_INDEX, DROP_INDEX, Action
 from kos.schema_change.naming import QUERIES, choose, index_columns, is_used, joined
 from kos.schema_change.parse import Statement, columns_of, names
-from kos.schema_change.partitions import Partition, partitions_of
+from kos.schema_change.partitions import Partition, of_partitions, partitions_of, whole
 
 SHARE = "SHARE"
 
@@ -122,8 +122,11 @@ def by_partition(draft: Draft, table: str, node: Any, shown: str) -> list[Action
         part.idxname = called[each.name] = choose(draft, each.name, shown, "idx")
         draft.taken[part.idxname] = ()
         made.append(concurrent_action(draft, each.name, part) if each.is_leaf else _alone(draft, each.name, part))
-    undo = ddl("drop index if exists {top}", top=node.idxname)
-    return made + [attachment(draft, each, called, undo) for each in reversed(partitions)]
+    made += [
+        attachment(draft, each, called, ddl("drop index if exists {of}", of=called[each.parent]))
+        for each in reversed(partitions)
+    ]
+    return [*of_partitions(made, partitions), whole(draft, table, node.idxname)]
 
 
 def _alone(draft: Draft, table: str, node: Any) -> Action:
@@ -138,7 +141,7 @@ def _alone(draft: Draft, table: str, node: Any) -> Action:
 
 
 def attachment(draft: Draft, part: Partition, called: dict[str, str], undo: str) -> Action:
-    """To take it back is to drop what the partitioned table has, and with that its parts."""
+    """To take it back is to drop what its parent has, and with that the parts of it."""
     whole, own = called[part.parent], called[part.name]
     return action(
         draft,

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import json
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+
+import psycopg
 
 from kos import errors
 from kos.journal import Run
+from kos.schema_change.blocking import blockers
 from kos.schema_change.creating import refuse_if_not_allowed
-from kos.schema_change.facts import Connection, fingerprint
+from kos.schema_change.facts import Connection, fingerprint, usual_owner
 from kos.schema_change.model import ChangePlan, Placement, Recipe
 from kos.schema_change.parse import Change, inside, parse_change, render
 from kos.schema_change.placements import by_place, find_placements, scope_of
 from kos.schema_change.plan import plan_recipe
 from kos.schema_change.site import QUERIES
 from kos.tenancy import Store
+from kos.tenancy.placement import Place
 
 PARALLEL = 4  # placements at a time; each has a connection, and two indexes beside each other share the disk
+LOOK_SECONDS = 3  # that a table which is locked is waited for
 
 
 def plan_change(
@@ -37,6 +44,7 @@ def plan_change(
     Raises:
         ChangeUnreadable: it is no SQL.
         ChangeRefused: some of it can't be done online; the error says what to do instead.
+        ChangeBlocked: somebody keeps a table locked, also for who only looks at it.
         NoSchema, UnknownShard, StoreUnavailable
     """
     change, tag = parse_change(sql), tag or secrets.token_hex(3)
@@ -47,7 +55,7 @@ def plan_change(
     recipes: dict[str, Recipe] = {}
     placements: list[Placement] = []
     for place, here in by_place(find_placements(store, scope)).items():
-        with store.operator(place) as connection:
+        with _looking(store, place, here) as connection:
             for placement, print_ in _printed(connection, here, tables):
                 if print_ not in recipes:
                     # Planners write into the statements: each has its own.
@@ -90,6 +98,7 @@ def late_placements(
 
     Raises:
         PlacementDiffers: there is none for it, and that is to be told.
+        ChangeBlocked
     """
     plan, found = run.plan, []
     planned = {(each.place, each.schema) for each in plan.placements}
@@ -97,7 +106,7 @@ def late_placements(
         fresh = [each for each in here if (place, each.schema) not in planned]
         if not fresh:
             continue
-        with run.store.operator(place) as connection:
+        with _looking(run.store, place, fresh) as connection:
             begun = _begun(connection, run)
             for placement, print_ in _printed(connection, fresh, plan.tables):
                 if placement.schema in begun:
@@ -107,6 +116,23 @@ def late_placements(
                 elif strict:
                     raise errors.PlacementDiffers(placement.name)
     return found
+
+
+@contextmanager
+def _looking(store: Store, place: Place, here: list[Placement]) -> Iterator[Connection]:
+    """A connection that looks at these placements. PostgreSQL asks for a lock to tell what an index or a size is:
+    nobody waits behind that one, but it must have an end."""
+    with store.operator(place) as connection:
+        connection.execute(QUERIES.limit_look, {"lock_timeout": f"{LOOK_SECONDS}s"})
+        try:
+            yield connection
+        except psycopg.errors.LockNotAvailable as error:
+            schemas = [each.schema for each in here]
+            who = blockers(
+                connection, schemas, None, usual_owner(connection, schemas[0]), modes=["AccessExclusiveLock"]
+            )
+            name = here[0].name if len(here) == 1 else f"{len(here)} placements of {place.database}"
+            raise errors.ChangeBlocked("look at the catalog", name, LOOK_SECONDS, who) from error
 
 
 def _begun(connection: Connection, run: Run[ChangePlan]) -> dict[str, int]:

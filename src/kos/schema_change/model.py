@@ -45,7 +45,8 @@ class Action:
     `waits` that the action may last, so only its lock is waited for with a limit.
 
     `also` are other tables of the schema that are locked too; with `only`, none of their partitions is. Where rows are
-    in the way of an action, the fill of that name, `repeat`, is done anew, and the action after it.
+    in the way of an action, the fill of that name, `repeat`, is done anew, and the action after it. One of a partition
+    (`part_of`: of that table) is left out where that is none any more.
 
     Of kind CREATE_INDEX and DROP_INDEX, `do` is one statement that runs CONCURRENTLY, outside of a transaction, with
     the table and the index named as `{schema}.name`; `index` is the index. `undo` takes back what `do` has done, and is
@@ -66,6 +67,7 @@ class Action:
     also: tuple[str, ...] = ()
     only: bool = False
     repeat: str | None = None
+    part_of: str | None = None
 
 
 @dataclass(frozen=True)
@@ -91,8 +93,19 @@ class Fill:
 
 
 @dataclass(frozen=True)
+class Hanging:
+    """What hangs on a column, as texts; `owner` is the table's."""
+
+    table: str
+    column: str
+    owner: str
+    on: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Recipe:
-    """The steps of one change in schemas whose catalogs are the same. `warnings` are for people."""
+    """The steps of one change in schemas whose catalogs are the same. `warnings` are for people; what is `hanging` must
+    be the same until the tightening."""
 
     expand: tuple[Action, ...] = ()
     fill: tuple[Fill, ...] = ()
@@ -100,6 +113,7 @@ class Recipe:
     tighten: tuple[Action | Fill, ...] = ()
     contract: tuple[Action, ...] = ()
     warnings: tuple[str, ...] = ()
+    hanging: tuple[Hanging, ...] = ()
 
 
 @dataclass(frozen=True)

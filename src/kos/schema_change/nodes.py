@@ -86,6 +86,13 @@ def columns_of(node: Any) -> set[str]:
     return found
 
 
+def tables_of(*expressions: str) -> set[str]:
+    """The tables that expressions ask, as SQL."""
+    nodes = [each for text in expressions for each in inside(parse_expression(text))]
+    tables = [each for each in nodes if type(each).__name__ == "RangeVar"]
+    return {Identifier(*filter(None, (each.schemaname, each.relname))).as_string() for each in tables}
+
+
 def functions_of(node: Any) -> set[str]:
     """The functions that an expression calls, without their schemas."""
     return {names(each.funcname)[-1] for each in inside(node) if type(each).__name__ == "FuncCall"}

@@ -76,8 +76,10 @@ select c.relname::text, o.rolname::text
  where n.nspname = %(schema)s and s.stxname = %(name)s;
 
 -- name: column_settings
--- What ANALYZE is told about a column: its target, if it has one of its own, and its options.
-select case when a.attstattarget >= 0 then a.attstattarget end, coalesce(a.attoptions, '{}')
+-- What ANALYZE is told about a column: its target, if it has one of its own, and its options. Other options are notes of
+-- the server's own, as Debian's PostgreSQL 15.20 keeps (pg_attver).
+select case when a.attstattarget >= 0 then a.attstattarget end,
+       array(select o from unnest(a.attoptions) o where o like 'n_distinct%%')
   from pg_attribute a
  where a.attrelid = %(oid)s and a.attname = %(column)s;
 

@@ -20,6 +20,7 @@ def pace_of(site: Site) -> Iterator[Pace]:
         lags = ReplicaLag(beside, shard_named(store.topology, site.placement.shard))
 
         def limits() -> Limits:
+            site.heed(control)
             row = control.execute(QUERIES.limits, facts).fetchone()
             return Limits(*row) if row else Limits()
 

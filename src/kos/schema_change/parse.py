@@ -34,6 +34,7 @@ from kos.schema_change.nodes import (
     render_command,
     render_expression,
     render_type,
+    tables_of,
     tokens,
     without_constraints,
 )
@@ -67,6 +68,8 @@ __all__ = [
     "render_command",
     "render_expression",
     "render_type",
+    "shown",
+    "tables_of",
     "without_constraints",
 ]
 
@@ -140,6 +143,12 @@ def parse_statements(text: str) -> tuple[Statement, ...]:
         return tuple(_statements(text, parsed(text)))
     except Unreadable as problem:
         raise errors.ChangeUnreadable(_line(text, problem.position), str(problem)) from None
+
+
+def shown(statement: Statement) -> str:
+    """A statement for one line."""
+    text = " ".join(statement.text.split())
+    return text if len(text) <= 80 else text[:79] + "…"
 
 
 def _statements(text: str, found: Any) -> Iterator[Statement]:

@@ -10,16 +10,30 @@ Each sort of statement has its planner, in the modules below; each of those list
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
+import psycopg
 from psycopg.sql import Identifier
 
 from kos import errors
-from kos.schema_change import bodies, columns, constraints, indexes, other, parse, rename, retype, tables
+from kos.schema_change import (
+    bodies,
+    columns,
+    constraints,
+    indexes,
+    noting,
+    other,
+    parse,
+    rename,
+    retype,
+    tables,
+    verify,
+)
 from kos.schema_change.draft import Draft, Planner
 from kos.schema_change.facts import QUERIES, Connection, usual_owner
-from kos.schema_change.model import Action, Fill, Recipe
-from kos.schema_change.parse import Change, Statement
+from kos.schema_change.model import TRANSACTION, Action, Fill, Recipe
+from kos.schema_change.parse import Change, Statement, shown
 
 PLANNERS: dict[str, Planner] = {
     **tables.PLANNERS,
@@ -39,16 +53,44 @@ def plan_recipe(connection: Connection, schema: str, change: Change, tag: str) -
         ChangeRefused: some statement can't be done online; it says what to do instead.
     """
     with connection.transaction():
-        # A schema that is not open to us is not in our search path either, and definitions are told otherwise.
-        connection.execute(QUERIES.look_as.format(role=Identifier(usual_owner(connection, schema))))
-        draft = Draft(connection, schema, tag, change.directives)
+        _look_as_owner(connection, schema)
+        draft, written = Draft(connection, schema, tag, change.directives), verify.copied(change.statements)
         draft.retyped = retype.renamed_before(change.statements)
         for statement in change.statements:
             plan_statement(draft, statement)
         bodies.look_into_functions(draft, change.statements)
         recipe = draft.recipe()
-    _all_used(draft, recipe)
+        _refuse_inheritance(draft, recipe)
+        recipe = replace(recipe, warnings=(*noting.notes(draft), *recipe.warnings))
+        noting.refuse_unidentified(draft, recipe)
+        _all_used(draft, recipe)
+        verify.refuse_what_fails(draft, written)
     return recipe
+
+
+def _look_as_owner(connection: Connection, schema: str) -> None:
+    """A schema that is not open to us is not in our search path either, and definitions are told otherwise."""
+    owner = usual_owner(connection, schema)
+    try:
+        connection.execute(QUERIES.look_as.format(role=Identifier(owner)))
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise errors.ChangeRefused(
+            schema,
+            f"its tables, and what is new there, belong to {owner}, whom kos may not act as",
+            f"let kos act as the owner of your tables: grant {Identifier(owner).as_string()} to kos_operator",
+        ) from error
+
+
+def _refuse_inheritance(draft: Draft, recipe: Recipe) -> None:
+    """What binds or fills rows reaches those of children, of which no trigger of the parent hears."""
+    for each in (*recipe.fill, *recipe.tighten):
+        binds = isinstance(each, Fill) or each.kind == TRANSACTION
+        if binds and each.table not in draft.created and draft.table(each.table).inherits:
+            raise errors.ChangeRefused(
+                f"{each.table}: {each.text}",
+                "the table has children by INHERITS, or is one: no trigger of a parent fires for their rows",
+                "run that statement yourself while nobody writes; or make a new table, and move the rows",
+            )
 
 
 def plan_statement(draft: Draft, statement: Statement) -> None:
@@ -65,12 +107,36 @@ def plan_statement(draft: Draft, statement: Statement) -> None:
         for command in _commands(draft, table, node):
             name = prefix + parse.choice(command, "subtype")
             _planner(draft, name, statement)(draft, table, command)
+            _warn_of_prepared(draft, table, name, command.name)
         return
     if sort == "RenameStmt":
         sort = f"rename {parse.choice(node, 'rename_type')}"
     elif sort == "DropStmt":
         sort = f"drop {parse.choice(node, 'remove_type')}"
     _planner(draft, sort, statement)(draft, statement)
+    if sort == "rename OBJECT_COLUMN":
+        draft.warnings.append(
+            f"{table}.{node.subname} is {node.newname} alone when the change is finished: code that says "
+            f"{node.subname} must be gone by then; `select *` that a session has prepared {_FAILS_ONCE}"
+        )
+
+
+_FAILS_ONCE = "gets SQLSTATE 0A000 once then, and must be prepared again"
+
+
+def _warn_of_prepared(draft: Draft, table: str, sort: str, column: str) -> None:
+    """What a session has prepared fails once where its result gets another shape; columns that are added are told of
+    where they are."""
+    if sort == "AT_AlterColumnType":
+        draft.warnings.append(
+            f"{table}.{column} has its new type when the change is finished: `select {column}` or `select *` that a "
+            f"session has prepared {_FAILS_ONCE}"
+        )
+    if sort == "AT_DropColumn" and draft.column(table, column) in draft.table(table).columns:
+        draft.warnings.append(
+            f"{table}.{column} is gone when the change is finished: `select *` that a session has prepared "
+            f"{_FAILS_ONCE}"
+        )
 
 
 def _planner(draft: Draft, name: str, statement: Statement) -> Planner:
@@ -81,12 +147,6 @@ def _planner(draft: Draft, name: str, statement: Statement) -> Planner:
             "run it yourself, before the change starts or when it is finished",
         )
     return PLANNERS[name]
-
-
-def shown(statement: Statement) -> str:
-    """A statement for one line."""
-    text = " ".join(statement.text.split())
-    return text if len(text) <= 80 else text[:79] + "…"
 
 
 def _target(node: Any) -> str:

@@ -10,23 +10,36 @@ reset role;
 
 -- name: limit_transaction
 -- Nobody waits behind us for longer than that. The change's tables are those of its placement. An autovacuum makes way
--- for whoever has waited for `deadlock_timeout`, so we set that, where we may, to less than what we wait.
+-- for whoever has waited for `deadlock_timeout`, so we set that, where we may, to less than what we wait. What the
+-- database or the role says of other limits is for the application; reading all rows takes as long as it takes.
 select set_config('lock_timeout', %(lock_timeout)s, true),
        set_config('search_path', quote_ident(%(schema)s) || ', public', true),
+       set_config('statement_timeout', '0', true), set_config('idle_in_transaction_session_timeout', '0', true),
+       case when current_setting('transaction_timeout', true) <> '' then set_config('transaction_timeout', '0', true) end,
        case when has_parameter_privilege('deadlock_timeout', 'SET')
             then set_config('deadlock_timeout', extract(milliseconds from %(lock_timeout)s::interval)::integer / 2 || 'ms', true) end;
+
+-- name: limit_look
+-- For a session that only looks.
+select set_config('lock_timeout', %(lock_timeout)s, false);
 
 -- name: become
 -- For a statement that can't run in a transaction; the session ends with its work.
 set role {role};
 
 -- name: search
--- For the same: functions and operator classes may be in the placement's schema.
-select set_config('search_path', quote_ident(%(schema)s) || ', public', false);
+-- For the same: functions and operator classes may be in the placement's schema. Nothing ends it: it waits for as long
+-- as there are transactions that are older, and nobody waits behind it.
+select set_config('search_path', quote_ident(%(schema)s) || ', public', false),
+       set_config('lock_timeout', '0', false), set_config('statement_timeout', '0', false),
+       set_config('idle_in_transaction_session_timeout', '0', false),
+       case when current_setting('transaction_timeout', true) <> '' then set_config('transaction_timeout', '0', false) end;
 
--- name: search_as_before
--- As the session began.
-reset search_path;
+-- name: as_before
+-- As the session began. PostgreSQL before 17 has no transaction_timeout.
+select set_config('search_path', null, false), set_config('lock_timeout', null, false),
+       set_config('statement_timeout', null, false), set_config('idle_in_transaction_session_timeout', null, false),
+       case when current_setting('transaction_timeout', true) <> '' then set_config('transaction_timeout', null, false) end;
 
 -- name: note_change
 -- Once.
@@ -55,6 +68,15 @@ update kos.changes
        max_latency_ms = case when %(set_latency)s then %(max_latency_ms)s else max_latency_ms end
  where operation = %(operation)s
 returning paused, max_rate, max_lag_ms, max_latency_ms;
+
+-- name: ask_to_stop
+-- Whoever is at it now.
+update kos.changes c set stopping = l.token from kos.leases l
+ where c.operation = %(operation)s and l.operation_id = c.operation;
+
+-- name: is_stopping
+-- Whether that run was asked to.
+select exists (select from kos.changes where operation = %(operation)s and stopping = %(token)s);
 
 -- name: announce
 -- New code can count on it in all schemas of this database that it is started in.
@@ -138,6 +160,15 @@ select f.schema_name, sum(f.rows)::bigint, sum(f.next_page)::bigint, sum(f.pages
 select exists (select from kos.change_actions
                 where operation = %(operation)s and schema_name = %(schema)s and action = %(action)s);
 
+-- name: is_part
+-- Whether a table is a partition of another, both of the schema, and no longer being detached.
+select exists (select from pg_inherits i
+                 join pg_class part on part.oid = i.inhrelid
+                 join pg_class parent on parent.oid = i.inhparent
+                 join pg_namespace n on n.oid = parent.relnamespace and n.oid = part.relnamespace
+                where n.nspname = %(schema)s and part.relname = %(table)s and parent.relname = %(parent)s
+                  and not i.inhdetachpending);
+
 -- name: note_action
 -- In the transaction of the action itself.
 insert into kos.change_actions (operation, schema_name, action) values (%(operation)s, %(schema)s, %(action)s)
@@ -164,8 +195,12 @@ with actions as (delete from kos.change_actions where operation = %(operation)s 
 delete from kos.change_placements where operation = %(operation)s and schema_name = %(schema)s;
 
 -- name: find_index
--- Whether there is such an index, and whether it can be used.
-select i.indisvalid from pg_index i join pg_class c on c.oid = i.indexrelid join pg_namespace n on n.oid = c.relnamespace
+-- Whether there is such an index, whether it can be used, and whether it is one of that table.
+select i.indisvalid, t.relname = %(table)s
+  from pg_index i
+  join pg_class c on c.oid = i.indexrelid
+  join pg_class t on t.oid = i.indrelid
+  join pg_namespace n on n.oid = c.relnamespace
  where n.nspname = %(schema)s and c.relname = %(index)s;
 
 -- name: drop_index
@@ -173,7 +208,7 @@ select i.indisvalid from pg_index i join pg_class c on c.oid = i.indexrelid join
 drop index concurrently if exists {index};
 
 -- name: blockers
--- Who holds a lock on a table (or on a part of it), the oldest transaction first.
+-- Who holds a lock on a table (or on a part of it), or on any of the schemas, the oldest transaction first.
 select a.pid, a.usename::text, coalesce(a.state, a.backend_type),
        left(regexp_replace(nullif(a.query, '<insufficient privilege>'), '\s+', ' ', 'g'), 120),
        round(extract(epoch from clock_timestamp() - a.xact_start))::integer
@@ -182,7 +217,9 @@ select a.pid, a.usename::text, coalesce(a.state, a.backend_type),
   join pg_namespace n on n.oid = c.relnamespace
   join pg_stat_activity a on a.pid = l.pid
  where l.database = (select oid from pg_database where datname = current_database())
-   and n.nspname = %(schema)s and c.relname = any(%(tables)s)
+   and n.nspname = any(%(schemas)s)
+   and (%(tables)s::text[] is null or c.relname = any(%(tables)s))
+   and (%(modes)s::text[] is null or l.mode = any(%(modes)s))
    and l.granted and l.pid <> pg_backend_pid()
  group by a.pid, a.usename, a.state, a.backend_type, a.query, a.xact_start
  order by a.xact_start nulls last

@@ -17,6 +17,7 @@ from psycopg.sql import SQL, Composable, Identifier, Literal
 from kos import errors, sql
 from kos.schema_change.facts import Connection
 from kos.schema_change.model import Fill, Placement
+from kos.schema_change.parse import tables_of
 
 QUERIES = sql.load("kos.schema_change", "fill.sql")
 GROWTH, SHRINKING = 2.0, 0.25  # the most that one batch changes the size of the next
@@ -78,6 +79,13 @@ class Size:
     amount: int
     most: int
     density: float = 0.0  # rows per page, as they were filled last
+    seconds: float = 0.0  # that the last one was to take
+
+    def aim(self, seconds: float) -> None:
+        """It is to take so long now; for less time than the last one had, it is made smaller at once."""
+        if seconds < self.seconds:
+            self._set(self.amount * seconds / self.seconds)
+        self.seconds = seconds
 
     def within(self, rows: float | None) -> int:
         """As much as there may be where only so many rows are allowed."""
@@ -107,10 +115,12 @@ class Rewritten(Exception):
 
 @dataclass(frozen=True)
 class Crossing:
-    """How rows are reached: as `role`, or as the operator; `access` is where it says why, if anything asks for that."""
+    """How rows are reached: as `role`, or as the operator; `access` is where it says why, if anything asks for that.
+    Where changes can be `nested`, their capture reads the table again."""
 
     role: str | None
     access: int | None = None
+    nested: bool = False
 
 
 def parts_of(site: Site, fill: Fill) -> list[Part]:
@@ -138,11 +148,31 @@ def parts_of(site: Site, fill: Fill) -> list[Part]:
     return parts
 
 
+def _refuse_hidden(site: Site, fill: Fill, role: str | None) -> None:
+    """What isn't seen of a table that an expression asks would be taken for what isn't there.
+
+    Raises:
+        ChangeRefused
+    """
+    asked = {"tables": sorted(tables_of(fill.needs, *fill.assign.values()))}
+    if not asked["tables"]:
+        return
+    with site.transaction(role) as connection:
+        row = connection.execute(QUERIES.hidden, asked).fetchone()
+    if row is not None:
+        raise errors.ChangeRefused(
+            row[0],
+            f"row security hides rows of it from {role or 'the operator'}, who fills {fill.table}",
+            f"alter table {row[0]} no force row level security, until that is done",
+        )
+
+
 @contextmanager
 def reached(site: Site, fill: Fill, parts: list[Part]) -> Iterator[Crossing]:
     """How the fill gets at all rows. That it crosses tenants, and what for, is written down before it does: guards and
     events ask for it."""
     hidden = any(part.hidden for part in parts)
+    _refuse_hidden(site, fill, None if hidden else fill.owner)
     if not (hidden or any(part.logged for part in parts)):
         yield Crossing(fill.owner)
         return
@@ -150,7 +180,9 @@ def reached(site: Site, fill: Fill, parts: list[Part]) -> Iterator[Crossing]:
     row = site.connection.execute(QUERIES.begin_access, given).fetchone()
     assert row is not None
     try:
-        yield Crossing(None if hidden else fill.owner, row[0])
+        parameters = {"parts": [part.oid for part in parts if part.logged]}
+        nested = site.connection.execute(QUERIES.nested, parameters).fetchone() == (True,)
+        yield Crossing(None if hidden else fill.owner, row[0], nested)
     finally:
         if not site.connection.broken:
             site.connection.execute(QUERIES.end_access, {"access": row[0]})

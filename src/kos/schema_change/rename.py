@@ -35,17 +35,18 @@ def rename_column(draft: Draft, statement: Statement) -> None:
     quoted = Identifier(old).as_string()
     pair = Pair(table, old, new, known.type, known.type, quoted, quoted, default)
     add = [_add(table, known, new, default), *_grants(draft, facts, old, new)]
-    made, unmade = pair_triggers(draft, pair)
+    kept = pair_triggers(draft, pair)
     drop = ddl("alter table {table} drop column {column}", table=table, column=new)
     text = f"{table}.{old} is {new} too"
-    draft.expand.append(action(draft, table, text, (*add, *made), (*unmade, drop)))
+    draft.expand.append(action(draft, table, text, (*add, *kept.do), (*kept.undo, drop)))
     names = {"old": old, "new": new}
     needs = ddl("record_image_ne(row({new}), row({old}))", **names)
     name = f"{draft.number()} fill {table}.{new}"
     draft.fill.append(Fill(name, f"{table}.{new} = {old}", table, facts.owner, needs, {new: quoted}, rows=facts.rows))
     _copy_indexes(draft, facts, old, new)
+    draft.tighten.append(action(draft, table, f"{text}, all the while", (kept.check,), lock=""))
     rename = ddl("alter table {table} rename column {old} to {new}", table=table, **names)
-    draft.at_contract(action(draft, table, f"{table}.{old} becomes {new}", (*unmade, drop, rename)))
+    draft.at_contract(action(draft, table, f"{table}.{old} becomes {new}", (*kept.end, drop, rename)))
     _warn(draft, facts, old, new)
 
 
@@ -111,7 +112,11 @@ def _generated(draft: Draft, facts: Table, known: Column, new: str) -> None:
 
 
 def _copy_indexes(draft: Draft, facts: Table, old: str, new: str) -> None:
-    """For the new name's queries, and its ON CONFLICT: the second column's indexes go with it."""
+    """For the new name's queries: the second column's indexes go with it.
+
+    None is unique. Two INSERT … ON CONFLICT of one key that meet wait for each other in the index that they name, and
+    fail in any other that is unique.
+    """
     for each in facts.indexes.values():
         if old not in each.columns or not each.valid:
             continue
@@ -122,6 +127,11 @@ def _copy_indexes(draft: Draft, facts: Table, old: str, new: str) -> None:
             continue
         node = parse.renamed_in_index(each.definition, old, new)
         node.idxname = draft.name("copy")
+        if node.unique:
+            node.unique = node.nulls_not_distinct = False
+            draft.warnings.append(
+                f"{facts.name}: ON CONFLICT over {new} works when the change is finished, until then over {old}"
+            )
         if facts.kind == "p":
             draft.build += indexes.by_partition(draft, facts.name, node, node.idxname)
         else:

@@ -23,6 +23,7 @@ from kos.schema_change.parse import (
     kind,
     names,
     parse_expression,
+    parse_statement,
     rename_columns,
     render_expression,
     render_type,
@@ -34,7 +35,9 @@ _INSTEAD = {
     **dict.fromkeys(
         ("policy", "trigger", "view"), "drop it before, and create it again after that, in the same change"
     ),
+    "generated column": "drop it before, in the same change",
 }
+_NUMBERS = ("smallint", "integer", "bigint")
 _LENGTHS = ("character varying", "bit varying")
 _PRECISIONS = ("timestamp", "time", "interval")
 _TYPE = re.compile(r"([a-z][a-z ]*?)(?:\((\d+)(?:,(-?\d+))?\))?( with(?:out)? time zone)?")
@@ -69,6 +72,8 @@ def alter_type(draft: Draft, table: str, command: Any) -> None:
         _in_place(draft, table, name, known, command)
         return
     new = resolved or wanted
+    if known.identity and new not in _NUMBERS:
+        raise errors.ChangeRefused(what, f"an identity column can't be {new}", f"make it {', '.join(_NUMBERS)}")
     back = _back(draft, table, name, called)
     _refuse_uncastable(draft, what, known.type, new, forward=using is None, backward=back is None)
     column = ddl("{name}", name=name)
@@ -128,7 +133,7 @@ def _known(draft: Draft, facts: Table, name: str) -> Column:
 
 def _refuse_dependents(draft: Draft, facts: Table, known: Column, what: str) -> None:
     for of, sort, name in facts.readers:
-        if of == known.name and sort in _IN_THE_WAY and name not in draft.dropped:
+        if of == known.name and sort in _IN_THE_WAY and not draft.drops(facts.name, sort, name):
             instead = _INSTEAD.get(sort, f"drop the {sort} before the change, and create it when that is finished")
             raise errors.ChangeRefused(what, f"the {sort} {name} reads it", instead)
     if known.name in facts.partition_key or facts.is_partition:
@@ -163,7 +168,13 @@ def _is_read_again(facts: Table, column: str) -> bool:
     """PostgreSQL checks all rows again, and builds indexes again that have a condition or an expression."""
     checks = [each for each in facts.constraints.values() if each.kind in "cx" and column in each.columns]
     indexes = [each for each in facts.indexes.values() if column in each.columns]
-    return bool(checks) or any(shadow.is_special(each.definition) for each in indexes)
+    return bool(checks) or any(_is_special(each.definition) for each in indexes)
+
+
+def _is_special(index: str) -> bool:
+    """Whether an index has an expression or a condition."""
+    node = parse_statement(index)
+    return node.HasField("where_clause") or any(not each.index_elem.name for each in node.index_params)
 
 
 def _in_place(draft: Draft, table: str, name: str, known: Column, command: Any) -> None:

@@ -10,15 +10,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from psycopg.sql import Identifier, Literal
-
 from kos import errors
-from kos.schema_change import columns, constraints, indexes
+from kos.schema_change import columns, constraints, indexes, unique_keys
+from kos.schema_change.belongings import Belongings
 from kos.schema_change.composing import SHARE_ROW_EXCLUSIVE, action, add_constraint_sql
 from kos.schema_change.draft import Draft, ddl, granting
 from kos.schema_change.facts import Column, Constraint, Index, Table, read_grants
+from kos.schema_change.hanging import hanging
 from kos.schema_change.model import Fill
-from kos.schema_change.naming import QUERIES
 from kos.schema_change.parse import (
     definition,
     inner,
@@ -26,9 +25,8 @@ from kos.schema_change.parse import (
     parse_statement,
     rename_columns,
     renamed_in_index,
-    render,
 )
-from kos.schema_change.sync import Pair, pair_triggers
+from kos.schema_change.sync import Pair, catch_up, pair_triggers
 from kos.sql import literal
 
 
@@ -44,12 +42,6 @@ class Wanted:
     backward: str
 
 
-def is_special(index: str) -> bool:
-    """Whether an index has an expression or a condition."""
-    node = parse_statement(index)
-    return node.HasField("where_clause") or any(not each.index_elem.name for each in node.index_params)
-
-
 def replace_column(draft: Draft, facts: Table, known: Column, wanted: Wanted) -> None:
     """All steps, from the second column to its having the name of the first.
 
@@ -57,9 +49,10 @@ def replace_column(draft: Draft, facts: Table, known: Column, wanted: Wanted) ->
         ChangeRefused: the table is partitioned, or the column is in an EXCLUDE.
     """
     _refuse(facts, known)
+    draft.hanging.append(hanging(facts, known.name))
     new = _successor(draft, facts, known, wanted)
     unmade = _expand(draft, facts, known, new, wanted)
-    draft.physical[facts.name, wanted.called] = new
+    draft.physical[facts.name, wanted.called] = draft.successors[facts.name, known.name] = new
     if new != wanted.called:
         draft.fresh.setdefault(facts.name, set()).add(new)
     not_null = _is_not_null(draft, facts, known, wanted.called)
@@ -115,7 +108,7 @@ def _expand(draft: Draft, facts: Table, known: Column, new: str, wanted: Wanted)
     """The column, its triggers and its fill. Returns what takes the triggers away."""
     table = facts.name
     pair = Pair(table, known.name, new, known.type, wanted.type, wanted.forward, wanted.backward)
-    made, unmade = pair_triggers(draft, pair)
+    kept = pair_triggers(draft, pair)
     kind = wanted.type + (f" collate {wanted.collation}" if wanted.collation else "")
     add = [ddl("alter table {table} add column {new} {kind}", table=table, new=new, kind=literal(kind))]
     if (default := _default(draft, facts, known, wanted.called, new)) is not None:
@@ -124,14 +117,17 @@ def _expand(draft: Draft, facts: Table, known: Column, new: str, wanted: Wanted)
     add += [granting(table, new, each) for each in read_grants(draft.connection, facts) if each.column == known.name]
     drop = ddl("alter table {table} drop column {new}", table=table, new=new)
     text = f"{table}.{known.name} as {wanted.type} beside it: {new}"
-    draft.expand.append(action(draft, table, text, (*add, *made), (*unmade, drop)))
+    draft.expand.append(action(draft, table, text, (*add, *kept.do), (*kept.undo, drop)))
     value = ddl("cast({value} as {type})", value=literal(wanted.forward), type=literal(wanted.type))
     needs = ddl("record_image_ne(row({new}), row({value}))", new=new, value=literal(value))
     name = f"{draft.number()} fill {table}.{new}"
     draft.fill.append(
         Fill(name, f"{table}.{new} = {wanted.forward}", table, facts.owner, needs, {new: value}, rows=facts.rows)
     )
-    return unmade
+    # Before anything binds the rows, and names none.
+    draft.tighten.append(action(draft, table, f"{text}, all the while", (kept.check,), lock=""))
+    draft.tighten.append(catch_up(draft, pair, facts.owner))
+    return kept.end
 
 
 def _default(draft: Draft, facts: Table, known: Column, called: str, column: str) -> str | None:
@@ -148,15 +144,11 @@ def _default(draft: Draft, facts: Table, known: Column, called: str, column: str
     return ddl("alter table {t} alter column {c} {said}", t=facts.name, c=column, said=literal(wanted))
 
 
-class _Swap:
+class _Swap(Belongings):
     """What is over the second column, and how it gets the names of what is over the first."""
 
     def __init__(self, draft: Draft, facts: Table, known: Column, new: str, called: str) -> None:
-        self.draft = draft
-        self.facts = facts
-        self.known = known
-        self.new = new
-        self.called = called
+        super().__init__(draft, facts, known, new, called)
         self.before: list[str] = []
         self.after: list[str] = []
         self.also: list[str] = []
@@ -175,19 +167,21 @@ class _Swap:
                 )
             )
 
-    def _over(self, each: Index | Constraint) -> bool:
-        return self.known.name in each.columns and each.name not in self.draft.freed
-
     def copy_indexes(self) -> None:
         """Plain ones at once. Unique ones bind old code too, where the conversion makes equal what was not."""
         draft = self.draft
-        for each in filter(self._over, self.facts.indexes.values()):
+        for each in filter(self.over, self.facts.indexes.values()):
             assert isinstance(each, Index)
             if not each.valid:
                 continue
             node = renamed_in_index(each.definition, self.known.name, self.new)
             node.idxname = draft.name("index")
             steps: list[Any] = draft.tighten if each.unique else draft.build
+            if each.unique:
+                draft.warnings.append(
+                    f"{self.facts.name}: while finish has {each.name} twice, two INSERT … ON CONFLICT of one key that"
+                    " meet may fail (unique_violation), and are to be run again"
+                )
             steps.append(indexes.concurrent_action(draft, self.facts.name, node))
             if each.constraint is None:
                 self.rename("index", node.idxname, each.name)
@@ -199,15 +193,21 @@ class _Swap:
                 )
 
     def _attach(self, known: Constraint, index: str) -> None:
-        made = _parsed(known)
+        """One that waits for the end of a transaction does so at once; as a bare index it would not."""
+        made, table = _parsed(known), self.facts.name
         key = type(made)()
         key.contype, key.conname, key.indexname = made.contype, known.name, index
         key.deferrable, key.initdeferred = made.deferrable, made.initdeferred
-        self.after.append(add_constraint_sql(self.facts.name, key))
+        if not (made.deferrable and known.kind == "u"):
+            self.after.append(add_constraint_sql(table, key))
+            return
+        key.conname = index
+        self.draft.tighten.append(unique_keys.waiting(self.draft, table, key))
+        self.rename("constraint", index, known.name)
 
     def copy_constraints(self) -> None:
         """Checks and foreign keys."""
-        for each in filter(self._over, self.facts.constraints.values()):
+        for each in filter(self.over, self.facts.constraints.values()):
             assert isinstance(each, Constraint)
             refers_here = each.kind == "f" and each.refers_to == ddl("{t}", t=self.facts.name)
             if each.kind not in "cf" or (refers_here and self._is_referred(_parsed(each))):
@@ -215,7 +215,7 @@ class _Swap:
             made = _parsed(each)
             _rename_in(made, self.known.name, self.new)
             if each.kind == "f" and not made.pktable.schemaname:
-                theirs = [self.draft.column(made.pktable.relname, name) for name in names(made.pk_attrs)]
+                theirs = [self.draft.successor(made.pktable.relname, name) for name in names(made.pk_attrs)]
                 _set_names(made.pk_attrs, theirs)
             self._bind(self.facts.name, self.facts.owner, each.name, made, validated=each.validated)
 
@@ -233,8 +233,8 @@ class _Swap:
                     f"{name} of {of} refers to it, which is partitioned, in another schema or another's",
                     "drop that foreign key before the change, and add it when that is finished",
                 )
-            _set_names(made.fk_attrs, [self.draft.column(other.name, each) for each in names(made.fk_attrs)])
-            theirs = [self.draft.column(self.facts.name, each) for each in names(made.pk_attrs)]
+            _set_names(made.fk_attrs, [self.draft.successor(other.name, each) for each in names(made.fk_attrs)])
+            theirs = [self.draft.successor(self.facts.name, each) for each in names(made.pk_attrs)]
             _set_names(made.pk_attrs, theirs)
             drop = ddl("alter table {table} drop constraint {name}", table=other.name, name=name)
             self.before.append(drop)
@@ -271,108 +271,18 @@ class _Swap:
         do = [
             *self.before,
             *unmade,
-            *self._numbers(),
+            *self.numbers(),
             ddl("alter table {table} drop column {name}", table=table, name=name),
             *([rename] if new != self.called else []),
-            *self._renamed_sequence(),
+            *self.renamed_sequence(),
             *filter(None, [_default(draft, self.facts, self.known, self.called, self.called)]),
             *self.after,
-            *self._settings(),
-            *self._statistics(),
-            *self._comments(),
+            *self.settings(),
+            *self.statistics(),
+            *self.comments(),
         ]
         text = f"{table}.{new} takes the place of {name}" if new != self.called else f"{table}.{new} instead of {name}"
         draft.at_contract(action(draft, table, text, tuple(do), also=tuple(dict.fromkeys(self.also))))
-
-    def _numbers(self) -> list[str]:
-        """A sequence goes over to the second column; that of an identity column is made again, and goes on."""
-        known, table = self.known, self.facts.name
-        if known.sequence is None:
-            return []
-        if not known.identity:
-            owned = "alter sequence {sequence} owned by {table}.{column}"
-            return [ddl(owned, sequence=literal(known.sequence), table=table, column=self.new)]
-        row = self.draft.connection.execute(QUERIES.sequence, {"sequence": self._sequence()}).fetchone()
-        assert row is not None
-        self.sequence, start, increment, least, most, cache, cycles = row
-        self.numbers = self.draft.name("numbers")
-        options = f"start {start} increment {increment} minvalue {least} cache {cache}"
-        options += (f" maxvalue {most}" if most is not None else "") + (" cycle" if cycles else "")
-        how = "always" if known.identity == "a" else "by default"
-        return [
-            ddl(
-                "alter table {t} alter column {c} add generated {how} as identity (sequence name {s} {options})",
-                t=table,
-                c=self.new,
-                how=literal(how),
-                s=self.numbers,
-                options=literal(options),
-            ),
-            ddl(
-                "select setval({new}::regclass, last_value, is_called) from {old}",
-                new=Literal(ddl("{s}", s=self.numbers)),
-                old=self.sequence,
-            ),
-        ]
-
-    def _sequence(self) -> str:
-        known = self.known.sequence
-        assert known is not None
-        return known if "." in known else Identifier(self.draft.schema).as_string() + "." + known
-
-    def _renamed_sequence(self) -> list[str]:
-        if not (self.known.sequence and self.known.identity):
-            return []
-        return [ddl("alter sequence {old} rename to {new}", old=self.numbers, new=self.sequence)]
-
-    def _settings(self) -> list[str]:
-        asked = {"oid": self.facts.oid, "column": self.known.name}
-        row = self.draft.connection.execute(QUERIES.column_settings, asked).fetchone()
-        target, options = row or (None, [])
-        names_ = {"t": self.facts.name, "c": self.called}
-        found = []
-        if target is not None:
-            found.append(ddl("alter table {t} alter column {c} set statistics {n}", n=literal(str(target)), **names_))
-        if options:
-            said = literal(", ".join(options))
-            found.append(ddl("alter table {t} alter column {c} set ({said})", said=said, **names_))
-        by = self.draft.connection.execute(QUERIES.clustered, {"oid": self.facts.oid}).fetchone()
-        if by is not None and self._over(self.facts.indexes[by[0]]):
-            found.append(ddl("alter table {t} cluster on {index}", t=self.facts.name, index=by[0]))
-        return found
-
-    def _statistics(self) -> list[str]:
-        """Extended statistics went with the first column."""
-        found = []
-        for of, kind, name in self.facts.readers:
-            if of != self.known.name or kind != "statistics":
-                continue
-            asked = {"schema": self.draft.schema, "name": name}
-            text, comment = self.draft.connection.execute(QUERIES.statistics_definition, asked).fetchone() or ("", None)
-            node = parse_statement(text)
-            del node.defnames[:-1]
-            node.relations[0].range_var.schemaname = ""
-            rename_columns(node, self.known.name, self.called)
-            found.append(render(node))
-            if comment is not None:
-                found.append(ddl("comment on statistics {name} is {text}", name=name, text=Literal(comment)))
-        return found
-
-    def _comments(self) -> list[str]:
-        table, found = self.facts.name, []
-        if self.known.comment is not None:
-            text = Literal(self.known.comment)
-            found.append(ddl("comment on column {t}.{c} is {text}", t=table, c=self.called, text=text))
-        rows = self.draft.connection.execute(QUERIES.comments, {"oid": self.facts.oid}).fetchall()
-        for kind, name, text in rows:
-            held = self.facts.constraints.get(name) if kind == "constraint" else self.facts.indexes.get(name)
-            if held is None or not self._over(held):
-                continue
-            if kind == "constraint":
-                found.append(ddl("comment on constraint {c} on {t} is {text}", c=name, t=table, text=Literal(text)))
-            else:
-                found.append(ddl("comment on index {i} is {text}", i=name, text=Literal(text)))
-        return found
 
 
 def _add_constraint(table: str, name: str, text: str) -> Any:

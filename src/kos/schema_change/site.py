@@ -30,12 +30,19 @@ class Site:
     """
 
     def __init__(
-        self, run: Run[ChangePlan], placement: Placement, connection: Connection, stopped: Event | None = None
+        self,
+        run: Run[ChangePlan],
+        placement: Placement,
+        connection: Connection,
+        stopped: Event | None = None,
+        *,
+        final: bool = False,
     ) -> None:
         self.run = run
         self.placement = placement
         self.connection = connection
         self._stopped = stopped or Event()
+        self._final = final
         self._doing: str | None = None
 
     @property
@@ -75,6 +82,25 @@ class Site:
     def ourselves(self) -> None:
         """Within a transaction: go on as the operator."""
         self.connection.execute(QUERIES.act_as_ourselves)
+
+    def is_stopping(self, control: Connection | None = None) -> bool:
+        """Whether `kos change rollback` has asked this run to stop. What is final goes on."""
+        if self._final:
+            return False
+        if control is None:
+            with self.run.fences.lease.write() as held:
+                return self.is_stopping(held)
+        facts = {"operation": self.operation, "token": self.run.fences.lease.token}
+        return control.execute(QUERIES.is_stopping, facts).fetchone() == (True,)
+
+    def heed(self, control: Connection | None = None) -> None:
+        """Between two steps, and while something is waited for.
+
+        Raises:
+            ChangeStopped
+        """
+        if self.is_stopping(control):
+            raise errors.ChangeStopped(self.run.plan.name)
 
     def doing(self, what: str | None) -> None:
         """Say what is under way here, or waited for; `kos change status` shows it. Not in a transaction."""

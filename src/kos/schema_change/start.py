@@ -6,16 +6,20 @@ import time
 
 from kos import errors, journal
 from kos.journal import Outcome, Record
-from kos.journal.history import BACKWARDS
+from kos.journal.history import BACKWARDS, fold
+from kos.journal.runner import refuse_final
 from kos.progress import Advance, silent
 from kos.schema_change.change import CHANGE, NEWCOMER, announce
 from kos.schema_change.model import ChangePlan, Placement
+from kos.schema_change.site import QUERIES
 from kos.schema_change.throttle import Limits
 from kos.tenancy import Store
 from kos.tenancy.placement import Place
 
 SUBJECT = "schema"
-PATIENCE, PAUSE = 60.0, 0.2  # seconds that a newcomer waits for others
+PATIENCE = 600.0  # seconds for a run to stop: it ends a statement at once, but a function of Python only by itself
+MAKING = 60.0  # seconds that a newcomer waits for whoever is at work on the change
+PAUSE = 0.2  # between two looks
 
 
 def start(store: Store, plan: ChangePlan, progress: Advance = silent, *, limits: Limits | None = None) -> Outcome:
@@ -37,7 +41,12 @@ def start(store: Store, plan: ChangePlan, progress: Advance = silent, *, limits:
 
 
 def go_on(store: Store, record: Record, progress: Advance = silent) -> Outcome:
-    """Start an open change to the end: what is done is skipped."""
+    """Start an open change to the end, where it waits: what is done is skipped.
+
+    Raises:
+        RollbackBegun: it is being taken back, with `roll_back`.
+        What `start` raises.
+    """
     return journal.resume(store, str(record.id), progress)
 
 
@@ -50,7 +59,7 @@ def take_in(store: Store, place: Place, schema: str) -> None:
         ChangeBlocked, ChangeFailed, …: what is done stays; to be done again.
     """
     kept = {NEWCOMER: Placement(*place, schema)}
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + MAKING
     while (record := find_open(store)) is not None and record.state == "waiting":
         try:
             journal.Runner(store, CHANGE, kept=kept, waits=True).resume(record)
@@ -78,13 +87,33 @@ def finish(store: Store, progress: Advance = silent) -> Outcome:
 
 
 def roll_back(store: Store, progress: Advance = silent) -> Outcome:
-    """Take the open change back: the schema is as before, with all that was written meanwhile.
+    """Take the open change back: the schema is as before, with all that was written meanwhile. A start or finish at
+    work is asked to stop, and waited for.
 
     Raises:
         NoChange
         PastReturn: finishing has begun to drop.
+        LeaseHeld: another rollback is at work, or what was asked to stop did not.
     """
-    return journal.roll_back(store, str(open_change(store).id), progress)
+    record, deadline = open_change(store), time.monotonic() + PATIENCE
+    while True:
+        try:
+            return journal.roll_back(store, str(record.id), progress)
+        except errors.LeaseHeld:
+            if time.monotonic() > deadline or not _asked_to_stop(store, record):
+                raise
+        time.sleep(PAUSE)
+
+
+def _asked_to_stop(store: Store, record: Record) -> bool:
+    """Ask whoever is at it; False if that is a rollback. Again and again: it may be somebody else now."""
+    history = fold(record.id, journal.history_of(store, record))
+    if history.state in BACKWARDS:
+        return False
+    refuse_final(CHANGE, history)
+    with store.operator() as control:
+        control.execute(QUERIES.ask_to_stop, {"operation": record.id})
+    return True
 
 
 def find_open(store: Store) -> Record | None:

@@ -5,6 +5,9 @@ has set, `~…` last and takes over what the table's own triggers have changed s
 call one function, in the schema of the placement, made by the table's owner.
 
 Values are compared as images: every type has that, and it tells 1.0 from 1.00.
+
+They fire always: also for a session that skips triggers (session_replication_role = replica), and for what a
+subscription brings. What those write would else be lost with the column that is dropped.
 """
 
 from __future__ import annotations
@@ -16,6 +19,8 @@ from psycopg.sql import Literal
 from kos import errors
 from kos.schema_change import parse
 from kos.schema_change.draft import Draft, ddl
+from kos.schema_change.model import Fill
+from kos.schema_change.traits import goes_by_owner, is_same_for_all, is_settled, never_fails
 from kos.sql import literal
 
 
@@ -36,6 +41,22 @@ class Pair:
 
 Statements = tuple[tuple[str, ...], tuple[str, ...]]
 
+
+@dataclass(frozen=True)
+class Kept:
+    """What keeps a pair equal: what makes it and what takes it away, and `check`, which fails where it was off."""
+
+    table: str
+    do: tuple[str, ...]
+    undo: tuple[str, ...]
+    check: str
+
+    @property
+    def end(self) -> tuple[str, ...]:
+        """Take it away if it was never off: nobody can switch it off any more when that is asked."""
+        return (ddl("lock table {table} in access exclusive mode", table=self.table), self.check, *self.undo)
+
+
 # The successor wins where both are set: who knows it is the newer code.
 _PAIR = """
 begin
@@ -55,45 +76,172 @@ begin
   return new;
 end"""
 
+# The same where the forward expression may fail: then the successor is null, and who wrote the row hears nothing. The
+# first lines are the condition that the other's triggers have.
+_GUARDED_PAIR = """
+declare
+  made {type};
+  refused boolean := false;
+  takes boolean;
+begin
+  begin
+    made := {forward};
+  exception when {refusals} then
+    refused := true;
+  end;
+  if not refused and not record_image_ne(row(new.{new}), row(made)) then return new; end if;
+  if tg_argv[0] = 'first' and tg_op = 'INSERT' then
+    takes := not record_image_ne(row(new.{new}), row({default}));
+  elsif tg_argv[0] = 'first' and record_image_ne(row(new.{new}), row(old.{new})) then
+    takes := false;
+  elsif tg_argv[0] = 'first' and record_image_ne(row(new.{old}), row(old.{old})) then
+    takes := true;
+  else
+    begin
+      takes := record_image_ne(row(new.{old}), row({backward}));
+    exception when {refusals} then
+      takes := true;
+    end;
+    if not takes then return new; end if;
+  end if;
+  if takes then new.{new} := made; else new.{old} := {backward}; end if;
+  return new;
+end"""
+
 _FILL = """
 begin
   new.{column} := {value};
   return new;
 end"""
 
+_GUARDED_FILL = """
+begin
+  begin
+    new.{column} := {value};
+  exception when {refusals} then
+    new.{column} := null;
+  end;
+  return new;
+end"""
 
-def pair_triggers(draft: Draft, pair: Pair) -> Statements:
-    """Two-way synchronisation: what makes it, and what takes it away. The column must be there before.
+# What a value can bring about; not that something is missing, or forbidden.
+_REFUSALS = "data_exception or integrity_constraint_violation or cardinality_violation or raise_exception"
 
-    It costs rows whose columns are equal nothing but a comparison: the backfill's own among them.
+# Also those of the partitions. Who switches a trigger off and on again leaves it as one that fires ordinarily.
+_CHECK = """
+do $kos$
+declare
+  broken text;
+begin
+  select g.tgrelid::regclass::text into broken
+    from pg_trigger g
+   where g.tgname in ({first}, {last}) and g.tgenabled <> 'A'
+     and g.tgrelid in (select {table}::regclass union select t.relid from pg_partition_tree({table}::regclass) t)
+   limit 1;
+  if found then
+    raise exception using
+      message = format('triggers of %s were off: what was written meanwhile is in %s or in %s only',
+                       broken, {old}, {new}),
+      detail = format('make the two equal, then: alter table %s enable always trigger %I, enable always trigger %I',
+                      broken, {first}, {last});
+  end if;
+end $kos$"""
+
+
+def pair_triggers(draft: Draft, pair: Pair) -> Kept:
+    """Two-way synchronisation. The column must be there before.
+
+    It costs rows whose columns are equal nothing but a comparison, the backfill's own among them; where the forward
+    expression may fail, a subtransaction.
     """
     forward, backward = _forward(draft, pair), _backward(draft, pair)
-    default = _cast(pair.default or "null", pair.new_type)
+    both = [parse.parse_expression(each) for each in (pair.forward, pair.backward)]
+    safe = never_fails(draft.connection, draft.schema, both[0], pair.old_type, pair.new_type)
     body = ddl(
-        _PAIR,
+        _PAIR if safe else _GUARDED_PAIR,
         old=pair.old,
         new=pair.new,
         forward=literal(forward),
         backward=literal(backward),
-        default=literal(default),
+        default=literal(_cast(pair.default or "null", pair.new_type)),
+        type=literal(pair.new_type),
+        refusals=literal(_REFUSALS),
     )
     name = draft.name("sync")
     when = ""
-    if not parse.asks_tables(parse.parse_expression(pair.forward)):
+    if safe:
         when = ddl(" when (record_image_ne(row(new.{new}), row({forward})))", new=pair.new, forward=literal(forward))
-    do = [*_function(name, body)]
+    owned = any(goes_by_owner(draft.connection, pair.table, each) for each in both)
+    do = [*_function(name, body, owned=owned)]
     for sign, place in (("!", "first"), ("~", "last")):
         do.append(_trigger(sign + name, pair.table, name, when, place))
-    return tuple(do), _undo(pair.table, name, ("!", "~"))
+    do.append(_always(pair.table, name, ("!", "~")))
+    return Kept(pair.table, tuple(do), _undo(pair.table, name, ("!", "~")), _check(pair, name))
+
+
+def _check(pair: Pair, name: str) -> str:
+    return ddl(
+        _CHECK,
+        first=Literal("!" + name),
+        last=Literal("~" + name),
+        table=Literal(ddl("{table}", table=pair.table)),
+        old=Literal(pair.old),
+        new=Literal(pair.new),
+    )
+
+
+def catch_up(draft: Draft, pair: Pair, owner: str) -> Fill:
+    """What neither code has written through the triggers: there the column gets what the original has.
+
+    Where another session, or another moment, makes another value of it, only what is missing is filled: the rest may
+    be right as it stands.
+    """
+    forward, backward = parse.parse_expression(pair.forward), parse.parse_expression(pair.backward)
+    columns = draft.table(pair.table).columns
+    of = tuple(columns[each].type for each in sorted(parse.columns_of(forward) & columns.keys()))
+    settled = all(
+        is_settled(draft.connection, each, (*of, pair.old_type, pair.new_type)) for each in (forward, backward)
+    )
+    value, before = _cast(pair.forward, pair.new_type), _cast(_of_successor(pair), pair.old_type)
+    # In this order: of what new code has written, the other may not even be computable.
+    needs = ddl(
+        "case when {only}record_image_ne(row({old}), row({before}))"
+        " then record_image_ne(row({new}), row({value})) else false end",
+        old=pair.old,
+        new=pair.new,
+        before=literal(before),
+        value=literal(value),
+        only=literal("" if settled else ddl("{new} is null and ", new=pair.new)),
+    )
+    name, text = f"{draft.number()} catch up {pair.table}.{pair.new}", f"{pair.table}.{pair.new} = {pair.forward}"
+    rows = draft.table(pair.table).rows
+    return Fill(name, f"{text}, where it is not", pair.table, owner, needs, {pair.new: value}, rows=rows)
+
+
+def _of_successor(pair: Pair) -> str:
+    """What makes the old value, over a row of the table. In a query, a name may be that of another table's column:
+    there the row comes as a table of its own."""
+    node = parse.parse_expression(pair.backward)
+    if parse.asks_tables(node):
+        given = ddl("select {t}.{new} as {old}", t=pair.table, new=pair.new, old=pair.old)
+        return ddl("(select {e} from ({given}) as {t})", e=literal(pair.backward), given=literal(given), t=pair.table)
+    parse.rename_columns(node, pair.old, pair.new)
+    return parse.render_expression(node)
 
 
 def fill_trigger(draft: Draft, table: str, column: str, expression: str) -> Statements:
-    """Rows of code that doesn't know a new column get its value as they are written."""
+    """Rows of code that doesn't know a new column get its value as they are written; none where the expression fails,
+    which must not fail them."""
     value = _over(draft, table, expression, {})
     name = draft.name("fill")
-    body = ddl(_FILL, column=column, value=literal(value))
+    node = parse.parse_expression(expression)
+    template = _FILL if is_same_for_all(node) else _GUARDED_FILL
+    body = ddl(template, column=column, value=literal(value), refusals=literal(_REFUSALS))
     when = ddl(" when (new.{column} is null)", column=column)
-    return (*_function(name, body), _trigger("~" + name, table, name, when, "last")), _undo(table, name, ("~",))
+    owned = goes_by_owner(draft.connection, table, node)
+    function = _function(name, body, owned=owned)
+    made = (*function, _trigger("~" + name, table, name, when, "last"), _always(table, name, ("~",)))
+    return made, _undo(table, name, ("~",))
 
 
 def _forward(draft: Draft, pair: Pair) -> str:
@@ -126,13 +274,15 @@ def _over(draft: Draft, table: str, expression: str, instead: dict[str, str]) ->
     return parse.over_row(expression, table, known | present | instead)
 
 
-def _function(name: str, body: str) -> tuple[str, ...]:
-    """It finds what it calls where the change's own statements do, whoever writes the row."""
+def _function(name: str, body: str, *, owned: bool) -> tuple[str, ...]:
+    """It finds what it calls where the change's own statements do, whoever writes the row; `owned` with the rights of
+    the table's owner, whose it is."""
     return (
         "select set_config('search_path', current_setting('search_path') || ', pg_temp', true)",
         ddl(
-            "create function {name}() returns trigger language plpgsql set search_path from current as {body}",
+            "create function {name}() returns trigger language plpgsql{rights} set search_path from current as {body}",
             name=name,
+            rights=literal(" security definer" if owned else ""),
             body=Literal(body),
         ),
     )
@@ -148,6 +298,11 @@ def _trigger(name: str, table: str, function: str, when: str, place: str) -> str
         function=function,
         place=Literal(place),
     )
+
+
+def _always(table: str, function: str, signs: tuple[str, ...]) -> str:
+    each = [ddl("enable always trigger {name}", name=sign + function) for sign in signs]
+    return ddl("alter table {table} {each}", table=table, each=literal(", ".join(each)))
 
 
 def _undo(table: str, function: str, signs: tuple[str, ...]) -> tuple[str, ...]:

@@ -3,8 +3,9 @@
 Between two batches, `Pace` asks for the limits anew and waits for as long as one of them is in the way:
 
 * by hand: paused, or a rate of rows;
-* the replicas: no batch begins while one is behind by more than half of what is allowed. The other half is for what a
-  batch adds;
+* the replicas: no batch begins while one is behind by more than half of what is allowed, or has not replayed the batch
+  before: how far behind that will put it, it does not tell until then. Batches become as short as makes a replica need
+  a quarter of what is allowed for each;
 * the application: what its writers meet is a batch's rows, locked until the batch commits, and a commit that has to
   reach the disk. So batches take half of the latency that is allowed, or less, and none begins while a commit of
   nothing takes longer than that.
@@ -14,14 +15,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 BATCH_SECONDS = 0.1  # what a batch is to take, and who meets it has to wait, where no limit asks for less
 PAUSE = 0.2  # between two looks at the limits
-LOOK = 0.05  # between two looks at replicas, which tell their lag the better the more often they are asked
+LOOK = 0.02  # between two looks at replicas, which tell their lag the better the more often they are asked
 TOLD = 1.0  # a figure that changes is told so often
 SHORTEST = 0.01  # a batch that is to take less would do nothing but begin and commit
 RATE_SECONDS = 0.5  # a batch has the rows of so much time at a limited rate, or fewer
+
+GROWTH, SHRINKING = 2.0, 0.25  # the most that one batch changes the time of the next
 
 RUNNING, PAUSED, RATE = "running", "paused", "rate limited"
 
@@ -78,6 +81,9 @@ class Pace:
         self._wait = wait
         self._began: float | None = None
         self._rows = 0
+        self._ended: float | None = None  # when the last batch did, until all replicas have it
+        self._waited = False  # for a replica, since then
+        self._replayed = SHORTEST  # seconds that a batch may take for the replicas' sake
         self._kind = self._state = ""
         self._told = float("-inf")
 
@@ -95,11 +101,13 @@ class Pace:
             self.rest(*found)
         self.say(RUNNING, RUNNING)
         self._began, self._rows = self.clock(), 0
-        return allowance(limits)
+        allowed = allowance(limits)
+        return replace(allowed, seconds=min(allowed.seconds, self._replayed)) if limits.max_lag_ms else allowed
 
     def after_batch(self, rows: int) -> None:
         """So many rows were written."""
         self._rows += rows
+        self._ended, self._waited = self.clock(), False
 
     def rest(self, kind: str, state: str, seconds: float) -> None:
         """Wait, and tell why. A `kind` is told at once, figures in its `state` now and then."""
@@ -126,12 +134,24 @@ class Pace:
     def _behind(self, most: float | None) -> tuple[str, str, float] | None:
         if most is None:
             return None
+        # A lag is the age of what is not replayed yet: one that is older than the batch's end has not got the batch.
+        since = float("inf") if self._ended is None else (self.clock() - self._ended) * 1000
         for name, lag in sorted(self._lags().items(), key=_slowest_first):
             if lag is None:
                 return f"replica {name} away", f"waiting for replica {name}, which does not answer", PAUSE
-            if lag > most / 2:
+            if lag > min(most / 2, since):
+                self._waited = True
                 return f"replica {name}", f"waiting for replica {name}: {lag:.0f} ms", LOOK
+        self._learn(most)
         return None
+
+    def _learn(self, most: float) -> None:
+        """From how long the replicas took for the last batch. Where nobody waited for them, they can take more."""
+        if self._ended is not None:
+            taken, wanted = self.clock() - self._ended, most / 4000
+            factor = max(SHRINKING, min(GROWTH, wanted / taken)) if self._waited else GROWTH
+            self._replayed = max(SHORTEST, min(BATCH_SECONDS, self._replayed * factor))
+            self._ended = None
 
     def _slow(self, most: float | None) -> tuple[str, str, float] | None:
         if most is None:

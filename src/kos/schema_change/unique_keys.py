@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from kos import errors
@@ -11,7 +12,7 @@ from kos.schema_change.draft import Draft, ddl
 from kos.schema_change.model import Action
 from kos.schema_change.naming import QUERIES, choose, index_columns, is_used, joined
 from kos.schema_change.parse import inner, names, parse_statement
-from kos.schema_change.partitions import partitions_of
+from kos.schema_change.partitions import of_partitions, partitions_of, whole
 
 SMALL = 16  # pages: to read them takes no time that anybody notices
 
@@ -39,10 +40,31 @@ def add(draft: Draft, table: str, constraint: Any, *, primary: bool) -> None:
     index = draft.name("key") if is_used(draft, name) else name
     use_physical(draft, table, constraint)
     fresh = set(keys) <= draft.fresh.get(table, set())
-    (draft.build if fresh else draft.tighten).append(
-        indexes.concurrent_action(draft, table, _index(table, index, constraint))
-    )
-    _attach(draft, table, constraint, name, index)
+    # A table has one primary key: another is there until the end.
+    waits = constraint.deferrable and not (primary and draft.table(table).key)
+    steps: list[Any] = draft.build if fresh and not (primary and waits) else draft.tighten
+    steps.append(indexes.concurrent_action(draft, table, _index(table, index, constraint)))
+    if not waits:
+        _attach(draft, table, constraint, name, index)
+        return
+    loose = [each for each in keys if primary and (table, each) in draft.not_null]
+    steps.append(waiting(draft, table, _of_index(constraint, index, index), loose=loose))
+    if index != name:
+        rename = ddl("alter table {table} rename constraint {old} to {new}", table=table, old=index, new=name)
+        draft.at_contract(action(draft, table, f"{index} of {table} becomes {name}", (rename,)))
+
+
+def waiting(draft: Draft, table: str, key: Any, *, loose: Sequence[str] = ()) -> Action:
+    """A key that waits for the end of a transaction, of an index that was just built: as that alone it would not.
+
+    Undone, the index is gone too. `loose` are columns that were not NOT NULL before the key made them so.
+    """
+    undo = [_drop(table, key.conname)]
+    for each in loose:
+        column = draft.column(table, each)
+        undo.append(ddl("alter table {table} alter column {column} drop not null", table=table, column=column))
+    text = f"make index {key.indexname} a key of {table} that can wait"
+    return action(draft, table, text, (add_constraint_sql(table, key),), tuple(undo))
 
 
 def _by_partition(draft: Draft, table: str, constraint: Any, name: str, *, primary: bool) -> None:
@@ -62,8 +84,7 @@ def _by_partition(draft: Draft, table: str, constraint: Any, name: str, *, prima
         raise errors.ChangeRefused(f"{table}: {name}", "it is dropped at the end only", "give the key another name")
     partitions, called = partitions_of(draft, table), {table: name}
     use_physical(draft, table, constraint)
-    steps: list[Any] = draft.build if set(keys) <= draft.fresh.get(table, set()) else draft.tighten
-    steps.append(_key_alone(draft, table, constraint, name))
+    steps = [_key_alone(draft, table, constraint, name)]
     for each in partitions:
         own = called[each.name] = choose(draft, each.name, "" if primary else shown, "pkey" if primary else "key")
         draft.taken[own] = tuple(keys)
@@ -76,8 +97,12 @@ def _by_partition(draft: Draft, table: str, constraint: Any, name: str, *, prima
             )
         else:
             steps.append(_key_alone(draft, each.name, constraint, own))
-    undo = _drop(table, name)
-    steps += [indexes.attachment(draft, each, called, undo) for each in reversed(partitions)]
+    steps += [
+        indexes.attachment(draft, each, called, _drop(each.parent, called[each.parent]))
+        for each in reversed(partitions)
+    ]
+    place: list[Any] = draft.build if set(keys) <= draft.fresh.get(table, set()) else draft.tighten
+    place += [*of_partitions(steps, partitions), whole(draft, table, name)]
 
 
 def _key_alone(draft: Draft, table: str, constraint: Any, name: str) -> Action:
@@ -89,7 +114,7 @@ def _key_alone(draft: Draft, table: str, constraint: Any, name: str) -> Action:
 
 
 def _drop(table: str, name: str) -> str:
-    return ddl("alter table {table} drop constraint if exists {name}", table=table, name=name)
+    return ddl("alter table if exists {table} drop constraint if exists {name}", table=table, name=name)
 
 
 def _index(table: str, name: str, constraint: Any) -> Any:

@@ -281,8 +281,6 @@ def _claim(store: Store, claim: dict[str, object], state: str) -> tuple[Tenant, 
 def _build(store: Store, tenant: Tenant, shard: Shard) -> None:
     if tenant.tier == "database":
         _make_database(store, tenant, shard)
-    with store.operator() as control:
-        finished = finished_changes(control)
     with store.operator(placement.place_of(tenant)) as operator:
         if tenant.tier == "database":
             operator.execute(QUERIES.close_database.format(database=Identifier(tenant.database)))
@@ -292,6 +290,10 @@ def _build(store: Store, tenant: Tenant, shard: Shard) -> None:
             _make_schema(operator, tenant)
             for step in list(schema_files.pending(operator, tenant.schema)):
                 schema_files.apply(operator, step)
+    # Only now: a change that ends before this is among them, and one that ends after it finds the schema.
+    with store.operator() as control:
+        finished = finished_changes(control)
+    with store.operator(placement.place_of(tenant)) as operator:
         if tenant.tier != "row":
             catch_up(operator, tenant.schema, finished)
     if tenant.tier != "row":

@@ -14,6 +14,7 @@ create table kos.changes (
   max_rate       double precision check (max_rate > 0),        -- rows per second
   max_lag_ms     double precision check (max_lag_ms > 0),      -- of the slowest replica
   max_latency_ms double precision check (max_latency_ms > 0),  -- of a commit
+  stopping       bigint,  -- the lease's token of the run that somebody has asked to stop
   created_at     timestamptz not null default now(),
   finished_at    timestamptz
 );
@@ -101,6 +102,8 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
      where f.contype = 'f' and f.conrelid = target and (f.confdeltype in ('n', 'd') or f.confupdtype in ('c', 'n', 'd'))
   )
 $$;
+
+grant execute on function kos.has_nested_changes(regclass), kos.root_of(regclass) to kos_operator;
 
 -- What the events of work on all tenants say: who, and why. The reason whole: beside a name, a text becomes one.
 create or replace function kos.crossing_context() returns text[]

@@ -35,6 +35,7 @@ OPERATOR = "kos_operator"
 LADDER: Ladder = ((signal.SIGINT, 30.0), (signal.SIGQUIT, 20.0))
 START_SECONDS = 60.0
 DETACH_SECONDS = 10.0
+REMOVAL_SECONDS = 10.0
 POLL_SECONDS = 0.01
 SHARED_MEMORY = Path("/proc/sysvipc/shm")
 
@@ -83,7 +84,7 @@ def prepare(site: Site) -> Launch:
 def _make_cluster(site: Site) -> None:
     """Make the cluster aside and rename it: a crash leaves none, or a whole one."""
     unfinished = site.data.with_name(site.data.name + ".new")
-    shutil.rmtree(unfinished, ignore_errors=True)
+    _remove(unfinished)
     unfinished.mkdir(mode=0o700)
     site.account.own(unfinished)
     password = site.write(site.conf / "password", site.secrets[SUPERUSER] + "\n")
@@ -113,6 +114,13 @@ def _make_cluster(site: Site) -> None:
         conf.write("\ninclude = 'kos.conf'\n")
     unfinished.rename(site.data)
     sync_folder(site.data.parent)
+
+
+def _remove(folder: Path) -> None:
+    """An initdb that was killed may be writing its last files into it."""
+    deadline = time.monotonic() + REMOVAL_SECONDS
+    while folder.exists() and time.monotonic() < deadline:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _forget_reused_pid(site: Site) -> None:

@@ -1,0 +1,66 @@
+"""What is known of an expression before it is computed. Where nothing is, the answer is the careful one."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from kos.schema_change import parse
+from kos.schema_change.facts import QUERIES, Connection
+
+# Their text and their casts depend on what a session has set.
+_BY_SETTING = re.compile(r"\b(date|time|timestamp|timestamptz|timetz|interval|money|real|float\d?|double)\b")
+_BY_SESSION = ("SQLValueFunction", "SubLink")
+
+
+def is_settled(connection: Connection, node: Any, types: tuple[str, ...]) -> bool:
+    """Whether an expression has the same value whenever it is computed, and in whose session. `types` are those of its
+    columns and of what is made of it."""
+    found = [type(each).__name__ for each in parse.inside(node)]
+    casts = [parse.render_type(each) for each in parse.inside(node) if type(each).__name__ == "TypeName"]
+    if any(each in _BY_SESSION for each in found) or any(_BY_SETTING.search(each) for each in (*types, *casts)):
+        return False
+    functions = sorted(parse.functions_of(node))
+    row = connection.execute(QUERIES.immutable, {"functions": functions}).fetchone()
+    return bool(row and row[0])
+
+
+def goes_by_owner(connection: Connection, table: str, node: Any) -> bool:
+    """Whether a trigger of a table computes it with the rights of its owner: if who writes may lack them. Not where row
+    security binds the owner too, who would find other rows."""
+    functions, forced = _needs_rights(connection, node, table)
+    return (parse.asks_tables(node) or functions) and not forced
+
+
+def _needs_rights(connection: Connection, node: Any, table: str) -> tuple[bool, bool]:
+    tables = [table, *(each.relname for each in parse.inside(node) if type(each).__name__ == "RangeVar")]
+    asked = {"functions": sorted(parse.functions_of(node)), "tables": tables}
+    functions, forced = connection.execute(QUERIES.needs_rights, asked).fetchone() or (True, True)
+    return functions, forced
+
+
+def never_fails(connection: Connection, schema: str, node: Any, source: str, target: str) -> bool:
+    """Whether an expression over a column of a type has a value of the other for all values: the column as it stands,
+    perhaps with casts that lose nothing."""
+    if parse.kind(node) == "TypeCast":
+        between = parse.render_type(parse.inner(node).type_name)
+        inside = never_fails(connection, schema, parse.inner(node).arg, source, between)
+        return inside and _converts(connection, schema, between, target)
+    return parse.kind(node) == "ColumnRef" and _converts(connection, schema, source, target)
+
+
+def is_same_for_all(node: Any) -> bool:
+    """Whether it reads nothing, so that no row has a value that it fails for."""
+    return not parse.columns_of(node) and not parse.asks_tables(node)
+
+
+def _converts(connection: Connection, schema: str, source: str, target: str) -> bool:
+    """Whether every value of a type has one of the other, without an error."""
+    if source == target or target in ("text", "character varying"):
+        return True
+    if "(" in target:
+        return False
+    with connection.transaction():
+        connection.execute(QUERIES.look_from_inside, {"schema": schema})
+        row = connection.execute(QUERIES.safe_cast, {"source": source, "target": target}).fetchone()
+    return bool(row and row[0])
