@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 from psycopg.rows import TupleRow
@@ -26,14 +27,14 @@ from kos.schema_change import (
 )
 from kos.schema_change.site import Site
 from kos.schema_change.start import go_on, open_change
-from kos.tenancy import Store, create_tenant
+from kos.tenancy import Store, Tenant, create, create_tenant
 
 CHANGE = """
 -- kos: fill atoms.shade = 'grey'
 alter table atoms add column shade text not null;
 create index concurrently atoms_by_shade on atoms (shade);
 """
-TIERS = ("schema", "database")
+TIERS = ("schema", pytest.param("database", marks=pytest.mark.long))
 
 
 @pytest.fixture
@@ -118,6 +119,48 @@ def test_many_that_are_made_at_once_wait_for_each_other(started: Store) -> None:
         list(pool.map(lambda name: create_tenant(started, name, "schema"), ("one", "two", "three")))
     for name in ("one", "two", "three"):
         demand(started, name)
+
+
+def test_making_one_waits_for_nobody_at_work(started: Store) -> None:
+    """As a concurrent index would, for whoever has an older snapshot."""
+    with started.operator() as report:
+        report.execute("begin isolation level repeatable read; select count(*) from kos.tenants")
+        report.execute("set local statement_timeout = 0")
+        with ThreadPoolExecutor(1) as pool:
+            making = pool.submit(create_tenant, started, "late", "schema")
+            try:
+                making.result(timeout=60)
+            finally:
+                report.execute("rollback")
+    demand(started, "late")
+
+
+def test_a_command_that_takes_long_keeps_no_snapshot(started: Store) -> None:
+    """What it holds is the name of its tenant, and nothing that a vacuum or a concurrent index waits for."""
+    with started.operator() as look, create._alone(started, "late"):
+        query = (
+            "select a.backend_xmin::text from pg_stat_activity a join pg_locks l using (pid)"
+            " where l.locktype = 'advisory' and l.granted and a.state = 'idle in transaction'"
+            " and l.database = (select oid from pg_database where datname = current_database())"
+        )
+        assert look.execute(query).fetchall() == [(None,)]
+
+
+def test_one_that_came_after_the_last_look_of_a_start(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its maker saw a start at work, which looks for itself."""
+    create_tenant(store, "initech", "schema")
+    real = change.take_in_late
+
+    def looks(run: Run[ChangePlan]) -> None:
+        real(run)
+        if not made:
+            made.append(create_tenant(store, "late", "schema"))
+
+    made: list[Tenant] = []
+    steps = tuple(replace(each, meanwhile=looks) if each.meanwhile else each for each in change.CHANGE.steps)
+    monkeypatch.setattr("kos.schema_change.start.CHANGE", replace(change.CHANGE, steps=steps))
+    start(store, plan_change(store, CHANGE, name="shades"))
+    demand(store, "late")
 
 
 def test_one_that_could_not_be_taken_in_is_shown_to_be_behind(started: Store, monkeypatch: pytest.MonkeyPatch) -> None:

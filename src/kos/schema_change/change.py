@@ -82,12 +82,12 @@ def take_in_late(run: Run[ChangePlan]) -> None:
     newcomer: Placement | None = run.kept.get(NEWCOMER)
     late = late_placements(run, None if newcomer is None else [newcomer], strict=False)
     if late:
-        _take_in(run, late)
+        _take_in(run, late, unused=newcomer is not None)
 
 
-def _take_in(run: Run[ChangePlan], late: list[Placement]) -> None:
+def _take_in(run: Run[ChangePlan], late: list[Placement], *, unused: bool = False) -> None:
     for placement in late:
-        everywhere(run, EXPAND, [placement], _doing(run.plan, EXPAND, FILL, BUILD))
+        everywhere(run, EXPAND, [placement], _doing(run.plan, EXPAND, FILL, BUILD), unused=unused)
     announce(run)
 
 

@@ -37,7 +37,8 @@ def start(store: Store, plan: ChangePlan, progress: Advance = silent, *, limits:
             raise errors.ChangeOpen(_name(open_one), open_one.state)
         return go_on(store, open_one, progress)
     kept = {"limits": limits or Limits()}
-    return journal.run(store, CHANGE, plan, progress, kept=kept, waits=True)
+    outcome = journal.run(store, CHANGE, plan, progress, kept=kept, waits=True)
+    return _take_in_rest(store, outcome)
 
 
 def go_on(store: Store, record: Record, progress: Advance = silent) -> Outcome:
@@ -47,7 +48,13 @@ def go_on(store: Store, record: Record, progress: Advance = silent) -> Outcome:
         RollbackBegun: it is being taken back, with `roll_back`.
         What `start` raises.
     """
-    return journal.resume(store, str(record.id), progress)
+    return _take_in_rest(store, journal.resume(store, str(record.id), progress))
+
+
+def _take_in_rest(store: Store, outcome: Outcome) -> Outcome:
+    """A schema that was made after a start's last look, and before the change was seen to wait, knows nothing of it:
+    so it is looked for once more from here on, where whoever makes one looks too."""
+    return outcome if outcome.state != "waiting" else journal.resume(store, str(outcome.operation))
 
 
 def take_in(store: Store, place: Place, schema: str) -> None:

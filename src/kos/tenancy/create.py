@@ -224,7 +224,7 @@ def remove_tenant(
 def _alone(store: Store, name: str) -> Iterator[None]:
     """No other command makes or removes a tenant of this name meanwhile. Not to be nested: each waits alone."""
     with store.operator() as control, control.transaction():
-        control.execute(QUERIES.lock_name, {"name": name})
+        control.execute(QUERIES.lock_name.format(name=Literal(name)))
         yield
 
 
