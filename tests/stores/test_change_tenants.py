@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from importlib import import_module
 
 import pytest
 from psycopg.rows import TupleRow
@@ -158,7 +159,7 @@ def test_one_that_came_after_the_last_look_of_a_start(store: Store, monkeypatch:
 
     made: list[Tenant] = []
     steps = tuple(replace(each, meanwhile=looks) if each.meanwhile else each for each in change.CHANGE.steps)
-    monkeypatch.setattr("kos.schema_change.start.CHANGE", replace(change.CHANGE, steps=steps))
+    monkeypatch.setattr(import_module(start.__module__), "CHANGE", replace(change.CHANGE, steps=steps))
     start(store, plan_change(store, CHANGE, name="shades"))
     demand(store, "late")
 
