@@ -80,6 +80,7 @@ class Load:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.phase.value = OVER
         for pipe, process in zip(self._pipes, self._processes, strict=True):
             pipe.send(None)
             process.join(PATIENCE)
