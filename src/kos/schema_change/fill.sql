@@ -43,12 +43,12 @@ select i.indexrelid::bigint, array_agg(a.attname::text order by k.place),
        array_agg(format_type(a.atttypid, a.atttypmod) order by k.place)
   from pg_index i
   cross join lateral unnest(i.indkey::int2[], i.indcollation::oid[], i.indclass::oid[], i.indoption::int2[])
-    with ordinality k (attnum, collation, class, option, place)
+    with ordinality k (attnum, compared, class, options, place)
   join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum
   join pg_opclass o on o.oid = k.class
  where i.indrelid = %(oid)s::oid and i.indisunique and i.indisvalid and i.indpred is null and k.place <= i.indnkeyatts
  group by i.indexrelid, i.indisprimary, i.indnkeyatts
-having count(*) = i.indnkeyatts and bool_and(a.attnotnull and o.opcdefault and k.option = 0 and k.collation = a.attcollation)
+having count(*) = i.indnkeyatts and bool_and(a.attnotnull and o.opcdefault and k.options = 0 and k.compared = a.attcollation)
  order by i.indisprimary desc, i.indnkeyatts, i.indexrelid
  limit 1;
 
