@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import psycopg
 import pytest
 from test_change_fill import LABEL, ROWS, Clock, World, place, world
+from test_change_fill_keys import HEAP2, KEYS, fill_keyed, make_keyed
 from test_change_fill_python import by, hooks
 
 from fix_database import as_superuser
@@ -27,8 +27,6 @@ from kos.topology.embedded import Stack
 from kos.topology.model import Topology
 
 __all__ = ["hooks", "place", "world"]
-
-HEAP2 = "create access method heap2 type table handler heap_tableam_handler"
 
 
 @pytest.fixture(scope="module")
@@ -76,45 +74,10 @@ def test_every_row_is_filled_once_and_told_in_pages(keyed: World) -> None:
     assert keyed.site.transactions - transactions < 5
 
 
-COLLATIONS = """
-create collation german (provider = icu, locale = 'de');
-create collation loose (provider = icu, locale = 'und-u-ks-level1', deterministic = false)
-"""
-
-
-@pytest.mark.parametrize(
-    ("columns", "key", "value"),
-    [
-        ("a text collate german, b integer", "a, b", "(array['Z', 'a', 'ä', 'b', 'A', ''])[1 + g % 6], g"),
-        ("a text collate loose, b integer", "a, b", "(array['Z', 'a', 'ä', 'b', '', 'o'])[1 + g % 6], g"),
-        ('a text collate "C", b text', "b, a", """chr(65 + g % 7), E'\\\\ "NULL" {,}''%' || g"""),
-        ("a varchar(5), b char(9)", "a, b", "'NULL', 'x' || g"),
-        ("a timestamptz, b boolean", "b, a", "'2026-03-29'::timestamptz + g * interval '7.000001 min', g % 2 = 0"),
-        ("a double precision, b interval", "a, b", "sqrt(g % 9), g * interval '-1 day 3.5 h'"),
-        ("a numeric(9, 3), b bytea", "a, b", "(g % 11) / 8.0, decode(md5(g::text), 'hex')"),
-        ('"a %s" mood, b date', '"a %s", b', "(array['so', 'fine', 'a,b'])[1 + g % 3]::mood, '1969-01-01'::date - g"),
-    ],
-)  # fmt: skip
-def test_keys_of_any_type(keyed: World, columns: str, key: str, value: str) -> None:
-    keyed.owner.execute("create extension if not exists citext schema public")
-    if "german" in columns or "loose" in columns:
-        try:
-            keyed.owner.execute(COLLATIONS)
-        except psycopg.errors.FeatureNotSupported:
-            pytest.skip("this server was built without ICU")
-    keyed.owner.execute(
-        "create type mood as enum ('fine', 'so', 'a,b');"
-        f"create table odd ({columns}, label text, writes integer not null default 0, primary key ({key})) using heap2;"
-        "create trigger counts before update on odd for each row execute function count_writes();"
-        f"insert into odd select {value} from generate_series(1, 1000) g"
-    )
-    rows = keyed.value("select count(*) from odd")
-    for name, style in (("datestyle", "'SQL, DMY'"), ("intervalstyle", "sql_standard"), ("extra_float_digits", "0")):
-        keyed.site.connection.execute(f"set {name} = {style}")
-    fill = Fill("odd", "", "odd", OWNER, "label is null", {"label": "'%s'"})
-    fill_rows(keyed.site, fill, Pace())
-    assert keyed.value("select count(*) from odd where label = '%s' and writes = 1") == rows == 1000
-    assert keyed.note("odd")[0][3] == rows
+@pytest.mark.parametrize("kind", KEYS)
+def test_keys_of_any_type(keyed: World, kind: str) -> None:
+    make_keyed(keyed.owner, kind)
+    fill_keyed(keyed.site, keyed.owner, OWNER)
 
 
 def test_a_batch_uses_the_index_of_the_key(keyed: World) -> None:
