@@ -167,3 +167,15 @@ begin
             from jsonb_each(stored) s);
 end $$;
 grant execute on function kos.columns_at(uuid, integer, bigint), kos.renamed_data(text[], text[], text[]) to kos_operator, kos_auditor;
+
+-- What a table's log does with columns: it knows rows by them ('key') or tenants ('tenant'), or hides their values. For
+-- who plans to put another column in their place.
+create function kos.columns_in_log(target regclass) returns table (column_name text, use text)
+language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+  select u.column_name, u.use
+    from kos.logged(target) l
+    cross join lateral (select k, 'key' from unnest(l.key_columns) k
+                        union all select l.tenant_column, 'tenant' where l.tenant_column is not null
+                        union all select s.key, s.value from jsonb_each_text(l.sensitive) s) u (column_name, use)
+$$;
+grant execute on function kos.columns_in_log(regclass) to kos_operator;
