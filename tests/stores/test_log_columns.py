@@ -81,7 +81,9 @@ def test_a_log_is_read_under_the_names_of_then(superuser: Connection) -> None:
     log(superuser)
     superuser.execute(ROWS)
     seal(superuser)
-    superuser.execute("alter table things drop a; alter table things rename b to a; update things set n = 9 where id = 1")
+    superuser.execute(
+        "alter table things drop a; alter table things rename b to a; update things set n = 9 where id = 1"
+    )
     seal(superuser)
     assert [data["a"] for data in state(superuser, 4)] == ["a1", "a2", "a3", "a4"]
     assert [data["b"] for data in state(superuser, 4)] == ["b1", "b2", "b3", "b4"]
@@ -114,7 +116,9 @@ def test_what_is_encrypted_can_be_read_under_another_name(superuser: Connection)
     make(superuser, TABLE)
     log(superuser, sensitive='{"a": "encrypted", "b": "encrypted"}')
     superuser.execute(ROWS.replace("'a'", "'open sesame '"))
-    superuser.execute("alter table things rename a to x; alter table things rename b to a; alter table things rename x to b")
+    superuser.execute(
+        "alter table things rename a to x; alter table things rename b to a; alter table things rename x to b"
+    )
     assert_exact(superuser)
     superuser.execute("update things set a = 'later' where id = 1")
     assert_exact(superuser)
@@ -154,7 +158,9 @@ def test_who_follows_the_log_sees_which_column_an_event_means(superuser: Connect
     make(superuser, TABLE)
     log(superuser)
     superuser.execute(ROWS)
-    superuser.execute("alter table things drop a; alter table things rename b to a; update things set a = 'x' where id = 1")
+    superuser.execute(
+        "alter table things drop a; alter table things rename b to a; update things set a = 'x' where id = 1"
+    )
     seal(superuser)
     found = superuser.execute(
         "select e.position, c.description ->> 'name', c.id from kos.knowledge_events e join kos.shapes s using (shape_id)"

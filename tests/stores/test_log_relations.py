@@ -189,7 +189,9 @@ def _full(names: dict[str, str]) -> str:
 
 def _assert_follows(superuser: Connection, names: dict[str, str], change: str) -> None:
     # A new column's values are in the log for rows that were written since.
-    assert_exact(superuser, names["table"], {"drop and add": ("a",), "add a column": ("d",), "generated": ("g",)}.get(change, ()))
+    assert_exact(
+        superuser, names["table"], {"drop and add": ("a",), "add a column": ("d",), "generated": ("g",)}.get(change, ())
+    )
 
 
 def test_a_key_that_is_gone_is_reported(superuser: Connection) -> None:
