@@ -170,7 +170,8 @@ def test_changes_one_after_another(shop: Store, superuser: psycopg.Connection[An
     alter = f"alter table {TABLE}"
     for change in (
         f"{alter} alter column slug type bigint using slug::bigint",
-        f"-- kos: back shop_comment.slug = substr(slug, 2)::bigint\n{alter} alter column slug type text using 'x' || slug",
+        "-- kos: back shop_comment.slug = substr(slug, 2)::bigint\n"
+        f"{alter} alter column slug type text using 'x' || slug",
         f"{alter} rename column slug to label",
         f"{alter} drop column data",
         f"-- kos: fill shop_comment.data = label\n{alter} add column data text",
@@ -181,7 +182,8 @@ def test_changes_one_after_another(shop: Store, superuser: psycopg.Connection[An
         finish(shop)
         agrees(shop)
     assert differences(superuser, TABLE) == []
-    assert superuser.execute(f"select bool_and(label = 'x' || id and slug = label) from {TABLE}").fetchone() == (True,)
+    right = superuser.execute(f"select bool_and(label = 'x' || id and slug = label) from {TABLE}").fetchone()
+    assert right == (True,)
     superuser.execute(
         f"set session_replication_role = replica; update {TABLE} set label = 'x' where id = 7;"
         "reset session_replication_role"

@@ -163,7 +163,8 @@ def test_who_follows_the_log_sees_which_column_an_event_means(superuser: Connect
     )
     seal(superuser)
     found = superuser.execute(
-        "select e.position, c.description ->> 'name', c.id from kos.knowledge_events e join kos.shapes s using (shape_id)"
+        "select e.position, c.description ->> 'name', c.id"
+        "  from kos.knowledge_events e join kos.shapes s using (shape_id)"
         " cross join lateral rows from (jsonb_array_elements(s.columns), unnest(s.column_ids)) c (description, id)"
         " where e.position in (1, 5)"
     ).fetchall()
