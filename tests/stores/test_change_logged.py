@@ -166,7 +166,7 @@ def test_the_log_says_what_the_table_holds(kind: Kind, shop: Store, superuser: p
 
 
 def test_changes_one_after_another(shop: Store, superuser: psycopg.Connection[Any]) -> None:
-    """Of rows that nobody writes, each finds what the one before has made; and what is not as the log has it is found."""
+    """Of rows that nobody writes, each finds what the one before has made; a value past the triggers is found."""
     alter = f"alter table {TABLE}"
     for change in (
         f"{alter} alter column slug type bigint using slug::bigint",
