@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from kos import errors
-from kos.schema_change import columns, constraints, indexes, unique_keys
+from kos.schema_change import columns, constraints, foreign_keys, indexes, trees, unique_keys
 from kos.schema_change.belongings import Belongings
 from kos.schema_change.composing import SHARE_ROW_EXCLUSIVE, action, add_constraint_sql
 from kos.schema_change.draft import Draft, ddl, granting
@@ -46,10 +46,10 @@ def replace_column(draft: Draft, facts: Table, known: Column, wanted: Wanted) ->
     """All steps, from the second column to its having the name of the first.
 
     Raises:
-        ChangeRefused: the table is partitioned, or the column is in an EXCLUDE.
+        ChangeRefused: a partition has something of its own on the column, or that is in an EXCLUDE.
     """
-    _refuse(facts, known)
-    draft.hanging.append(hanging(facts, known.name))
+    _refuse(draft, facts, known)
+    draft.hanging.append(hanging(draft.connection, facts, known.name))
     new = _successor(draft, facts, known, wanted)
     unmade = _expand(draft, facts, known, new, wanted)
     draft.physical[facts.name, wanted.called] = draft.successors[facts.name, known.name] = new
@@ -73,14 +73,11 @@ def replace_column(draft: Draft, facts: Table, known: Column, wanted: Wanted) ->
     )
 
 
-def _refuse(facts: Table, known: Column) -> None:
+def _refuse(draft: Draft, facts: Table, known: Column) -> None:
     what = f"{facts.name}.{known.name}"
-    if facts.kind != "r":
-        raise errors.ChangeRefused(
-            what,
-            "the table is partitioned: its partitions' indexes can't change places in one moment",
-            "add a column of that type under another name, fill it, and drop this one in a later change",
-        )
+    if facts.kind not in ("r", "p"):
+        raise errors.ChangeRefused(what, "it is not of a table that rows are stored in", "do it yourself")
+    trees.refuse_own(draft.connection, facts, known.name)
     for each in facts.constraints.values():
         if each.kind == "x" and known.name in each.columns:
             raise errors.ChangeRefused(
@@ -182,6 +179,9 @@ class _Swap(Belongings):
                     f"{self.facts.name}: while finish has {each.name} twice, two INSERT … ON CONFLICT of one key that"
                     " meet may fail (unique_violation), and are to be run again"
                 )
+            if self.facts.kind == "p":
+                self._of_partitions(each, node, steps)
+                continue
             steps.append(indexes.concurrent_action(draft, self.facts.name, node))
             if each.constraint is None:
                 self.rename("index", node.idxname, each.name)
@@ -191,6 +191,23 @@ class _Swap(Belongings):
                 self.after.append(
                     ddl("alter table {t} replica identity using index {i}", t=self.facts.name, i=each.name)
                 )
+
+    def _of_partitions(self, known: Index, node: Any, steps: list[Any]) -> None:
+        """Of the table and all partitions: they change names before the first column goes with its own."""
+        draft, table = self.draft, self.facts.name
+        if known.constraint is None:
+            steps += indexes.by_partition(draft, table, node, node.idxname)
+        else:
+            made = _parsed(self.facts.constraints[known.constraint])
+            for part in (made.keys, made.including):
+                _set_names(part, [self.new if each == self.known.name else each for each in names(part)])
+            if known.primary:
+                made.conname = known.name
+                self.before.append(trees.primary_key(draft, table, made))
+                return
+            made.conname = node.idxname
+            draft.tighten += unique_keys.by_partition(draft, table, made, node.idxname, primary=False)
+        self.before.append(trees.swap_index_names(known.name, node.idxname))
 
     def _attach(self, known: Constraint, index: str) -> None:
         """One that waits for the end of a transaction does so at once; as a bare index it would not."""
@@ -217,6 +234,11 @@ class _Swap(Belongings):
             if each.kind == "f" and not made.pktable.schemaname:
                 theirs = [self.draft.successor(made.pktable.relname, name) for name in names(made.pk_attrs)]
                 _set_names(made.pk_attrs, theirs)
+            if each.kind == "f" and self.facts.kind == "p":
+                made.conname = self.draft.name("constraint")
+                foreign_keys.add_by_partition(self.draft, self.facts.name, made)
+                self.before.append(trees.swap_constraint_names(self.facts.name, each.name, made.conname))
+                continue
             self._bind(self.facts.name, self.facts.owner, each.name, made, validated=each.validated)
 
     def copy_references(self) -> None:
@@ -227,10 +249,10 @@ class _Swap(Belongings):
                 continue
             table = _add_constraint(of, name, text).relation
             other = None if table.schemaname else self.draft.table(table.relname)
-            if other is None or other.owner != self.facts.owner or other.kind != "r":
+            if other is None or other.owner != self.facts.owner or {other.kind, self.facts.kind} != {"r"}:
                 raise errors.ChangeRefused(
                     f"{self.facts.name}.{self.known.name}",
-                    f"{name} of {of} refers to it, which is partitioned, in another schema or another's",
+                    f"{name} of {of} refers to it: one of the two is partitioned, or in another schema, or another's",
                     "drop that foreign key before the change, and add it when that is finished",
                 )
             _set_names(made.fk_attrs, [self.draft.successor(other.name, each) for each in names(made.fk_attrs)])

@@ -32,7 +32,8 @@ def add(draft: Draft, table: str, constraint: Any, *, primary: bool) -> None:
     _refuse_taken(draft, table, name)
     draft.taken[name] = tuple(keys)
     if draft.table(table).kind == "p":
-        _by_partition(draft, table, constraint, name, primary=primary)
+        place: list[Any] = draft.build if set(keys) <= draft.fresh.get(table, set()) else draft.tighten
+        place += by_partition(draft, table, constraint, name, primary=primary)
         return
     if primary:
         _need_values(draft, table, keys)
@@ -43,7 +44,7 @@ def add(draft: Draft, table: str, constraint: Any, *, primary: bool) -> None:
     # A table has one primary key: another is there until the end.
     waits = constraint.deferrable and not (primary and draft.table(table).key)
     steps: list[Any] = draft.build if fresh and not (primary and waits) else draft.tighten
-    steps.append(indexes.concurrent_action(draft, table, _index(table, index, constraint)))
+    steps.append(indexes.concurrent_action(draft, table, index_of(table, index, constraint)))
     if not waits:
         _attach(draft, table, constraint, name, index)
         return
@@ -67,7 +68,7 @@ def waiting(draft: Draft, table: str, key: Any, *, loose: Sequence[str] = ()) ->
     return action(draft, table, text, (add_constraint_sql(table, key),), tuple(undo))
 
 
-def _by_partition(draft: Draft, table: str, constraint: Any, name: str, *, primary: bool) -> None:
+def by_partition(draft: Draft, table: str, constraint: Any, name: str, *, primary: bool) -> list[Action]:
     """The key of the partitioned table alone, which isn't valid; one of each partition, of an index that was built
     concurrently; and each made a part of it. A partition that comes meanwhile gets its own.
 
@@ -89,7 +90,7 @@ def _by_partition(draft: Draft, table: str, constraint: Any, name: str, *, prima
         own = called[each.name] = choose(draft, each.name, "" if primary else shown, "pkey" if primary else "key")
         draft.taken[own] = tuple(keys)
         if each.is_leaf:
-            steps.append(indexes.concurrent_action(draft, each.name, _index(each.name, own, constraint)))
+            steps.append(indexes.concurrent_action(draft, each.name, index_of(each.name, own, constraint)))
             made = _of_index(constraint, own, own)
             text = f"make index {own} a key of {each.name}"
             steps.append(
@@ -101,8 +102,7 @@ def _by_partition(draft: Draft, table: str, constraint: Any, name: str, *, prima
         indexes.attachment(draft, each, called, _drop(each.parent, called[each.parent]))
         for each in reversed(partitions)
     ]
-    place: list[Any] = draft.build if set(keys) <= draft.fresh.get(table, set()) else draft.tighten
-    place += [*of_partitions(steps, partitions), whole(draft, table, name)]
+    return [*of_partitions(steps, partitions), whole(draft, table, name)]
 
 
 def _key_alone(draft: Draft, table: str, constraint: Any, name: str) -> Action:
@@ -117,7 +117,7 @@ def _drop(table: str, name: str) -> str:
     return ddl("alter table if exists {table} drop constraint if exists {name}", table=table, name=name)
 
 
-def _index(table: str, name: str, constraint: Any) -> Any:
+def index_of(table: str, name: str, constraint: Any) -> Any:
     """The index of a key, as CREATE INDEX."""
     node = parse_statement("create unique index i on t (c)")
     element = node.index_params[0]
