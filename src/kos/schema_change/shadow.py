@@ -15,7 +15,7 @@ from kos.schema_change import columns, constraints, foreign_keys, indexes, trees
 from kos.schema_change.belongings import Belongings
 from kos.schema_change.composing import SHARE_ROW_EXCLUSIVE, action, add_constraint_sql
 from kos.schema_change.draft import Draft, ddl, granting
-from kos.schema_change.facts import Column, Constraint, Index, Table, read_grants
+from kos.schema_change.facts import Column, Constraint, Index, Table, read_grants, read_table
 from kos.schema_change.hanging import hanging
 from kos.schema_change.model import Fill
 from kos.schema_change.parse import (
@@ -25,6 +25,7 @@ from kos.schema_change.parse import (
     parse_statement,
     rename_columns,
     renamed_in_index,
+    render,
 )
 from kos.schema_change.sync import Pair, catch_up, pair_triggers
 from kos.sql import literal
@@ -49,7 +50,9 @@ def replace_column(draft: Draft, facts: Table, known: Column, wanted: Wanted) ->
         ChangeRefused: a partition has something of its own on the column, or that is in an EXCLUDE.
     """
     _refuse(draft, facts, known)
-    draft.hanging.append(hanging(draft.connection, facts, known.name))
+    # As it is now: what is known of it may tell of another column that this change replaces.
+    now = read_table(draft.connection, draft.schema, facts.name)
+    draft.hanging.append(hanging(draft.connection, now or facts, known.name))
     new = _successor(draft, facts, known, wanted)
     unmade = _expand(draft, facts, known, new, wanted)
     draft.physical[facts.name, wanted.called] = draft.successors[facts.name, known.name] = new
@@ -68,6 +71,7 @@ def replace_column(draft: Draft, facts: Table, known: Column, wanted: Wanted) ->
         if held:
             swap.rename("constraint", held, named[0])
     swap.at_the_end(unmade)
+    swap.hand_on()
     draft.warnings.append(
         f"{facts.name}.{known.name}: until the change is finished it has its old type, and {new} beside it the new one"
     )
@@ -199,14 +203,15 @@ class _Swap(Belongings):
             steps += indexes.by_partition(draft, table, node, node.idxname)
         else:
             made = _parsed(self.facts.constraints[known.constraint])
-            for part in (made.keys, made.including):
-                _set_names(part, [self.new if each == self.known.name else each for each in names(part)])
+            _rename_in(made, self.known.name, self.new)
             if known.primary:
                 made.conname = known.name
                 self.before.append(trees.primary_key(draft, table, made))
                 return
             made.conname = node.idxname
+            taken = dict(draft.taken)
             draft.tighten += unique_keys.by_partition(draft, table, made, node.idxname, primary=False)
+            draft.taken.update(dict.fromkeys(draft.taken.keys() - taken, ()))  # nobody asked for them
         self.before.append(trees.swap_index_names(known.name, node.idxname))
 
     def _attach(self, known: Constraint, index: str) -> None:
@@ -306,6 +311,25 @@ class _Swap(Belongings):
         text = f"{table}.{new} takes the place of {name}" if new != self.called else f"{table}.{new} instead of {name}"
         draft.at_contract(action(draft, table, text, tuple(do), also=tuple(dict.fromkeys(self.also))))
 
+    def hand_on(self) -> None:
+        """Another column that this change replaces finds over itself what is over this one's successor."""
+        facts, old, new = self.facts, self.known.name, self.new
+        for index in filter(self.over, list(facts.indexes.values())):
+            assert isinstance(index, Index)
+            text = render(renamed_in_index(index.definition, old, new))
+            columns_ = tuple(new if each == old else each for each in index.columns)
+            facts.indexes[index.name] = replace(index, definition=text, columns=columns_)
+        for each in filter(self.over, list(facts.constraints.values())):
+            assert isinstance(each, Constraint)
+            if each.kind not in "cfpu":
+                continue
+            made = _parsed(each)
+            _rename_in(made, old, new)
+            made.conname = "c"
+            text = add_constraint_sql("t", made).partition(" CONSTRAINT c ")[2]
+            columns_ = tuple(new if known == old else known for known in each.columns)
+            facts.constraints[each.name] = replace(each, definition=text, columns=columns_)
+
 
 def _add_constraint(table: str, name: str, text: str) -> Any:
     """A constraint as its definition in the catalog says; the table's name is as SQL."""
@@ -320,8 +344,8 @@ def _parsed(known: Constraint) -> Any:
 
 def _rename_in(constraint: Any, old: str, new: str) -> None:
     rename_columns(constraint, old, new)
-    _set_names(constraint.fk_attrs, [new if each == old else each for each in names(constraint.fk_attrs)])
-    _set_names(constraint.fk_del_set_cols, [new if each == old else each for each in names(constraint.fk_del_set_cols)])
+    for part in (constraint.keys, constraint.including, constraint.fk_attrs, constraint.fk_del_set_cols):
+        _set_names(part, [new if each == old else each for each in names(part)])
 
 
 def _set_names(parts: Any, wanted: list[str]) -> None:
