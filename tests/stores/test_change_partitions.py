@@ -71,7 +71,8 @@ def test_under_another_name_the_indexes_of_partitions_keep_theirs(scratch: Scrat
 @pytest.mark.parametrize("when", ["expand", "fill", "build"])
 def test_a_partition_that_comes_meanwhile(scratch: Scratch, column: str, when: str) -> None:
     change, come = f"alter table events alter {column} type bigint", f"insert into events values {LATE_ROW}"
-    expected, schema = scratch.schema(*EVENTS, LATE, come, change), scratch.schema(*EVENTS)
+    events = [each for each in EVENTS if "set statistics" not in each]  # which no partition gets that comes later
+    expected, schema = scratch.schema(*events, LATE, come, change), scratch.schema(*events)
     recipe = scratch.plan(schema, change)
     for phase in ("expand", "fill", "build", "tighten", "contract"):
         scratch.do(schema, getattr(recipe, phase))

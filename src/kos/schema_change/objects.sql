@@ -159,8 +159,8 @@ select c.relname::text, o.what
     select 'NOT NULL' where a.attnotnull <> b.attnotnull
     union all
     select 'settings'
-     where (a.attstattarget, a.attstorage, a.attcompression) is distinct from
-           (b.attstattarget, b.attstorage, b.attcompression)
+     where coalesce(a.attstattarget, -1) not in (-1, coalesce(b.attstattarget, -1))
+        or (a.attstorage, a.attcompression) <> (b.attstorage, b.attcompression)
         or exists (select from unnest(a.attoptions) s where s like 'n_distinct%%')
     union all
     select 'comment' where col_description(c.oid, a.attnum) is not null

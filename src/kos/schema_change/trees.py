@@ -17,7 +17,7 @@ from kos.schema_change.composing import action, add_constraint_sql
 from kos.schema_change.draft import Draft, ddl
 from kos.schema_change.facts import Connection, Table
 from kos.schema_change.naming import QUERIES
-from kos.schema_change.partitions import of_partitions, partitions_of
+from kos.schema_change.partitions import SMALL, of_partitions, partitions_of
 
 
 def own_of_partitions(connection: Connection, facts: Table, column: str) -> list[str]:
@@ -105,7 +105,7 @@ def primary_key(draft: Draft, table: str, constraint: Any) -> str:
         for each in leaves
     ]
     made = Literal(json.dumps(called))
-    late = ddl(_LATE, table=Literal(ddl("{t}", t=table)), made=made, small=Literal(unique_keys.SMALL))
+    late = ddl(_LATE, table=Literal(ddl("{t}", t=table)), made=made, small=Literal(SMALL))
     text = f"see that each partition of {table} has the index of its key"
     draft.tighten += [*of_partitions(steps, leaves), action(draft, table, text, (late,), lock="")]
     clause = add_constraint_sql("t", constraint).partition("PRIMARY KEY ")[2]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from kos import errors
@@ -12,9 +13,7 @@ from kos.schema_change.draft import Draft, ddl
 from kos.schema_change.model import Action
 from kos.schema_change.naming import QUERIES, choose, index_columns, is_used, joined
 from kos.schema_change.parse import inner, names, parse_statement
-from kos.schema_change.partitions import of_partitions, partitions_of, whole
-
-SMALL = 16  # pages: to read them takes no time that anybody notices
+from kos.schema_change.partitions import SMALL, of_partitions, partitions_of, whole
 
 
 def add(draft: Draft, table: str, constraint: Any, *, primary: bool) -> None:
@@ -102,7 +101,14 @@ def by_partition(draft: Draft, table: str, constraint: Any, name: str, *, primar
         indexes.attachment(draft, each, called, _drop(each.parent, called[each.parent]))
         for each in reversed(partitions)
     ]
-    return [*of_partitions(steps, partitions), whole(draft, table, name)]
+    return [*of_partitions(steps, partitions), whole(draft, table, name, partial(_key_of, constraint))]
+
+
+def _key_of(constraint: Any, partition: str) -> str:
+    made = type(constraint)()
+    made.CopyFrom(constraint)
+    made.conname = ""
+    return add_constraint_sql(partition, made)
 
 
 def _key_alone(draft: Draft, table: str, constraint: Any, name: str) -> Action:
