@@ -23,7 +23,8 @@ EVENTS = (
     "create table events_old_few partition of events_old for values in ('b', 'c')",
     "create table events_old_rest partition of events_old default",
     "create table \"events New\" partition of events for values from ('2026-01-01') to ('2027-01-01')",
-    "insert into events (id, day, kind, code) select n, date '2025-11-01' + n, 1 + n % 5, chr(97 + n % 3) from generate_series(1, 100) n",
+    """insert into events (id, day, kind, code)
+       select n, date '2025-11-01' + n, 1 + n % 5, chr(97 + n % 3) from generate_series(1, 100) n""",
     "create index events_size on events (size desc, note) where size > 3",
     "create unique index events_once on events (size, id, day, code)",
     "create statistics both_of on size, note from events",
