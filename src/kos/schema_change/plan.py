@@ -22,6 +22,7 @@ from kos.schema_change import (
     columns,
     constraints,
     indexes,
+    materialized,
     noting,
     other,
     parse,
@@ -41,6 +42,7 @@ PLANNERS: dict[str, Planner] = {
     **rename.PLANNERS,
     **constraints.PLANNERS,
     **indexes.PLANNERS,
+    **materialized.PLANNERS,
     **other.PLANNERS,
     **retype.PLANNERS,
 }
@@ -99,6 +101,9 @@ def plan_statement(draft: Draft, statement: Statement) -> None:
     _called_as_now(draft, node)
     if (table := _target(node)) in draft.created:
         _of_new_table(draft, table, statement)
+        return
+    if table in draft.remade:
+        materialized.of_remade(draft, table, statement)
         return
     sort = parse.kind(node)
     if sort == "AlterTableStmt":

@@ -33,7 +33,8 @@ from kos.schema_change.parse import (
 _IN_THE_WAY = ("view", "materialized view", "rule", "policy", "function", "trigger", "generated column", "publication")
 _INSTEAD = {
     **dict.fromkeys(
-        ("policy", "trigger", "view"), "drop it before, and create it again after that, in the same change"
+        ("policy", "trigger", "view", "materialized view"),
+        "drop it before, and create it again after that, in the same change",
     ),
     "generated column": "drop it before, in the same change",
 }

@@ -127,6 +127,10 @@ def create_view(draft: Draft, statement: Statement) -> None:
             raise errors.ChangeRefused(
                 name, f"it reads {each.relname}, of which this change renames a column", "create it in the next change"
             )
+        if type(each).__name__ == "RangeVar" and each.relname in draft.remade:
+            raise errors.ChangeRefused(
+                name, f"it reads {each.relname}, which this change makes anew", "create it in the next change"
+            )
     _create(draft, statement, "view", name, ddl("drop view {name}", name=name))
 
 
