@@ -73,6 +73,25 @@ def stays(what: str, sql: str, setup: str = "", *, since: int = 15, **more: obje
     return Kind(what, sql, setup=GOODS + setup, since=since, **given)  # type: ignore[arg-type]
 
 
+TOTALS = """create materialized view totals as
+  select id % 10 as part, max(price) as most from goods group by 1;
+create unique index totals_part on totals (part);
+comment on materialized view totals is 'of all';
+grant select on totals to product_legacy;
+"""
+TOTALS_USED = (
+    "select most::text from totals where part = %(row)s %% 10",
+    "refresh materialized view concurrently totals",
+)
+
+
+def totals(what: str, sql: str, **more: object) -> Kind:
+    """Another materialized view in place of one that is read and refreshed."""
+    below = TOTALS.replace("of all", "of most").replace("group by 1", "where price > 0 group by 1")
+    given = {"old": (*STAY, *TOTALS_USED), "new": TOTALS_USED, "after": TOTALS_USED} | more
+    return stays(what, f"drop materialized view totals; {sql} {below.rstrip().rstrip(';')}", TOTALS, **given)  # type: ignore[arg-type]
+
+
 OTHERS = (
     stays(
         "comments",
@@ -174,6 +193,14 @@ OTHERS = (
         "create materialized view totals as select count(*) as all_of from goods;"
         "create unique index on totals (all_of)",
         new=("select all_of from totals",),
+    ),
+    totals("materialized view in place of another", "", new=(*STAY, *TOTALS_USED)),
+    totals(
+        "materialized view of a column of another type",
+        "alter table goods alter column price type double precision;",
+        after=("update goods set price = 0.1 + %(n)s where id = %(row)s", *TOTALS_USED),
+        right="select exists (select from goods where price::text ~ '[.]') and count(*) = 10 and"
+        " min(pg_typeof(most)::text) = 'double precision' from totals",
     ),
     stays(
         "materialized view dropped",
