@@ -194,6 +194,17 @@ OTHERS = (
         "create unique index on totals (all_of)",
         new=("select all_of from totals",),
     ),
+    stays(
+        "virtual generated column of a column of another type",
+        "alter table goods drop column twice, alter column stock type bigint,"
+        " add column twice bigint generated always as (stock * 2) virtual",
+        "alter table goods add column stock integer not null default 1,"
+        " add column twice integer generated always as (stock * 2) stored;",
+        since=18,
+        old=(*STAY, "update goods set stock = stock + 1 where id = %(row)s returning twice::text"),
+        new=("update goods set stock = stock + 1 where id = %(row)s returning twice::text",),
+        right="select not exists (select from goods where twice <> stock * 2)",
+    ),
     totals("materialized view in place of another", "", new=(*STAY, *TOTALS_USED)),
     totals(
         "materialized view of a column of another type",

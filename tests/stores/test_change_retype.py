@@ -99,6 +99,34 @@ def test_a_generated_column_that_reads_it_is_dropped_above(scratch: Scratch, how
         scratch.plan(scratch.schema(*before), f"alter table items alter column {of} type {how}, drop column twice")
 
 
+@pytest.mark.parametrize(
+    "before",
+    [
+        "alter table items add column twice bigint generated always as (price * 2) stored",
+        "alter table items add column twice integer generated always as (price * 2) virtual",
+    ],
+)
+def test_a_generated_column_that_is_not_stored_is_made_anew(scratch: Scratch, before: str) -> None:
+    if scratch.connection.info.server_version < 180000:
+        pytest.skip("PostgreSQL 18")
+    change = (
+        "alter table items drop column twice, alter price type bigint,"
+        " add column twice bigint generated always as (price * 2) virtual;"
+        " comment on column items.twice is '2'; grant select (twice) on items to public"
+    )
+    schema = there_and_back(scratch, (*ITEMS, before), change)
+    assert scratch.run(schema, "select count(*) from items where twice = price * 2") == [(30,)]
+    for more, reason in (
+        ("add column twice bigint generated always as (price) stored", "old code needs the one that is dropped"),
+        ("add column twice bigint", "old code needs the one that is dropped"),
+        ("add column twice bigint generated always as (price) virtual not null", "old code needs the one"),
+        ("add column twice bigint generated always as (price) virtual, add check (twice > 0)", "made it anew above"),
+        ("add column twice bigint generated always as (price) virtual check (twice > 0)", "made it anew above"),
+    ):
+        with pytest.raises(errors.ChangeRefused, match=reason):
+            scratch.plan(scratch.schema(*ITEMS, before), f"alter table items drop column twice, {more}")
+
+
 def test_replica_identity_goes_along(scratch: Scratch) -> None:
     before = (
         *ITEMS,

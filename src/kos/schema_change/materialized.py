@@ -33,7 +33,7 @@ def create(draft: Draft, statement: Statement) -> None:
     if present is not None:
         raise errors.ChangeRefused(name, "the name is taken", "give it another, or drop that one above")
     for table in sorted(_tables_in(node.query)):
-        if table in draft.dropped or any(of == table for of, _ in draft.physical):
+        if table in draft.dropped or any(of == table for of, _ in draft.physical.keys() | draft.again):
             raise errors.ChangeRefused(
                 name, f"it reads {table}, which this change replaces or a column of it", "create it in the next change"
             )
@@ -53,7 +53,7 @@ def _beside(draft: Draft, statement: Statement, name: str) -> None:
         raise errors.ChangeRefused(name, f"it reads {anew[0]}, which this change makes anew", "leave that as it is")
     reading.use_present(draft, name, node.query)
     node.into.rel.relname, node.if_not_exists = made, False
-    going = {key for key, now in draft.physical.items() if now != key[1]} | draft.successors.keys()
+    going = {key for key, now in draft.physical.items() if now != key[1]} | draft.successors.keys() | draft.again
     checks = tuple(_check(made, table, column) for table, column in sorted(going) if table in read)
     undo = (ddl("drop materialized view {made}", made=made),)
     text = f"create materialized view {name} beside the one that there is"

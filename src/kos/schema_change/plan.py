@@ -189,7 +189,8 @@ def _commands(draft: Draft, table: str, node: Any) -> Iterator[Any]:
             yield command
             continue
         alone, beside = parse.without_constraints(command)
-        is_there = parse.definition(command).column_def.colname in draft.table(table).columns
+        name = parse.definition(command).column_def.colname
+        is_there = name in draft.table(table).columns and (table, name) not in draft.dropped_columns
         yield alone
         yield from () if is_there else beside
 
