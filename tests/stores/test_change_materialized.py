@@ -30,6 +30,27 @@ BELOW = (
     "comment on materialized view totals is 'anew'; comment on column totals.kind is 'k'; "
     "comment on index totals_kind is 'i'; grant select on totals to public"
 )
+OF_TOTALS = (
+    f"{DROP} {VIEW} as select kind, max(price) as price from items group by kind; {BELOW}",
+    f"{DROP} {VIEW} as select kind, max(price) as price from items group by kind with no data",
+    f"{DROP} {RETYPE} {VIEW} with (fillfactor = 50) as select kind, max(price) as price from items group by kind;"
+    f" {BELOW}",
+    f"{DROP} {RETYPE} {VIEW} (kind, price) as select kind, sum(price) from items group by kind; {BELOW}",
+    f"{DROP} {RETYPE} {VIEW} as select price::text, price + 1 as more, abs(price), kind from items"
+    " where price > 3 order by price; create index on totals (price) where price <> '5'",
+    f"{DROP} {RETYPE} {VIEW} as select i.price, k.price as said from items i left join kinds k"
+    " on k.kind = i.kind and i.price > 0 and k.price > '' where exists (select from kinds where kinds.price > '0')",
+    f"{DROP} {RETYPE} {VIEW} as with few as (select items.price from items) select few.price from few"
+    " union all select s.price from (select items.price from items) s",
+    f"{DROP} {RETYPE} {VIEW} as select items.price, count(*) over (partition by items.price) from items",
+    f"{DROP} {RETYPE} {VIEW} as select distinct on (price, kind) price, -price as kind from items order by price",
+    f"{DROP} {RENAME} {VIEW} as select kind, cost from items where cost > 1",
+    f"{DROP} {RENAME} alter table items alter cost type bigint; {VIEW} as select i.cost from items i;",
+    f"{DROP} {RETYPE} {RENAME.replace('price', 'spare')} {VIEW} as select price, cost from items;",
+    f"{DROP} alter table items drop column price",
+    f"{DROP} {RETYPE}",
+    f"{DROP} {RETYPE} {VIEW} as select id from items",
+)
 
 
 @pytest.fixture(scope="module")
@@ -39,30 +60,7 @@ def scratch(template: Stack, module_database: Topology) -> Iterator[Scratch]:
         yield scratch
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        f"{DROP} {VIEW} as select kind, max(price) as price from items group by kind; {BELOW}",
-        f"{DROP} {VIEW} as select kind, max(price) as price from items group by kind with no data",
-        f"{DROP} {RETYPE} {VIEW} with (fillfactor = 50) as select kind, max(price) as price from items group by kind;"
-        f" {BELOW}",
-        f"{DROP} {RETYPE} {VIEW} (kind, price) as select kind, sum(price) from items group by kind; {BELOW}",
-        f"{DROP} {RETYPE} {VIEW} as select price::text, price + 1 as more, abs(price), kind from items"
-        " where price > 3 order by price; create index on totals (price) where price <> '5'",
-        f"{DROP} {RETYPE} {VIEW} as select i.price, k.price as said from items i left join kinds k"
-        " on k.kind = i.kind and i.price > 0 and k.price > '' where exists (select from kinds where kinds.price > '0')",
-        f"{DROP} {RETYPE} {VIEW} as with few as (select items.price from items) select few.price from few"
-        " union all select s.price from (select items.price from items) s",
-        f"{DROP} {RETYPE} {VIEW} as select items.price, count(*) over (partition by items.price) from items",
-        f"{DROP} {RETYPE} {VIEW} as select distinct on (price, kind) price, -price as kind from items order by price",
-        f"{DROP} {RENAME} {VIEW} as select kind, cost from items where cost > 1",
-        f"{DROP} {RENAME} alter table items alter cost type bigint; {VIEW} as select i.cost from items i;",
-        f"{DROP} {RETYPE} {RENAME.replace('price', 'spare')} {VIEW} as select price, cost from items;",
-        f"{DROP} alter table items drop column price",
-        f"{DROP} {RETYPE}",
-        f"{DROP} {RETYPE} {VIEW} as select id from items",
-    ],
-)
+@pytest.mark.parametrize("change", OF_TOTALS)
 def test_in_place_of_another(scratch: Scratch, change: str) -> None:
     there_and_back(scratch, ITEMS, change)
 
@@ -102,6 +100,7 @@ def test_what_reads_a_column_that_goes_is_seen_before_the_end(scratch: Scratch) 
         scratch.run(schema, view.replace("price_new", "price"), *checks)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("change", "reason"),
     [

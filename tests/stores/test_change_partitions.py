@@ -35,6 +35,15 @@ EVENTS = (
 )
 LATE_ROW = "(200, '2027-02-02', 2, 5, default, 'a', 'note')"
 LATE = "create table events_late partition of events for values from ('2027-01-01') to ('2028-01-01')"
+OF_EVENTS = (
+    "alter table events alter size type bigint",
+    "alter table events alter size type numeric using size / 10.0, alter size set default 1",
+    "alter table events alter id type bigint",
+    "alter table events alter kind type bigint",
+    "alter table events alter n type bigint",
+    "alter table events alter note type varchar(9)",
+    "alter table events alter id type bigint, alter size type bigint, alter kind type bigint",
+)
 
 
 @pytest.fixture(scope="module")
@@ -44,18 +53,7 @@ def scratch(template: Stack, module_database: Topology) -> Iterator[Scratch]:
         yield scratch
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        "alter table events alter size type bigint",
-        "alter table events alter size type numeric using size / 10.0, alter size set default 1",
-        "alter table events alter id type bigint",
-        "alter table events alter kind type bigint",
-        "alter table events alter n type bigint",
-        "alter table events alter note type varchar(9)",
-        "alter table events alter id type bigint, alter size type bigint, alter kind type bigint",
-    ],
-)
+@pytest.mark.parametrize("change", OF_EVENTS)
 def test_column_of_a_partitioned_table(scratch: Scratch, change: str) -> None:
     schema = there_and_back(scratch, EVENTS, change)
     assert scratch.run(schema, "select count(*), sum(kind) from events") == [(100, 300)]
@@ -68,6 +66,7 @@ def test_under_another_name_the_indexes_of_partitions_keep_theirs(scratch: Scrat
     there_and_back(scratch, EVENTS, change, naive=naive)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("column", ["id", "kind", "size"])
 @pytest.mark.parametrize("when", ["expand", "fill", "build"])
 def test_a_partition_that_comes_meanwhile(scratch: Scratch, column: str, when: str) -> None:
@@ -96,6 +95,7 @@ def test_a_partition_with_rows_that_came_before_its_index_is_refused(scratch: Sc
         scratch.do(schema, recipe.tighten)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("own", "reason"),
     [
