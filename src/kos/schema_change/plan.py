@@ -22,6 +22,7 @@ from kos.schema_change import (
     columns,
     constraints,
     indexes,
+    materialized,
     noting,
     other,
     parse,
@@ -42,6 +43,7 @@ PLANNERS: dict[str, Planner] = {
     **rename.PLANNERS,
     **constraints.PLANNERS,
     **indexes.PLANNERS,
+    **materialized.PLANNERS,
     **other.PLANNERS,
     **retype.PLANNERS,
 }
@@ -101,6 +103,9 @@ def plan_statement(draft: Draft, statement: Statement) -> None:
     _called_as_now(draft, node)
     if (table := _target(node)) in draft.created:
         _of_new_table(draft, table, statement)
+        return
+    if table in draft.remade:
+        materialized.of_remade(draft, table, statement)
         return
     sort = parse.kind(node)
     if sort == "AlterTableStmt":
@@ -186,7 +191,8 @@ def _commands(draft: Draft, table: str, node: Any) -> Iterator[Any]:
             yield command
             continue
         alone, beside = parse.without_constraints(command)
-        is_there = parse.definition(command).column_def.colname in draft.table(table).columns
+        name = parse.definition(command).column_def.colname
+        is_there = name in draft.table(table).columns and (table, name) not in draft.dropped_columns
         yield alone
         yield from () if is_there else beside
 
