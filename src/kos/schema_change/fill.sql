@@ -79,19 +79,19 @@ select set_config('statement_timeout', %(milliseconds)s, true);
 
 -- name: update
 -- A batch of SQL expressions, in which the row goes by the name of its table, also in a partition.
-update only {part} as {row} set {assign} where {where} and ({needs});
+update /* kos fill */ only {part} as {row} set {assign} where {where} and ({needs});
 
 -- name: delete
 -- The same for rows that are to go.
-delete from only {part} as {row} where {where} and ({needs});
+delete /* kos fill */ from only {part} as {row} where {where} and ({needs});
 
 -- name: rows_of_range
 -- The rows of a range, with what names them to people.
-select {row}.ctid::text, {row}.xmin::text, {columns} from only {part} as {row} where {range} and ({needs});
+select /* kos fill */ {row}.ctid::text, {row}.xmin::text, {columns} from only {part} as {row} where {range} and ({needs});
 
 -- name: update_values
 -- What a function gave, for rows that are still what it was given.
-update only {part} as {row} set {column} = kos_given.kos_value::{type}
+update /* kos fill */ only {part} as {row} set {column} = kos_given.kos_value::{type}
   from (select unnest({ctids}::text[])::tid as kos_ctid, unnest({xmins}::text[])::xid as kos_xmin,
                unnest({values}::text[]) as kos_value) as kos_given
  where {range} and {row}.ctid = kos_ctid and {row}.xmin = kos_xmin and ({needs});
@@ -178,7 +178,3 @@ select coalesce(nullif(r.application_name, ''), 'pid ' || r.pid), (r.replay_lsn 
   from pg_stat_replication r
   left join pg_replication_slots s on s.active_pid = r.pid
  where s.slot_type is distinct from 'logical' and (r.state is null or r.state in ('catchup', 'streaming'));
-
--- name: smallest_commit
--- Its commit has to reach the disk, and what the primary waits for, as every writer's has.
-select pg_logical_emit_message(true, 'kos', '');

@@ -12,6 +12,7 @@ from kos.progress import Advance, silent
 from kos.schema_change.change import CHANGE, announce
 from kos.schema_change.model import ChangePlan
 from kos.schema_change.site import QUERIES
+from kos.schema_change.pace import check_query
 from kos.schema_change.throttle import Limits
 from kos.tenancy import Store
 
@@ -26,6 +27,7 @@ def start(store: Store, plan: ChangePlan, progress: Advance = silent, *, limits:
 
     Raises:
         ChangeOpen: another change is open.
+        LatencyUnknown: the query of `limits` does not tell it.
         ChangeBlocked, ChangeFailed, ChangeIncomplete, FillFailed, …: what is done stays; starting again goes on.
         LeaseHeld, OperationInterrupted
     """
@@ -34,6 +36,8 @@ def start(store: Store, plan: ChangePlan, progress: Advance = silent, *, limits:
         if not is_same(open_one, plan.sql):
             raise errors.ChangeOpen(_name(open_one), open_one.state)
         return go_on(store, open_one, progress)
+    if limits and limits.latency_query:
+        check_query(store, plan, limits.latency_query)
     kept = {"limits": limits or Limits()}
     return journal.run(store, CHANGE, plan, progress, kept=kept, waits=True)
 
