@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import psycopg
@@ -57,10 +57,8 @@ def app(store: Store) -> Iterator[Connection]:
         app.execute(f"insert into shop.sales select n, 's' || n from generate_series(1, {ROWS}) n")
         app.execute("update shop.felt set p99_ms = 1")
         yield app
-        try:
+        with suppress(errors.NoChange):
             roll_back(store)
-        except errors.NoChange:
-            pass
 
 
 @pytest.fixture
@@ -184,17 +182,17 @@ def test_a_query_that_fails_later_stops_the_fill_and_is_named(store: Store, app:
         ("select 'NaN'::numeric", "returns Decimal('NaN'), not"),
         ("select -1", "returns -1, not"),
         ("select 1, 2", "returns 1 rows of 2 columns, not"),
-        ("select 1 where false", "returns 0 rows of 0 columns, not"),
+        ("select 1 where false", "returns 0 rows of 1 columns, not"),
         ("select 1 union all select 2", "returns 2 rows of 1 columns, not"),
-        ("-- nothing", "returns 0 rows of 0 columns, not"),
-        ("copy shop.felt to stdout", "fails: COPY cannot be used"),
+        ("-- nothing", "fails: syntax error at end of input"),
+        ("copy shop.felt to stdout", 'fails: syntax error at or near "copy"'),
         ("select 1; drop table shop.felt", "fails: cannot insert multiple commands into a prepared statement"),
-        ("commit; drop table shop.felt", "fails: cannot insert multiple commands into a prepared statement"),
-        ("commit", "returns 0 rows of 0 columns, not"),
-        ("set transaction read write", "fails: transaction read-write mode must be set before any query"),
+        ("commit; drop table shop.felt", 'fails: syntax error at or near "commit"'),
+        ("commit", 'fails: syntax error at or near "commit"'),
+        ("set transaction read write", 'fails: syntax error at or near "set"'),
         (
             "with gone as (delete from shop.felt returning 1) select count(*) from gone",
-            "fails: cannot execute DELETE in a read-only transaction",
+            "fails: DECLARE CURSOR must not contain data-modifying statements in WITH",
         ),
         (
             "select nextval('shop.counter') from set_config('transaction_read_only', 'off', true)",
@@ -263,24 +261,27 @@ class Load:
 
 
 @pytest.mark.usefixtures("seeing")
-def test_a_fill_waits_while_the_application_s_statements_are_slow(store: Store, app: Connection) -> None:
+def test_a_fill_waits_while_the_application_s_statements_are_slow(
+    store: Store, app: Connection, operator: Connection
+) -> None:
+    # The operator counts the rows: many short statements of the application's would make the mean smaller.
     with Load(store) as load:
         load.seconds = 1.0
         with filling(store, Limits(max_rate=2000)) as runner:
-            until(lambda: filled(app) > 0)
+            until(lambda: filled(operator) > 0)
             throttle(store, max_latency_ms=500)
             until(lambda: doing(store).startswith("waiting: statements take "))
-            before = filled(app)
+            before = filled(operator)
             slow, ended = doing(store), load.ended
             until(lambda: load.ended >= ended + 6)
-            assert filled(app) == before < ROWS
+            assert filled(operator) == before < ROWS
             assert 500 < float(slow.split()[-2]) < 5000
             load.seconds = 0.005
-            until(lambda: filled(app) > before)
+            until(lambda: filled(operator) > before)
             throttle(store, max_rate=0)
             runner.join(60)
             assert not runner.is_alive()
-    assert filled(app) == ROWS
+    assert filled(operator) == ROWS
 
 
 @pytest.mark.usefixtures("seeing")
@@ -299,11 +300,12 @@ def test_statements_are_the_application_s_own(store: Store, app: Connection, ope
     assert slow is not None
     assert 200 <= slow < 2000
     assert mean() is None  # nobody is at work
-    with app.transaction():  # BEGIN and COMMIT are none, so there is one statement
+    with app.transaction():  # BEGIN and COMMIT are none, nor is a setting: so there is one statement
+            app.execute("select set_config('app.tenant', '1', true)")
         app.execute("/* by an ORM */ select pg_sleep(0.2)")
     assert (mean() or 0) >= 200
     operator.execute("select pg_sleep(0.3)")
-    app.execute("select /* kos fill */ pg_sleep(0.3)")  # a fill works as the table's owner, which the application is
+    app.execute("select /* kos fill */ pg_sleep(0.3), 1")  # a fill works as the table's owner, which the application is
     assert mean() is None
     app.execute("select pg_sleep(0.2)")
     operator.execute("select 1")
@@ -328,7 +330,7 @@ def test_what_began_anew_is_counted_from_there(
     told = statements()
     assert told is not None
     assert told.milliseconds is not None
-    assert 100 <= told.milliseconds < 400
+    assert 40 <= told.milliseconds < 400  # with the superuser's own statement
 
 
 @pytest.mark.usefixtures("seeing")

@@ -11,10 +11,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Any, LiteralString, cast
 
 import psycopg
-from psycopg.sql import SQL, Identifier
+from psycopg.sql import Identifier
 
 from kos import sql
 from kos.schema_change.facts import Connection
@@ -114,7 +113,7 @@ def _since(before: Counted, now: Counted) -> list[tuple[int, float]]:
 def ask(connection: Connection, query: str) -> Measured:
     """What a query that somebody gave says. It can't change anything, and is ended after two seconds.
 
-    As a prepared statement it is one statement, whatever its text: the protocol takes no second one.
+    A cursor is for a SELECT that writes nothing, or VALUES; and the protocol takes no second statement to prepare.
     """
     what = "the latency query says"
     try:
@@ -122,18 +121,18 @@ def ask(connection: Connection, query: str) -> Measured:
             connection.execute(QUERIES.read_only)
             connection.execute(QUERIES.limit_query, {"timeout": QUERY_TIMEOUT})
             # psycopg sends what has no parameters as it stands, `%` and all.
-            cursor = connection.execute(SQL(cast(LiteralString, query)), prepare=True)
-            rows: list[Any] = cursor.fetchmany(2) if cursor.description else []
+            connection.execute(b"declare kos_latency no scroll cursor for " + query.encode(), prepare=True)
+            cursor = connection.execute(QUERIES.fetch)
+            columns, rows = len(cursor.description or ()), cursor.fetchall()
     except (psycopg.Error, UnicodeError) as error:
         if connection.closed:
             raise
         return Measured(what, None, f"the latency query fails: {str(error).partition(chr(10))[0]}")
-    if len(rows) != 1 or len(rows[0]) != 1:
-        columns = len(rows[0]) if rows else 0
+    if len(rows) != 1 or columns != 1:
         return Measured(what, None, f"the latency query returns {len(rows)} rows of {columns} columns, not one number")
     value = rows[0][0]
-    # Not `value < 0`: NaN is no latency either, and would never be above a limit.
-    if isinstance(value, bool) or not isinstance(value, int | float | Decimal) or not value >= 0:
+    # Not `< 0`: NaN is no latency either, and would never be above a limit.
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal) or not float(value) >= 0:
         return Measured(what, None, f"the latency query returns {value!r:.60}, not milliseconds")
     return Measured(what, float(value))
 

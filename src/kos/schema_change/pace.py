@@ -17,7 +17,7 @@ from kos.tenancy.placement import control_place, shard_named
 
 
 def check_query(store: Store, plan: ChangePlan, query: str) -> None:
-    """Ask a query for the latency once in each database of a plan: a slip is told to whoever made it, not to the status.
+    """Ask a query for the latency once in each database of a plan: a slip is told to who made it, not to the status.
 
     Raises:
         LatencyUnknown

@@ -11,8 +11,8 @@ from kos.journal.runner import refuse_final
 from kos.progress import Advance, silent
 from kos.schema_change.change import CHANGE, announce
 from kos.schema_change.model import ChangePlan
-from kos.schema_change.site import QUERIES
 from kos.schema_change.pace import check_query
+from kos.schema_change.site import QUERIES
 from kos.schema_change.throttle import Limits
 from kos.tenancy import Store
 

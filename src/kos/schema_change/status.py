@@ -108,8 +108,8 @@ def throttle(
     max_latency_ms: float | None = None,
     latency_query: str | None = None,
 ) -> Limits:
-    """Change the limits of the open change; it heeds them before its next batch. What is None stays; 0 lifts a limit, and a
-    query that is empty is asked no more.
+    """Change the limits of the open change; it heeds them before its next batch. What is None stays; 0 lifts a limit,
+    and a query that is empty is asked no more.
 
     Raises:
         NoChange
