@@ -19,7 +19,7 @@ from kos.tenancy import Store
 from kos.topology import postgres as opening
 
 Connection = psycopg.Connection[Any]
-ROWS = 40_000
+ROWS = 20_000
 FILL = "-- kos: fill sales.total = id * 2\nalter table sales add column total bigint"
 P99 = "select p99_ms from shop.felt"
 APP = "kos_app"
@@ -49,16 +49,22 @@ def store(server: OwnPostgres) -> Iterator[Store]:
 
 
 @pytest.fixture
-def app(store: Store) -> Iterator[Connection]:
-    """The application, beside a table that is to be filled. Whatever change a test leaves open is taken back."""
+def session(store: Store) -> Iterator[Connection]:
+    """The application's."""
     shard = store.topology.control
-    with opening.connect(shard.primary, shard.app) as app:
-        app.execute("drop table if exists shop.sales; create table shop.sales (id bigint primary key, code text)")
-        app.execute(f"insert into shop.sales select n, 's' || n from generate_series(1, {ROWS}) n")
-        app.execute("update shop.felt set p99_ms = 1")
-        yield app
-        with suppress(errors.NoChange):
-            roll_back(store)
+    with opening.connect(shard.primary, shard.app) as session:
+        session.execute("update shop.felt set p99_ms = 1")
+        yield session
+
+
+@pytest.fixture
+def app(store: Store, session: Connection) -> Iterator[Connection]:
+    """The same, beside a table that is to be filled. Whatever change a test leaves open is taken back."""
+    session.execute("drop table if exists shop.sales; create table shop.sales (id bigint primary key, code text)")
+    session.execute(f"insert into shop.sales select n, 's' || n from generate_series(1, {ROWS}) n")
+    yield session
+    with suppress(errors.NoChange):
+        roll_back(store)
 
 
 @pytest.fixture
@@ -202,10 +208,10 @@ def test_a_query_that_fails_later_stops_the_fill_and_is_named(store: Store, app:
     ],
 )
 def test_a_query_that_tells_nothing_is_refused_and_leaves_nothing(
-    store: Store, app: Connection, operator: Connection, query: str, reason: str
+    session: Connection, operator: Connection, query: str, reason: str
 ) -> None:
-    app.execute("grant all on shop.felt to kos_operator")
-    app.execute("create sequence if not exists shop.counter; grant all on sequence shop.counter to kos_operator")
+    session.execute("grant all on shop.felt to kos_operator")
+    session.execute("create sequence if not exists shop.counter; grant all on sequence shop.counter to kos_operator")
     before = operator.execute("select name, setting from pg_settings where name like '%timeout' order by 1").fetchall()
     told = ask(operator, query)
     assert told.milliseconds is None
@@ -214,7 +220,7 @@ def test_a_query_that_tells_nothing_is_refused_and_leaves_nothing(
     assert after == before
     assert operator.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
     assert ask(operator, "select p99_ms::numeric + '50'::int4 % 49 from shop.felt").milliseconds == 2
-    assert app.execute("select is_called from shop.counter").fetchone() == (False,)
+    assert session.execute("select is_called from shop.counter").fetchone() == (False,)
 
 
 def test_a_slip_is_told_to_whoever_makes_it(store: Store, app: Connection) -> None:
@@ -285,7 +291,7 @@ def test_a_fill_waits_while_the_application_s_statements_are_slow(
 
 
 @pytest.mark.usefixtures("seeing")
-def test_statements_are_the_application_s_own(store: Store, app: Connection, operator: Connection) -> None:
+def test_statements_are_the_application_s_own(session: Connection, operator: Connection) -> None:
     now = [0.0]
     statements = Statements(operator, lambda: now[0])
 
@@ -295,19 +301,21 @@ def test_statements_are_the_application_s_own(store: Store, app: Connection, ope
         return None if told is None else told.milliseconds
 
     assert mean() is None  # of what was before, nobody knows when
-    app.execute("select pg_sleep(0.2)")
+    session.execute("select pg_sleep(0.2)")
     slow = mean()
     assert slow is not None
     assert 200 <= slow < 2000
     assert mean() is None  # nobody is at work
-    with app.transaction():  # BEGIN and COMMIT are none, nor is a setting: so there is one statement
-            app.execute("select set_config('app.tenant', '1', true)")
-        app.execute("/* by an ORM */ select pg_sleep(0.2)")
+    with session.transaction():  # BEGIN and COMMIT are none, nor is a setting: one statement is left
+        session.execute("select set_config('app.tenant', '1', true)")
+        session.execute("/* by an ORM */ select pg_sleep(0.2)")
     assert (mean() or 0) >= 200
     operator.execute("select pg_sleep(0.3)")
-    app.execute("select /* kos fill */ pg_sleep(0.3), 1")  # a fill works as the table's owner, which the application is
+    session.execute(
+        "select /* kos fill */ pg_sleep(0.3), 1"
+    )  # a fill works as the table's owner, which the application is
     assert mean() is None
-    app.execute("select pg_sleep(0.2)")
+    session.execute("select pg_sleep(0.2)")
     operator.execute("select 1")
     now[0] += 0.5
     statements()
@@ -316,16 +324,16 @@ def test_statements_are_the_application_s_own(store: Store, app: Connection, ope
 
 @pytest.mark.usefixtures("seeing")
 def test_what_began_anew_is_counted_from_there(
-    server: OwnPostgres, store: Store, app: Connection, operator: Connection
+    server: OwnPostgres, store: Store, session: Connection, operator: Connection
 ) -> None:
     now = [0.0]
     statements = Statements(operator, lambda: now[0])
     for _ in range(3):
-        app.execute("select pg_sleep(0.4)")
+        session.execute("select pg_sleep(0.4)")
     statements()
     with opening.connect(store.topology.control.primary, server.superuser) as superuser:
         superuser.execute("select pg_stat_statements_reset()")
-    app.execute("select pg_sleep(0.1)")
+    session.execute("select pg_sleep(0.1)")
     now[0] += 1.0
     told = statements()
     assert told is not None
@@ -335,12 +343,12 @@ def test_what_began_anew_is_counted_from_there(
 
 @pytest.mark.usefixtures("seeing")
 def test_what_was_slow_counts_until_something_ends_or_nothing_is_under_way(
-    store: Store, app: Connection, operator: Connection
+    store: Store, session: Connection, operator: Connection
 ) -> None:
     now = [0.0]
     statements = Statements(operator, lambda: now[0])
     statements()
-    app.execute("select pg_sleep(0.2)")
+    session.execute("select pg_sleep(0.2)")
     shard = store.topology.control
     with opening.connect(shard.primary, shard.app) as other:
         pid = other.info.backend_pid
