@@ -120,7 +120,8 @@ _FILLS = """
 create table if not exists kos.change_fills (
   operation uuid not null, schema_name text not null, fill text not null, part text not null,
   next_page bigint not null, pages bigint not null, rows bigint not null, filenode bigint not null,
-  updated_at timestamptz not null default clock_timestamp(), primary key (operation, schema_name, fill, part))
+  up_to_key text[] not null default '{}', updated_at timestamptz not null default clock_timestamp(),
+  primary key (operation, schema_name, fill, part))
 """
 _PGROLL_CHANGE = """
 operations:

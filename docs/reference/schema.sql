@@ -4253,11 +4253,26 @@ CREATE TABLE kos.change_fills (
     rows bigint NOT NULL,
     filenode bigint NOT NULL,
     started_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    updated_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+    updated_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    up_to_key text[] DEFAULT '{}'::text[] NOT NULL
 );
 
 
 ALTER TABLE kos.change_fills OWNER TO kos_owner;
+
+--
+-- Name: COLUMN change_fills.next_page; Type: COMMENT; Schema: kos; Owner: kos_owner
+--
+
+COMMENT ON COLUMN kos.change_fills.next_page IS 'All pages before it are done; by key, in proportion to the rows.';
+
+
+--
+-- Name: COLUMN change_fills.filenode; Type: COMMENT; Schema: kos; Owner: kos_owner
+--
+
+COMMENT ON COLUMN kos.change_fills.filenode IS 'Of the part, when it was begun: another one has other pages. By key the oid of the index: another one has other keys.';
+
 
 --
 -- Name: change_placements; Type: TABLE; Schema: kos; Owner: kos_owner

@@ -1293,9 +1293,10 @@ class FillBlocked(ChangeError):
     table: str
     pages: int
     blocker: str
+    unit: str = "page"
     exit_code = FAILED
     retryable = True
-    fact = "{pages} page(s) of {table} could not be filled, all others are; in the way: {blocker}"
+    fact = "{pages} {unit}(s) of {table} could not be filled, all others are; in the way: {blocker}"
     mend = "end what is in the way, then start again"
 
 

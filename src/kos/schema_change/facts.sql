@@ -195,6 +195,13 @@ select n.nspname::text as schema, md5(concat(
          (select string_agg(row(t.relid, t.parentrelid, t.isleaf, pg_get_userbyid(l.relowner))::text, ';'
                             order by t.relid::text)
             from pg_partition_tree(c.oid) t join pg_class l on l.oid = t.relid),
+         (select string_agg(row(l.oid::regclass, m.amname,
+                                array(select pg_get_indexdef(i.indexrelid) from pg_index i
+                                       where i.indrelid = l.oid and i.indisunique order by 1))::text, ';'
+                            order by l.oid::regclass::text)
+            from pg_class l left join pg_am m on m.oid = l.relam
+           where l.relkind in ('r', 'f') and m.amname is distinct from 'heap'
+             and (l.oid = c.oid or l.oid in (select t.relid from pg_partition_tree(c.oid) t))),
          (select string_agg(regexp_replace(pg_get_triggerdef(g.oid), 'kos\.capture_[0-9a-f]+', 'kos.capture'), ';'
                             order by g.tgname)
             from pg_trigger g where g.tgrelid = c.oid and not g.tgisinternal),

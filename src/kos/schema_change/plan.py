@@ -34,6 +34,7 @@ from kos.schema_change.draft import Draft, Planner
 from kos.schema_change.facts import QUERIES, Connection, usual_owner
 from kos.schema_change.model import TRANSACTION, Action, Fill, Recipe
 from kos.schema_change.parse import Change, Statement, shown
+from kos.schema_change.parts import refuse_unreachable
 
 PLANNERS: dict[str, Planner] = {
     **tables.PLANNERS,
@@ -63,6 +64,7 @@ def plan_recipe(connection: Connection, schema: str, change: Change, tag: str) -
         _refuse_inheritance(draft, recipe)
         recipe = replace(recipe, warnings=(*noting.notes(draft), *recipe.warnings))
         noting.refuse_unidentified(draft, recipe)
+        refuse_unreachable(draft, recipe)
         _all_used(draft, recipe)
         verify.refuse_what_fails(draft, written)
     return recipe

@@ -186,8 +186,8 @@ returning action;
 delete from kos.change_fills where operation = %(operation)s and schema_name = %(schema)s;
 
 -- name: repeat_fill
--- All pages that there are then.
-update kos.change_fills set next_page = 0
+-- All rows that there are then.
+update kos.change_fills set next_page = 0, up_to_key = '{}'
  where operation = %(operation)s and schema_name = %(schema)s and fill = %(fill)s;
 
 -- name: forget_placement
