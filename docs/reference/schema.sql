@@ -4324,6 +4324,7 @@ CREATE TABLE kos.changes (
     stopping bigint,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     finished_at timestamp with time zone,
+    latency_query text,
     CONSTRAINT changes_max_lag_ms_check CHECK ((max_lag_ms > (0)::double precision)),
     CONSTRAINT changes_max_latency_ms_check CHECK ((max_latency_ms > (0)::double precision)),
     CONSTRAINT changes_max_rate_check CHECK ((max_rate > (0)::double precision))

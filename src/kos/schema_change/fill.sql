@@ -74,11 +74,11 @@ select set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan'
 
 -- name: last_key
 -- Where the way ends.
-select {key} from only {part} as {row} order by {order} limit 1;
+select /* kos fill */ {key} from only {part} as {row} order by {order} limit 1;
 
 -- name: next_key
 -- Where a range ends.
-select {key} from only {part} as {row} where {where} order by {order} offset {skip} limit 1;
+select /* kos fill */ {key} from only {part} as {row} where {where} order by {order} offset {skip} limit 1;
 
 -- name: note_part
 -- Where it begins; where it is already, unless the points of its way mean nothing any more. Who begins anew goes to
@@ -120,19 +120,19 @@ select set_config('statement_timeout', %(milliseconds)s, true);
 
 -- name: update
 -- A batch of SQL expressions, in which the row goes by the name of its table, also in a partition.
-update only {part} as {row} set {assign} where {where} and ({needs});
+update /* kos fill */ only {part} as {row} set {assign} where {where} and ({needs});
 
 -- name: delete
 -- The same for rows that are to go.
-delete from only {part} as {row} where {where} and ({needs});
+delete /* kos fill */ from only {part} as {row} where {where} and ({needs});
 
 -- name: rows_of_range
 -- The rows of a range: by which text each is found again, as what it was read, and what names it to people.
-select {place}, {version}, {columns} from only {part} as {row} where {range} and ({needs});
+select /* kos fill */ {place}, {version}, {columns} from only {part} as {row} where {range} and ({needs});
 
 -- name: update_values
 -- What a function gave, for rows that are still what it was given.
-update only {part} as {row} set {column} = kos_given.kos_value::{type}
+update /* kos fill */ only {part} as {row} set {column} = kos_given.kos_value::{type}
   from (select unnest({places}::text[]) as kos_place, unnest({versions}::text[]) as kos_version,
                unnest({values}::text[]) as kos_value) as kos_given
  where {range} and {at} and {version} = kos_given.kos_version and ({needs});
@@ -223,7 +223,3 @@ select coalesce(nullif(r.application_name, ''), 'pid ' || r.pid), (r.replay_lsn 
   from pg_stat_replication r
   left join pg_replication_slots s on s.active_pid = r.pid
  where s.slot_type is distinct from 'logical' and (r.state is null or r.state in ('catchup', 'streaming'));
-
--- name: smallest_commit
--- Its commit has to reach the disk, and what the primary waits for, as every writer's has.
-select pg_logical_emit_message(true, 'kos', '');
