@@ -141,10 +141,12 @@ def test_unique_index_fails_before_the_end_where_values_become_equal(scratch: Sc
 
 
 def test_rows_are_never_read_under_a_lock_that_stops_writers(scratch: Scratch) -> None:
-    recipe = scratch.plan(scratch.schema(*ITEMS), "alter table items alter id type bigint, alter price type bigint")
-    actions = [each for each in before_contract(recipe) if isinstance(each, Action)]
-    assert {each.lock for each in actions if each.scans} == {"SHARE UPDATE EXCLUSIVE"}
-    assert [each.also for each in recipe.contract] == [("lines",)]
+    schema = scratch.schema(*ITEMS)
+    for column, also in (("id", ("lines",)), ("price", ())):
+        recipe = scratch.plan(schema, f"alter table items alter {column} type bigint")
+        actions = [each for each in before_contract(recipe) if isinstance(each, Action)]
+        assert {each.lock for each in actions if each.scans} == {"SHARE UPDATE EXCLUSIVE"}
+        assert [each.also for each in recipe.contract] == [also]
 
 
 @pytest.mark.parametrize(
@@ -193,6 +195,9 @@ def test_types_that_widen_touch_no_row(scratch: Scratch, old: str, new: str, *, 
         ("alter table parts alter n type bigint", "partitioned"),
         ("alter table parts alter at type timestamp", "partitioned by"),
         ("alter table ranges alter r type bigint", "EXCLUDE reads it"),
+        ("alter table pairs alter a type bigint, alter b type bigint", "pairs_key is over a too"),
+        ("alter table pairs alter c type bigint; alter table pairs alter b type bigint", "pairs_less is over c too"),
+        ("alter table pairs alter c type bigint, alter a type bigint", "pairs_both is over c too"),
     ],
 )
 def test_what_is_refused(scratch: Scratch, change: str, reason: str) -> None:
@@ -202,6 +207,9 @@ def test_what_is_refused(scratch: Scratch, change: str, reason: str) -> None:
         "create policy kinds on items using (kind <> 'x')",
         "create table parts (at date, n integer) partition by range (at)",
         "create table ranges (r integer, exclude using gist (r with =))",
+        "create table pairs (a integer, b integer, c integer, constraint pairs_key unique (a, b),"
+        " constraint pairs_less check (b < c))",
+        "create statistics pairs_both on a, c from pairs",
     )
     with pytest.raises(errors.ChangeRefused, match=reason) as refused:
         scratch.plan(schema, change)

@@ -46,9 +46,11 @@ def replace_column(draft: Draft, facts: Table, known: Column, wanted: Wanted) ->
     """All steps, from the second column to its having the name of the first.
 
     Raises:
-        ChangeRefused: the table is partitioned, or the column is in an EXCLUDE.
+        ChangeRefused: the table is partitioned, or the column is in an EXCLUDE, or something is over it and another
+            column that this change replaces.
     """
     _refuse(facts, known)
+    _refuse_shared(draft, facts, known)
     draft.hanging.append(hanging(facts, known.name))
     new = _successor(draft, facts, known, wanted)
     unmade = _expand(draft, facts, known, new, wanted)
@@ -85,6 +87,24 @@ def _refuse(facts: Table, known: Column) -> None:
         if each.kind == "x" and known.name in each.columns:
             raise errors.ChangeRefused(
                 what, f"{each.name} EXCLUDE reads it, whose index can't be built concurrently", "drop that before"
+            )
+
+
+def _refuse_shared(draft: Draft, facts: Table, known: Column) -> None:
+    """What is over two columns goes with the first that is dropped, and what was made for the second with it."""
+    replaced = {name for table, name in draft.successors if table == facts.name}
+    over: dict[str, set[str]] = {}
+    for of, kind, name in facts.readers:
+        if kind == "statistics":
+            over.setdefault(name, set()).add(of)
+    held: tuple[Index | Constraint, ...] = (*facts.indexes.values(), *facts.constraints.values())
+    over |= {each.name: set(each.columns) for each in held if each.name not in draft.freed}
+    for name, columns_ in over.items():
+        if known.name in columns_ and (others := columns_ & replaced):
+            raise errors.ChangeRefused(
+                f"{facts.name}.{known.name}",
+                f"{name} is over {min(others)} too, which gets another type in the same change",
+                "change one type now, and the other when that is finished",
             )
 
 
