@@ -11,10 +11,12 @@ NAMED = "format('%I.%I', nspname, relname)"
 OF_TABLE = "join pg_class c on c.oid = {} join pg_namespace n on n.oid = relnamespace"
 OURS = "nspname !~ '^pg_' and nspname <> 'information_schema'"
 
-# Nothing here says in which order columns are, or how far a sequence is: both differ with how often something was begun.
+# Nothing here says in which order columns are, or how far a sequence is: that differs with how often something was
+# begun. Rights are told in full, since PostgreSQL writes them out where some were given and taken away again.
 CATALOG = {
-    "schemas": f"select nspname, nspacl::text from pg_namespace where {OURS}",
-    "relations": f"select {NAMED}, relkind, relpersistence, relowner::regrole::text, relacl::text, reloptions,"
+    "schemas": f"select nspname, coalesce(nspacl, acldefault('n', nspowner))::text from pg_namespace where {OURS}",
+    "relations": f"select {NAMED}, relkind, relpersistence, relowner::regrole::text, reloptions,"
+    " coalesce(relacl, acldefault(case relkind when 'S' then 's' else 'r' end::\"char\", relowner))::text,"
     " relrowsecurity, relforcerowsecurity, relreplident, relispartition, pg_get_expr(relpartbound, c.oid),"
     " obj_description(c.oid, 'pg_class'), case when relkind in ('v', 'm') then pg_get_viewdef(c.oid) end,"
     " (select array_agg(inhparent::regclass::text) from pg_inherits where inhrelid = c.oid)"
@@ -32,12 +34,14 @@ CATALOG = {
     "triggers": f"select {NAMED}, tgname, tgenabled, pg_get_triggerdef(t.oid), obj_description(t.oid, 'pg_trigger')"
     f" from pg_trigger t {OF_TABLE.format('tgrelid')} where {OURS} and not tgisinternal",
     "rules": f"select {NAMED}, rulename, ev_enabled from pg_rewrite {OF_TABLE.format('ev_class')} where {OURS}",
-    "functions": "select nspname, p.oid::regprocedure::text, proowner::regrole::text, proacl::text,"
+    "functions": "select nspname, p.oid::regprocedure::text, proowner::regrole::text,"
+    " coalesce(proacl, acldefault('f', proowner))::text,"
     " md5(pg_get_functiondef(p.oid)), obj_description(p.oid, 'pg_proc')"
     f" from pg_proc p join pg_namespace n on n.oid = pronamespace where {OURS} and prokind in ('f', 'p')",
     "policies": "select schemaname, tablename, policyname, permissive, roles::text, cmd, qual, with_check"
     " from pg_policies",
-    "types": "select nspname, typname, typtype, typowner::regrole::text, typacl::text, typnotnull, typdefault,"
+    "types": "select nspname, typname, typtype, typowner::regrole::text,"
+    " coalesce(typacl, acldefault('T', typowner))::text, typnotnull, typdefault,"
     " (select array_agg(enumlabel order by enumsortorder) from pg_enum where enumtypid = t.oid)"
     f" from pg_type t join pg_namespace n on n.oid = typnamespace where {OURS}",
     "sequences": f"select {NAMED}, seqtypid::regtype::text, seqstart, seqincrement, seqcycle,"
@@ -53,8 +57,6 @@ CATALOG = {
 def catalog(connection: psycopg.Connection[Any]) -> dict[str, Counter[str]]:
     """How often there is each object, told in full, by sort."""
     connection.execute("set search_path = ''")
-    found = {
-        name: Counter(map(str, connection.execute(query.encode()).fetchall())) for name, query in CATALOG.items()
-    }
+    found = {name: Counter(map(str, connection.execute(query.encode()).fetchall())) for name, query in CATALOG.items()}
     connection.execute("reset search_path")
     return found

@@ -52,6 +52,8 @@ class Change:
 
     With `late`, a schema more is made while the change waits to be finished. `bad` makes rows in the last of several
     schemas that a step can't do with, and `mend` is what somebody does when that step has failed.
+
+    Of its points one in `every` has its kill, from the `first` on.
     """
 
     tables: str
@@ -62,6 +64,8 @@ class Change:
     late: bool = False
     bad: str = ""
     mend: dict[str, str] = field(default_factory=dict)
+    every: int = 1
+    first: int = 1
 
     def set_up(self, store: Store, folder: Path) -> None:
         control = store.topology.control

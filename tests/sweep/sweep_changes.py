@@ -53,6 +53,8 @@ drop table old_sales;
 """,
     schemas=SCHEMAS,
     values={"total": lambda value: value or 0},
+    every=3,
+    first=1,
 )
 
 FILLS = Change(
@@ -73,6 +75,8 @@ alter table goods add column token uuid not null default gen_random_uuid();
 alter table goods drop column price;
 """,
     values={"token": there},
+    every=4,
+    first=2,
 )
 
 KEYS = Change(
@@ -124,6 +128,8 @@ create index seen_note on seen (note);
 drop index seen_day;
 """,
     values={"note": lambda value: value or "none", "token": there},
+    every=2,
+    first=1,
 )
 
 RETYPED = Change(
@@ -152,6 +158,8 @@ create view shown as select good, amount from goods;
 comment on view shown is 'for all';
 grant select on shown to product_legacy;
 """,
+    every=2,
+    first=2,
 )
 
 OBJECTS = Change(
@@ -180,7 +188,8 @@ alter table goods alter column twice drop expression;
 alter table goods alter column one drop default;
 alter table goods add column colour colours not null default 'red';
 alter type sizes add value 'large';
-create table archive (id bigint generated always as identity primary key, good bigint references goods, part percentage);
+create table archive (id bigint generated always as identity primary key, good bigint references goods,
+  part percentage);
 create index archive_good on archive (good);
 create view listed with (security_invoker) as select id, name from goods;
 create or replace view shown as select id, name, stamp from goods;
@@ -250,6 +259,8 @@ drop table old_sales;
 """,
     values={"total": lambda value: value or 0, "token": there},
     late=True,
+    every=3,
+    first=2,
 )
 
 # In the second schema a row has no reciprocal, an index is built halfway, and a check does not hold.
@@ -273,6 +284,8 @@ create unique index sales_code on sales (code);
         "tighten": "update sales set code = id where code < 0",
     },
     values={"rate": lambda value: value or 20, "total": lambda value: value or 20, "share": lambda value: value or 5},
+    every=4,
+    first=1,
 )
 
 CHANGES = {

@@ -36,7 +36,7 @@ class Scenario:
     `set_up` makes a clean slate of whatever a finished run has left. `plan` plans. `facts` is all that the operation
     could change, each row and object counted, and nothing that differs from run to run. `folder` has the files that
     `set_up` and `plan` need. `runner` is another one only where the harness itself is on trial.
-    Of its points one in `every` has its kill.
+    Of its points one in `every` has its kill, from the `first` on.
     """
 
     operation: Operation
@@ -46,6 +46,7 @@ class Scenario:
     kept: dict[str, Any] = field(default_factory=dict)
     runner: type[Runner] = Runner
     every: int = 1
+    first: int = 1
 
 
 # samples
@@ -140,7 +141,10 @@ SCENARIOS = {
     "import-row": Scenario(import_.IMPORT_TENANT, _no_copy, _plan_import("row"), _import_facts),
     "import-schema": Scenario(import_.IMPORT_TENANT, _no_copy, _plan_import("schema"), _import_facts),
     "import-database": Scenario(import_.IMPORT_TENANT, _no_copy, _plan_import("database"), _import_facts),
-} | {name: Scenario(each.operation, each.set_up, each.plan, each.facts) for name, each in CHANGES.items()}
+} | {
+    name: Scenario(each.operation, each.set_up, each.plan, each.facts, every=each.every, first=each.first)
+    for name, each in CHANGES.items()
+}
 
 # Wrong on purpose: the harness must find each of them.
 MISTAKES = {
