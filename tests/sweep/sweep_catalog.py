@@ -26,7 +26,8 @@ CATALOG = {
     " attoptions, nullif(to_jsonb(a) ->> 'attstattarget', '-1'), col_description(c.oid, attnum)"
     f" from pg_attribute a {OF_TABLE.format('attrelid')} left join pg_attrdef d on adrelid = c.oid and adnum = attnum"
     f" where {OURS} and relkind not in ('i', 'I') and attnum > 0 and not attisdropped",
-    "indexes": f"select {NAMED}, pg_get_indexdef(c.oid), indisvalid, indisready, indislive, indisprimary, indimmediate,"
+    "indexes": f"select {NAMED}, pg_get_indexdef(c.oid),"
+    " case when not (indisvalid and indisready and indislive) then 'INVALID' end, indisprimary, indimmediate,"
     f" indisclustered, indisreplident from pg_index i {OF_TABLE.format('indexrelid')} where {OURS}",
     "constraints": "select nspname, conrelid::regclass::text, conname, contype, pg_get_constraintdef(o.oid),"
     " convalidated, condeferrable, obj_description(o.oid, 'pg_constraint')"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -25,6 +26,7 @@ from kos.topology.model import Login, fixed
 
 SCHEMAS = ("till_1", "till_2")
 PATTERN = "till_?"
+TAG = "abc123"  # in all names that are only there while a change runs
 LATE, NOT_YET = "till_3", "waiting"  # the names of a schema that comes late, when it is there and before
 
 # What kos knows of changes in this database.
@@ -87,11 +89,12 @@ class Change:
                 operator.execute(SQL("delete from kos.{}").format(Identifier(table)))
 
     def plan(self, store: Store, folder: Path) -> ChangePlan:
-        return plan_change(store, self.sql, schemas=(PATTERN,), tag="abc123", parallel=1)
+        return plan_change(store, self.sql, schemas=(PATTERN,), tag=TAG, parallel=1)
 
     def facts(self, store: Store, plan: Any) -> Any:
         with _as_owner(store) as owner:
             found: dict[str, Any] = {"catalog": catalog(owner)}
+            _refuse_left_over(found["catalog"])
             for schema in (*SCHEMAS, LATE, NOT_YET):
                 for (table,) in owner.execute(TABLES, (schema,)).fetchall():
                     found[f"{schema}.{table}"] = self._rows(owner, schema, table)
@@ -110,14 +113,14 @@ class Change:
             steps.insert(0, Step(wait_for_schema, undo=unmake_schema))
         return replace(CHANGE, steps=tuple(steps))
 
-    def _rows(self, owner: psycopg.Connection[Any], schema: str, table: str) -> list[str]:
+    def _rows(self, owner: psycopg.Connection[Any], schema: str, table: str) -> Counter[str]:
         query = SQL("select to_jsonb(t) from {} t").format(Identifier(schema, table))
         rows = [row for (row,) in owner.execute(query).fetchall() if not self.lost(row)]
         seen = [
             {name: self.values[name](value) if name in self.values else value for name, value in row.items()}
             for row in rows
         ]
-        return sorted(json.dumps(row, sort_keys=True) for row in seen)
+        return Counter(json.dumps(row, sort_keys=True) for row in seen)
 
     def _mended(self, do: Do) -> Do:
         """A step that is begun again when somebody has mended the rows."""
@@ -148,6 +151,13 @@ def make_schema(run: Run[ChangePlan]) -> None:
 def unmake_schema(run: Run[ChangePlan]) -> None:
     """It has the other name again, so it can be seen whether it is as it was."""
     _rename(run.store, LATE, NOT_YET)
+
+
+def _refuse_left_over(found: dict[str, Counter[str]]) -> None:
+    """Also of the undisturbed run, which all others are compared to."""
+    left = [line for lines in found.values() for line in lines if TAG in line]
+    left += [line for line in found["indexes"] if "INVALID" in line]
+    assert not left, left
 
 
 def _rename(store: Store, name: str, other: str) -> None:

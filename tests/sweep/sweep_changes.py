@@ -277,13 +277,18 @@ alter table sales add constraint code_positive check (code > 0);
 create unique index sales_code on sales (code);
 """,
     schemas=SCHEMAS,
-    bad="update sales set rate = 0, total = 0, code = -1 where id = 20; update sales set code = -1 where id = 21",
+    bad="update sales set rate = 0, total = 0 where id = 20; update sales set code = -code where id in (20, 21)",
     mend={
         "fill": "update sales set rate = id where rate = 0",
         "build": "update sales set total = id where total = 0",
-        "tighten": "update sales set code = id where code < 0",
+        "tighten": "update sales set code = -code where code < 0",
     },
-    values={"rate": lambda value: value or 20, "total": lambda value: value or 20, "share": lambda value: value or 5},
+    values={
+        "rate": lambda value: value or 20,
+        "total": lambda value: value or 20,
+        "share": lambda value: value or 5,
+        "code": abs,
+    },
     every=4,
     first=1,
 )
