@@ -23,6 +23,7 @@ pytest_plugins = [
     "fix_own_postgres",
     "fix_tls",
     "fix_pgbouncer",
+    "fix_node",
     "fix_samples",
     "fix_enforced",
     "fix_exports",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -37,12 +38,19 @@ pool_mode = transaction
 default_pool_size = {size}
 max_client_conn = 200
 query_wait_timeout = 60
+{more}
 """
 
 
 def program() -> str | None:
     """Debian keeps it where only root's PATH leads."""
     return shutil.which("pgbouncer", path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin"]))
+
+
+def version() -> tuple[int, ...]:
+    """Of the program that there is; Debian 12 has 1.18."""
+    said = subprocess.run([program() or "false", "--version"], capture_output=True, text=True, check=False).stdout
+    return tuple(int(part) for part in re.findall(r"[0-9]+", said)[:2])
 
 
 @pytest.fixture
@@ -53,17 +61,17 @@ def pooled(database: Topology) -> Iterator[Topology]:
 
 
 @contextmanager
-def behind_pgbouncer(database: Topology, size: int = 1) -> Iterator[Topology]:
+def behind_pgbouncer(database: Topology, size: int = 1, more: str = "") -> Iterator[Topology]:
     """A database through a PgBouncer of its own. Skips the test where PgBouncer is not installed.
 
-    `size` is the number of server connections per role.
+    `size` is the number of server connections per role, `more` are further settings.
     """
     found = program()
     if found is None:
         pytest.skip("pgbouncer is not installed (Debian: apt-get install pgbouncer)")
     direct = database.control
     behind = replace(direct, primary=replace(direct.primary, port=ports.choose(()), pooler=True))
-    with _folder() as folder, _running(found, folder, direct, behind, size):
+    with _folder() as folder, _running(found, folder, direct, behind, size, more):
         yield replace(database, shards=(behind,))
 
 
@@ -79,10 +87,10 @@ def _folder() -> Iterator[Path]:
 
 
 @contextmanager
-def _running(found: str, folder: Path, direct: Shard, behind: Shard, size: int) -> Iterator[None]:
+def _running(found: str, folder: Path, direct: Shard, behind: Shard, size: int, more: str) -> Iterator[None]:
     users, log = folder / "users.txt", folder / "log"
     _write(users, "".join(f'"{login.user}" "{_password(login)}"\n' for login in (direct.app, direct.operator)))
-    text = SETTINGS.format(server=direct.primary, port=behind.primary.port, users=users, log=log, size=size)
+    text = SETTINGS.format(server=direct.primary, port=behind.primary.port, users=users, log=log, size=size, more=more)
     settings = _write(folder / "pgbouncer.ini", text)
     process = subprocess.Popen(
         [found, "--quiet", str(settings)],

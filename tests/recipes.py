@@ -189,7 +189,7 @@ class Django:
 
     refused = (RuntimeError,)
 
-    def __init__(self, topology: Topology) -> None:
+    def __init__(self, topology: Topology, **options: Any) -> None:
         import django
         from django.conf import settings
         from django.db import connections
@@ -206,7 +206,7 @@ class Django:
             "NAME": shard.primary.database,
             "USER": shard.app.user,
             "PASSWORD": shard.app.password.read(),
-            "OPTIONS": {"pool": {"min_size": 1, "max_size": 1}},
+            "OPTIONS": {"pool": {"min_size": 1, "max_size": 1}, **options},
         }
         connections.settings = connections.configure_settings({"default": self.settings})
         self.connection: Any = connections["default"]

@@ -2,20 +2,40 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from importlib import import_module
+
 import pytest
 from psycopg.rows import TupleRow
 
 from kos import errors
 from kos.journal import Run
-from kos.schema_change import ChangePlan, Placement, change, finish, make, plan_change, roll_back, start
-from kos.tenancy import Store, create_tenant
+from kos.schema_change import (
+    Action,
+    ChangePlan,
+    Placement,
+    act,
+    change,
+    change_status,
+    finish,
+    make,
+    plan_change,
+    roll_back,
+    start,
+)
+from kos.schema_change.site import Site
+from kos.schema_change.start import go_on, open_change
+from kos.tenancy import Store, Tenant, create, create_tenant
 
 CHANGE = """
 -- kos: fill atoms.shade = 'grey'
 alter table atoms add column shade text not null;
 create index concurrently atoms_by_shade on atoms (shade);
 """
-TIERS = ("schema", "database")
+TIERS = ("schema", pytest.param("database", marks=pytest.mark.long))
 
 
 @pytest.fixture
@@ -53,19 +73,113 @@ def test_one_that_is_made_after_the_end_has_the_change(started: Store, tier: str
 
 
 @pytest.mark.parametrize("tier", TIERS)
-def test_one_that_is_made_meanwhile_is_refused_until_the_end(started: Store, tier: str) -> None:
-    demand(started, "initech")
+def test_one_that_is_made_meanwhile_knows_both(started: Store, tier: str) -> None:
     create_tenant(started, "late", tier)
+    demand(started, "late")
+    assert shape(started, "late") == shape(started, "initech") == (False, True)
     with started.tenant("late") as session:
-        session.execute("insert into atoms (atom_type, name) values ('T', 'meanwhile')")
-    with pytest.raises(errors.PlacementBehind):
-        demand(started, "late")
-    assert shape(started, "late") == (None, None)
+        session.execute("insert into atoms (atom_type, name) values ('T', 'old')")
+        session.execute("insert into atoms (atom_type, name, shade) values ('T', 'new', 'red')")
     finish(started)
     demand(started, "late")
     assert shape(started, "late") == shape(started, "initech") == shape(started, "acme") == (True, True)
     with started.tenant("late") as session:
-        assert session.execute("select shade from atoms").fetchall() == [("grey",)]
+        assert session.execute("select shade from atoms order by shade").fetchall() == [("grey",), ("red",)]
+
+
+@pytest.mark.parametrize("tier", TIERS)
+@pytest.mark.parametrize("end", [finish, roll_back])
+def test_one_whose_making_was_killed_is_made_by_the_same_command(
+    started: Store, tier: str, end: Callable[[Store], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Within what the change adds, and before the tenant is whole; the same is ended with the others too."""
+    real, count = act.do, itertools.count()
+
+    def dies(site: Site, action: Action) -> None:
+        real(site, action)
+        if next(count) == 0:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(act, "do", dies)
+        with pytest.raises(KeyboardInterrupt):
+            create_tenant(started, "late", tier)
+    if end is roll_back:
+        end(started)
+        create_tenant(started, "late", tier)
+        assert shape(started, "late") == (None, None)
+        return
+    create_tenant(started, "late", tier)
+    demand(started, "late")
+    end(started)
+    assert shape(started, "late") == (True, True)
+
+
+def test_many_that_are_made_at_once_wait_for_each_other(started: Store) -> None:
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(lambda name: create_tenant(started, name, "schema"), ("one", "two", "three")))
+    for name in ("one", "two", "three"):
+        demand(started, name)
+
+
+def test_making_one_waits_for_nobody_at_work(started: Store) -> None:
+    """As a concurrent index would, for whoever has an older snapshot."""
+    with started.operator() as report:
+        report.execute("begin isolation level repeatable read; select count(*) from kos.tenants")
+        report.execute("set local statement_timeout = 0")
+        with ThreadPoolExecutor(1) as pool:
+            making = pool.submit(create_tenant, started, "late", "schema")
+            try:
+                making.result(timeout=60)
+            finally:
+                report.execute("rollback")
+    demand(started, "late")
+
+
+def test_a_command_that_takes_long_keeps_no_snapshot(started: Store) -> None:
+    """What it holds is the name of its tenant, and nothing that a vacuum or a concurrent index waits for."""
+    with started.operator() as look, create._alone(started, "late"):
+        query = (
+            "select a.backend_xmin::text from pg_stat_activity a join pg_locks l using (pid)"
+            " where l.locktype = 'advisory' and l.granted and a.state = 'idle in transaction'"
+            " and l.database = (select oid from pg_database where datname = current_database())"
+        )
+        assert look.execute(query).fetchall() == [(None,)]
+
+
+def test_one_that_came_after_the_last_look_of_a_start(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its maker saw a start at work, which looks for itself."""
+    create_tenant(store, "initech", "schema")
+    real = change.take_in_late
+
+    def looks(run: Run[ChangePlan]) -> None:
+        real(run)
+        if not made:
+            made.append(create_tenant(store, "late", "schema"))
+
+    made: list[Tenant] = []
+    steps = tuple(replace(each, meanwhile=looks) if each.meanwhile else each for each in change.CHANGE.steps)
+    monkeypatch.setattr(import_module(start.__module__), "CHANGE", replace(change.CHANGE, steps=steps))
+    start(store, plan_change(store, CHANGE, name="shades"))
+    demand(store, "late")
+
+
+def test_one_that_could_not_be_taken_in_is_shown_to_be_behind(started: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a database that was restored, or one of an older library; starting again takes it in."""
+    with monkeypatch.context() as patch:
+        patch.setattr("kos.tenancy.create.join_open", lambda *_: None)
+        late = create_tenant(started, "late", "schema")
+    with pytest.raises(errors.PlacementBehind):
+        demand(started, "late")
+    assert states(started)[late.schema] == "behind"
+    go_on(started, open_change(started))
+    demand(started, "late")
+    assert states(started)[late.schema] == "done"
+
+
+def states(store: Store) -> dict[str, str]:
+    """What `kos change status` says, by schema."""
+    return {each.placement.rsplit("/", 1)[1]: each.state for each in change_status(store).placements}
 
 
 @pytest.mark.parametrize("tier", TIERS)

@@ -16,7 +16,6 @@ from fix_twins import Twin
 from kos import errors
 from kos.tenancy import AsyncStore, Session, Store, Tenant, create_tenant, fence
 from kos.tenancy.placement import place_of
-from kos.topology.model import Topology
 
 INSERT = "insert into atoms (atom_type, name) values ('T', %s)"
 
@@ -312,39 +311,6 @@ def test_the_operator_has_every_tenant(store: Store, tenant: Tenant) -> None:
         session.execute(INSERT, ("x",))
     with store.operator(place_of(tenant)) as operator:
         assert operator.execute("select count(*) from knowledge.atoms").fetchone() == (1,)
-
-
-def test_a_statement_meets_tables_of_two_shapes_during_an_upgrade(database: Topology) -> None:
-    """One pooled connection, so that what was prepared in one tenant's schema is used in the other's."""
-    with Store(database, pool_size=1) as store:
-        for name in ("old", "new"):
-            create_tenant(store, name, "schema")
-
-        def widths() -> set[int]:
-            seen = set()
-            for _ in range(8):
-                for name in ("old", "new"):
-                    with store.tenant(name) as session:
-                        seen.add(len(session.execute("select * from atoms").description or ()))
-            return seen
-
-        (width,) = widths()
-        with store.operator() as operator:
-            operator.execute("alter table tenant_new.atoms add column extra integer")
-        assert widths() == {width, width + 1}
-
-
-def test_a_later_statement_that_meets_other_tables_says_so(twin: Twin, store: Store) -> None:
-    """In the middle of a transaction nothing can be sent again; the next one goes through."""
-    create_tenant(store, "acme", "schema")
-    for _ in range(8):  # psycopg prepares what was run often
-        twin.run("acme", "select 1", "select * from atoms")
-    with store.operator() as operator:
-        operator.execute("alter table tenant_acme.atoms add column extra integer")
-    with pytest.raises(errors.TablesChanged) as caught:
-        twin.run("acme", "select 1", "select * from atoms")
-    assert caught.value.retryable
-    assert twin.run("acme", "select 1", "select * from atoms")[1] == []
 
 
 def test_what_a_server_can_not_do_is_told_as_it_is(twin: Twin, tenant: Tenant) -> None:

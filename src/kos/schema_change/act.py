@@ -10,14 +10,15 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import replace
 from itertools import count
 
 import psycopg
-from psycopg.sql import Identifier
+from psycopg.sql import Composed, Identifier
 
 from kos import errors, sql
 from kos.schema_change.blocking import blockers
-from kos.schema_change.composing import braced
+from kos.schema_change.composing import braced, plainly
 from kos.schema_change.locks import in_one_message
 from kos.schema_change.model import CREATE_INDEX, DROP_INDEX, Action
 from kos.schema_change.site import LOCK_TIMEOUT, QUERIES, SHORT_LOCK_TIMEOUT, Site
@@ -44,7 +45,8 @@ def do(site: Site, action: Action) -> None:
     with _told(site, action):
         if action.kind == CREATE_INDEX:
             _build_index(site, action)
-            _note(site, action.name)
+            if not _is_done(site, action.name):
+                _note(site, action.name)
         elif action.kind == DROP_INDEX:
             with watched(site, action):
                 _outside(site, action, action.do[0])
@@ -134,8 +136,17 @@ def _back_in_one_transaction(site: Site, action: Action, lock_timeout: str) -> N
 
 
 def _build_index(site: Site, action: Action) -> None:
-    """Until it is there and valid. What a killed or failed build has left is dropped first."""
+    """Until it is there and valid. What a killed or failed build has left is dropped first.
+
+    Where nobody is at work yet it isn't built concurrently: that would wait for all others of the database.
+    """
     ours = _is_done(site, begun(action))
+    if site.unused:
+        if not ours:
+            _note(site, begun(action))
+        plain = _named(site, plainly(action.do[0])).as_string(site.connection)
+        patiently(site, replace(action, do=(plain,)), _in_one_transaction)
+        return
     asked = site.facts | {"index": action.index, "table": action.table}
     for attempt in range(1, BUILDS + 1):
         valid, of_table = site.connection.execute(QUERIES.find_index, asked).fetchone() or (None, True)
@@ -172,7 +183,7 @@ def _drop_index(site: Site, action: Action) -> None:
 def _outside(site: Site, action: Action, statement: str) -> None:
     """A statement that can't run in a transaction, as the owner. The lease can't fence it: it is harmless to repeat."""
     site.run.check_lease()
-    named = sql.literal(statement).format(schema=Identifier(site.placement.schema))
+    named = _named(site, statement)
     site.connection.execute(QUERIES.become.format(role=Identifier(action.owner)))
     try:
         site.connection.execute(QUERIES.search, site.facts)
@@ -181,6 +192,10 @@ def _outside(site: Site, action: Action, statement: str) -> None:
         with suppress(psycopg.OperationalError):
             site.connection.execute(QUERIES.as_before)
             site.connection.execute(QUERIES.act_as_ourselves)
+
+
+def _named(site: Site, statement: str) -> Composed:
+    return sql.literal(statement).format(schema=Identifier(site.placement.schema))
 
 
 @contextmanager

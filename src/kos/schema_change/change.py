@@ -22,6 +22,7 @@ from kos.schema_change.site import QUERIES, Site
 from kos.schema_change.throttle import Limits
 from kos.tenancy.changes import catch_up, finished_changes
 
+NEWCOMER = "newcomer"  # what a run keeps of the only placement that it is to take in
 REPEATS = 5  # of a fill that rows have escaped from
 
 
@@ -71,10 +72,23 @@ def withdraw(run: Run[ChangePlan]) -> None:
 
 def tighten(run: Run[ChangePlan]) -> None:
     """Hold the rows to what the new schema says, in {count} placements and those that have come since."""
-    for placement in late_placements(run):
-        everywhere(run, EXPAND, [placement], _doing(run.plan, EXPAND, FILL, BUILD))
-    announce(run)
+    _take_in(run, late_placements(run))
     everywhere(run, TIGHTEN, _with(run, TIGHTEN, known(run)), _doing(run.plan, TIGHTEN))
+
+
+def take_in_late(run: Run[ChangePlan]) -> None:
+    """What has come while the change waits gets what the others have. One with other tables stays as it is: `finish`
+    says so."""
+    newcomer: Placement | None = run.kept.get(NEWCOMER)
+    late = late_placements(run, None if newcomer is None else [newcomer], strict=False)
+    if late:
+        _take_in(run, late, unused=newcomer is not None)
+
+
+def _take_in(run: Run[ChangePlan], late: list[Placement], *, unused: bool = False) -> None:
+    for placement in late:
+        everywhere(run, EXPAND, [placement], _doing(run.plan, EXPAND, FILL, BUILD), unused=unused)
+    announce(run)
 
 
 def contract(run: Run[ChangePlan]) -> None:
@@ -175,7 +189,7 @@ CHANGE = Operation(
         Step(fill, undo=take_back(FILL), total="count"),
         Step(build, undo=take_back(BUILD), total="count"),
         Step(announce, undo=withdraw),
-        Step(tighten, undo=take_back(TIGHTEN), waits=True, total="count"),
+        Step(tighten, undo=take_back(TIGHTEN), waits=True, meanwhile=take_in_late, total="count"),
         Step(contract, final=True, total="count"),
         Step(tidy),
     ),

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from kos import errors
-from kos.schema_change import numbered, parse
+from kos.schema_change import in_log, numbered, parse
 from kos.schema_change.composing import SHARE_UPDATE_EXCLUSIVE, action, alter_sql
 from kos.schema_change.draft import Draft, Planner, ddl
 from kos.schema_change.facts import is_checked_domain, is_volatile
@@ -289,6 +289,7 @@ def drop_column(draft: Draft, table: str, command: Any) -> None:
             return
         raise errors.ChangeRefused(f"{table}.{column}", "there is no such column", "correct the name")
     _refuse_what_depends(draft, table, command)
+    in_log.refuse_drop(draft, facts, facts.columns[column])
     known, hidden = facts.columns[column], draft.directives.hide.get((table, column))
     if hidden is not None:
         do = _set_default(table, column, f"({hidden})")

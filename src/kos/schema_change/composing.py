@@ -96,6 +96,11 @@ def create_index_sql(node: Any, *, concurrently: bool, only: bool = False) -> st
     return braced(render(made)).replace(f"{_SCHEMA}.", "{schema}.", 1)
 
 
+def plainly(text: str) -> str:
+    """A concurrent CREATE INDEX of ours as one that runs in a transaction."""
+    return text.replace(" CONCURRENTLY", "", 1)
+
+
 def braced(text: str) -> str:
     """SQL that is going to be formatted and is to come out of that as it is."""
     return text.replace("{", "{{").replace("}", "}}")

@@ -22,7 +22,9 @@ from kos.translate import translated
 Work = Callable[[Site], None]
 
 
-def everywhere(run: Run[ChangePlan], phase: str, placements: Iterable[Placement], work: Work) -> None:
+def everywhere(
+    run: Run[ChangePlan], phase: str, placements: Iterable[Placement], work: Work, *, unused: bool = False
+) -> None:
     """Do `work` in each of these placements, and note how it ended there.
 
     Raises:
@@ -44,9 +46,8 @@ def everywhere(run: Run[ChangePlan], phase: str, placements: Iterable[Placement]
         with _connections(run) as connect:
             while (placement := next_one()) is not None:
                 try:
-                    error = _one(
-                        Site(run, placement, connect(placement.place), over, final=phase == CONTRACT), phase, work
-                    )
+                    site = Site(run, placement, connect(placement.place), over, final=phase == CONTRACT, unused=unused)
+                    error = _one(site, phase, work)
                 except BaseException:
                     over.set()
                     raise

@@ -90,16 +90,19 @@ def plain_sql(change: Change) -> str:
     return ";\n".join(render(each.node) for each in change.statements)
 
 
-def late_placements(run: Run[ChangePlan]) -> list[Placement]:
-    """Those that have come since the change was planned, each with the recipe for its catalog.
+def late_placements(
+    run: Run[ChangePlan], among: list[Placement] | None = None, *, strict: bool = True
+) -> list[Placement]:
+    """Those that have come since the change was planned, each with the recipe for its catalog; `among` those that are
+    there, or these.
 
     Raises:
-        PlacementDiffers: there is none for it.
+        PlacementDiffers: there is none for it, and that is to be told.
         ChangeBlocked
     """
     plan, found = run.plan, []
     planned = {(each.place, each.schema) for each in plan.placements}
-    for place, here in by_place(find_placements(run.store, plan.scope)).items():
+    for place, here in by_place(among or find_placements(run.store, plan.scope)).items():
         fresh = [each for each in here if (place, each.schema) not in planned]
         if not fresh:
             continue
@@ -110,7 +113,7 @@ def late_placements(run: Run[ChangePlan]) -> list[Placement]:
                     found.append(replace(placement, recipe=begun[placement.schema]))
                 elif print_ in plan.fingerprints:
                     found.append(replace(placement, recipe=plan.fingerprints.index(print_)))
-                else:
+                elif strict:
                     raise errors.PlacementDiffers(placement.name)
     return found
 

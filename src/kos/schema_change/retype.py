@@ -10,7 +10,7 @@ import psycopg
 from psycopg.sql import SQL, Identifier
 
 from kos import errors, sql
-from kos.schema_change import shadow
+from kos.schema_change import in_log, shadow
 from kos.schema_change.composing import action, alter_sql
 from kos.schema_change.draft import Draft, Planner, ddl
 from kos.schema_change.facts import QUERIES, Column, Table
@@ -76,6 +76,7 @@ def alter_type(draft: Draft, table: str, command: Any) -> None:
         raise errors.ChangeRefused(what, f"an identity column can't be {new}", f"make it {', '.join(_NUMBERS)}")
     back = _back(draft, table, name, called)
     _refuse_uncastable(draft, what, known.type, new, forward=using is None, backward=back is None)
+    in_log.refuse_retype(draft, facts, known, new, plain=plain)
     column = ddl("{name}", name=name)
     shadow.replace_column(
         draft,

@@ -26,7 +26,7 @@ SHORT_LOCK_TIMEOUT = "40ms"
 class Site:
     """A placement, and a connection of its own on which the lease's fence lets transactions in.
 
-    `connection` is the operator's, in autocommit mode.
+    `connection` is the operator's, in autocommit mode. Nobody uses the tables of an `unused` one yet.
     """
 
     def __init__(
@@ -37,12 +37,14 @@ class Site:
         stopped: Event | None = None,
         *,
         final: bool = False,
+        unused: bool = False,
     ) -> None:
         self.run = run
         self.placement = placement
         self.connection = connection
         self._stopped = stopped or Event()
         self._final = final
+        self.unused = unused
         self._doing: str | None = None
 
     @property

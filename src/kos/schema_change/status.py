@@ -11,9 +11,10 @@ import psycopg
 
 from kos import errors
 from kos.journal import Record, plan_of
+from kos.journal.history import BACKWARDS
 from kos.schema_change.change import CHANGE, tidy
 from kos.schema_change.model import CONTRACT, PHASES, ChangePlan, Placement
-from kos.schema_change.placements import by_place
+from kos.schema_change.placements import by_place, find_placements
 from kos.schema_change.site import QUERIES
 from kos.schema_change.start import open_change
 from kos.schema_change.throttle import Limits
@@ -72,10 +73,11 @@ def change_status(store: Store) -> ChangeStatus:
     record = open_change(store)
     plan: ChangePlan = plan_of(CHANGE, record)
     placements: list[PlacementStatus] = []
+    late = _late(store, plan, record)
     unreachable: list[str] = []
-    for place, here in by_place(plan.placements).items():
+    for place, here in by_place((*plan.placements, *late)).items():
         try:
-            placements += _here(store, place, here, record)
+            placements += _here(store, place, here, record, late)
         except (errors.StoreError, psycopg.Error) as error:
             unreachable.append(f"{place.shard}/{place.database}: {error}")
     behind = [PHASES.index(each.phase) for each in placements if each.phase]
@@ -124,7 +126,21 @@ def throttle(
     return Limits(*row) if row else Limits()
 
 
-def _here(store: Store, place: Place, planned: list[Placement], record: Record) -> list[PlacementStatus]:
+def _late(store: Store, plan: ChangePlan, record: Record) -> list[Placement]:
+    """Those that are there, and were not when the change was planned: so far as the databases can be reached."""
+    if record.state in BACKWARDS or record.step == tidy.__name__:
+        return []
+    planned = {(each.place, each.schema) for each in plan.placements}
+    try:
+        found = find_placements(store, plan.scope)
+    except (errors.KosError, psycopg.Error):
+        return []
+    return [each for each in found if (each.place, each.schema) not in planned]
+
+
+def _here(
+    store: Store, place: Place, planned: list[Placement], record: Record, late: list[Placement]
+) -> list[PlacementStatus]:
     facts = {"operation": record.id}
     with store.operator(place) as operator:
         begun = {row[0]: row for row in operator.execute(QUERIES.placements, facts).fetchall()}
@@ -133,7 +149,8 @@ def _here(store: Store, place: Place, planned: list[Placement], record: Record) 
     names += [schema for schema in begun if schema not in set(names)]
     # The last step forgets them, one database after another.
     unknown = (CONTRACT, "done") if record.step == tidy.__name__ else (None, "not begun")
-    return [_status(Placement(*place, schema), begun.get(schema), fills.get(schema), unknown) for schema in names]
+    states = dict.fromkeys(names, unknown) | {each.schema: (None, "behind") for each in late if each.place == place}
+    return [_status(Placement(*place, each), begun.get(each), fills.get(each), states[each]) for each in names]
 
 
 def _status(

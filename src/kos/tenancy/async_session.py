@@ -175,8 +175,8 @@ class AsyncSession:
         if not entering.pipelined:
             await connection.execute(self._entry.begin)
             await connection.execute(QUERIES.enter, self._entry.values(entering.tenant))
-            return await connection.execute(query, params, **options)
-        cursor = connection.cursor(binary=options.pop("binary", False))
+            return await connection.execute(query, params, **{**options, "prepare": False})
+        cursor = connection.cursor(binary=options.get("binary", False))
         async with connection.lock:
             await connection.wait(send_together(connection, cursor, self._entry, entering, query, params, options))
         return cursor

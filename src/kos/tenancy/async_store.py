@@ -18,6 +18,7 @@ from kos.tenancy.async_session import AsyncSession, roll_back
 from kos.tenancy.entry import ATTEMPTS, Entry
 from kos.tenancy.handshake import LIBRARY, checked, refused
 from kos.tenancy.placement import Place
+from kos.tenancy.preparing import decide
 from kos.tenancy.tenant import QUERIES, Tenant, ready
 from kos.topology import postgres
 from kos.topology.model import Topology
@@ -249,4 +250,5 @@ class AsyncStore:
 
 
 async def _prepare(connection: Connection) -> None:
+    decide(connection)
     await connection.execute(QUERIES.prepare_enter)

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from uuid import UUID
 
 import psycopg
 from psycopg.sql import Identifier
 
 from kos import sql
+from kos.tenancy.placement import Place
 from kos.tenancy.schema_files import LOCK_TIMEOUT, QUERIES, Connection
+from kos.tenancy.store import Store
+
+# As text: the core imports no capability.
+_TAKE_IN = ("kos.schema_change.start", "take_in")
 
 Finished = list[tuple[UUID, str, str]]
 
@@ -43,3 +49,16 @@ def catch_up(connection: Connection, schema: str, finished: Finished) -> None:
             connection.execute(QUERIES.enter_changed_schema.format(schema=Identifier(schema)))
             connection.execute(sql.literal(text))
             connection.execute(QUERIES.note_changed, {"operation": operation, "schema": schema, "name": name})
+
+
+def join_open(store: Store, place: Place, schema: str) -> None:
+    """A schema that is being made gets what a change has added that is started and not finished; so code that knows it
+    and code that doesn't both work there. Can be repeated."""
+    with store.operator() as control:
+        try:
+            is_open = control.execute(QUERIES.has_open_change).fetchone() == (True,)
+        except psycopg.errors.UndefinedTable:
+            return
+    if is_open:
+        module, name = _TAKE_IN
+        getattr(import_module(module), name)(store, place, schema)

@@ -16,7 +16,7 @@ from psycopg.sql import SQL, Identifier, Literal
 
 from kos import errors
 from kos.tenancy import placement, schema_files
-from kos.tenancy.changes import catch_up, finished_changes
+from kos.tenancy.changes import catch_up, finished_changes, join_open
 from kos.tenancy.install import install_database
 from kos.tenancy.placement import Place
 from kos.tenancy.store import Connection, Store
@@ -224,7 +224,7 @@ def remove_tenant(
 def _alone(store: Store, name: str) -> Iterator[None]:
     """No other command makes or removes a tenant of this name meanwhile. Not to be nested: each waits alone."""
     with store.operator() as control, control.transaction():
-        control.execute(QUERIES.lock_name, {"name": name})
+        control.execute(QUERIES.lock_name.format(name=Literal(name)))
         yield
 
 
@@ -296,6 +296,9 @@ def _build(store: Store, tenant: Tenant, shard: Shard) -> None:
     with store.operator(placement.place_of(tenant)) as operator:
         if tenant.tier != "row":
             catch_up(operator, tenant.schema, finished)
+    if tenant.tier != "row":
+        join_open(store, placement.place_of(tenant), tenant.schema)
+    with store.operator(placement.place_of(tenant)) as operator:
         facts = {
             "id": tenant.id,
             "name": tenant.name,

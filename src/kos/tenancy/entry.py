@@ -25,8 +25,8 @@ _SERVED_HERE = re.compile(r"it is served here at epoch (\d+)")  # the detail of 
 _LONGEST = 2_147_483  # what PostgreSQL takes, which counts milliseconds in 32 bits
 
 # Several commands in one string are a syntax error of the extended protocol; a prepared entry is lost by DISCARD ALL;
-# a statement prepared in one tenant's schema can't run in another that an upgrade has already given other columns
-# (psycopg has dropped it by then).
+# a statement that is prepared can't run where a table has other columns since. Apart, it is not prepared: the next
+# connection of the pool may have its own from before.
 _APART = (
     psycopg.errors.SyntaxError,
     psycopg.errors.InvalidSqlStatementName,

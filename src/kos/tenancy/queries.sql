@@ -67,8 +67,10 @@ values (%(id)s, %(name)s, %(tier)s, %(schema)s, %(epoch)s)
 on conflict (tenant_id) do nothing;
 
 -- name: lock_name
--- One command at a time makes or removes the tenant of a name; for this transaction, so that any pooler will do.
-select pg_advisory_xact_lock(hashtextextended('kos tenant ' || %(name)s, 1263489026));
+-- One command at a time makes or removes the tenant of a name; for this transaction, so that any pooler will do. The
+-- name is written into it: a statement with parameters keeps its snapshot until the next one, so that neither a vacuum
+-- nor a concurrent index would get past a command that takes long.
+select pg_advisory_xact_lock(hashtextextended('kos tenant ' || {name}, 1263489026));
 
 -- name: mark_database
 -- Whose it is. Only what carries a tenant's mark is ever dropped with the tenant.

@@ -117,6 +117,10 @@ select has_database_privilege('kos_owner', current_database(), 'CREATE')
 -- Those that every tenant has, in their order. Of the control database.
 select operation, name, sql from kos.changes where shipped and finished_at is not null order by finished_at;
 
+-- name: has_open_change
+-- Whether there is one that is not finished. Of the control database.
+select exists (select from kos.changes where shipped and finished_at is null);
+
 -- name: changes_of
 -- Which of them a schema has.
 select operation from kos.changed_schemas where schema_name = %(schema)s;

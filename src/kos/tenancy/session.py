@@ -176,8 +176,8 @@ class Session:
         if not entering.pipelined:
             connection.execute(self._entry.begin)
             connection.execute(QUERIES.enter, self._entry.values(entering.tenant))
-            return connection.execute(query, params, **options)
-        cursor = connection.cursor(binary=options.pop("binary", False))
+            return connection.execute(query, params, **{**options, "prepare": False})
+        cursor = connection.cursor(binary=options.get("binary", False))
         with connection.lock:
             connection.wait(send_together(connection, cursor, self._entry, entering, query, params, options))
         return cursor

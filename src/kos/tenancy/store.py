@@ -19,6 +19,7 @@ from kos.tenancy import placement
 from kos.tenancy.entry import ATTEMPTS, Entry
 from kos.tenancy.handshake import LIBRARY, checked, refused
 from kos.tenancy.placement import Place
+from kos.tenancy.preparing import decide
 from kos.tenancy.session import Session, roll_back
 from kos.tenancy.tenant import QUERIES, Tenant, ready
 from kos.topology import postgres
@@ -251,4 +252,5 @@ class Store:
 
 
 def _prepare(connection: Connection) -> None:
+    decide(connection)
     connection.execute(QUERIES.prepare_enter)

@@ -16,6 +16,7 @@ from psycopg.abc import Params, PQGen
 from psycopg.abc import QueryNoTemplate as Query
 
 from kos.tenancy.entry import Entering, Entry
+from kos.tenancy.preparing import repeatable
 from kos.tenancy.tenant import QUERIES
 
 PREPARED = b"kos_enter"
@@ -75,6 +76,7 @@ def send_together(
         else:
             pgconn.send_query_prepared(PREPARED, values)
         pipeline.result_queue.append(None)
+        repeatable(connection, True)
         try:
             yield from cursor._execute_gen(query, params, **options)
         except Exception:
@@ -84,5 +86,6 @@ def send_together(
     finally:
         entering.answered = pipeline.answered
         connection._pipeline = None
+        repeatable(connection, False)
         if pgconn.status != psycopg.pq.ConnStatus.BAD:
             pgconn.exit_pipeline_mode()
