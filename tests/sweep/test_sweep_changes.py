@@ -23,7 +23,7 @@ def forked(module_full_store: Store, folder: Path) -> Iterator[Forks]:
         yield made
 
 
-# Of each half of the steps that are taken back: one that is done in two schemas, and one that fails in a second schema.
+# One that is as it should be, and one that fails in its second schema: at points that lie in different steps.
 @pytest.mark.parametrize("name", ["change-keys", "change-bad"])
 def test_some_kills(name: str, module_full_store: Store, folder: Path, forked: Forks) -> None:
     sweep = Sweep(name, module_full_store, folder, forked)
