@@ -62,6 +62,8 @@ TYPES = (
     "drop policy dear on items; drop trigger says on items; alter table items alter seen type timestamptz;"
     " create policy dear on items using (seen > '2020-01-01'); create trigger says before update of seen on items"
     " for each row execute function said()",
+    # what is over both
+    "alter table items alter price type bigint, alter code type varchar(20)",
     # under another name too
     "alter table items rename parent to above; alter table items alter above type bigint",
     "alter table items rename kind to sort; alter table items alter sort type varchar(20)",
