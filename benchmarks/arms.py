@@ -1,4 +1,5 @@
-"""Measuring arms against each other: interleaved, in several rounds, as ratios with their spread.
+"""Measuring arms against each other: interleaved, in several rounds, as ratios with their spread. What is promised as
+a figure of its own, such as no failed statement, is held to the worst of all rounds.
 
 Words: an *arm* is one way to do the work; the *control* is the arm that shows what a figure means, by losing or by
 being the plain way; a *round* runs every arm once, so that what the machine does meanwhile meets all of them.
@@ -22,34 +23,52 @@ class Ratio:
     median: float
     low: float
     high: float
+    unit = "×"
+
+    @property
+    def held(self) -> float:
+        """What a bar is held against."""
+        return self.median
 
     def __str__(self) -> str:
         return f"{self.median:.2f}× ({self.low:.2f}–{self.high:.2f})"
 
 
 @dataclass(frozen=True)
+class Worst:
+    """The worst figure of all rounds: no median hides it."""
+
+    held: float
+    unit: str = ""
+
+    def __str__(self) -> str:
+        return shown(self.held, self.unit)
+
+
+@dataclass(frozen=True)
 class Bar:
-    """What a ratio must be: at least, or at most, so much."""
+    """What a figure must be: at least, or at most, so much, in the figure's unit."""
 
     at_least: float | None = None
     at_most: float | None = None
 
-    def reached(self, ratio: Ratio) -> bool:
-        if self.at_least is not None and ratio.median < self.at_least:
+    def reached(self, found: Ratio | Worst) -> bool:
+        if self.at_least is not None and found.held < self.at_least:
             return False
-        return self.at_most is None or ratio.median <= self.at_most
+        return self.at_most is None or found.held <= self.at_most
 
-    def __str__(self) -> str:
-        parts = [f"{sign} {limit:.2f}×" for sign, limit in (("≥", self.at_least), ("≤", self.at_most)) if limit]
-        return " and ".join(parts)
+    def told(self, unit: str) -> str:
+        """For a table."""
+        limits = (("≥", self.at_least), ("≤", self.at_most))
+        return " and ".join(f"{sign} {shown(limit, unit)}" for sign, limit in limits if limit is not None)
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One ratio, and the bar it is held to; without a bar it is there to be read beside the others."""
+    """One figure, and the bar it is held to; without a bar it is there to be read beside the others."""
 
     what: str
-    ratio: Ratio
+    ratio: Ratio | Worst
     bar: Bar | None = None
     is_control: bool = False
 
@@ -62,11 +81,12 @@ class Finding:
 
 @dataclass
 class Report:
-    """What one claim's file found: its findings, figures beside them (what, value), and notes."""
+    """What one claim's file found: its findings, figures beside them (what, value), a table (its head first), notes."""
 
     claim: str
     findings: list[Finding] = field(default_factory=list)
     figures: list[tuple[str, str]] = field(default_factory=list)
+    table: list[tuple[str, ...]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
@@ -149,6 +169,13 @@ async def measure_async(
             if number:
                 times[name].append(statistics.median(taken))
     return times
+
+
+def shown(figure: float, unit: str) -> str:
+    """For a table: ratios with two digits, counts and times without more than they need."""
+    if unit == Ratio.unit:
+        return f"{figure:.2f}×"
+    return f"{figure:,.0f}{unit}" if figure >= 100 or figure == int(figure) else f"{figure:.3g}{unit}"
 
 
 def microseconds(seconds: float) -> str:

@@ -1,7 +1,8 @@
 """A fill beside one UPDATE of the whole table, and beside how others fill: key by key, and by `LIMIT`.
 
 The work is the same in all arms: a column gets the value of another one, of another type, in a table that has the
-triggers of a change of type, so that old and new code could write meanwhile.
+triggers of a change of type, so that old and new code could write meanwhile. kos does it by `start`; for the one UPDATE
+and for the LIMIT loop it has begun the same change, made its triggers, and rests before its first batch.
 """
 
 from __future__ import annotations
@@ -10,62 +11,44 @@ import os
 import shutil
 import subprocess
 import time
-import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import psycopg
 from psycopg.conninfo import make_conninfo
-from psycopg.sql import SQL, Identifier
 
-from arms import Bar, Finding, Report, Times, median_of, orders, ratio, speed
+from arms import Bar, Finding, Ratio, Report, Times, median_of, orders, ratio, speed
 from bench import Bench, temporary_folder, value
-from kos.schema_change.fill import fill_rows
-from kos.schema_change.model import Fill, Placement
-from kos.schema_change.throttle import Pace
+from kos import errors
+from kos.schema_change import Limits, change_status, plan_change, roll_back, start
+from kos.schema_change.throttle import PAUSED
+from kos.tenancy import Store
 
 CLAIM = "backfill"
 CONTROL = "the LIMIT loop"
 FILLED, BARE, BY_KEY, BY_LIMIT = "kos", "one UPDATE of the table", "by key, a row trigger firing", "the LIMIT loop"
-PGROLL = "pgroll"
+PGROLL, WHOLE = "pgroll", "kos, plan and start"
 SIZES = (10_000, 100_000, 1_000_000)
 LOOP_MOST = 100_000  # rows: each batch of the LIMIT loop reads all that were filled before
 BATCH = 1000
 BARE_BAR, BY_KEY_BAR, FLAT_BAR = Bar(at_least=0.80), Bar(at_least=2.0), Bar(at_least=0.80)
 PGROLL_BAR, LOOP_BAR = Bar(at_least=3.0), Bar(at_least=2.0)
 
+CHANGE = "alter table backfill.things alter column quantity type bigint"
 _TABLE = """
 create table backfill.things (
   id bigint primary key, tenant_id uuid not null, name text not null, quantity integer not null,
   price numeric(12, 2) not null, score real not null, updated_at timestamptz not null default now());
 insert into backfill.things
-select g, md5((g % 10)::text)::uuid, 'name of ' || g, g, g / 100.0, g, now() from generate_series(1, {rows}) g
+select g, md5((g % 10)::text)::uuid, 'name of ' || g, g, g / 100.0, g, now() from generate_series(1, {rows}) g;
+alter table backfill.things owner to kos_owner
 """
-_SHADOW = """
-alter table backfill.things add column wider bigint;
-create function backfill.sync() returns trigger language plpgsql as $$
-begin
-  if tg_op = 'INSERT' then
-    if new.wider is not null then new.quantity := new.wider; else new.wider := new.quantity; end if;
-  elsif new.wider is distinct from old.wider then
-    new.quantity := new.wider;
-  else
-    new.wider := new.quantity;
-  end if;
-  return new;
-end $$;
-create trigger "!kos_bench_sync" before insert or update on backfill.things for each row
-  when (record_image_ne(row(new.wider), row(new.quantity::bigint))) execute function backfill.sync();
-create trigger "~kos_bench_sync" before insert or update on backfill.things for each row
-  when (record_image_ne(row(new.wider), row(new.quantity::bigint))) execute function backfill.sync();
-"""
-_LOGGED = """
-grant all on backfill.things to kos_owner;
-select kos.log_table('backfill.things'::regclass, 'tenant_id')
-"""
+_LOGGED = "set role kos_owner; select kos.log_table('backfill.things'::regclass, 'tenant_id'); reset role"
 # As the best-known tool has it: a mark on each row that is to be filled, and two functions that fire for all of them.
 _BY_KEY = """
 alter table backfill.things add column wider bigint;
@@ -106,22 +89,20 @@ with batch as (
 select last_value(id) over () from done
 """
 _LIMIT = """
-update backfill.things set wider = quantity
- where id in (select id from backfill.things where wider is null limit {batch})
+update backfill.things set quantity_new = quantity
+ where id in (select id from backfill.things where quantity_new is null limit {batch})
 """
 _FORGET = """
 delete from kos.logged_tables where relation = to_regclass('backfill.things');
 drop table if exists backfill.things cascade;
-drop function if exists backfill.sync(), backfill.up(), backfill.down();
+drop function if exists backfill.up(), backfill.down();
 truncate kos.pending_1, kos.pending_2
 """
-# What the first step of a change leaves, in a database that has had none.
-_FILLS = """
-create table if not exists kos.change_fills (
-  operation uuid not null, schema_name text not null, fill text not null, part text not null,
-  next_page bigint not null, pages bigint not null, rows bigint not null, filenode bigint not null,
-  up_to_key text[] not null default '{}', updated_at timestamptz not null default clock_timestamp(),
-  primary key (operation, schema_name, fill, part))
+# From when the fill was noted, to when the placement was, after the last batch's commit.
+_FILL_SECONDS = """
+select extract(epoch from p.updated_at - min(f.started_at))::double precision
+  from kos.change_fills f join kos.change_placements p using (operation, schema_name)
+ where schema_name = 'backfill' and p.phase = 'fill' and p.state = 'done' group by p.updated_at
 """
 _PGROLL_CHANGE = """
 operations:
@@ -132,62 +113,98 @@ operations:
       up: quantity
       down: quantity
 """
-_MISSING = "select count(*) from backfill.things where wider is distinct from quantity"
+_MISSING = "select count(*) from backfill.things where quantity_new is distinct from quantity"
+_MISSING_BY_KEY = _MISSING.replace("quantity_new", "wider")
 
 
 @dataclass
-class Site:
-    """The benchmark's table as a placement, without a journal."""
+class Ground:
+    """Where all arms work; `starts` are seconds of plan and start, beside those of the fill alone."""
 
+    bench: Bench
+    store: Store
     connection: psycopg.Connection[Any]
-    placement: Placement = field(default_factory=lambda: Placement("main", "bench", "backfill"))
-    operation: uuid.UUID = field(default_factory=uuid.uuid4)
+    starts: dict[int, list[float]] = field(default_factory=dict)
+
+    def make(self, rows: int, *then: str) -> None:
+        """A table that has been written to the disk, so that nobody's write-back is counted as an arm's."""
+        self.connection.execute(_FORGET)
+        self.connection.execute(_TABLE.format(rows=rows).encode())
+        for statement in then:
+            self.connection.execute(statement.encode())
+        self.connection.execute("vacuum (analyze) backfill.things")
+        self.connection.execute("checkpoint")
 
     @contextmanager
-    def transaction(self, owner: str | None = None) -> Iterator[psycopg.Connection[Any]]:
-        with self.connection.transaction():
-            self.connection.execute(
-                "select set_config('lock_timeout', '200ms', true), set_config('search_path', 'backfill, public', true)"
-            )
-            if owner:
-                self.connection.execute(SQL("set local role {}").format(Identifier(owner)))
-            yield self.connection
+    def at_rest(self) -> Iterator[None]:
+        """The change is begun, its column and triggers are there, and nothing is filled."""
+        plan = plan_change(self.store, CHANGE)
+        with ThreadPoolExecutor(1) as pool:
+            started = pool.submit(start, self.store, plan, limits=Limits(paused=True))
+            while not (_is_open(self.store) and change_status(self.store).placements[0].doing == PAUSED):
+                assert not started.done(), started.result()
+                time.sleep(0.02)
+            yield
+            assert value(self.connection, _MISSING) == 0
+            roll_back(self.store)
+            assert isinstance(started.exception(), errors.ChangeStopped)
+
+
+def _is_open(store: Store) -> bool:
+    try:
+        change_status(store)
+    except errors.NoChange:
+        return False
+    return True
+
+
+Arms = Mapping[str, Callable[[Ground], float]]
 
 
 def run(bench: Bench) -> Report:
     report = Report(CLAIM)
     sizes = SIZES[:2] if bench.quick else SIZES
     flat: Times = {}
-    with bench.superuser() as connection:
-        connection.execute("create schema backfill; grant usage on schema backfill to kos_owner")
-        connection.execute(_FILLS)
+    with bench.superuser() as connection, Store(bench.topology) as store:
+        connection.execute("create schema backfill authorization kos_owner")
+        ground = Ground(bench, store, connection)
         for rows in sizes:
-            logged, plain = (
-                _measure(bench, connection, rows, LOGGED_ARMS),
-                _measure(bench, connection, rows, PLAIN_ARMS),
-            )
-            flat[str(rows)] = [seconds / rows for seconds in logged[FILLED]]
+            logged = _measure(ground, rows, {FILLED: _fill, BARE: _update}, _LOGGED)
+            starts = median(ground.starts.pop(rows))
+            plain = _measure(ground, rows, {FILLED: _fill, BY_KEY: _by_key, BY_LIMIT: _by_limit})
+            flat[f"{rows:,}"] = [seconds / rows for seconds in logged[FILLED]]
             _tell(report, rows, logged, plain)
-        least, most = str(sizes[0]), str(sizes[-1])
-        what = f"rows per second of {sizes[-1]:,} against those of {sizes[0]:,}"
-        report.findings.append(Finding(what, ratio(flat[least], flat[most]), FLAT_BAR))
-        if shutil.which("pgroll"):
-            _against_pgroll(report, bench, connection, sizes[1])
+            report.figures.append((f"plan and start as a whole, {rows:,} rows, logged", f"{starts:.2f} s"))
+        for less in list(flat)[:-1]:
+            most = f"{sizes[-1]:,}"
+            what = f"rows per second of {most}, logged, against those of {less}"
+            report.findings.append(Finding(what, _medians(flat[less], flat[most]), FLAT_BAR))
+        if shutil.which(PGROLL):
+            _against_pgroll(report, ground, sizes[-1])
         connection.execute(_FORGET)
         connection.execute("drop schema backfill cascade")
     report.notes += _NOTES
     return report
 
 
+def _medians(numerators: list[float], denominators: list[float]) -> Ratio:
+    """Of sizes that have other numbers of rounds, the first ones of each."""
+    rounds = min(len(numerators), len(denominators))
+    return ratio(numerators[:rounds], denominators[:rounds])
+
+
 _NOTES = [
     "All arms fill a bigint from an integer, in a table of seven columns and one index, beside the triggers that keep"
-    " the two columns equal; every round has a table of its own, just vacuumed.",
+    " the two columns equal; every round has a table of its own, just vacuumed. For kos it is `start` of"
+    f" `{CHANGE}`, of which the fill is measured: from when it is noted until the placement is noted as filled, after"
+    " its last commit. What plan and start take as a whole stands beside it: connections, journal, column and triggers"
+    " are some tenths of a second, whatever the table's size.",
     "By key: batches of 1,000, each in a transaction of its own, as pgroll writes them, with its two functions on every"
     " row. Its tables are not logged, nor are those of the fill that it is measured against: what capture takes is the"
     f" same for both. The LIMIT loop is only run up to {LOOP_MOST:,} rows: each of its batches reads what was filled"
     " before.",
-    "Where pgroll is on the PATH it changes the type of the same column by itself: `pgroll start`, with all that it"
-    " does before and after.",
+    "Where pgroll is on the PATH it changes the type of the same column by itself, `pgroll start`, against plan and"
+    " start of kos as a whole.",
 ]
 
 
@@ -205,98 +222,90 @@ def _tell(report: Report, rows: int, logged: Times, plain: Times) -> None:
         report.figures += [(f"{arm}, {what}", f"{rows / median_of(times, arm):,.0f} rows/s") for arm in times]
 
 
-def _measure(bench: Bench, connection: psycopg.Connection[Any], rows: int, arms: Arms) -> Times:
+def _measure(ground: Ground, rows: int, arms: Arms, *setup: str) -> Times:
     times: Times = {arm: [] for arm in arms if arm != BY_LIMIT or rows <= LOOP_MOST}
-    rounds = bench.rounds if rows <= SIZES[0] else max(3, bench.rounds // 4)
+    rounds = ground.bench.rounds if rows <= SIZES[0] else max(3, ground.bench.rounds // 4)
     for number, order in enumerate(orders(list(times), rounds + 1)):
         for arm in order:
-            statements, work = arms[arm]
-            _make(connection, rows, *statements)
-            began = time.perf_counter()
-            work(connection)
-            taken = time.perf_counter() - began
-            assert value(connection, _MISSING) == 0
+            ground.make(rows, *setup)
+            taken = arms[arm](ground)
             if number:
                 times[arm].append(taken)
     return times
 
 
-def _make(connection: psycopg.Connection[Any], rows: int, *then: str) -> None:
-    """A table that has been written to the disk, so that nobody's write-back is counted as an arm's."""
-    connection.execute(_FORGET)
-    connection.execute(_TABLE.format(rows=rows))
-    for statement in then:
-        connection.execute(statement)
-    connection.execute("vacuum (analyze) backfill.things")
-    connection.execute("checkpoint")
-
-
-def _fill(connection: psycopg.Connection[Any]) -> None:
-    owner = str(value(connection, "select current_user::text"))
-    needs = "record_image_ne(row(wider), row(quantity::bigint))"
-    fill_rows(Site(connection), Fill("wider", "wider", "things", owner, needs, {"wider": "quantity::bigint"}), Pace())
-
-
-def _update(connection: psycopg.Connection[Any]) -> None:
-    connection.execute("update backfill.things set wider = quantity")
-
-
-def _by_key(connection: psycopg.Connection[Any]) -> None:
-    last = -1
-    while row := connection.execute(_KEYS.format(last=last, batch=BATCH)).fetchone():
-        (last,) = row
-
-
-def _by_limit(connection: psycopg.Connection[Any]) -> None:
-    while connection.execute(_LIMIT.format(batch=BATCH)).rowcount:
-        pass
-
-
-Arms = dict[str, tuple[tuple[str, ...], Callable[[psycopg.Connection[Any]], None]]]
-LOGGED_ARMS: Arms = {FILLED: ((_SHADOW, _LOGGED), _fill), BARE: ((_SHADOW, _LOGGED), _update)}
-PLAIN_ARMS: Arms = {FILLED: ((_SHADOW,), _fill), BY_KEY: ((_BY_KEY,), _by_key), BY_LIMIT: ((_SHADOW,), _by_limit)}
-
-
-def _against_pgroll(report: Report, bench: Bench, connection: psycopg.Connection[Any], rows: int) -> None:
-    times: Times = {FILLED: [], PGROLL: []}
-    with temporary_folder() as folder:
-        (folder / "02_wider.yaml").write_text(_PGROLL_CHANGE)
-        for number, order in enumerate(orders(list(times), max(3, bench.rounds // 4) + 1)):
-            for arm in order:
-                taken = _with_pgroll(bench, connection, folder, rows) if arm == PGROLL else _alone(connection, rows)
-                if number:
-                    times[arm].append(taken)
-    of = f"{rows:,} rows"
-    report.findings.append(Finding(f"{FILLED} against {PGROLL}, {of}", speed(times, FILLED, PGROLL), PGROLL_BAR))
-    report.figures += [(f"{arm}, {of}", f"{rows / median_of(times, arm):,.0f} rows/s") for arm in times]
-
-
-def _alone(connection: psycopg.Connection[Any], rows: int) -> float:
-    _make(connection, rows, _SHADOW)
+def _timed(work: Callable[[], object]) -> float:
     began = time.perf_counter()
-    _fill(connection)
+    work()
     return time.perf_counter() - began
 
 
-def _with_pgroll(bench: Bench, connection: psycopg.Connection[Any], folder: Path, rows: int) -> float:
-    _make(connection, rows)
+def _fill(ground: Ground) -> float:
+    rows = int(value(ground.connection, "select count(*) from backfill.things"))
+    ground.starts.setdefault(rows, []).append(_timed(lambda: start(ground.store, plan_change(ground.store, CHANGE))))
+    assert value(ground.connection, _MISSING) == 0
+    taken = float(value(ground.connection, _FILL_SECONDS))
+    roll_back(ground.store)
+    return taken
 
+
+def _update(ground: Ground) -> float:
+    with ground.at_rest():
+        return _timed(lambda: ground.connection.execute("update backfill.things set quantity_new = quantity"))
+
+
+def _by_limit(ground: Ground) -> float:
+    def loop() -> None:
+        while ground.connection.execute(_LIMIT.format(batch=BATCH).encode()).rowcount:
+            pass
+
+    with ground.at_rest():
+        return _timed(loop)
+
+
+def _by_key(ground: Ground) -> float:
+    def loop() -> None:
+        last = -1
+        while row := ground.connection.execute(_KEYS.format(last=last, batch=BATCH).encode()).fetchone():
+            (last,) = row
+
+    ground.connection.execute(_BY_KEY)
+    taken = _timed(loop)
+    assert value(ground.connection, _MISSING_BY_KEY) == 0
+    return taken
+
+
+def _against_pgroll(report: Report, ground: Ground, rows: int) -> None:
+    with temporary_folder() as folder:
+        (folder / "02_wider.yaml").write_text(_PGROLL_CHANGE)
+        times = _measure(ground, rows, {WHOLE: _whole, PGROLL: lambda ground: _with_pgroll(ground, folder)})
+    of = f"{rows:,} rows"
+    report.findings.append(Finding(f"{WHOLE}, against {PGROLL}, {of}", speed(times, WHOLE, PGROLL), PGROLL_BAR))
+    report.figures += [(f"{arm}, {of}", f"{rows / median_of(times, arm):,.0f} rows/s") for arm in times]
+
+
+def _whole(ground: Ground) -> float:
+    taken = _timed(lambda: start(ground.store, plan_change(ground.store, CHANGE)))
+    roll_back(ground.store)
+    return taken
+
+
+def _with_pgroll(ground: Ground, folder: Path) -> float:
     def pgroll(*arguments: str) -> None:
-        known = {key: bench.parameters()[key] for key in ("host", "port", "dbname", "user", "password", "sslmode")}
+        given = ground.bench.parameters()
+        known = {key: given[key] for key in ("host", "port", "dbname", "user", "password", "sslmode")}
         environment = {"PATH": os.environ["PATH"], "HOME": str(folder), "PGROLL_PG_URL": make_conninfo(**known)}
         done = subprocess.run(
-            ["pgroll", "--schema", "backfill", *arguments], env=environment, check=False, capture_output=True, text=True
+            [PGROLL, "--schema", "backfill", *arguments], env=environment, check=False, capture_output=True, text=True
         )
         assert done.returncode == 0, done.stderr
 
     pgroll("init")
     try:
         pgroll("baseline", "01_first", str(folder), "--yes")
-        began = time.perf_counter()
-        pgroll("start", str(folder / "02_wider.yaml"))
-        taken = time.perf_counter() - began
-        filled = 'select count(*) from backfill.things where "_pgroll_new_quantity" = quantity'
-        assert value(connection, filled) == rows
+        taken = _timed(lambda: pgroll("start", str(folder / "02_wider.yaml")))
+        missing = _MISSING.replace("quantity_new", '"_pgroll_new_quantity"')
+        assert value(ground.connection, missing) == 0
     finally:
-        connection.execute("drop schema if exists pgroll, backfill_01_first, backfill_02_wider cascade")
+        ground.connection.execute("drop schema if exists pgroll, backfill_01_first, backfill_02_wider cascade")
     return taken

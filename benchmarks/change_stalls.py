@@ -1,218 +1,192 @@
-"""Changes of each sort under load, with somebody who holds the table now and then: who waits, and for how long."""
+"""Changes of each sort under load, with somebody who holds their tables again and again: who waits, and how long."""
 
 from __future__ import annotations
 
-import itertools
-import multiprocessing
-import random
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from multiprocessing.synchronize import Event
-from typing import Any
+from itertools import chain
 
 import psycopg
 
-from arms import Bar, Finding, Report, ratio
+from arms import Bar, Finding, Report, Worst
 from bench import Bench
 from kos import schema_change
 from kos.tenancy import Store
+from stall_kinds import KINDS, Kind
+from stall_load import CUSTOMERS, GAP, HOLD, MIXED, NEW, PROCESSES, SESSIONS, Load, Taken
 
 CLAIM = "changes of schema under load"
 CONTROL = "the same DDL in one go"
-STALL, SLOW = 0.25, 0.05  # seconds that a statement may wait at most, and 999 of 1,000
-ROWS, QUICK_ROWS = 400_000, 20_000
-PROCESSES = 4
-PACE = 1 / 550  # seconds between two statements of a process: together at least 2,000 per second
-HOLD, GAP = 0.8, 0.4  # seconds that somebody reads the table in one transaction, and rests
-
-TABLES = """
-drop schema if exists loaded cascade;
-create schema loaded;
-create table loaded.customers (id bigint primary key, name text);
-insert into loaded.customers select g, 'customer ' || g from generate_series(1, 1000) g;
-create table loaded.orders (
-  tenant_id bigint not null, id integer primary key, customer_id bigint not null, status text, amount integer not null,
-  note text
-);
-insert into loaded.orders
-select g % 50, g, 1 + g % 1000, 'new', g % 100, 'note ' || g from generate_series(1, {rows}) g;
-"""
-READ = "select customer_id, status from loaded.orders where id = %s"
-WRITE = "update loaded.orders set status = 'seen' where id = %s"
-READ_NEW = "select customer_id, state from loaded.orders where id = %s"
-WRITE_NEW = "update loaded.orders set state = 'seen' where id = %s"
-
-
-@dataclass(frozen=True)
-class Kind:
-    """A change, and what code of after says where that differs."""
-
-    name: str
-    change: str
-    new: tuple[str, str] = (READ, WRITE)
-
-    @property
-    def naive(self) -> str:
-        """Without what is said to kos."""
-        return "\n".join(line for line in self.change.splitlines() if not line.startswith("--"))
-
-
-KINDS = (
-    Kind("column with a default", "alter table loaded.orders add column priority integer not null default 0"),
-    Kind("column with a volatile default", "alter table loaded.orders add column token uuid default gen_random_uuid()"),
-    Kind("NOT NULL", "alter table loaded.orders alter column status set not null"),
-    Kind("CHECK", "alter table loaded.orders add constraint amount_positive check (amount >= 0)"),
-    Kind(
-        "foreign key",
-        "alter table loaded.orders add constraint known_customer foreign key (customer_id) references loaded.customers",
-    ),
-    Kind("UNIQUE", "alter table loaded.orders add constraint one_each unique (tenant_id, id)"),
-    Kind("index", "create index orders_customer on loaded.orders (customer_id)"),
-    Kind("type", "alter table loaded.orders alter column amount type bigint"),
-    Kind("renamed column", "alter table loaded.orders rename column status to state", (READ_NEW, WRITE_NEW)),
-    Kind("dropped column", "alter table loaded.orders drop column note"),
-)
+STALL, SLOW, RATE = 250.0, 50.0, 2000.0  # milliseconds: the longest, and of 999 of 1,000; statements per second
+ROWS, QUICK_ROWS = 200_000, 20_000
+ROUNDS = 2
+TOGETHER = 1.0  # seconds that code of before and of after run together when the change is started
+NOTHING = Kind("(no change)", "select")
 
 
 @dataclass
 class Seen:
-    """What clients have met."""
+    """What a round has met while the change was under way."""
 
-    seconds: list[float]
-    failed: list[str]
     lasted: float
+    counted: int
+    seconds: list[float]
+    since_due: list[float]
+    failed: list[str]
+
+    @property
+    def rate(self) -> float:
+        return self.counted / self.lasted
 
     @property
     def longest(self) -> float:
-        return max(self.seconds)
+        return 1000 * max(self.seconds)
 
     @property
-    def slow(self) -> float:
-        """999 of 1,000 take no longer."""
-        return sorted(self.seconds)[len(self.seconds) * 999 // 1000]
+    def has_lost(self) -> bool:
+        return bool(self.failed) or self.longest > STALL
+
+
+Work = Callable[[Bench, Kind, Load], None]
+Rounds = list[tuple[Kind, list[Seen], list[Seen]]]
 
 
 def run(bench: Bench) -> Report:
-    rows = QUICK_ROWS if bench.quick else ROWS
+    rows, rounds = (QUICK_ROWS, 1) if bench.quick else (ROWS, ROUNDS)
+    with bench.superuser() as superuser:
+        superuser.execute("create role loaded_app login password 'loaded'")
+        version = superuser.info.server_version // 10_000
+    found: Rounds = []
+    with Load(bench.parameters("loaded_app", "loaded"), rows) as load:
+        idle = [_round(bench, rows, NOTHING, load, _nothing)]
+        for kind in (each for each in KINDS if each.since <= version):
+            ours = [_round(bench, rows, kind, load, _online) for _ in range(rounds)]
+            plain = [_round(bench, rows, kind, load, _naive) for _ in range(rounds)]
+            found.append((kind, ours, plain))
+    with bench.superuser() as superuser:
+        superuser.execute("drop schema loaded cascade")
+        superuser.execute("drop role loaded_app")
     report = Report(CLAIM)
-    rounds = 2
-    for kind in KINDS:
-        ours = [_round(bench, rows, kind, _online) for _ in range(rounds)]
-        plain = [_round(bench, rows, kind, _naive) for _ in range(rounds)]
-        report.findings += [
-            Finding(f"{kind.name}: longest stall against {STALL * 1000:g} ms", _against(ours, STALL), Bar(at_most=1.0)),
-            Finding(f"{kind.name}: p99.9 against {SLOW * 1000:g} ms", _p999(ours), Bar(at_most=1.0)),
-            Finding(f"control: {kind.name}, {CONTROL}", _against(plain, STALL), is_control=True),
-        ]
-        rate = min(len(each.seconds) / each.lasted for each in ours)
-        failed = sum(len(each.failed) for each in ours)
-        report.figures.append(
-            (f"{kind.name}: failed statements of {sum(len(each.seconds) for each in ours):,}", str(failed))
-        )
-        report.figures.append((f"{kind.name}: statements per second", f"{rate:,.0f}"))
-        report.figures.append((f"{kind.name}: control's failed statements", str(sum(len(e.failed) for e in plain))))
-    report.notes.append(
-        f"{rows:,} rows; {PROCESSES} processes read and write single rows by their key, each at its pace. Somebody"
-        f" reads the table in a transaction of {HOLD:g} s again and again, with {GAP:g} s between: what waits for that"
-        " makes all others wait. Code of before runs until the change is started, code of after from then on."
-    )
+    _judge(report, found)
+    report.table = [_HEAD, _row(NOTHING, idle, []), *(_row(*each) for each in found)]
+    report.notes += [*_notes(rows, rounds), *_failures(found)]
     return report
 
 
-def _against(seen: list[Seen], limit: float) -> Any:
-    return ratio([each.longest for each in seen], [limit] * len(seen))
+def _judge(report: Report, found: Rounds) -> None:
+    ours = list(chain.from_iterable(each for _, each, _ in found))
+    lost = [kind.name for kind, _, plain in found if not all(each.has_lost for each in plain)]
+    in_all = sum(each.counted for each in ours)
+    slow = max(_p999(each.seconds) for each in ours)
+    loses = f"control: changes of {len(found)} that in one go made nobody wait so long, and failed nobody"
+    report.findings += [
+        Finding(f"failed statements of {in_all:,}", Worst(sum(len(each.failed) for each in ours)), Bar(at_most=0)),
+        Finding("longest stall", Worst(max(each.longest for each in ours), " ms"), Bar(at_most=STALL)),
+        Finding("p99.9", Worst(slow, " ms"), Bar(at_most=SLOW)),
+        Finding("statements per second", Worst(min(each.rate for each in ours)), Bar(at_least=RATE)),
+        Finding(loses, Worst(len(lost)), Bar(at_most=0), is_control=True),
+    ]
+    if lost:
+        report.notes.append(f"Controls that did not lose: {', '.join(lost)}.")
 
 
-def _p999(seen: list[Seen]) -> Any:
-    return ratio([each.slow for each in seen], [SLOW] * len(seen))
+_HEAD = ("change", "took", "statements/s", "failed", "longest stall", "p99.9", "p99.9 since due",
+         "in one go: longest stall", "failed")  # fmt: skip
 
 
-Work = Callable[[Bench, Kind, Callable[[], None]], None]
+def _row(kind: Kind, ours: list[Seen], plain: list[Seen]) -> tuple[str, ...]:
+    """The worst of each."""
+    return (
+        kind.name,
+        f"{max(each.lasted for each in ours):.1f} s",
+        f"{min(each.rate for each in ours):,.0f}",
+        str(sum(len(each.failed) for each in ours)),
+        f"{max(each.longest for each in ours):.0f} ms",
+        f"{max(_p999(each.seconds) for each in ours):.1f} ms",
+        f"{max(_p999(each.since_due) for each in ours):.0f} ms",
+        f"{min(each.longest for each in plain):.0f} ms" if plain else "–",
+        str(min(len(each.failed) for each in plain)) if plain else "–",
+    )
 
 
-def _online(bench: Bench, kind: Kind, switch: Callable[[], None]) -> None:
+def _notes(rows: int, rounds: int) -> list[str]:
+    return [
+        f"{rows:,} rows and {CUSTOMERS:,} customers; each kind {rounds} times, of which the worst figure stands here,"
+        " and of the control the best. The first line is the same load and holder, and no change.",
+        f"{PROCESSES} processes of {SESSIONS} sessions read, update, insert and delete single rows of two tables by"
+        " their key, with prepared statements, one after another, in autocommit and in transactions of five. BEGIN and"
+        " COMMIT are measured like all others, and not counted as statements per second. A statement that finds or"
+        " writes another number of rows than one has failed.",
+        f"Somebody reads and writes both tables in a transaction that he keeps open for {HOLD:g} s, again and again,"
+        f" with {GAP:g} s between: what waits for him makes all others wait. The control begins when he has begun.",
+        f"Until `start` ends, all code is that of before; then {TOGETHER:g} s long half of it is that of after; from"
+        " just before `finish` on, all of it.",
+        "*Since due* counts from when the session would have sent a statement, had none before it waited. It has no"
+        " bar.",
+        "Left out are kinds that ask for no lock that anybody waits for, such as a new view, a new value of an enum,"
+        " or a grant: their control can't lose.",
+    ]
+
+
+def _failures(found: Rounds) -> list[str]:
+    failed = ((kind, each.failed) for kind, ours, _ in found for each in ours if each.failed)
+    return [f"Failed, {kind.name}: `{' '.join(failed[0].split())}`" for kind, failed in failed]
+
+
+def _p999(seconds: list[float]) -> float:
+    """Milliseconds that 999 of 1,000 are within."""
+    return 1000 * sorted(seconds)[len(seconds) * 999 // 1000]
+
+
+def _online(bench: Bench, kind: Kind, load: Load) -> None:
     with Store(bench.topology) as store:
         schema_change.start(store, schema_change.plan_change(store, kind.change))
-        switch()
+        load.go_to(MIXED)
+        time.sleep(TOGETHER)
+        load.go_to(NEW)
         schema_change.finish(store)
 
 
-def _naive(bench: Bench, kind: Kind, switch: Callable[[], None]) -> None:
+def _naive(bench: Bench, kind: Kind, load: Load) -> None:
     with bench.superuser() as superuser:
-        superuser.execute(kind.naive.encode())
-    switch()
+        try:
+            superuser.execute(kind.in_one_go.encode())
+        except psycopg.errors.DeadlockDetected as error:
+            raise RuntimeError(f"{kind.name}: in one go it does not even end") from error
+    load.go_to(NEW)
 
 
-def _round(bench: Bench, rows: int, kind: Kind, work: Work) -> Seen:
+def _nothing(bench: Bench, kind: Kind, load: Load) -> None:
+    time.sleep(5 * TOGETHER)
+
+
+def _round(bench: Bench, rows: int, kind: Kind, load: Load, work: Work) -> Seen:
     with bench.superuser() as superuser:
-        superuser.execute("set client_min_messages = warning; set role kos_owner")
-        superuser.execute(TABLES.format(rows=rows).encode())
-        superuser.execute("reset role")
-        superuser.execute("vacuum analyze loaded.orders")
-    context = multiprocessing.get_context("spawn")
-    over, switched, results = context.Event(), context.Event(), context.Queue()
-    clients = [
-        context.Process(target=_client, args=(bench.parameters(), rows, kind.new, over, switched, results, seed))
-        for seed in range(PROCESSES)
-    ]
-    for each in clients:
-        each.start()
-    with _held(bench) as holding:
-        time.sleep(1.0)  # all of them are at work
+        superuser.execute("set client_min_messages = warning")
+        with superuser.transaction():
+            superuser.execute(kind.tables(rows, CUSTOMERS).encode())
+        superuser.execute("vacuum (analyze) loaded.orders, loaded.customers")
+        superuser.execute("checkpoint")
+    load.begin(kind)
+    failed: list[str] = []
+    with load.held(kind, failed) as holding:
+        time.sleep(0.5)  # all statements are prepared
         holding.clear()
-        holding.wait()  # the naive way must not slip through between
+        assert holding.wait(60)  # the naive way must not slip through between
         began = time.perf_counter()
-        work(bench, kind, switched.set)
-        time.sleep(0.5)
-        lasted = time.perf_counter() - began
-    over.set()
-    found = [results.get(timeout=60) for _ in clients]
-    for each in clients:
-        each.join()
-    seconds = [taken for at, taken in itertools.chain(*(each[0] for each in found)) if at >= began]
-    return Seen(seconds, list(itertools.chain(*(each[1] for each in found))), lasted)
+        work(bench, kind, load)
+        time.sleep(0.3)
+        ended = time.perf_counter()
+    return _seen(load.end(), failed, began, ended)
 
 
-def _client(
-    parameters: dict[str, Any], rows: int, new: tuple[str, str], over: Event, switched: Event, results: Any, seed: int
-) -> None:
-    chance, taken, failed = random.Random(seed), [], []
-    with psycopg.connect(**parameters, autocommit=True) as connection:
-        due = time.perf_counter()
-        while not over.is_set():
-            read, write = new if switched.is_set() else (READ, WRITE)
-            began = time.perf_counter()
-            try:
-                connection.execute(chance.choice((read, write)).encode(), (chance.randint(1, rows),))
-            except psycopg.Error as error:
-                failed.append(str(error))
-            taken.append((began, time.perf_counter() - began))
-            due = max(due + PACE, time.perf_counter() - 1.0)
-            time.sleep(max(0.0, due - time.perf_counter()))
-    results.put((taken, failed))
-
-
-@contextmanager
-def _held(bench: Bench) -> Iterator[threading.Event]:
-    """Set whenever the holder begins to hold."""
-    over, holding = threading.Event(), threading.Event()
-
-    def hold() -> None:
-        with bench.superuser() as superuser:
-            while not over.is_set():
-                with superuser.transaction():
-                    superuser.execute("select count(*) from (select from loaded.orders limit 10) few")
-                    holding.set()
-                    over.wait(HOLD)
-                over.wait(GAP)
-
-    holder = threading.Thread(target=hold)
-    holder.start()
-    try:
-        yield holding
-    finally:
-        over.set()
-        holder.join()
+def _seen(found: list[Taken], failed: list[str], began: float, ended: float) -> Seen:
+    seen = Seen(ended - began, 0, [], [], failed + list(chain.from_iterable(each.failed for each in found)))
+    for each in found:
+        for at, seconds, since_due, counts in zip(each.at, each.seconds, each.since_due, each.counts, strict=True):
+            if began <= at <= ended:
+                seen.counted += counts
+                seen.seconds.append(seconds)
+                seen.since_due.append(since_due)
+    return seen

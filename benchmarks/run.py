@@ -51,9 +51,10 @@ ROUNDS = 15
 _HEAD = """\
 # Benchmarks
 
-Written by `make bench`. Every figure is a ratio within one run: the arms take turns, in several rounds; what stands
-here is the median of the rounds' ratios, with the quartiles. A control shows what a figure means: it is the naive way,
-and has to lose. A bar that is not reached says so.
+Written by `make bench`. Figures with a × are ratios within one run: the arms take turns, in several rounds; what stands
+here is the median of the rounds' ratios, with the quartiles. A figure of its own, such as failed statements or a
+longest stall, is the worst of all rounds. A control shows what a figure means: it is the naive way, and has to lose. A
+bar that is not reached says so.
 """
 
 
@@ -112,15 +113,18 @@ def _machine(bench: Bench) -> str:
 def _section(report: Report) -> str:
     lines = [f"## {report.claim}\n"]
     if report.findings:
-        lines += _table(("claim", "median ratio (quartiles)", "bar", ""), map(_row, report.findings))
+        lines += _table(("claim", "figure", "bar", ""), map(_row, report.findings))
     if report.figures:
         lines += _table(("", "median"), report.figures)
+    if report.table:
+        lines += _table(report.table[0], report.table[1:])
     lines += [f"{note}\n" for note in report.notes]
     return "\n".join(lines)
 
 
 def _row(finding: Finding) -> tuple[str, ...]:
-    return finding.what, str(finding.ratio), str(finding.bar or "–"), finding.verdict
+    bar = finding.bar.told(finding.ratio.unit) if finding.bar else "–"
+    return finding.what, str(finding.ratio), bar, finding.verdict
 
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str]:

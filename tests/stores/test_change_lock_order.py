@@ -106,6 +106,12 @@ def asked_for(shop: Shop, other: Connection) -> set[str]:
     return {name for (name,) in shop.superuser.execute(waits, (other.info.backend_pid,))}
 
 
+def asked(shop: Shop, relation: str) -> set[int]:
+    """Who waits for a relation."""
+    waits = "select pid from pg_locks l join pg_class c on c.oid = l.relation where not granted and relname = %s"
+    return {pid for (pid,) in shop.superuser.execute(waits, (relation,))}
+
+
 def _lock(connection: Connection, wanted: Action) -> None:
     with connection.transaction():
         connection.execute(first(SHOP, wanted, f"{LIMIT}s"))
@@ -114,6 +120,34 @@ def _lock(connection: Connection, wanted: Action) -> None:
 def test_its_own_table_comes_last(art: Shop) -> None:
     art.clean = True
     assert ordered(art, action("notes", "gifts")) == ["gifts", "notes", "art"]
+
+
+def test_a_view_comes_before_what_it_reads(art: Shop) -> None:
+    """Who uses it has its lock first: the other way round, all who have queued for the table would be in the way."""
+    art.clean = True
+    art.owner.execute("create view all_art as select id from art")
+    assert ordered(art, action("all_art")) == ["all_art", "art"]
+
+
+def test_a_view_of_other_tables_is_left_to_the_statements(art: Shop) -> None:
+    """Its lock would be one of all that it reads."""
+    art.clean = True
+    art.owner.execute("create view all_art as select a.id from art a join notes n on n.art_id = a.id")
+    with art.connect() as other, other.transaction():
+        other.execute(first(SHOP, action("all_art"), f"{LIMIT}s"))
+        assert {name for (name,) in art.superuser.execute(HELD, (["all_art", "art", "notes"],))} == {"art"}
+
+
+def test_a_renamed_table_is_finished_while_its_view_is_in_use(art: Shop) -> None:
+    start(art.store, plan_change(art.store, "alter table notes rename to remarks", schemas=(SHOP,)))
+    with art.connect() as reader, ThreadPoolExecutor(2) as pool:
+        with reading(art, "remarks"):
+            finished = pool.submit(finish, art.store)
+            soon(lambda: asked(art, "remarks"))
+            # Whoever comes now queues for the view, and so has no lock that is in the way when the first one is gone.
+            pool.submit(reader.execute, "select count(*) from remarks")
+        finished.result(SOON)
+    art.clean = True
 
 
 def test_what_one_lock_was_waited_for_is_gone_for_all_others(art: Shop) -> None:

@@ -144,7 +144,8 @@ class Draft:
         contract: list[Action] = []
         views = [self._view(table) for table in self.renamed]
         for view in views:
-            self._contract.setdefault(view.table, []).insert(0, replace(view, do=view.undo, undo=()))
+            gone = replace(view, do=view.undo, undo=(), also=(self.renamed[view.table],))
+            self._contract.setdefault(view.table, []).insert(0, gone)
             self.at_contract(self._rename(view.table))
         alone = self.views.keys() - {self.views.get(view) for view in self.replaced}
         first = sorted(self._contract, key=lambda table: table not in alone)  # they depend on the tables

@@ -106,7 +106,8 @@ select set_config('lock_timeout', ceil(greatest(1, 1000 * extract(epoch from
          statement_timestamp() + {limit}::interval - clock_timestamp())))::integer || 'ms', true)
 
 -- name: lock_first
--- All locks that a transaction needs, a table before its partitions. Views are not locked: that would lock what they read.
+-- All locks that a transaction needs, a table before its partitions. A view before the tables, as whoever uses it has
+-- them; but only one that reads nothing else, since its lock is one of what it reads too.
 do $locks$
 declare
   each record;
@@ -115,15 +116,22 @@ begin
     with recursive tree (oid, own, root, level) as (
       select c.oid, c.relname = {table}, c.relname, 0
         from pg_class c join pg_namespace n on n.oid = c.relnamespace
-       where n.nspname = {schema} and c.relkind in ('r', 'p')
+       where n.nspname = {schema}
          and (c.relname = any ({tables}::text[]) or quote_ident(c.relname) = any ({tables}::text[]))
+         and (c.relkind in ('r', 'p') or c.relkind = 'v' and not exists (
+               select from pg_rewrite r
+                 join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = r.oid
+                 join pg_class o on d.refclassid = 'pg_class'::regclass and o.oid = d.refobjid
+                where r.ev_class = c.oid and o.oid <> c.oid
+                  and (o.relnamespace <> n.oid or not (o.relname = any ({tables}::text[])
+                                                       or quote_ident(o.relname) = any ({tables}::text[])))))
       union all
       select i.inhrelid, t.own, t.root, t.level + 1 from tree t join pg_inherits i on i.inhparent = t.oid where {whole})
     select c.oid, c.oid::regclass::text as name
       from tree t join pg_class c on c.oid = t.oid
-     where c.relkind in ('r', 'p')
+     where c.relkind in ('r', 'p', 'v')
        and (pg_has_role(c.relowner, 'USAGE') or has_table_privilege(c.oid, 'UPDATE, DELETE, TRUNCATE'))
-     group by c.oid order by bool_or(t.own), min(t.root), max(t.level), 2
+     group by c.oid order by c.relkind <> 'v', bool_or(t.own), min(t.root), max(t.level), 2
   loop
     perform set_config('lock_timeout', ceil(greatest(1, 1000 * extract(epoch from
               statement_timestamp() + {limit}::interval - clock_timestamp())))::integer || 'ms', true);
