@@ -38,4 +38,4 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The files that take longest first: one that is begun last has a processor for itself, and the other waits."""
-    items.sort(key=lambda item: item.path.name not in {"test_sweep.py", "test_tour.py"})
+    items.sort(key=lambda item: item.path.name not in {"test_sweep.py", "test_sweep_changes.py", "test_tour.py"})

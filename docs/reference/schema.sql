@@ -400,7 +400,7 @@ CREATE FUNCTION kos.capture_13ba0c856014f188d45c8461bb9ab3b9() RETURNS trigger
     SET extra_float_digits TO '1'
     AS $_$
 declare
-  kos_way integer := case when current_setting('role') = 'kos_mover' then -1 when kos.layout('…'::regclass, '…'::regclass) <> 'a9788fb123a1425cfd360d426548d37e' then 0
+  kos_way integer := case when current_setting('role') = 'kos_mover' then -1 when kos.layout('…'::regclass, '…'::regclass) <> 'aafe2477c5ace78e6a01812e95f39879' then 0
     else case tg_op when 'UPDATE' then 0 when 'INSERT' then 2 when 'DELETE' then 4 when 'TRUNCATE' then 6 end + kos.turn('kos.pending_turn'::regclass) end;
   kos_whoever text[] := case when current_setting('kos.tenant_id', true) <> '' then array[
     current_setting('kos.user_id', true), current_setting('kos.persona', true), current_setting('kos.request_id', true),
@@ -456,7 +456,7 @@ CREATE FUNCTION kos.capture_2a5e5fcb760c435101ef10fa45753876() RETURNS trigger
     SET "TimeZone" TO 'UTC'
     AS $_$
 declare
-  kos_way integer := case when current_setting('role') = 'kos_mover' then -1 when kos.layout('…'::regclass, '…'::regclass) <> 'd3e26689986805ca1055b660be8ea5b0' then 0
+  kos_way integer := case when current_setting('role') = 'kos_mover' then -1 when kos.layout('…'::regclass, '…'::regclass) <> '87cf24579c312378c35285980eab21be' then 0
     else case tg_op when 'UPDATE' then 0 when 'INSERT' then 2 when 'DELETE' then 4 when 'TRUNCATE' then 6 end + kos.turn('kos.pending_turn'::regclass) end;
   kos_whoever text[] := case when current_setting('kos.tenant_id', true) <> '' then array[
     current_setting('kos.user_id', true), current_setting('kos.persona', true), current_setting('kos.request_id', true),
@@ -513,7 +513,7 @@ CREATE FUNCTION kos.capture_6278fcf21078f5fb9556ac81378c6dbf() RETURNS trigger
     SET bytea_output TO 'hex'
     AS $_$
 declare
-  kos_way integer := case when current_setting('role') = 'kos_mover' then -1 when kos.layout('…'::regclass, '…'::regclass) <> '58a76f171b4dcbe43c0a88b1b9bb00ba' then 0
+  kos_way integer := case when current_setting('role') = 'kos_mover' then -1 when kos.layout('…'::regclass, '…'::regclass) <> 'c9308f302c9dbc09bed0be66c9645ef1' then 0
     else case tg_op when 'UPDATE' then 0 when 'INSERT' then 2 when 'DELETE' then 4 when 'TRUNCATE' then 6 end + kos.turn('kos.pending_turn'::regclass) end;
   kos_whoever text[] := case when current_setting('kos.tenant_id', true) <> '' then array[
     current_setting('kos.user_id', true), current_setting('kos.persona', true), current_setting('kos.request_id', true),
@@ -569,7 +569,7 @@ CREATE FUNCTION kos.capture_7c8dc460d1fd50cea200b2c00c961c66() RETURNS trigger
     SET "TimeZone" TO 'UTC'
     AS $_$
 declare
-  kos_way integer := case when current_setting('role') = 'kos_mover' then -1 when kos.layout('…'::regclass, '…'::regclass) <> '17f530a49cfe4e97036e4e47da91df83' then 0
+  kos_way integer := case when current_setting('role') = 'kos_mover' then -1 when kos.layout('…'::regclass, '…'::regclass) <> 'cb2dc11f22ecc2ae8cfbd78abe1b7045' then 0
     else case tg_op when 'UPDATE' then 0 when 'INSERT' then 2 when 'DELETE' then 4 when 'TRUNCATE' then 6 end + kos.turn('kos.pending_turn'::regclass) end;
   kos_whoever text[] := case when current_setting('kos.tenant_id', true) <> '' then array[
     current_setting('kos.user_id', true), current_setting('kos.persona', true), current_setting('kos.request_id', true),
@@ -625,7 +625,7 @@ CREATE FUNCTION kos.capture_98c740c0bdeb6c3080dd300b690d4ccd() RETURNS trigger
     SET "TimeZone" TO 'UTC'
     AS $_$
 declare
-  kos_way integer := case when current_setting('role') = 'kos_mover' then -1 when kos.layout('…'::regclass, '…'::regclass) <> 'de2c239c1e2f656e825453135582e9d6' then 0
+  kos_way integer := case when current_setting('role') = 'kos_mover' then -1 when kos.layout('…'::regclass, '…'::regclass) <> '6d3a0860f3e1d56aae8b2f828acc90c1' then 0
     else case tg_op when 'UPDATE' then 0 when 'INSERT' then 2 when 'DELETE' then 4 when 'TRUNCATE' then 6 end + kos.turn('kos.pending_turn'::regclass) end;
   kos_whoever text[] := case when current_setting('kos.tenant_id', true) <> '' then array[
     current_setting('kos.user_id', true), current_setting('kos.persona', true), current_setting('kos.request_id', true),
@@ -681,7 +681,7 @@ CREATE FUNCTION kos.capture_b8df113a68e8e19a574952bfc93949d9() RETURNS trigger
     SET "TimeZone" TO 'UTC'
     AS $_$
 declare
-  kos_way integer := case when current_setting('role') = 'kos_mover' then -1 when kos.layout('…'::regclass, '…'::regclass) <> 'b67a43f6e04b893665d0a60f156b019d' then 0
+  kos_way integer := case when current_setting('role') = 'kos_mover' then -1 when kos.layout('…'::regclass, '…'::regclass) <> '22cb6f70dc98c0ca6f6a16b4e7e09b2d' then 0
     else case tg_op when 'UPDATE' then 0 when 'INSERT' then 2 when 'DELETE' then 4 when 'TRUNCATE' then 6 end + kos.turn('kos.pending_turn'::regclass) end;
   kos_whoever text[] := case when current_setting('kos.tenant_id', true) <> '' then array[
     current_setting('kos.user_id', true), current_setting('kos.persona', true), current_setting('kos.request_id', true),
@@ -738,7 +738,7 @@ CREATE FUNCTION kos.capture_c60e28cdc4df474c98e086126898aad2() RETURNS trigger
     SET extra_float_digits TO '1'
     AS $_$
 declare
-  kos_way integer := case when current_setting('role') = 'kos_mover' then -1 when kos.layout('…'::regclass, '…'::regclass) <> '2164073726d161f1e9ef20c13439453c' then 0
+  kos_way integer := case when current_setting('role') = 'kos_mover' then -1 when kos.layout('…'::regclass, '…'::regclass) <> '08fedb44ef8692b3d1e5e64b7b46d5a4' then 0
     else case tg_op when 'UPDATE' then 0 when 'INSERT' then 2 when 'DELETE' then 4 when 'TRUNCATE' then 6 end + kos.turn('kos.pending_turn'::regclass) end;
   kos_whoever text[] := case when current_setting('kos.tenant_id', true) <> '' then array[
     current_setting('kos.user_id', true), current_setting('kos.persona', true), current_setting('kos.request_id', true),
@@ -794,7 +794,7 @@ CREATE FUNCTION kos.capture_cf4fff11d5be919c5e57ff2323eca247() RETURNS trigger
     SET "TimeZone" TO 'UTC'
     AS $_$
 declare
-  kos_way integer := case when current_setting('role') = 'kos_mover' then -1 when kos.layout('…'::regclass, '…'::regclass) <> 'c7f1a7d2c771537494de93e0b9bc904f' then 0
+  kos_way integer := case when current_setting('role') = 'kos_mover' then -1 when kos.layout('…'::regclass, '…'::regclass) <> '1cc057f4d6adc8cef2e40131ac0a81da' then 0
     else case tg_op when 'UPDATE' then 0 when 'INSERT' then 2 when 'DELETE' then 4 when 'TRUNCATE' then 6 end + kos.turn('kos.pending_turn'::regclass) end;
   kos_whoever text[] := case when current_setting('kos.tenant_id', true) <> '' then array[
     current_setting('kos.user_id', true), current_setting('kos.persona', true), current_setting('kos.request_id', true),
@@ -848,7 +848,7 @@ CREATE FUNCTION kos.capture_e614d76f0143a6e39a9429007817e26e() RETURNS trigger
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
 declare
-  kos_way integer := case when current_setting('role') = 'kos_mover' then -1 when kos.layout('…'::regclass, '…'::regclass) <> 'fd6db19fc6687baf183e231e32375db7' then 0
+  kos_way integer := case when current_setting('role') = 'kos_mover' then -1 when kos.layout('…'::regclass, '…'::regclass) <> '2c4710ec58bba7d0239b92d60a3a89ef' then 0
     else case tg_op when 'UPDATE' then 0 when 'INSERT' then 2 when 'DELETE' then 4 when 'TRUNCATE' then 6 end + kos.turn('kos.pending_turn'::regclass) end;
   kos_whoever text[] := case when current_setting('kos.tenant_id', true) <> '' then array[
     current_setting('kos.user_id', true), current_setting('kos.persona', true), current_setting('kos.request_id', true),
@@ -1095,6 +1095,48 @@ $$;
 
 
 ALTER FUNCTION kos.capture_triggers(part regclass) OWNER TO kos_owner;
+
+--
+-- Name: columns_at(uuid, integer, bigint); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.columns_at(tenant uuid, logged_id integer, at bigint) RETURNS jsonb
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select coalesce(
+    (select jsonb_object_agg(k.id, k.name)
+       from kos.logged_tables l join pg_class c on c.oid = l.relation cross join kos.known_columns(l.relation, l) k
+      where l.logged_id = columns_at.logged_id and columns_at.at >= (kos.newest_seal(columns_at.tenant)).position),
+    (select jsonb_object_agg(n.id, n.description ->> 'name')
+       from (select s.columns, s.column_ids
+               from kos.knowledge_events e join kos.shapes s using (shape_id)
+              where e.tenant_id = columns_at.tenant and e.position <= columns_at.at and s.logged_id = columns_at.logged_id
+              order by e.position desc limit 1) newest
+      cross join lateral rows from (jsonb_array_elements(newest.columns), unnest(newest.column_ids)) n (description, id)),
+    '{}')
+$$;
+
+
+ALTER FUNCTION kos.columns_at(tenant uuid, logged_id integer, at bigint) OWNER TO kos_owner;
+
+--
+-- Name: columns_in_log(regclass); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.columns_in_log(target regclass) RETURNS TABLE(column_name text, use text)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select u.column_name, u.use
+    from kos.logged(target) l
+    cross join lateral (select k, 'key' from unnest(l.key_columns) k
+                        union all select l.tenant_column, 'tenant' where l.tenant_column is not null
+                        union all select s.key, s.value from jsonb_each_text(l.sensitive) s) u (column_name, use)
+$$;
+
+
+ALTER FUNCTION kos.columns_in_log(target regclass) OWNER TO kos_owner;
 
 --
 -- Name: compare_log(regclass); Type: FUNCTION; Schema: kos; Owner: kos_owner
@@ -1390,6 +1432,7 @@ CREATE TABLE kos.logged_tables (
     complete_at timestamp with time zone,
     lent regclass[] DEFAULT '{}'::regclass[] NOT NULL,
     opened boolean DEFAULT false NOT NULL,
+    column_ids jsonb DEFAULT '{}'::jsonb NOT NULL,
     CONSTRAINT logged_tables_baseline_check CHECK ((baseline = ANY (ARRAY['full'::text, 'lazy'::text, 'none'::text])))
 );
 
@@ -2147,6 +2190,26 @@ $$;
 ALTER FUNCTION kos.kinds_of(value text) OWNER TO kos_owner;
 
 --
+-- Name: known_columns(regclass, kos.logged_tables); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.known_columns(target regclass, logged kos.logged_tables) RETURNS TABLE(number integer, name text, id text)
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select c.number, c.name,
+         coalesce(case when logged.origin = kos.origin()
+                    then (select logged.column_ids ->> n.key from jsonb_each_text(logged.numbers) n where n.value::smallint = a.attnum)
+                    else logged.column_ids ->> c.name end,
+                  format('%s.%s.%s', kos.origin(), logged.relation::oid, a.attnum))
+    from kos.image_columns(target) c
+    left join pg_attribute a on a.attrelid = logged.relation and a.attname = c.name  -- a partition counts its own
+$$;
+
+
+ALTER FUNCTION kos.known_columns(target regclass, logged kos.logged_tables) OWNER TO kos_owner;
+
+--
 -- Name: layout(regclass, regclass); Type: FUNCTION; Schema: kos; Owner: kos_owner
 --
 
@@ -2159,8 +2222,9 @@ declare
 begin
   return (select md5(concat_ws(' ', target, root, logged.relation, logged.key_columns, logged.tenant_column, logged.sensitive, logged.baseline,
                                kos.has_nested_changes(target) or kos.has_nested_changes(root),
-                               string_agg(concat_ws(' ', c.name, c.type, c.generated), ',' order by c.number)))
-            from kos.image_columns(target) c);
+                               string_agg(concat_ws(' ', c.name, c.type, c.generated, a.attnum), ',' order by c.number)))
+            from kos.image_columns(target) c
+            join pg_attribute a on a.attrelid = target and a.attname = c.name);
 end $$;
 
 
@@ -2572,7 +2636,7 @@ ALTER FUNCTION kos.masked(value text) OWNER TO kos_owner;
 
 CREATE FUNCTION kos.masked_data(stored jsonb) RETURNS jsonb
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN (SELECT COALESCE(jsonb_object_agg(s.key, kos.masked(s.value)), '{}'::jsonb) AS "coalesce" FROM jsonb_each_text(masked_data.stored) s(key, value));
+    RETURN (SELECT COALESCE(jsonb_object_agg(s.key, kos.masked(COALESCE((s.value ->> 'value'::text), (s.value #>> '{}'::text[])))), '{}'::jsonb) AS "coalesce" FROM jsonb_each(masked_data.stored) s(key, value));
 
 
 ALTER FUNCTION kos.masked_data(stored jsonb) OWNER TO kos_owner;
@@ -2682,8 +2746,8 @@ CREATE FUNCTION kos.note_columns(logged kos.logged_tables) RETURNS void
   update kos.logged_tables l
      set key_columns = logged.key_columns, tenant_column = logged.tenant_column, sensitive = logged.sensitive, origin = kos.origin(),
          numbers = (select jsonb_object_agg(a.attname, a.attnum) from pg_attribute a
-                     where a.attrelid = logged.relation and a.attnum > 0 and not a.attisdropped
-                       and (a.attname = any (logged.key_columns || logged.tenant_column) or logged.sensitive ? a.attname::text))
+                     where a.attrelid = logged.relation and a.attnum > 0 and not a.attisdropped),
+         column_ids = (select jsonb_object_agg(k.name, k.id) from kos.known_columns(logged.relation, logged) k)
    where l.relation = logged.relation
 $$;
 
@@ -3199,6 +3263,17 @@ $$;
 ALTER FUNCTION kos.release_script(target regclass) OWNER TO kos_owner;
 
 --
+-- Name: renamed_data(text[], text[], text[]); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.renamed_data(names text[], written text[], image text[]) RETURNS jsonb
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN (SELECT COALESCE(jsonb_object_agg(n.name, CASE WHEN ((n.name <> n.written) AND starts_with(n.value, '\E'::text)) THEN jsonb_build_object('column', n.written, 'value', n.value) ELSE to_jsonb(n.value) END), '{}'::jsonb) AS "coalesce" FROM UNNEST(renamed_data.names, renamed_data.written, renamed_data.image) n(name, written, value) WHERE ((n.name IS NOT NULL) AND (n.value IS NOT NULL)));
+
+
+ALTER FUNCTION kos.renamed_data(names text[], written text[], image text[]) OWNER TO kos_owner;
+
+--
 -- Name: require_change(text, name); Type: FUNCTION; Schema: kos; Owner: kos_owner
 --
 
@@ -3226,9 +3301,11 @@ CREATE FUNCTION kos.reveal(tenant uuid, stored jsonb) RETURNS jsonb
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 begin
-  return (select coalesce(jsonb_object_agg(s.key, case when starts_with(s.value, '\E') then kos.decrypt(tenant, s.key, s.value)
-                                                       else kos.masked(s.value) end), '{}')
-            from jsonb_each_text(stored) s);
+  return (select coalesce(jsonb_object_agg(s.key,
+                   case when jsonb_typeof(s.value) = 'object' then kos.decrypt(tenant, s.value ->> 'column', s.value ->> 'value')
+                        when starts_with(s.value #>> '{}', '\E') then kos.decrypt(tenant, s.key, s.value #>> '{}')
+                        else kos.masked(s.value #>> '{}') end), '{}')
+            from jsonb_each(stored) s);
 end $$;
 
 
@@ -3500,6 +3577,20 @@ $$;
 ALTER FUNCTION kos.seen_by_seal() OWNER TO kos_owner;
 
 --
+-- Name: shape_identity(bytea, text[]); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.shape_identity(digest bytea, column_ids text[]) RETURNS bytea
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select sha256(digest || convert_to(column_ids::text, 'UTF8'))
+$$;
+
+
+ALTER FUNCTION kos.shape_identity(digest bytea, column_ids text[]) OWNER TO kos_owner;
+
+--
 -- Name: shape_of(regclass); Type: FUNCTION; Schema: kos; Owner: kos_owner
 --
 
@@ -3511,22 +3602,26 @@ declare
   logged kos.logged_tables := kos.logged(target);
   relation record;
   described jsonb;
+  ids text[];
   fingerprint bytea;
+  known_by bytea;
   found_id integer;
 begin
   select n.nspname, c.relname into relation
     from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = logged.relation;
   described := kos.described_columns(target, logged);
+  ids := array(select k.id from kos.known_columns(target, logged) k order by k.number);
   fingerprint := sha256(convert_to(concat_ws(' ', quote_ident(relation.nspname), quote_ident(relation.relname),
                                              logged.key_columns::text, described::text), 'UTF8'));
-  select s.shape_id into found_id from kos.shapes s where s.digest = fingerprint and s.logged_id = logged.logged_id;
+  known_by := kos.shape_identity(fingerprint, ids);
+  select s.shape_id into found_id from kos.shapes s where s.identity = known_by and s.logged_id = logged.logged_id;
   if found_id is null then
-    insert into kos.shapes (logged_id, schema_name, table_name, key_columns, columns, digest)
-    values (logged.logged_id, relation.nspname, relation.relname, logged.key_columns, described, fingerprint)
-    on conflict (digest, logged_id) do nothing
+    insert into kos.shapes (logged_id, schema_name, table_name, key_columns, columns, digest, column_ids, identity)
+    values (logged.logged_id, relation.nspname, relation.relname, logged.key_columns, described, fingerprint, ids, known_by)
+    on conflict (identity, logged_id) do nothing
     returning shape_id into found_id;
     if found_id is null then
-      select s.shape_id into found_id from kos.shapes s where s.digest = fingerprint and s.logged_id = logged.logged_id;
+      select s.shape_id into found_id from kos.shapes s where s.identity = known_by and s.logged_id = logged.logged_id;
     end if;
   end if;
   return found_id;
@@ -3554,17 +3649,23 @@ CREATE FUNCTION kos.stored_state(tenant uuid, logged_id integer, at bigint) RETU
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-  select e.key, kos.overlay(e.operation, kos.stored_data(s.columns, e.image) order by e.position)
+  with layout as materialized (
+    select kos.columns_at(stored_state.tenant, stored_state.logged_id, stored_state.at) as names
+  ), shape as materialized (
+    select s.shape_id, array(select l.names ->> c.id from unnest(s.column_ids) with ordinality c (id, number) order by c.number) as names,
+           array(select c.description ->> 'name' from jsonb_array_elements(s.columns) with ordinality c (description, number)
+                  order by c.number) as written
+      from kos.shapes s, layout l where s.logged_id = stored_state.logged_id
+  )
+  select e.key, kos.overlay(e.operation, kos.renamed_data(s.names, s.written, e.image) order by e.position)
     from kos.knowledge_events e
-    join kos.shapes s using (shape_id)
+    join shape s using (shape_id)
    where e.tenant_id = stored_state.tenant and e.position <= stored_state.at and e.operation <> 'T'
-     and s.logged_id = stored_state.logged_id
      and e.position > coalesce((
-       select max(t.position) from kos.knowledge_events t join kos.shapes z using (shape_id)
-        where t.tenant_id = stored_state.tenant and t.operation = 'T' and t.position <= stored_state.at
-          and z.logged_id = stored_state.logged_id), 0)
+       select max(t.position) from kos.knowledge_events t join shape using (shape_id)
+        where t.tenant_id = stored_state.tenant and t.operation = 'T' and t.position <= stored_state.at), 0)
    group by e.key
-  having kos.overlay(e.operation, kos.stored_data(s.columns, e.image) order by e.position) is not null
+  having kos.overlay(e.operation, kos.renamed_data(s.names, s.written, e.image) order by e.position) is not null
 $$;
 
 
@@ -4087,11 +4188,27 @@ CREATE TABLE kos.shapes (
     key_columns text[] NOT NULL,
     columns jsonb NOT NULL,
     digest bytea NOT NULL,
-    made_at timestamp with time zone DEFAULT now() NOT NULL
+    made_at timestamp with time zone DEFAULT now() NOT NULL,
+    column_ids text[] NOT NULL,
+    identity bytea NOT NULL
 );
 
 
 ALTER TABLE kos.shapes OWNER TO kos_owner;
+
+--
+-- Name: COLUMN shapes.column_ids; Type: COMMENT; Schema: kos; Owner: kos_owner
+--
+
+COMMENT ON COLUMN kos.shapes.column_ids IS 'Of `columns`, in their order: a column that is renamed keeps its id, and another one of its name has another.';
+
+
+--
+-- Name: COLUMN shapes.identity; Type: COMMENT; Schema: kos; Owner: kos_owner
+--
+
+COMMENT ON COLUMN kos.shapes.identity IS 'sha256 over digest and column_ids.';
+
 
 --
 -- Name: adopted_product; Type: TABLE; Schema: kos; Owner: kos_owner
@@ -4136,11 +4253,26 @@ CREATE TABLE kos.change_fills (
     rows bigint NOT NULL,
     filenode bigint NOT NULL,
     started_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    updated_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+    updated_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    up_to_key text[] DEFAULT '{}'::text[] NOT NULL
 );
 
 
 ALTER TABLE kos.change_fills OWNER TO kos_owner;
+
+--
+-- Name: COLUMN change_fills.next_page; Type: COMMENT; Schema: kos; Owner: kos_owner
+--
+
+COMMENT ON COLUMN kos.change_fills.next_page IS 'All pages before it are done; by key, in proportion to the rows.';
+
+
+--
+-- Name: COLUMN change_fills.filenode; Type: COMMENT; Schema: kos; Owner: kos_owner
+--
+
+COMMENT ON COLUMN kos.change_fills.filenode IS 'Of the part, when it was begun: another one has other pages. By key the oid of the index: another one has other keys.';
+
 
 --
 -- Name: change_placements; Type: TABLE; Schema: kos; Owner: kos_owner
@@ -4192,6 +4324,7 @@ CREATE TABLE kos.changes (
     stopping bigint,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     finished_at timestamp with time zone,
+    latency_query text,
     CONSTRAINT changes_max_lag_ms_check CHECK ((max_lag_ms > (0)::double precision)),
     CONSTRAINT changes_max_latency_ms_check CHECK ((max_latency_ms > (0)::double precision)),
     CONSTRAINT changes_max_rate_check CHECK ((max_rate > (0)::double precision))
@@ -4809,11 +4942,11 @@ ALTER TABLE ONLY kos.seals
 
 
 --
--- Name: shapes shapes_digest_logged_id_key; Type: CONSTRAINT; Schema: kos; Owner: kos_owner
+-- Name: shapes shapes_identity_logged_id_key; Type: CONSTRAINT; Schema: kos; Owner: kos_owner
 --
 
 ALTER TABLE ONLY kos.shapes
-    ADD CONSTRAINT shapes_digest_logged_id_key UNIQUE (digest, logged_id);
+    ADD CONSTRAINT shapes_identity_logged_id_key UNIQUE (identity, logged_id);
 
 
 --
@@ -5345,6 +5478,23 @@ REVOKE ALL ON FUNCTION kos.capture_triggers(part regclass) FROM PUBLIC;
 
 
 --
+-- Name: FUNCTION columns_at(tenant uuid, logged_id integer, at bigint); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.columns_at(tenant uuid, logged_id integer, at bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.columns_at(tenant uuid, logged_id integer, at bigint) TO kos_operator;
+GRANT ALL ON FUNCTION kos.columns_at(tenant uuid, logged_id integer, at bigint) TO kos_auditor;
+
+
+--
+-- Name: FUNCTION columns_in_log(target regclass); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.columns_in_log(target regclass) FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.columns_in_log(target regclass) TO kos_operator;
+
+
+--
 -- Name: FUNCTION compare_log(target regclass); Type: ACL; Schema: kos; Owner: kos_owner
 --
 
@@ -5756,6 +5906,13 @@ REVOKE ALL ON FUNCTION kos.kinds_of(value text) FROM PUBLIC;
 
 
 --
+-- Name: FUNCTION known_columns(target regclass, logged kos.logged_tables); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.known_columns(target regclass, logged kos.logged_tables) FROM PUBLIC;
+
+
+--
 -- Name: FUNCTION layout(target regclass, root regclass); Type: ACL; Schema: kos; Owner: kos_owner
 --
 
@@ -6096,6 +6253,15 @@ GRANT ALL ON FUNCTION kos.release_script(target regclass) TO kos_operator;
 
 
 --
+-- Name: FUNCTION renamed_data(names text[], written text[], image text[]); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.renamed_data(names text[], written text[], image text[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.renamed_data(names text[], written text[], image text[]) TO kos_operator;
+GRANT ALL ON FUNCTION kos.renamed_data(names text[], written text[], image text[]) TO kos_auditor;
+
+
+--
 -- Name: FUNCTION require_change(name text, schema_name name); Type: ACL; Schema: kos; Owner: kos_owner
 --
 
@@ -6189,6 +6355,13 @@ REVOKE ALL ON FUNCTION kos.sealed_events() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION kos.seen_by_seal() FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION shape_identity(digest bytea, column_ids text[]); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.shape_identity(digest bytea, column_ids text[]) FROM PUBLIC;
 
 
 --

@@ -38,7 +38,7 @@ Every error has named fields, a sentence that states the fact, and the command t
     ├── ChangeError            ChangeRefused, ChangeUnreadable, ChangeBlocked (retryable), ChangeFailed,
     │                          ChangeStopped, ChangeIncomplete, ChangeOpen, NoChange, ChangeNotStarted, NoSchema,
     │                          PlacementDiffers, FillFailed, FillBlocked (retryable), FillUnloadable,
-    │                          ThrottleBlind
+    │                          ThrottleBlind, LatencyUnknown
     ├── WorkloadError          LedgerMissing, LedgerExists, LedgerBusy, LedgerDamaged, LedgerUnwritable,
     │                          WorkloadMismatch
     └── WorkerError            ListenRefused, PoolerBetween, SealFailed
@@ -1293,9 +1293,10 @@ class FillBlocked(ChangeError):
     table: str
     pages: int
     blocker: str
+    unit: str = "page"
     exit_code = FAILED
     retryable = True
-    fact = "{pages} page(s) of {table} could not be filled, all others are; in the way: {blocker}"
+    fact = "{pages} {unit}(s) of {table} could not be filled, all others are; in the way: {blocker}"
     mend = "end what is in the way, then start again"
 
 
@@ -1313,6 +1314,15 @@ class ThrottleBlind(ChangeError):
     shard: str
     fact = "the replicas of {shard} hide how far behind they are, so their lag can't be limited"
     mend = "grant pg_read_all_stats to kos_operator (or name the replicas in kos.toml)"
+
+
+@dataclass(eq=False)
+class LatencyUnknown(ChangeError):
+    place: str
+    reason: str
+    exit_code = WRONG_USE
+    fact = "the application's latency can't be told in {place}: {reason}"
+    mend = "give a SELECT that returns one number of milliseconds, of what kos_operator may read"
 
 
 class WorkloadError(KosError):

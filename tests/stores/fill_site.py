@@ -20,6 +20,7 @@ FILLS = """
 create table if not exists kos.change_fills (
   operation uuid not null, schema_name text not null, fill text not null, part text not null,
   next_page bigint not null, pages bigint not null, rows bigint not null, filenode bigint not null,
+  up_to_key text[] not null default '{}',
   started_at timestamptz not null default clock_timestamp(), updated_at timestamptz not null default clock_timestamp(),
   primary key (operation, schema_name, fill, part));
 grant select, insert, update, delete on kos.change_fills to kos_operator;

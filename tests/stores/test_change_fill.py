@@ -21,6 +21,8 @@ from kos.log import seal_all
 from kos.schema_change import fill as filling
 from kos.schema_change.fill import fill_rows
 from kos.schema_change.model import Fill
+from kos.schema_change.parts import parts_of
+from kos.schema_change.ranges import Point, Range
 from kos.schema_change.throttle import Limits, Pace
 from kos.tenancy import Store, Tenant, create_tenant
 from kos.topology.embedded import Stack
@@ -131,9 +133,9 @@ def test_every_row_is_filled_once(world: World) -> None:
 
 
 def test_a_batch_reads_its_pages_only(world: World) -> None:
-    part = filling.Part(world.value("select 'things'::regclass::oid::int"), world.site.placement.schema, "things", "")
+    (part,) = parts_of(world.site, LABEL)
     one = filling.Filling(world.site, LABEL, Pace(), lambda *each: None)
-    statement = one._statement(part, filling.pages(one.row, 3, 9)).as_string(world.owner)
+    statement = one._statement(part, part.within(Range(Point(3), Point(9)))).as_string(world.owner)
     plan = "\n".join(line for (line,) in world.owner.execute(f"explain {statement}"))
     assert "Tid Range Scan" in plan
 
@@ -453,7 +455,7 @@ def test_rows_that_are_hidden_from_everybody_are_refused(world: World) -> None:
         fill_rows(world.site, LABEL, Pace())
 
 
-def test_what_is_no_heap_is_refused(world: World) -> None:
+def test_what_is_no_table_is_refused(world: World) -> None:
     world.owner.execute("create view seen as select * from things")
-    with pytest.raises(errors.ChangeRefused, match="not stored as a heap"):
+    with pytest.raises(errors.ChangeRefused, match="it is no table"):
         fill_rows(world.site, replace(LABEL, table="seen"), Pace())

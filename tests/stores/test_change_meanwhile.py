@@ -25,6 +25,7 @@ insert into seen select date '2026-01-01' + n, n from generate_series(1, 50) n;
 """
 KEY = "alter table seen add unique (day, goods_id)"
 LATE = "create table seen_3 partition of seen for values from ('2026-03-01') to ('2026-04-01')"
+MANY = "insert into seen select '2026-03-02', n from generate_series(1, 9000) n"
 
 
 def begin(shop: Shop, sql: str, *schemas: str) -> None:
@@ -90,12 +91,15 @@ def test_a_partition_that_came_before_the_key_is_made(shop: Shop) -> None:
     shop.fresh(SHOP, PARTS)
     begin(shop, KEY)
     shop.owner.execute(LATE)
-    with pytest.raises(errors.ChangeFailed, match="seen has a partition that came after the plan was made"):
+    shop.owner.execute(MANY)
+    with pytest.raises(errors.ChangeFailed, match="seen_3 is a partition that came after the plan was made, with rows"):
         finish(shop.store)
     roll_back(shop.store)
     assert left_over(shop.superuser) == []
     assert indexes(shop) == set()
+    shop.owner.execute("drop table seen_3")
     begin(shop, KEY)
+    shop.owner.execute(LATE)
     finish(shop.store)
     assert {each.split(".")[0] for each in indexes(shop)} == {"seen", "seen_1", "seen_2", "seen_2_rest", "seen_3"}
     shop.clean = True

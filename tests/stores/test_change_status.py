@@ -67,6 +67,8 @@ def test_a_placement_that_the_last_step_has_forgotten_is_done(goods: Shop) -> No
         (Limits(), "running: no limits"),
         (Limits(paused=True), "paused: no limits"),
         (Limits(paused=True, max_rate=5), "paused: at most 5 rows/s"),
+        (Limits(max_latency_ms=5, latency_query="select 1"), "running: a latency of at most 5 ms by: select 1"),
+        (Limits(latency_query="select 1"), "running: no limit of the latency by: select 1"),
     ],
 )
 def test_limits_are_said_once(limits: Limits, said: str, capsys: pytest.CaptureFixture[str]) -> None:

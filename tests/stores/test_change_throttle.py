@@ -10,8 +10,8 @@ import pytest
 
 from fix_own_postgres import MakePostgres, OwnPostgres, install_on
 from kos import errors
-from kos.schema_change.feedback import ReplicaLag, commit_seconds
-from kos.schema_change.throttle import BATCH_SECONDS, Allowance, Limits, Pace, allowance
+from kos.schema_change.feedback import ReplicaLag
+from kos.schema_change.throttle import BATCH_SECONDS, Allowance, Limits, Measured, Pace, allowance
 from kos.topology import postgres as opening
 from kos.topology.model import Shard
 
@@ -35,7 +35,7 @@ def pace_of(limits: list[Limits], told: list[str], clock: Clock, lags: list[Mapp
     def lag() -> Mapping[str, float | None]:
         return lags.pop(0) if len(lags) > 1 else lags[0]
 
-    return Pace(lambda: limits[-1], lag, lambda: 0.3, told.append, clock, clock.wait)
+    return Pace(lambda: limits[-1], lag, tell=told.append, clock=clock, wait=clock.wait)
 
 
 def test_rows_are_limited_over_time() -> None:
@@ -119,8 +119,8 @@ def test_without_a_limit_of_lag_replicas_are_not_waited_for() -> None:
 
 
 def test_nobody_asks_for_what_no_limit_needs() -> None:
-    def fail() -> float:
-        raise AssertionError
+    def fail(query: str | None) -> list[Measured]:
+        raise AssertionError(query)
 
     def fail_too() -> Mapping[str, float | None]:
         raise AssertionError
@@ -128,16 +128,35 @@ def test_nobody_asks_for_what_no_limit_needs() -> None:
     Pace(Limits, fail_too, fail).before_batch()
 
 
-def test_a_slow_commit_is_waited_for() -> None:
-    limits, told, clock = [Limits(max_latency_ms=250)], list[str](), Clock()
+def test_the_slowest_and_what_nobody_can_tell_is_waited_for() -> None:
+    told, clock = list[str](), Clock()
+    asked: list[str | None] = []
 
-    def latency() -> float:
-        return 0.3 if clock.now < 5 else 0.1
+    def latencies(query: str | None) -> list[Measured]:
+        asked.append(query)
+        if clock.now < 3:
+            return [Measured("commits take", 2.0), Measured("it", None, "it fails")]
+        slow = 300.0 if clock.now < 5 else 100.0
+        commit = 251.0 if clock.now < 7 else 250.0
+        return [Measured("commits take", commit), Measured("statements take", slow)]
 
-    Pace(lambda: limits[-1], latency=latency, tell=told.append, clock=clock, wait=clock.wait).before_batch()
-    assert told[0] == "waiting for commits: 300 ms"
-    assert told[-1] == "running"
-    assert clock.now == pytest.approx(5, abs=0.3)
+    limits = Limits(max_latency_ms=250, latency_query="q")
+    pace = Pace(lambda: limits, latencies=latencies, tell=told.append, clock=clock, wait=clock.wait)
+    pace.before_batch()
+    waits = ["waiting: it fails", "waiting: statements take 300 ms", "waiting: commits take 251 ms"]
+    assert told == [*waits, "running: statements take 100 ms"]
+    assert clock.now == pytest.approx(7, abs=0.3)
+    assert set(asked) == {"q"}
+
+
+def test_a_limit_of_latency_that_nobody_looks_at_is_none_that_is_kept() -> None:
+    clock, told = Clock(), list[str]()
+
+    def limits() -> Limits:
+        return Limits(max_latency_ms=250 if clock.now < 1 else None)
+
+    Pace(limits, tell=told.append, clock=clock, wait=clock.wait).before_batch()
+    assert told == ["waiting: nobody looks at the latency", "running"]
 
 
 def test_limits_make_batches_smaller() -> None:
@@ -229,8 +248,3 @@ def test_hidden_replicas_are_no_throttle(primary: OwnPostgres, shard: Shard, rep
     with opening.connect(shard.primary, shard.operator) as connection:
         assert set(ReplicaLag(connection, shard)()) == {"walreceiver of main"}
     primary.execute("revoke pg_read_all_stats from kos_operator")
-
-
-def test_a_commit_is_timed(primary: OwnPostgres, shard: Shard) -> None:
-    with opening.connect(shard.primary, shard.operator) as connection:
-        assert 0 < commit_seconds(connection) < 5

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 import test_change_constraints as of_constraints
 import test_change_indexes as of_indexes
+import test_change_materialized as of_materialized
+import test_change_partitions as of_partitions
 import test_change_retype as of_types
 
 from change_by_hand import Scratch, there_and_back
@@ -15,6 +17,8 @@ from kos.topology.model import Shard, Topology
 pytestmark = pytest.mark.long
 
 WITHOUT_VECTORS = tuple(each.replace(", mood vector(3)", "").replace(", '[1,2,3]'", "") for each in of_indexes.NOTES)
+# Before 17, the plain statement gives what is said of an index to those of the partitions as well.
+PARTITIONED = tuple(each for each in of_partitions.EVENTS if "comment on index" not in each)
 CHANGES = [
     *((of_constraints.PEOPLE, each) for each in of_constraints.OF_PEOPLE),
     *((of_constraints.PETS, each) for each in of_constraints.OF_PETS),
@@ -22,6 +26,8 @@ CHANGES = [
     *((WITHOUT_VECTORS, each) for each in (*of_indexes.INDEXES, *of_indexes.OTHERS) if "vector" not in each),
     *((of_indexes.EVENTS, each) for each in of_indexes.OF_EVENTS),
     *((of_types.ITEMS, each) for each in of_types.TYPES),
+    *((PARTITIONED, each) for each in of_partitions.OF_EVENTS),
+    *((of_materialized.ITEMS, each) for each in of_materialized.OF_TOTALS),
 ]
 
 

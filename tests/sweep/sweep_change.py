@@ -1,96 +1,175 @@
-"""A change of two schemas, for the sweep: a renamed column, a retyped one, one that is required, and an index."""
+"""Changes of schema, for the sweep: how the stage of one is set, and all that there is to be seen of it."""
 
 from __future__ import annotations
 
+import functools
+import json
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import psycopg
 from psycopg.sql import SQL, Identifier
+from sweep_catalog import catalog
 
 from fix_product import OWNER, PASSWORD, make_roles
+from kos.errors import ChangeFailed, ChangeIncomplete, FillFailed
+from kos.journal import Operation, Run, Step
 from kos.schema_change import plan_change
+from kos.schema_change.change import CHANGE
+from kos.schema_change.model import ChangePlan
 from kos.tenancy import Store
 from kos.topology import postgres
 from kos.topology.model import Login, fixed
 
 SCHEMAS = ("till_1", "till_2")
+PATTERN = "till_?"
+TAG = "abc123"  # in all names that are only there while a change runs
+LATE, NOT_YET = "till_3", "waiting"  # the names of a schema that comes late, when it is there and before
 
-TABLE = """
-create table {schema}.sales (
-  id bigint primary key, tenant_id bigint not null, code integer not null, total integer, note text default 'none'
-);
-create index sales_total on {schema}.sales (total);
-insert into {schema}.sales select g, 1 + g % 3, g, case when g % 2 = 0 then g end, 'note ' || g
-  from generate_series(1, 200) g;
-create table {schema}.old_sales (id bigint primary key);
-"""
-
-CHANGE = """
-alter table sales rename column note to remark;
--- kos: fill sales.total = 0
-alter table sales alter column total set not null;
-alter table sales alter column code type text;
-create index sales_remark on sales (remark);
-alter table sales add constraint total_positive check (total >= 0);
-drop table old_sales;
-"""
-
-FACTS = {
-    "columns": "select c.oid::regclass::text, attname, format_type(atttypid, atttypmod), attnotnull,"
-    " pg_get_expr(adbin, adrelid) from pg_attribute a join pg_class c on c.oid = attrelid"
-    " left join pg_attrdef d on d.adrelid = c.oid and d.adnum = attnum"
-    " where relnamespace::regnamespace::text = any(%s) and relkind in ('r', 'v') and attnum > 0 and not attisdropped"
-    " order by 1, 2",
-    "indexes": "select i.indexrelid::regclass::text, pg_get_indexdef(indexrelid), indisvalid from pg_index i"
-    " join pg_class c on c.oid = indexrelid where relnamespace::regnamespace::text = any(%s) order by 1",
-    "constraints": "select conrelid::regclass::text, conname, pg_get_constraintdef(oid), convalidated"
-    " from pg_constraint where connamespace::regnamespace::text = any(%s) and contype <> 'n' order by 1, 2",
-    "triggers": "select tgrelid::regclass::text, tgname from pg_trigger t join pg_class c on c.oid = tgrelid"
-    " where relnamespace::regnamespace::text = any(%s) and not tgisinternal order by 1, 2",
-    "functions": "select oid::regprocedure::text from pg_proc where pronamespace::regnamespace::text = any(%s)"
-    " order by 1",
+# What kos knows of changes in this database.
+KNOWN = {
+    "changes": "select name, finished_at is not null from kos.changes",
+    "change_placements": "select schema_name, phase, state, error from kos.change_placements",
+    "change_actions": "select schema_name, action from kos.change_actions",
+    "change_fills": "select schema_name, fill, part from kos.change_fills",
+    "changed_schemas": "select schema_name, name from kos.changed_schemas order by 1, 2",
 }
-LEFT = ("changes", "change_placements", "change_actions", "change_fills")
+TABLES = """
+select relname from pg_class where relnamespace = to_regnamespace(%s) and relkind in ('r', 'p') and not relispartition
+"""
+
+Row = dict[str, Any]
+Do = Callable[[Run[ChangePlan]], Any]
 
 
-def set_up(store: Store, folder: Path) -> None:
-    control = store.topology.control
-    assert control.installer is not None
-    with postgres.connect(control.primary, control.installer) as administrator:
-        make_roles(administrator)
-        grant = SQL("grant create on database {} to {}")
-        administrator.execute(grant.format(Identifier(control.primary.database), Identifier(OWNER)))
-    with postgres.connect(control.primary, Login(OWNER, fixed(PASSWORD))) as owner:
-        owner.execute("set client_min_messages = warning")
-        for schema in SCHEMAS:
-            named = Identifier(schema)
-            owner.execute(SQL("drop schema if exists {schema} cascade; create schema {schema}").format(schema=named))
-            owner.execute(SQL(TABLE).format(schema=named))
-    with store.operator() as operator:
-        for table in LEFT:
-            operator.execute(SQL("delete from kos.{}").format(Identifier(table)))
+@dataclass(frozen=True)
+class Change:
+    """A change, as its author writes it, of schemas that all have the same tables.
+
+    What a fill puts where there was nothing stays when the change is taken back, and no two runs draw the same numbers:
+    `values` says what of a column is compared, and `lost` which rows may be gone.
+
+    With `late`, a schema more is made while the change waits to be finished. `bad` makes rows in the last of several
+    schemas that a step can't do with, and `mend` is what somebody does when that step has failed.
+
+    Of its points one in `every` has its kill, from the `first` on.
+    """
+
+    tables: str
+    sql: str
+    schemas: tuple[str, ...] = SCHEMAS[:1]
+    values: dict[str, Callable[[Any], Any]] = field(default_factory=dict)
+    lost: Callable[[Row], bool] = lambda row: False
+    late: bool = False
+    bad: str = ""
+    mend: dict[str, str] = field(default_factory=dict)
+    every: int = 1
+    first: int = 1
+
+    def set_up(self, store: Store, folder: Path) -> None:
+        control = store.topology.control
+        assert control.installer is not None
+        with postgres.connect(control.primary, control.installer) as administrator:
+            make_roles(administrator)
+            grant = SQL("grant create on database {} to {}")
+            administrator.execute(grant.format(Identifier(control.primary.database), Identifier(OWNER)))
+        with _as_owner(store) as owner, owner.transaction():
+            owner.execute("set client_min_messages = warning")
+            for schema in (*SCHEMAS, LATE, NOT_YET):
+                owner.execute(SQL("drop schema if exists {} cascade").format(Identifier(schema)))
+            for schema in (*self.schemas, *([NOT_YET] if self.late else [])):
+                owner.execute(SQL("create schema {}").format(Identifier(schema)))
+                _execute_in(owner, schema, self.tables)
+            _execute_in(owner, self.schemas[-1], self.bad)
+        with store.operator() as operator:
+            for table in KNOWN:
+                operator.execute(SQL("delete from kos.{}").format(Identifier(table)))
+
+    def plan(self, store: Store, folder: Path) -> ChangePlan:
+        return plan_change(store, self.sql, schemas=(PATTERN,), tag=TAG, parallel=1)
+
+    def facts(self, store: Store, plan: Any) -> Any:
+        with _as_owner(store) as owner:
+            found: dict[str, Any] = {"catalog": catalog(owner)}
+            _refuse_left_over(found["catalog"])
+            for schema in (*SCHEMAS, LATE, NOT_YET):
+                for (table,) in owner.execute(TABLES, (schema,)).fetchall():
+                    found[f"{schema}.{table}"] = self._rows(owner, schema, table)
+        with store.operator() as operator:
+            for table, query in KNOWN.items():
+                found[f"kos.{table}"] = operator.execute(query.encode()).fetchall()
+        return found
+
+    @property
+    def operation(self) -> Operation:
+        """That of kos, with what somebody else does meanwhile."""
+        steps = [replace(step, do=self._mended(step.do)) if step.name in self.mend else step for step in CHANGE.steps]
+        if self.late:
+            tighten = next(number for number, step in enumerate(steps) if step.waits)
+            steps.insert(tighten, Step(make_schema))
+            steps.insert(0, Step(wait_for_schema, undo=unmake_schema))
+        return replace(CHANGE, steps=tuple(steps))
+
+    def _rows(self, owner: psycopg.Connection[Any], schema: str, table: str) -> Counter[str]:
+        query = SQL("select to_jsonb(t) from {} t").format(Identifier(schema, table))
+        rows = [row for (row,) in owner.execute(query).fetchall() if not self.lost(row)]
+        seen = [
+            {name: self.values[name](value) if name in self.values else value for name, value in row.items()}
+            for row in rows
+        ]
+        return Counter(json.dumps(row, sort_keys=True) for row in seen)
+
+    def _mended(self, do: Do) -> Do:
+        """A step that is begun again when somebody has mended the rows."""
+
+        @functools.wraps(do)
+        def again(run: Run[ChangePlan]) -> Any:
+            try:
+                return do(run)
+            except (ChangeFailed, ChangeIncomplete, FillFailed):
+                run.reached("after the failure")
+            with _as_owner(run.store) as owner:
+                _execute_in(owner, self.schemas[-1], self.mend[do.__name__])
+            run.reached("after the rows were mended")
+            return do(run)
+
+        return again
 
 
-def plan(store: Store, folder: Path) -> Any:
-    return plan_change(store, CHANGE, schemas=SCHEMAS, tag="abc123", parallel=1)
+def wait_for_schema(run: Run[ChangePlan]) -> None:
+    """Somebody will make a schema."""
 
 
-def facts(store: Store, plan: Any) -> Any:
-    control = store.topology.control
-    found: dict[str, Any] = {}
-    with postgres.connect(control.primary, Login(OWNER, fixed(PASSWORD))) as owner:
-        for name, query in FACTS.items():
-            found[name] = owner.execute(query, (list(SCHEMAS),)).fetchall()
-        for schema in SCHEMAS:
-            # What a fill has put where there was nothing stays, also of a change that is taken back.
-            whole = SQL(
-                "select to_jsonb(s) || jsonb_build_object('total', coalesce(total, 0)) from {}.sales s order by id"
-            )
-            rows = whole.format(Identifier(schema))
-            found[schema] = [row for (row,) in owner.execute(rows).fetchall()]
-    with store.operator() as operator:
-        left = [operator.execute(SQL("select * from kos.{}").format(Identifier(t))).fetchall() for t in LEFT[1:]]
-        found["left"] = left
-        row = operator.execute("select count(*) from kos.changes where finished_at is null").fetchone()
-        found["open"] = row
-    return found
+def make_schema(run: Run[ChangePlan]) -> None:
+    """Somebody makes a schema."""
+    _rename(run.store, NOT_YET, LATE)
+
+
+def unmake_schema(run: Run[ChangePlan]) -> None:
+    """It has the other name again, so it can be seen whether it is as it was."""
+    _rename(run.store, LATE, NOT_YET)
+
+
+def _refuse_left_over(found: dict[str, Counter[str]]) -> None:
+    """Also of the undisturbed run, which all others are compared to."""
+    left = [line for lines in found.values() for line in lines if TAG in line]
+    left += [line for line in found["indexes"] if "INVALID" in line]
+    assert not left, left
+
+
+def _rename(store: Store, name: str, other: str) -> None:
+    with _as_owner(store) as owner:
+        if owner.execute("select to_regnamespace(%s) is not null", (name,)).fetchone() == (True,):
+            owner.execute(SQL("alter schema {} rename to {}").format(Identifier(name), Identifier(other)))
+
+
+def _as_owner(store: Store) -> psycopg.Connection[Any]:
+    return postgres.connect(store.topology.control.primary, Login(OWNER, fixed(PASSWORD)))
+
+
+def _execute_in(owner: psycopg.Connection[Any], schema: str, statements: str) -> None:
+    owner.execute(SQL("set search_path = {}").format(Identifier(schema)))
+    owner.execute(statements.encode())

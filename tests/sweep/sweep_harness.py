@@ -162,6 +162,16 @@ class Sweep:
 
     # the sweeps
 
+    def everything(self) -> None:
+        """All of them, at as many points as the scenario says."""
+        self.fail_everywhere()
+        self.fail_on_the_way_back()
+        self.repeat_everything()
+        chosen = {"every": self.scenario.every, "first": self.scenario.first}
+        self.kill_forwards(**chosen)
+        self.kill_backwards(**chosen)
+        self.kill_resumptions(**chosen)
+
     def fail_everywhere(self) -> None:
         """Each step fails before and after its effect; then it goes on, or back."""
         for step in self.scenario.operation.steps:
@@ -194,16 +204,16 @@ class Sweep:
         with self._case("every undo twice", "roll_back", operation):
             self._expect_planted(failing_at(operation, self._last_before_return(), "after"))
 
-    def kill_forwards(self, every: int = 1) -> None:
+    def kill_forwards(self, every: int = 1, first: int = 1) -> None:
         """A process is killed at each point of the journal; then it goes on, or back."""
-        for number in range(1, self._count_points() + 1, every):
+        for number in range(first, self._count_points() + 1, every):
             for verb in ("resume", "roll_back") if every == 1 else (("resume", "roll_back")[number // every % 2],):
                 with self._case(f"killed at point {number} of a run, {verb}", verb):
                     self._kill(number, "run")
 
-    def kill_backwards(self, every: int = 1) -> None:
+    def kill_backwards(self, every: int = 1, first: int = 1) -> None:
         """A process that rolls back is killed at each point; then it is rolled back again."""
-        number = 1
+        number = first
         while True:
             ended = False
             with self._case(f"killed at point {number} of a rollback", "roll_back"):
@@ -213,9 +223,9 @@ class Sweep:
                 return
             number += every
 
-    def kill_resumptions(self, every: int = 1) -> None:
+    def kill_resumptions(self, every: int = 1, first: int = 1) -> None:
         """A process that resumes is killed at each point; then it goes on."""
-        number = 1
+        number = first
         while True:
             ended = False
             with self._case(f"killed at point {number} of a resumption", "resume"):
@@ -303,8 +313,10 @@ class Sweep:
         return self.scenario.runner(self.store, operation, kept=dict(self.scenario.kept), point=point)
 
     def _latest(self) -> Record | None:
-        mine = [each for each in journal.list_operations(self.store) if each.name == self.scenario.operation.name]
-        return mine[0] if mine else None
+        query = "select operation_id from kos.operations where name = %s order by created_at desc limit 1"
+        with self.store.operator() as operator:  # all of them, with their events, would be more and more to read
+            row = operator.execute(query, (self.scenario.operation.name,)).fetchone()
+        return journal.find_operation(self.store, str(row[0])) if row else None
 
     def _record(self) -> Record:
         found = self._latest()

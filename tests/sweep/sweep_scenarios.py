@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import sweep_change as change
 import sweep_product as product
 import sweep_toy as toy
 from psycopg.sql import SQL, Identifier
+from sweep_changes import CHANGES
 
 from kos.adoption import adopt, release
 from kos.errors import UnknownTenant
@@ -26,7 +26,6 @@ from kos.knowledge.objects import list_holds
 from kos.knowledge.removal import remove
 from kos.knowledge.samples import load, load_sample, plan_load
 from kos.knowledge.samples.plan import stored
-from kos.schema_change.change import CHANGE
 from kos.tenancy import Store, create_tenant, find_tenant, list_tenants
 
 
@@ -37,7 +36,7 @@ class Scenario:
     `set_up` makes a clean slate of whatever a finished run has left. `plan` plans. `facts` is all that the operation
     could change, each row and object counted, and nothing that differs from run to run. `folder` has the files that
     `set_up` and `plan` need. `runner` is another one only where the harness itself is on trial.
-    Of its points one in `every` has its kill.
+    Of its points one in `every` has its kill, from the `first` on.
     """
 
     operation: Operation
@@ -47,6 +46,7 @@ class Scenario:
     kept: dict[str, Any] = field(default_factory=dict)
     runner: type[Runner] = Runner
     every: int = 1
+    first: int = 1
 
 
 # samples
@@ -138,10 +138,12 @@ SCENARIOS = {
         adopt.ADOPT, product.set_up, product.plan_taking("enforce", "full"), product.facts, kept={"batch": 3}
     ),
     "release": Scenario(release.RELEASE, product.set_up_logged, product.plan_leaving, product.facts),
-    "change": Scenario(CHANGE, change.set_up, change.plan, change.facts, every=4),
     "import-row": Scenario(import_.IMPORT_TENANT, _no_copy, _plan_import("row"), _import_facts),
     "import-schema": Scenario(import_.IMPORT_TENANT, _no_copy, _plan_import("schema"), _import_facts),
     "import-database": Scenario(import_.IMPORT_TENANT, _no_copy, _plan_import("database"), _import_facts),
+} | {
+    name: Scenario(each.operation, each.set_up, each.plan, each.facts, every=each.every, first=each.first)
+    for name, each in CHANGES.items()
 }
 
 # Wrong on purpose: the harness must find each of them.

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sweep_changes import CHANGES
 from sweep_harness import Broken, Forks, Sweep, forks
 from sweep_scenarios import MISTAKES, SCENARIOS
 
@@ -59,16 +60,9 @@ def test_some_kills(name: str, module_full_store: Store, folder: Path, forked: F
 
 @pytest.mark.long
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("name", SCENARIOS)
+@pytest.mark.parametrize("name", [name for name in SCENARIOS if name not in CHANGES])
 def test_everything(name: str, module_full_store: Store, folder: Path, forked: Forks) -> None:
-    sweep = Sweep(name, module_full_store, folder, forked)
-    sweep.fail_everywhere()
-    sweep.fail_on_the_way_back()
-    sweep.repeat_everything()
-    every = sweep.scenario.every
-    sweep.kill_forwards(every)
-    sweep.kill_backwards(every)
-    sweep.kill_resumptions(every)
+    Sweep(name, module_full_store, folder, forked).everything()
 
 
 @pytest.mark.parametrize("name", MISTAKES)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from kos import errors
-from kos.schema_change import numbered, parse
+from kos.schema_change import in_log, numbered, parse
 from kos.schema_change.composing import SHARE_UPDATE_EXCLUSIVE, action, alter_sql
 from kos.schema_change.draft import Draft, Planner, ddl
 from kos.schema_change.facts import is_checked_domain, is_volatile
@@ -40,6 +40,9 @@ def add_column(draft: Draft, table: str, command: Any) -> None:
     if node.colname in draft.table(table).columns:
         if command.missing_ok:
             draft.warnings.append(f"{table}.{node.colname} is there already: nothing is done for it")
+            return
+        if (table, node.colname) in draft.dropped_columns:
+            _add_again(draft, _read(table, node))
             return
         raise errors.ChangeRefused(f"{table}.{node.colname}", "there is such a column already", "give it another name")
     draft.fresh.setdefault(table, set()).add(node.colname)
@@ -84,6 +87,24 @@ def _add_generated(draft: Draft, new: New, constraint: Any) -> None:
             "make it VIRTUAL (PostgreSQL 18), or an ordinary column with `-- kos: fill` and a trigger of your own",
         )
     _add_at_once(draft, new)
+
+
+def _add_again(draft: Draft, new: New) -> None:
+    """One that was dropped above: only a generated column that isn't stored is there at the end, in a moment.
+
+    Raises:
+        ChangeRefused: it is of another sort, or has constraints.
+    """
+    what, constraints = f"{new.table}.{new.name}", [each.constraint for each in new.node.constraints]
+    if [each.generated_kind for each in constraints] != ["v"]:
+        raise errors.ChangeRefused(
+            what,
+            "old code needs the one that is dropped above until the end, when another could get no values",
+            "give it another name; a generated column may be VIRTUAL (PostgreSQL 18), without constraints",
+        )
+    draft.again.add((new.table, new.name))
+    do = (alter_sql(new.table, parse.add_column(new.node)),)
+    draft.at_contract(action(draft, new.table, f"add {what} again", do))
 
 
 def _add_at_once(draft: Draft, new: New) -> None:
@@ -289,6 +310,7 @@ def drop_column(draft: Draft, table: str, command: Any) -> None:
             return
         raise errors.ChangeRefused(f"{table}.{column}", "there is no such column", "correct the name")
     _refuse_what_depends(draft, table, command)
+    in_log.refuse_drop(draft, facts, facts.columns[column])
     known, hidden = facts.columns[column], draft.directives.hide.get((table, column))
     if hidden is not None:
         do = _set_default(table, column, f"({hidden})")

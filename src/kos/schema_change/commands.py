@@ -38,7 +38,12 @@ MaxLag = Annotated[
     float | None, typer.Option("--max-lag", min=0, help="Fill only while no replica is further behind: ms.")
 ]
 MaxLatency = Annotated[
-    float | None, typer.Option("--max-latency", min=0, help="Fill slower if a commit takes longer: ms.")
+    float | None,
+    typer.Option("--max-latency", min=0, help="Fill only while the application's statements take no longer: ms."),
+]
+LatencyQuery = Annotated[
+    str | None,
+    typer.Option("--latency-query", help="What tells its latency: SQL that returns ms; '': kos looks itself."),
 ]
 EVERY = 1.0  # seconds between two looks of --watch
 
@@ -70,6 +75,7 @@ def change_start(  # noqa: PLR0913, PLR0917 - each is an option that people know
     max_rate: MaxRate = None,
     max_lag: MaxLag = None,
     max_latency: MaxLatency = None,
+    latency_query: LatencyQuery = None,
     dry_run: DryRun = False,
     yes: Yes = False,
     json: Json = False,
@@ -91,7 +97,7 @@ def change_start(  # noqa: PLR0913, PLR0917 - each is an option that people know
             return
         if not yes:
             _ask(plan, quiet=json)
-        limits = Limits(False, max_rate or None, max_lag or None, max_latency or None)
+        limits = Limits(False, max_rate or None, max_lag or None, max_latency or None, latency_query or None)
         with console.progress(quiet=json) as progress:
             outcome = go_on(store, record, progress) if record else start(store, plan, progress, limits=limits)
     value = {"operation": outcome.operation, "name": plan.name, "state": outcome.state, "placements": plan.count}
@@ -145,12 +151,20 @@ def change_throttle(
     max_rate: MaxRate = None,
     max_lag: MaxLag = None,
     max_latency: MaxLatency = None,
+    latency_query: LatencyQuery = None,
     pause: Annotated[bool | None, typer.Option("--pause/--go-on", help="Fill no more for now; or go on.")] = None,
     json: Json = False,
 ) -> None:
     """Change how fast the open change fills, while it runs. Without options: what holds now."""
     with open_store() as store:
-        limits = throttle(store, paused=pause, max_rate=max_rate, max_lag_ms=max_lag, max_latency_ms=max_latency)
+        limits = throttle(
+            store,
+            paused=pause,
+            max_rate=max_rate,
+            max_lag_ms=max_lag,
+            max_latency_ms=max_latency,
+            latency_query=latency_query,
+        )
     emit(limits, as_json=json, human=lambda: display.show_limits(limits))
 
 

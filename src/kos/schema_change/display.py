@@ -116,9 +116,11 @@ def _how_long(action: Action) -> str:
 
 
 def _limits(limits: Limits) -> str:
+    by = f" by: {limits.latency_query}" if limits.latency_query else ""
     said = [
         f"at most {limits.max_rate:,.0f} rows/s" if limits.max_rate else "",
         f"replicas at most {limits.max_lag_ms:,.0f} ms behind" if limits.max_lag_ms else "",
-        f"commits of at most {limits.max_latency_ms:,.0f} ms" if limits.max_latency_ms else "",
+        f"a latency of at most {limits.max_latency_ms:,.0f} ms{by}" if limits.max_latency_ms else "",
+        f"no limit of the latency{by}" if by and not limits.max_latency_ms else "",
     ]
     return ", ".join(filter(None, said)) or "no limits"

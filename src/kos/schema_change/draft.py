@@ -25,11 +25,13 @@ class Draft:
     has, for a column that is renamed in this change, the name that it has in the catalog until then. `taken` are names
     of constraints and indexes that the change makes, with their columns; `freed` those that are gone at its end, and
     `provisional` what a constraint is called until then, of which another has the name. `dropped` are tables and views
-    that the change drops, `dropped_columns` are of other tables; `not_null` are columns that it makes so, and `renamed`
+    that the change drops, `dropped_columns` are of other tables, and `again` those among them that it makes anew at the
+    end; `not_null` are columns that it makes so, and `renamed`
     tables that get another name: the planners know them by their present one. `retyped` are columns that get another
     type after another name, by that name; `successors` what takes the place of a column. `views` are those among the
-    dropped, each with the first of its DROP; `replaced` those that are made anew at the end, and `together` what
-    changes in one moment then. `redone` are functions that the change replaces or drops, by schema and name.
+    dropped, each with the first of its DROP; `replaced` those that are made anew at the end, `remade` what a
+    materialized one among them is called until then, and `together` what changes in one moment then. `last` is what
+    comes at the end of the tightening. `redone` are functions that the change replaces or drops, by schema and name.
     `sequences` number columns for a while.
     """
 
@@ -42,6 +44,7 @@ class Draft:
         self.fill: list[Fill] = []
         self.build: list[Action] = []
         self.tighten: list[Action | Fill] = []
+        self.last: list[Action] = []
         self.warnings: list[str] = []
         self.hanging: list[Hanging] = []
         self.created: set[str] = set()
@@ -51,10 +54,12 @@ class Draft:
         self.successors: dict[tuple[str, str], str] = {}
         self.dropped: set[str] = set()
         self.dropped_columns: set[tuple[str, str]] = set()
+        self.again: set[tuple[str, str]] = set()
         self.not_null: set[tuple[str, str]] = set()
         self.renamed: dict[str, str] = {}
         self.views: dict[str, str] = {}
         self.replaced: set[str] = set()
+        self.remade: dict[str, str] = {}
         self.together: list[set[str]] = []
         self.redone: set[tuple[str, str]] = set()
         self.sequences: dict[tuple[str, str], str] = {}
@@ -85,7 +90,15 @@ class Draft:
         return usual_owner(self.connection, self.schema)
 
     def column(self, table: str, name: str) -> str:
-        """The name that a column has in the catalog until the contract. There, what comes later uses the new one."""
+        """The name that a column has in the catalog until the contract. There, what comes later uses the new one.
+
+        Raises:
+            ChangeRefused: it is made anew there.
+        """
+        if (table, name) in self.again:
+            raise errors.ChangeRefused(
+                f"{table}.{name}", "this change has made it anew above", "say that of it in the next change"
+            )
         return self.physical.get((table, name), name)
 
     def successor(self, table: str, name: str) -> str:
@@ -98,7 +111,9 @@ class Draft:
 
     def drops(self, table: str, kind: str, name: str) -> bool:
         """Whether the change has dropped, above, what depends on a column of the table."""
-        return (table, name) in self.dropped_columns if kind == "generated column" else name in self.dropped
+        if kind == "generated column":
+            return (table, name) in self.dropped_columns
+        return name in self.dropped - self.replaced
 
     def number(self) -> int:
         """For a name that nothing else in this change has."""
@@ -144,7 +159,7 @@ class Draft:
             (*self.expand, *views),
             tuple(self.fill),
             tuple(self.build),
-            tuple(self.tighten),
+            (*self.tighten, *self.last),
             tuple(contract),
             tuple(self.warnings),
             tuple(self.hanging),

@@ -8,6 +8,10 @@ select set_config('search_path', quote_ident(%(schema)s) || ', public', true);
 -- With the rights of whoever owns the tables: their schema may be closed to others.
 set local role {role};
 
+-- name: look_as_ourselves
+-- What is of kos is closed to them.
+reset role;
+
 -- name: table
 -- The table itself. Of a partitioned one, rows and pages are those of its leaves.
 select c.oid::bigint as oid, n.nspname::text as schema, c.relname::text as name, o.rolname::text as owner,
@@ -191,9 +195,17 @@ select n.nspname::text as schema, md5(concat(
          (select string_agg(row(t.relid, t.parentrelid, t.isleaf, pg_get_userbyid(l.relowner))::text, ';'
                             order by t.relid::text)
             from pg_partition_tree(c.oid) t join pg_class l on l.oid = t.relid),
+         (select string_agg(row(l.oid::regclass, m.amname,
+                                array(select pg_get_indexdef(i.indexrelid) from pg_index i
+                                       where i.indrelid = l.oid and i.indisunique order by 1))::text, ';'
+                            order by l.oid::regclass::text)
+            from pg_class l left join pg_am m on m.oid = l.relam
+           where l.relkind in ('r', 'f') and m.amname is distinct from 'heap'
+             and (l.oid = c.oid or l.oid in (select t.relid from pg_partition_tree(c.oid) t))),
          (select string_agg(regexp_replace(pg_get_triggerdef(g.oid), 'kos\.capture_[0-9a-f]+', 'kos.capture'), ';'
                             order by g.tgname)
             from pg_trigger g where g.tgrelid = c.oid and not g.tgisinternal),
+         (select string_agg(u::text, ';' order by u::text) from kos.columns_in_log(c.oid) u),
          (select string_agg(row(y.polname, y.polcmd, y.polpermissive,
                                 (select array_agg(r::regrole::text order by r::regrole::text) from unnest(y.polroles) r),
                                 pg_get_expr(y.polqual, y.polrelid), pg_get_expr(y.polwithcheck, y.polrelid))::text, ';'
@@ -323,3 +335,7 @@ select exists (select from unnest(%(functions)s::text[]) as asked (name)
                    or exists (select from pg_proc p where p.proname = asked.name
                                  and p.pronamespace <> 'pg_catalog'::regnamespace)),
        exists (select from pg_class c where c.relname = any (%(tables)s) and c.relforcerowsecurity);
+
+-- name: columns_in_log
+-- Of a logged table: columns that its log knows rows or tenants by, or hides.
+select column_name, use from kos.columns_in_log(%(oid)s::oid);

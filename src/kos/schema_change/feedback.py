@@ -1,4 +1,4 @@
-"""What a primary feels of a fill: how long a commit takes, and how far its replicas are behind.
+"""What replicas feel of a fill: how far they are behind.
 
 A lag is a time, told by positions in the log: PostgreSQL's own `replay_lag` stands still while a replica does. The
 primary's position is noted whenever somebody asks, and a replica that has not come to a position yet is behind by the
@@ -87,10 +87,3 @@ class ReplicaLag:
         if since is None:
             return max(now - self._noted[0][0], behind or 0.0) * 1000
         return (now - since) * 1000
-
-
-def commit_seconds(connection: Connection) -> float:
-    """How long a commit of next to nothing takes: it has to reach the disk, and replicas that the primary waits for."""
-    began = time.perf_counter()
-    connection.execute(QUERIES.smallest_commit)
-    return time.perf_counter() - began

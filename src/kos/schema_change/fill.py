@@ -1,21 +1,22 @@
 """Rows that get values, batch by batch, while everybody works on.
 
 A fill goes through a table by ranges of its pages, up to the page that was the last one when it began: what is written
-afterwards went through the change's triggers, or has values of its own. A batch is one transaction: the rows of some
-pages, and the note of how far the fill is. So it can be killed anywhere, and goes on where it was.
+afterwards went through the change's triggers, or has values of its own. Where that can't be, it goes in the order of a
+key, with ranges of rows. A batch is one transaction: the rows of a range, and the note of how far the fill is. So it
+can be killed anywhere, and goes on where it was.
 
 Whoever meets a row of a batch waits until that commits, and no longer. A batch that meets somebody's lock gives way,
-and comes back with fewer pages; a page that stays locked is put aside until the others are done.
+and comes back smaller; a page, or a row, that stays locked is put aside until the others are done.
 """
 
 from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import psycopg
 from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
@@ -23,30 +24,31 @@ from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 from kos import errors
 from kos.progress import Advance, silent
 from kos.schema_change.blocking import described
+from kos.schema_change.by_key import ByKey
 from kos.schema_change.facts import Connection
 from kos.schema_change.model import Fill
+from kos.schema_change.parts import Crossing, facts_of, note, parts_of, reached
 from kos.schema_change.ranges import (
     QUERIES,
-    Crossing,
+    ByPages,
     Part,
+    Point,
+    Range,
     Rewritten,
     Site,
     Size,
     expression,
-    facts_of,
-    noted,
-    pages,
-    parts_of,
-    reached,
+    texts,
 )
 from kos.schema_change.throttle import Allowance, Pace
 
 FIRST_PAGES, MOST_PAGES = 64, 32_768
+FIRST_ROWS, MOST_ROWS = 1024, 1_048_576  # of a range of keys
 LIMIT = 2.0  # times what a batch is to take, it is ended: those who wait for it would wait too long
 PATIENCE = 600.0  # seconds of asking for what somebody keeps locked; resuming asks again
 PAUSE, PAUSE_MAX = 0.02, 2.0  # seconds between two attempts, in which those who waited behind us go on
-TRIES = 2  # at a single page, before it is put aside
-MOST_ASIDE = 100  # pages, before they are returned to
+TRIES = 2  # at a single page or row, before it is put aside
+MOST_ASIDE = 100  # of them, before they are returned to
 MOST_FAILED = 1000  # rows, after which nobody would read about more
 
 BUSY = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure)
@@ -92,14 +94,17 @@ class Filling:
     """One fill in one placement, by SQL expressions."""
 
     first_pages, most_pages = FIRST_PAGES, MOST_PAGES
+    first_rows, most_rows = FIRST_ROWS, MOST_ROWS
 
     def __init__(self, site: Site, fill: Fill, pace: Pace, progress: Advance) -> None:
         self.site = site
         self.fill = fill
         self.pace = pace
         self.progress = progress
-        self.row = Identifier(fill.table)  # as expressions may call it, also in a partition
-        self.size = self.writing = Size(self.first_pages, self.most_pages)  # of what is read, and of what is written
+        self.sizes = {
+            ByPages.unit: Size(self.first_pages, self.most_pages),
+            ByKey.unit: Size(self.first_rows, self.most_rows, density=1.0),
+        }
         self.way = Crossing(fill.owner)
         self.failures: dict[str, str] = {}  # what names a row, and why it has no value
         self.blocked: list[tuple[Part, str]] = []
@@ -117,8 +122,8 @@ class Filling:
             self.work(parts)
         if self.blocked:
             part, blocker = self.blocked[0]
-            count = sum(last - first for each, _ in self.blocked for first, last in each.aside)
-            raise errors.FillBlocked(part.shown, count, blocker)
+            count = sum(len(each.aside) for each, _ in self.blocked if each.unit == part.unit)
+            raise errors.FillBlocked(part.shown, count, blocker, part.unit)
         self.fail_if_any()
 
     def fail_if_any(self) -> None:
@@ -132,7 +137,7 @@ class Filling:
         done: dict[int, Part] = {}
         while todo := [part for part in parts if part.oid not in done]:
             for part in todo:
-                self._patiently(part.shown, partial(noted, self.site, self.fill, part))
+                self._patiently(part.shown, partial(self._note, part))
             for part in todo:
                 if self.whole(part, self.walk):
                     done[part.oid] = part
@@ -143,6 +148,10 @@ class Filling:
     def parts(self) -> list[Part]:
         """As they are now."""
         return self._patiently(self.fill.table, partial(parts_of, self.site, self.fill))
+
+    def _note(self, part: Part) -> None:
+        with self.transaction(part) as connection:
+            note(self.site, self.fill, part, connection)
 
     def whole(self, part: Part, work: Callable[[Part], None]) -> bool:
         """Work through a part; False if it has to be begun anew, or is gone."""
@@ -158,47 +167,50 @@ class Filling:
 
     def walk(self, part: Part) -> None:
         """From where the part is to its end."""
-        while part.next_page < part.pages:
+        size = self.sizes[part.unit]
+        while not part.is_done:
             allowed = self.pace.before_batch()
-            first = part.next_page
-            self.writing.aim(allowed.seconds)
-            last = min(first + self.size.within(allowed.rows), part.pages)
+            self.aim(size, allowed.seconds)
+            rows = self._patiently(part.shown, partial(part.next, self.transaction, size.within(allowed.rows)))
             try:
-                self.batch(part, first, last, allowed)
+                self.batch(part, rows, allowed)
             except BUSY:
-                self._meets(part, last)
+                self._meets(part, rows)
             except TooLong:
-                self.size.shrink(last - first, 0.25)
+                size.shrink(rows.amount, 0.25)
                 self.pace.after_batch(0)
             except REFUSED:
-                if last - first > 1:
-                    self.size.shrink(last - first, 0.5)
-                elif self.one_by_one(part, first, last):
-                    self._passed(part, last)
+                if rows.amount > 1:
+                    size.shrink(rows.amount, 0.5)
+                elif self.one_by_one(part, rows):
+                    self._passed(part, rows.last)
                 else:
-                    self._meets(part, last)
+                    self._meets(part, rows)
             else:
-                self._passed(part, last)
+                self._passed(part, rows.last)
 
-    def batch(self, part: Part, first: int, last: int, allowed: Allowance) -> None:
-        """One transaction: these pages, and the note that they are done."""
+    def aim(self, size: Size, seconds: float) -> None:
+        """The next range is to take so long."""
+        size.aim(seconds)
+
+    def batch(self, part: Part, rows: Range, allowed: Allowance) -> None:
+        """One transaction: this range, and the note that it is done."""
         began = self.pace.clock()
-        with self.transaction() as connection:
-            with limited(connection, allowed.seconds * LIMIT if last - first > 1 else None):
-                rows = connection.execute(self._statement(part, pages(self.row, first, last))).rowcount
-            self.checkpoint(connection, part, part.after(first, last), rows)
-        self.pace.after_batch(rows)
-        self.size.lasted(last - first, rows, self.pace.clock() - began, allowed.seconds)
+        with self.transaction(part) as connection:
+            with limited(connection, allowed.seconds * LIMIT if rows.amount > 1 else None):
+                count = connection.execute(self._statement(part, part.within(rows))).rowcount
+            self.checkpoint(connection, part, part.after(rows), count)
+        self.pace.after_batch(count)
+        self.sizes[part.unit].lasted(rows.amount, count, self.pace.clock() - began, allowed.seconds)
 
-    def one_by_one(self, part: Part, first: int, last: int) -> bool:
-        """A page of which a row was refused: each of its rows in a transaction of its own. False if one is locked."""
+    def one_by_one(self, part: Part, rows: Range) -> bool:
+        """A range of which a row was refused: each of its rows in a transaction of its own. False if one is locked."""
         refused = 0
         try:
-            for ctid, row in self._rows(part, first, last):
-                place = QUERIES.place.format(row=self.row, ctid=Literal(ctid))
+            for place, row in self._rows(part, rows):
                 try:
-                    with self.transaction() as connection:
-                        count = connection.execute(self._statement(part, place)).rowcount
+                    with self.transaction(part) as connection:
+                        count = connection.execute(self._statement(part, part.is_at(Literal(place)))).rowcount
                         self.checkpoint(connection, part, None, count)
                 except REFUSED as error:
                     self.failed(row, error)
@@ -207,8 +219,8 @@ class Filling:
             return False
         if refused and not part.failed:
             part.failed = True
-            with self.transaction() as connection:
-                self.checkpoint(connection, part, part.after(first, last), 0)
+            with self.transaction(part) as connection:
+                self.checkpoint(connection, part, part.after(rows), 0)
         return True
 
     def failed(self, row: str, error: Exception) -> None:
@@ -220,14 +232,15 @@ class Filling:
             self.fail_if_any()
 
     @contextmanager
-    def transaction(self) -> Iterator[Connection]:
-        """A transaction that reaches all rows."""
+    def transaction(self, part: Part) -> Iterator[Connection]:
+        """A transaction that reaches all rows of a part."""
         try:
             with self.site.transaction(self.way.role) as connection:
                 if self.way.access is not None:
                     connection.execute(QUERIES.cross_tenants, {"access": str(self.way.access)})
                 if self.way.nested:
                     connection.execute(QUERIES.capture_by_key)
+                part.prepare(connection)
                 yield connection
         except psycopg.DatabaseError as error:
             # Of no class that PostgreSQL knows, nor one of ours: the product's own.
@@ -235,36 +248,32 @@ class Filling:
                 raise RowRefused(error.diag.message_primary) from error
             raise
 
-    def checkpoint(self, connection: Connection, part: Part, page: int | None, rows: int) -> None:
+    def checkpoint(self, connection: Connection, part: Part, point: Point | None, rows: int) -> None:
         """Note how far a part is, in the transaction of the batch, as the operator; None: as far as before."""
         connection.execute(QUERIES.act_as_ourselves)
-        facts = facts_of(self.site, self.fill, part) | {"next_page": page, "rows": rows}
+        facts = facts_of(self.site, self.fill, part, point) | {"rows": rows}
         if connection.execute(QUERIES.checkpoint, facts).rowcount == 0:
             raise Rewritten
-
-    def names(self, part: Part) -> list[str]:
-        """The columns that name a row to people."""
-        return [name for (name,) in self.site.connection.execute(QUERIES.key_columns, {"oid": part.oid})]
 
     def return_to(self, part: Part) -> None:
         """What was put aside, until it is done or patience ends."""
         deadline, pause, blocker = self.pace.clock() + PATIENCE, PAUSE, ""
         while part.aside:
-            for first, last in list(part.aside):
+            for rows in list(part.aside):
                 allowed = self.pace.before_batch()
                 try:
-                    self.batch(part, first, last, allowed)
+                    self.batch(part, rows, allowed)
                 except REFUSED:
-                    is_done = self.one_by_one(part, first, last)
+                    is_done = self.one_by_one(part, rows)
                 except BUSY:
                     is_done = False
                 else:
                     is_done = True
                 if is_done:
-                    part.aside.remove((first, last))
+                    part.aside.remove(rows)
                     deadline, pause = self.pace.clock() + PATIENCE, PAUSE
                 else:
-                    _, blocker = self._blocker(part, first, last)
+                    _, blocker = self._blocker(part, rows)
             if part.aside:
                 if self.pace.clock() > deadline:
                     self.blocked.append((part, blocker))
@@ -272,72 +281,77 @@ class Filling:
                 pause = self._pause(blocker, pause)
 
     def _statement(self, part: Part, where: Composable) -> Composed:
-        needs = expression(self.fill.needs)
-        if self.fill.delete:
-            delete: Composed = QUERIES.delete.format(part=part.identifier, row=self.row, where=where, needs=needs)
-            return delete
         each = [SQL("{} = {}").format(Identifier(name), expression(text)) for name, text in self.fill.assign.items()]
-        update: Composed = QUERIES.update.format(
-            part=part.identifier, row=self.row, assign=SQL(", ").join(each), where=where, needs=needs
+        query: SQL = QUERIES.delete if self.fill.delete else QUERIES.update
+        return query.format(
+            part=part.identifier,
+            row=part.row,
+            assign=SQL(", ").join(each),
+            where=where,
+            needs=expression(self.fill.needs),
         )
-        return update
 
-    def _rows(self, part: Part, first: int, last: int) -> list[tuple[str, str]]:
-        """All rows of a page, by place and name: what they need may be the very thing that can't be computed."""
-        names = self.names(part)
+    def _rows(self, part: Part, rows: Range) -> list[tuple[str, str]]:
+        """All rows of a range, by place and name: what they need may be the very thing that can't be computed."""
+        return [(place, name) for place, _, name, *_ in self.read(part, rows, SQL("true"))]
+
+    def read(self, part: Part, rows: Range, needs: Composable, columns: Sequence[str] = ()) -> list[tuple[Any, ...]]:
+        """Place, version and name of each row of a range, and the values of these columns."""
+        names = part.names(self.site.connection)
+        values = [SQL("{}.{}").format(part.row, Identifier(column)) for column in columns]
         query = QUERIES.rows_of_range.format(
             part=part.identifier,
-            row=self.row,
-            columns=texts(self.row, names),
-            range=pages(self.row, first, last),
-            needs=SQL("true"),
+            row=part.row,
+            place=part.place(),
+            version=part.version(columns),
+            columns=SQL(", ").join([texts(part.row, names), *values]),
+            range=part.within(rows),
+            needs=needs,
         )
-        with self.transaction() as connection:
-            rows = connection.execute(query).fetchall()
-        return [(ctid, named(names, keys, ctid)) for ctid, _, keys in rows]
+        with self.transaction(part) as connection:
+            found = connection.execute(query).fetchall()
+        return [(place, version, named(names, keys, place), *rest) for place, version, keys, *rest in found]
 
-    def _passed(self, part: Part, last: int) -> None:
-        part.next_page, self._tries = last, 0
-        self.progress(part.shown, last, part.pages)
+    def _passed(self, part: Part, point: Point) -> None:
+        part.at, self._tries = point, 0
+        self.progress(part.shown, part.page(point), part.pages)
         if len(part.aside) >= MOST_ASIDE:
             self.return_to(part)
 
-    def _meets(self, part: Part, last: int) -> None:
-        """Somebody has a lock: fewer pages next time; one page is put aside; the whole table can only be waited for."""
-        amount = last - part.next_page
-        whole, blocker = self._blocker(part, part.next_page, last)
+    def _meets(self, part: Part, rows: Range) -> None:
+        """Somebody has a lock: a smaller range next time; the smallest is put aside; the whole table can only be waited
+        for."""
+        whole, blocker = self._blocker(part, rows)
         self._tries += 1
         if whole:
             self._wait_for_table(part, blocker)
-        elif amount > 1:
-            self.size.shrink(amount, 0.5)
+        elif rows.amount > 1:
+            self.sizes[part.unit].shrink(rows.amount, 0.5)
             self._pause(blocker, PAUSE)
             self._tries = 0
         elif self._tries < TRIES:
             self._pause(blocker, PAUSE)
         else:
-            part.aside.append((part.next_page, last))
-            self._passed(part, last)
+            part.aside.append(rows)
+            self._passed(part, rows.last)
 
     def _wait_for_table(self, part: Part, blocker: str) -> None:
         deadline, pause, whole = self.pace.clock() + PATIENCE, PAUSE, True
         while whole:
             if self.pace.clock() > deadline:
-                raise errors.FillBlocked(part.shown, part.pages - part.next_page, blocker)
+                raise errors.FillBlocked(part.shown, part.pages - part.page(part.at), blocker)
             pause = self._pause(blocker, pause)
-            whole, now = self._blocker(part, 0, 0)
+            whole, now = self._blocker(part, Range(part.at, part.at))
             blocker = now if whole else blocker
 
-    def _blocker(self, part: Part, first: int, last: int) -> tuple[bool, str]:
+    def _blocker(self, part: Part, rows: Range) -> tuple[bool, str]:
         """Whether somebody keeps all writers out; and who has what we wait for. Asked as the owner, who sees what his
         own sessions do."""
         with self.site.transaction(self.fill.owner) as connection:
             row = connection.execute(QUERIES.table_blockers, {"oid": part.oid}).fetchone()
             if row is not None:
                 return True, described(*row)
-            query = QUERIES.row_blockers.format(
-                oid=part.oid, part=part.identifier, row=self.row, range=pages(self.row, first, last)
-            )
+            query = QUERIES.row_blockers.format(oid=part.oid, holders=part.holders(rows))
             try:
                 with connection.transaction():
                     row = connection.execute(query).fetchone()
@@ -379,12 +393,6 @@ def limited(connection: Connection, seconds: float | None) -> Iterator[None]:
         raise TooLong from error
 
 
-def texts(row: Identifier, columns: Iterable[str]) -> Composable:
-    """Their values as one array of texts."""
-    each = [SQL("{}.{}::text").format(row, Identifier(name)) for name in columns]
-    return SQL("array[{}]::text[]").format(SQL(", ").join(each))
-
-
-def named(columns: Sequence[str], values: Sequence[str], ctid: str) -> str:
+def named(columns: Sequence[str], values: Sequence[str], place: str) -> str:
     """A row, for people: by its key, or by its place where it has none."""
-    return ", ".join(f"{name}={value}" for name, value in zip(columns, values, strict=True)) or f"ctid {ctid}"
+    return ", ".join(f"{name}={value}" for name, value in zip(columns, values, strict=True)) or f"ctid {place}"

@@ -1,4 +1,4 @@
--- Queries of kos.schema_change.fill: rows that get values, by ranges of pages.
+-- Queries of kos.schema_change.fill: rows that get values, by ranges of pages or of keys.
 
 -- name: parts
 -- Where the rows of a table are: the table itself, or its partitions and children. Who owns it is bound by row security
@@ -36,30 +36,75 @@ select format('%%I.%%I', n.nspname, c.relname)
  order by 1
  limit 1;
 
+-- name: key
+-- What a table can be gone through by: a unique index in ascending order, over columns that are never null, each compared
+-- as it is anywhere else. The primary key, or else the shortest.
+select i.indexrelid::bigint, array_agg(a.attname::text order by k.place),
+       array_agg(format_type(a.atttypid, a.atttypmod) order by k.place)
+  from pg_index i
+  cross join lateral unnest(i.indkey::int2[], i.indcollation::oid[], i.indclass::oid[], i.indoption::int2[])
+    with ordinality k (attnum, compared, class, options, place)
+  join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum
+  join pg_opclass o on o.oid = k.class
+ where i.indrelid = %(oid)s::oid and i.indisunique and i.indisvalid and i.indpred is null and k.place <= i.indnkeyatts
+ group by i.indexrelid, i.indisprimary, i.indnkeyatts
+having count(*) = i.indnkeyatts and bool_and(a.attnotnull and o.opcdefault and k.options = 0 and k.compared = a.attcollation)
+ order by i.indisprimary desc, i.indnkeyatts, i.indexrelid
+ limit 1;
+
 -- name: pages
 -- How large it is, and which file it is: one that was rewritten has another, and its rows are at other places.
 select pg_relation_filenode(%(oid)s::oid::regclass)::bigint,
        pg_relation_size(%(oid)s::oid::regclass) / current_setting('block_size')::bigint;
 
+-- name: estimate
+-- How many rows it has, as the planner thinks.
+explain (format json) select from only {part};
+
+-- name: by_key
+-- A range of keys is read by their index: of a key of several columns the planner looks at the first one only, and takes
+-- a range for half of the table.
+select set_config('enable_seqscan', 'off', true), set_config('jit', 'off', true);
+
+-- name: read_keys
+-- In their order, and as texts that a session with other settings reads as well.
+select set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true),
+       set_config('enable_sort', 'off', true), set_config('datestyle', 'ISO', true),
+       set_config('intervalstyle', 'iso_8601', true), set_config('extra_float_digits', '1', true);
+
+-- name: last_key
+-- Where the way ends.
+select /* kos fill */ {key} from only {part} as {row} order by {order} limit 1;
+
+-- name: next_key
+-- Where a range ends.
+select /* kos fill */ {key} from only {part} as {row} where {where} order by {order} offset {skip} limit 1;
+
 -- name: note_part
--- Where it begins; where it is already, unless the table was rewritten since. Who begins anew goes to today's last page.
+-- Where it begins; where it is already, unless the points of its way mean nothing any more. Who begins anew goes to
+-- today's end.
 insert into kos.change_fills as f (operation, schema_name, fill, part, next_page, pages, rows, filenode)
-values (%(operation)s, %(schema)s, %(fill)s, %(part)s, 0, %(pages)s, 0, %(filenode)s)
+values (%(operation)s, %(schema)s, %(fill)s, %(part)s, 0, %(pages)s, 0, %(mark)s)
 on conflict (operation, schema_name, fill, part) do update
-   set next_page = 0, pages = excluded.pages, filenode = excluded.filenode, updated_at = clock_timestamp()
- where f.filenode <> excluded.filenode or f.next_page = 0;
+   set next_page = 0, up_to_key = '{}', pages = excluded.pages, filenode = excluded.filenode,
+       updated_at = clock_timestamp()
+ where f.filenode <> excluded.filenode or (f.next_page = 0 and f.up_to_key = '{}');
 
 -- name: find_part
 -- How far it is.
-select next_page, pages from kos.change_fills
+select next_page, pages, up_to_key from kos.change_fills
  where operation = %(operation)s and schema_name = %(schema)s and fill = %(fill)s and part = %(part)s;
 
 -- name: checkpoint
--- In the transaction of the batch; without a page it only counts. No row where the table was rewritten.
+-- In the transaction of the batch; without a point it only counts. No row where points mean nothing any more: the table
+-- was rewritten, or the key is gone.
 update kos.change_fills
-   set next_page = coalesce(%(next_page)s, next_page), rows = rows + %(rows)s, updated_at = clock_timestamp()
+   set next_page = coalesce(%(next_page)s, next_page), up_to_key = coalesce(%(key)s, up_to_key),
+       rows = rows + %(rows)s, updated_at = clock_timestamp()
  where operation = %(operation)s and schema_name = %(schema)s and fill = %(fill)s and part = %(part)s
-   and filenode = pg_relation_filenode(%(oid)s::oid::regclass)::bigint;
+   and filenode = case when %(index)s::oid is null then pg_relation_filenode(%(oid)s::oid::regclass)::bigint
+                       else (select i.indexrelid::bigint from pg_index i
+                              where i.indexrelid = %(index)s::oid and i.indrelid = %(oid)s::oid) end;
 
 -- name: act_as_ourselves
 -- Back to the role that logged in.
@@ -73,28 +118,24 @@ select set_config('statement_timeout', %(milliseconds)s, true);
 -- Of pages; PostgreSQL reads these and no others.
 ({row}.ctid >= {first} and {row}.ctid < {last});
 
--- name: place
--- Of one row.
-{row}.ctid = {ctid};
-
 -- name: update
 -- A batch of SQL expressions, in which the row goes by the name of its table, also in a partition.
-update only {part} as {row} set {assign} where {where} and ({needs});
+update /* kos fill */ only {part} as {row} set {assign} where {where} and ({needs});
 
 -- name: delete
 -- The same for rows that are to go.
-delete from only {part} as {row} where {where} and ({needs});
+delete /* kos fill */ from only {part} as {row} where {where} and ({needs});
 
 -- name: rows_of_range
--- The rows of a range, with what names them to people.
-select {row}.ctid::text, {row}.xmin::text, {columns} from only {part} as {row} where {range} and ({needs});
+-- The rows of a range: by which text each is found again, as what it was read, and what names it to people.
+select /* kos fill */ {place}, {version}, {columns} from only {part} as {row} where {range} and ({needs});
 
 -- name: update_values
 -- What a function gave, for rows that are still what it was given.
-update only {part} as {row} set {column} = kos_given.kos_value::{type}
-  from (select unnest({ctids}::text[])::tid as kos_ctid, unnest({xmins}::text[])::xid as kos_xmin,
+update /* kos fill */ only {part} as {row} set {column} = kos_given.kos_value::{type}
+  from (select unnest({places}::text[]) as kos_place, unnest({versions}::text[]) as kos_version,
                unnest({values}::text[]) as kos_value) as kos_given
- where {range} and {row}.ctid = kos_ctid and {row}.xmin = kos_xmin and ({needs});
+ where {range} and {at} and {version} = kos_given.kos_version and ({needs});
 
 -- name: column_type
 -- As SQL has it, and by its bare name, without domains.
@@ -136,9 +177,13 @@ select a.pid, a.usename::text, coalesce(a.state, a.backend_type),
    and l.mode in ('RowShareLock', 'RowExclusiveLock', 'ShareUpdateExclusiveLock')
  order by l.pid in (select x.pid from pg_locks x
                      where x.locktype = 'transactionid' and x.granted and x.mode = 'ExclusiveLock'
-                       and x.transactionid in (select {row}.xmax from only {part} as {row} where {range})) desc,
+                       and x.transactionid in ({holders})) desc,
           a.xact_start nulls last
  limit 1;
+
+-- name: holders
+-- Whoever has locked a row, or writes it.
+select {row}.xmax from only {part} as {row} where {range};
 
 -- name: cross_tenants
 -- For this transaction: what the guard and the events ask for.
@@ -178,7 +223,3 @@ select coalesce(nullif(r.application_name, ''), 'pid ' || r.pid), (r.replay_lsn 
   from pg_stat_replication r
   left join pg_replication_slots s on s.active_pid = r.pid
  where s.slot_type is distinct from 'logical' and (r.state is null or r.state in ('catchup', 'streaming'));
-
--- name: smallest_commit
--- Its commit has to reach the disk, and what the primary waits for, as every writer's has.
-select pg_logical_emit_message(true, 'kos', '');

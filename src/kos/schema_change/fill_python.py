@@ -12,7 +12,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from threading import Lock
 from typing import Any
@@ -24,9 +24,9 @@ from psycopg.sql import SQL, Composed, Identifier, Literal
 from kos import errors
 from kos.progress import Advance
 from kos.schema_change.facts import Connection
-from kos.schema_change.fill import BUSY, LIMIT, REFUSED, Filling, TooLong, limited, named, texts
+from kos.schema_change.fill import BUSY, LIMIT, REFUSED, Filling, TooLong, limited
 from kos.schema_change.model import Fill
-from kos.schema_change.ranges import QUERIES, Part, Site, Size, expression, pages
+from kos.schema_change.ranges import QUERIES, Part, Point, Range, Site, Size, expression
 from kos.schema_change.throttle import Allowance, Pace
 
 CALL_SECONDS = 1.0  # of calls between two writes: so much is computed again after a kill, and may be stale by then
@@ -42,10 +42,10 @@ Function = Callable[..., Any]
 
 @dataclass(frozen=True)
 class Row:
-    """A row as it was read; `value` is what it is to get."""
+    """A row as it was read, where it is, and as what; `value` is what it is to get."""
 
-    ctid: str
-    xmin: str
+    place: str
+    version: str
     name: str
     inputs: tuple[Any, ...]
     value: str = ""
@@ -76,12 +76,13 @@ class PythonFilling(Filling):
     """One fill in one placement, by a function."""
 
     first_pages, most_pages = 4, 512
+    first_rows, most_rows = 256, 16_384
 
     def __init__(self, site: Site, fill: Fill, pace: Pace, progress: Advance) -> None:
         super().__init__(site, fill, pace, progress)
         assert fill.python is not None
         self.function = load(fill.python)
-        self.chunk = self.writing = Size(FIRST_ROWS, MOST_ROWS)
+        self.chunk = Size(FIRST_ROWS, MOST_ROWS)
         self._without: set[tuple[int, str, str]] = set()  # rows that were given no value, as they were then
         self._found = 0
         self._again = False
@@ -102,21 +103,22 @@ class PythonFilling(Filling):
 
     def look_again(self, part: Part) -> None:
         """At all of a part, with what came meanwhile."""
-        with self.site.transaction(self.fill.owner) as connection:
-            row = connection.execute(QUERIES.pages, {"oid": part.oid}).fetchone()
-        assert row is not None
-        part.filenode, part.pages = row
+        with self.transaction(part) as connection:
+            part.measure(connection)
         if not self.whole(part, self.walk) or not self.whole(part, self.return_to):
             self._found += 1
 
-    def checkpoint(self, connection: Connection, part: Part, page: int | None, rows: int) -> None:
+    def checkpoint(self, connection: Connection, part: Part, point: Point | None, rows: int) -> None:
         """Only the first pass has a place to go on from."""
-        super().checkpoint(connection, part, None if self._again else page, rows)
+        super().checkpoint(connection, part, None if self._again else point, rows)
 
-    def batch(self, part: Part, first: int, last: int, allowed: Allowance) -> None:
-        """Read the rows of these pages, and write their values, chunk by chunk; then note that they are done."""
+    def aim(self, size: Size, seconds: float) -> None:
+        """What is written at once has a size of its own."""
+
+    def batch(self, part: Part, rows_of: Range, allowed: Allowance) -> None:
+        """Read the rows of a range, and write their values, chunk by chunk; then note that they are done."""
         began = self.pace.clock()
-        rows = [row for row in self._read(part, first, last) if (part.oid, row.ctid, row.xmin) not in self._without]
+        rows = [row for row in self._read(part, rows_of) if (part.oid, row.place, row.version) not in self._without]
         self._found += len(rows)
         locked: list[Row] = []
         begun = 0
@@ -125,38 +127,29 @@ class PythonFilling(Filling):
                 allowed = self.pace.before_batch()
             chunk = rows[begun : begun + self._rows_allowed(allowed)]
             begun += len(chunk)
-            locked += self._compute_and_write(part, chunk, allowed)
+            locked += self._compute_and_write(part, rows_of, chunk, allowed)
         if locked:
             raise psycopg.errors.LockNotAvailable(f"{len(locked)} rows")
-        with self.transaction() as connection:
-            self.checkpoint(connection, part, part.after(first, last), 0)
-        self.size.lasted(last - first, len(rows), self.pace.clock() - began, CALL_SECONDS)
+        with self.transaction(part) as connection:
+            self.checkpoint(connection, part, part.after(rows_of), 0)
+        size = self.sizes[part.unit]
+        size.lasted(rows_of.amount, len(rows), self.pace.clock() - began, CALL_SECONDS)
 
     def _rows_allowed(self, allowed: Allowance) -> int:
         self.chunk.aim(allowed.seconds)
         most = self.chunk.amount if allowed.rows is None else min(self.chunk.amount, allowed.rows)
         return max(1, int(most))
 
-    def _read(self, part: Part, first: int, last: int) -> list[Row]:
-        names = self.names(part)
-        inputs = [SQL("{}.{}").format(self.row, Identifier(column)) for column in self.fill.reads]
-        query = QUERIES.rows_of_range.format(
-            part=part.identifier,
-            row=self.row,
-            columns=SQL(", ").join([texts(self.row, names), *inputs]),
-            range=pages(self.row, first, last),
-            needs=expression(self.fill.needs),
-        )
-        with self.transaction() as connection:
-            found = connection.execute(query).fetchall()
-        return [Row(ctid, xmin, named(names, keys, ctid), tuple(rest)) for ctid, xmin, keys, *rest in found]
+    def _read(self, part: Part, rows_of: Range) -> list[Row]:
+        found = self.read(part, rows_of, expression(self.fill.needs), self.fill.reads)
+        return [Row(place, version, name, tuple(inputs)) for place, version, name, *inputs in found]
 
-    def _compute_and_write(self, part: Part, rows: list[Row], allowed: Allowance) -> list[Row]:
+    def _compute_and_write(self, part: Part, rows_of: Range, rows: list[Row], allowed: Allowance) -> list[Row]:
         """Returns the rows that somebody has locked."""
         began = self.pace.clock()
         computed = list(self._computed(part, rows))
         called = self.pace.clock() - began
-        locked = self._write(part, computed, allowed) if computed else []
+        locked = self._write(part, rows_of, computed, allowed) if computed else []
         written = self.pace.clock() - began - called
         seconds = max(written, called * allowed.seconds / CALL_SECONDS)
         self.chunk.lasted(len(rows), len(rows), seconds, allowed.seconds)
@@ -198,21 +191,21 @@ class PythonFilling(Filling):
         try:
             if value is None:
                 raise ValueError("the function returned None")
-            yield Row(row.ctid, row.xmin, row.name, row.inputs, self._text(part, value))
+            yield replace(row, value=self._text(part, value))
         except (ValueError, TypeError, psycopg.Error) as error:
             self._gave_nothing(part, row, error)
 
     def _gave_nothing(self, part: Part, row: Row, error: Exception) -> None:
-        self._without.add((part.oid, row.ctid, row.xmin))
+        self._without.add((part.oid, row.place, row.version))
         self.failed(row.name, error)
 
-    def _write(self, part: Part, rows: list[Row], allowed: Allowance) -> list[Row]:
+    def _write(self, part: Part, rows_of: Range, rows: list[Row], allowed: Allowance) -> list[Row]:
         """In one transaction, or in two of half as many rows, and so on down to the one that is in the way. Returns
         those that are locked."""
         try:
-            with self.transaction() as connection:
+            with self.transaction(part) as connection:
                 with limited(connection, allowed.seconds * LIMIT if len(rows) > 1 else None):
-                    count = connection.execute(self._given(part, rows)).rowcount
+                    count = connection.execute(self._given(part, rows_of, rows)).rowcount
                 self.checkpoint(connection, part, None, count)
             self.pace.after_batch(count)
             if count == len(rows):
@@ -221,26 +214,29 @@ class PythonFilling(Filling):
         except (*BUSY, *REFUSED, TooLong) as error:
             if len(rows) > 1:
                 half = len(rows) // 2
-                return self._write(part, rows[:half], allowed) + self._write(part, rows[half:], allowed)
+                return [
+                    each for some in (rows[:half], rows[half:]) for each in self._write(part, rows_of, some, allowed)
+                ]
             if isinstance(error, BUSY):
                 return rows
             self._gave_nothing(part, rows[0], error)
         return []
 
-    def _given(self, part: Part, rows: list[Row]) -> Composed:
-        at = [int(row.ctid[1:].partition(",")[0]) for row in rows]
-        statement: Composed = QUERIES.update_values.format(
+    def _given(self, part: Part, rows_of: Range, rows: list[Row]) -> Composed:
+        query: SQL = QUERIES.update_values
+        return query.format(
             part=part.identifier,
-            row=self.row,
+            row=part.row,
             column=Identifier(str(self.fill.column)),
             type=expression(self._type(part)[0]),
-            ctids=Literal([row.ctid for row in rows]),
-            xmins=Literal([row.xmin for row in rows]),
+            places=Literal([row.place for row in rows]),
+            versions=Literal([row.version for row in rows]),
             values=Literal([row.value for row in rows]),
-            range=pages(self.row, min(at), max(at) + 1),
+            range=part.within(rows_of),
+            at=part.is_at(SQL("kos_given.kos_place")),
+            version=part.version(self.fill.reads),
             needs=expression(self.fill.needs),
         )
-        return statement
 
     def _type(self, part: Part) -> tuple[str, str]:
         """Of the column, as SQL has it and by its bare name."""

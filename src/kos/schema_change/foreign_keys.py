@@ -40,7 +40,7 @@ def add(draft: Draft, table: str, constraint: Any) -> None:
             constraint.pk_attrs.add().string.sval = each
     orphans = _orphans(draft, table, constraint, logical)
     if draft.table(table).kind == "p":
-        _add_by_partition(draft, table, constraint, orphans)
+        add_by_partition(draft, table, constraint, orphans)
         return
     asked = constraint.is_enforced and not constraint.skip_validation
     constraint.skip_validation, constraint.initially_valid = constraint.is_enforced, False
@@ -76,7 +76,7 @@ def _bind(draft: Draft, table: str, constraint: Any, *, text: str = "", drop: Li
     )
 
 
-def _add_by_partition(draft: Draft, table: str, constraint: Any, orphans: Fill | None) -> None:
+def add_by_partition(draft: Draft, table: str, constraint: Any, orphans: Fill | None = None) -> None:
     """NOT VALID is not for partitioned tables before PostgreSQL 18. Each partition gets the key for itself; that of the
     whole table takes theirs over, as they are, without looking at the rows."""
     name, leaves = constraint.conname, [each for each in partitions_of(draft, table) if each.is_leaf]

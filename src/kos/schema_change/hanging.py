@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kos import errors
-from kos.schema_change.facts import Table, read_table
+from kos.schema_change.facts import Connection, Table, read_table
 from kos.schema_change.model import Hanging, Recipe
 from kos.schema_change.site import Site
+from kos.schema_change.trees import own_of_partitions
 
 OURS = "kos_"
 
 
-def hanging(facts: Table, column: str) -> Hanging:
+def hanging(connection: Connection, facts: Table, column: str) -> Hanging:
     """What hangs on a column now."""
-    return Hanging(facts.name, column, facts.owner, tuple(sorted(_on(facts, column))))
+    on = sorted([*_on(facts, column), *own_of_partitions(connection, facts, column)])
+    return Hanging(facts.name, column, facts.owner, tuple(on))
 
 
 def _on(facts: Table, column: str) -> Iterator[str]:
@@ -46,9 +48,10 @@ def refuse_changed(site: Site, recipe: Recipe) -> None:
     for planned in recipe.hanging:
         with site.transaction(planned.owner) as connection:
             facts = read_table(connection, site.placement.schema, planned.table)
-        if facts is None or planned.column not in facts.columns:
-            continue
-        differing = sorted(set(hanging(facts, planned.column).on) ^ set(planned.on))
+            if facts is None or planned.column not in facts.columns:
+                continue
+            now = hanging(connection, facts, planned.column)
+        differing = sorted(set(now.on) ^ set(planned.on))
         if differing:
             raise errors.ChangeFailed(
                 f"{planned.table}.{planned.column}",

@@ -3,6 +3,7 @@ since old code could trip over it."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, NamedTuple
 
 from kos import errors
@@ -126,7 +127,13 @@ def by_partition(draft: Draft, table: str, node: Any, shown: str) -> list[Action
         attachment(draft, each, called, ddl("drop index if exists {of}", of=called[each.parent]))
         for each in reversed(partitions)
     ]
-    return [*of_partitions(made, partitions), whole(draft, table, node.idxname)]
+    return [*of_partitions(made, partitions), whole(draft, table, node.idxname, partial(_index_of, node))]
+
+
+def _index_of(node: Any, partition: str) -> str:
+    made = _on(node, partition)
+    made.idxname = ""
+    return create_index_sql(made, concurrently=False)
 
 
 def _alone(draft: Draft, table: str, node: Any) -> Action:

@@ -53,7 +53,7 @@ def index_columns(elements: Any) -> list[str]:
     found: list[str] = []
     for each in elements:
         element = inner(each)
-        name = element.name or _called(inner(element.expr)) or "expr"
+        name = element.name or called(inner(element.expr)) or "expr"
         candidate, number = name, 1
         while candidate in found:
             candidate, number = _cut(name, LONGEST - len(str(number))) + str(number), number + 1
@@ -61,19 +61,22 @@ def index_columns(elements: Any) -> list[str]:
     return found
 
 
-def _called(node: Any) -> str | None:
+def called(node: Any) -> str | None:
     """As the column of a SELECT would be."""
     what = type(node).__name__
+    if what == "A_Indirection":
+        fields = names(node.indirection)
+        return fields[-1] if fields else called(inner(node.arg))
     if what == "FuncCall":
         return names(node.funcname)[-1]
     if what == "ColumnRef":
-        return names(node.fields)[-1]
+        return next(iter(names(node.fields[-1:])), None)
     if what == "TypeCast":
-        return _called(inner(node.arg)) or names(node.type_name.names)[-1]
+        return called(inner(node.arg)) or names(node.type_name.names)[-1]
     if what == "CollateClause":
-        return _called(inner(node.arg))
+        return called(inner(node.arg))
     if what == "CaseExpr":
-        last = _called(inner(node.defresult)) if node.HasField("defresult") else None
+        last = called(inner(node.defresult)) if node.HasField("defresult") else None
         return last or "case"
     return _CALLED.get(what)
 

@@ -143,3 +143,53 @@ select p.prosrc,
               where g.tgfoid = p.oid and not g.tgisinternal and s.nspname = %(schema)s)
   from pg_proc p join pg_namespace n on n.oid = p.pronamespace
  where n.nspname = %(function_schema)s and p.proname = %(name)s;
+
+-- name: own_of_partitions
+-- What partitions of a table have on a column that the table itself has not given them: the partition, and what it is.
+select c.relname::text, o.what
+  from pg_partition_tree(%(oid)s::oid::regclass) t
+  join pg_class c on c.oid = t.relid and t.level > 0
+  join pg_attribute b on b.attrelid = %(oid)s::oid and b.attname = %(column)s
+  join pg_attribute a on a.attrelid = c.oid and a.attname = b.attname
+  left join pg_attrdef d on d.adrelid = c.oid and d.adnum = a.attnum
+  left join pg_attrdef f on f.adrelid = b.attrelid and f.adnum = b.attnum
+  cross join lateral (
+    select 'default' as what where pg_get_expr(d.adbin, d.adrelid) is distinct from pg_get_expr(f.adbin, f.adrelid)
+    union all
+    select 'NOT NULL' where a.attnotnull <> b.attnotnull
+    union all
+    select 'settings'
+     where coalesce(a.attstattarget, -1) not in (-1, coalesce(b.attstattarget, -1))
+        or (a.attstorage, a.attcompression) <> (b.attstorage, b.attcompression)
+        or exists (select from unnest(a.attoptions) s where s like 'n_distinct%%')
+    union all
+    select 'comment' where col_description(c.oid, a.attnum) is not null
+    union all
+    select 'grants' where a.attacl is not null
+    union all
+    select 'index ' || x.relname
+      from pg_index i join pg_class x on x.oid = i.indexrelid
+     where i.indrelid = c.oid
+       and (not x.relispartition or i.indisreplident or i.indisclustered or obj_description(x.oid, 'pg_class') is not null)
+       and not exists (select from pg_constraint k where k.conindid = x.oid and k.conrelid = c.oid)
+       and (a.attnum = any (i.indkey) or exists (
+             select from pg_depend e where e.classid = 'pg_class'::regclass and e.objid = x.oid
+                and e.refclassid = 'pg_class'::regclass and e.refobjid = c.oid and e.refobjsubid = a.attnum))
+    union all
+    select 'constraint ' || k.conname
+      from pg_constraint k
+     where k.conrelid = c.oid and a.attnum = any (k.conkey) and k.conparentid = 0 and k.coninhcount = 0
+    union all
+    select 'foreign key ' || k.conname
+      from pg_constraint k
+     where k.confrelid = c.oid and a.attnum = any (k.confkey) and k.conparentid = 0 and k.contype = 'f'
+    union all
+    select pg_describe_object(e.classid, e.objid, e.objsubid)
+      from pg_depend e
+     where e.refclassid = 'pg_class'::regclass and e.refobjid = c.oid and e.refobjsubid = a.attnum
+       and (e.classid in ('pg_rewrite'::regclass, 'pg_policy'::regclass, 'pg_proc'::regclass,
+                          'pg_statistic_ext'::regclass, 'pg_publication_rel'::regclass)
+            or (e.classid = 'pg_trigger'::regclass and exists (
+                  select from pg_trigger g where g.oid = e.objid and not g.tgisinternal and g.tgparentid = 0)))) o
+ where o.what !~ 'kos_[0-9a-f]{6}'
+ order by 1, 2;

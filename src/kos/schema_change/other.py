@@ -11,10 +11,9 @@ from kos import errors
 from kos.schema_change import privileges, routines
 from kos.schema_change.composing import SHARE_UPDATE_EXCLUSIVE, action, alter_sql, use_physical
 from kos.schema_change.draft import Draft, Planner, ddl
-from kos.schema_change.facts import relation_kind
 from kos.schema_change.indexes import find
 from kos.schema_change.naming import QUERIES, choose, joined
-from kos.schema_change.parse import Statement, choice, columns_of, definition, inner, inside, names, render
+from kos.schema_change.parse import Statement, choice, definition, inner, names, render
 
 # Of a table, or of something that is named with its table.
 _OF_TABLES = ("OBJECT_TABLE", "OBJECT_VIEW", "OBJECT_MATVIEW", "OBJECT_FOREIGN_TABLE", "OBJECT_SEQUENCE")
@@ -203,7 +202,7 @@ def change_statistics(draft: Draft, statement: Statement) -> None:
         draft.at_contract(action(draft, row[0], text, (render(node),), lock=SHARE_UPDATE_EXCLUSIVE, owner=row[1]))
 
 
-# sequences and materialized views
+# sequences
 
 
 def alter_sequence(draft: Draft, statement: Statement) -> None:
@@ -214,47 +213,6 @@ def alter_sequence(draft: Draft, statement: Statement) -> None:
     owner = _owner(draft, name)
     text = f"alter sequence {name}"
     draft.at_contract(action(draft, table, text, (render(statement.node),), lock="SHARE ROW EXCLUSIVE", owner=owner))
-
-
-def create_materialized_view(draft: Draft, statement: Statement) -> None:
-    """CREATE MATERIALIZED VIEW: from the start. It reads while everybody writes.
-
-    Raises:
-        ChangeRefused: it is a table; the name is taken; it reads a column that this change gives another name or type.
-    """
-    node = statement.node
-    name = node.into.rel.relname
-    if choice(node, "objtype") != "OBJECT_MATVIEW":
-        raise errors.ChangeRefused(name, "CREATE TABLE AS moves rows", "create the table, and fill it by itself")
-    if relation_kind(draft.connection, draft.schema, name) is not None:
-        raise errors.ChangeRefused(name, "the name is taken", "give it another, and drop that one in a later change")
-    read = {each.relname for each in inside(node.query) if type(each).__name__ == "RangeVar"}
-    for table in sorted(read):
-        if any(of == table for of, _ in draft.physical):
-            raise errors.ChangeRefused(
-                name, f"it reads {table}, a column of which this change replaces", "create it in the next change"
-            )
-        if draft.fresh.get(table, set()) & columns_of(node.query):
-            draft.warnings.append(f"{name} is made before the new columns of {table} are filled: refresh it then")
-    text = f"create materialized view {name}"
-    undo = (ddl("drop materialized view {name}", name=name),)
-    draft.created.add(name)
-    draft.expand.append(action(draft, name, text, (render(node),), undo, lock="ACCESS SHARE", lasts=True))
-
-
-def drop_materialized_views(draft: Draft, statement: Statement) -> None:
-    """DROP MATERIALIZED VIEW: at the end.
-
-    Raises:
-        ChangeRefused: CASCADE.
-    """
-    if choice(statement.node, "behavior") == "DROP_CASCADE":
-        raise errors.ChangeRefused(statement.text, "it drops what nobody named", "drop each thing by its name, before")
-    for each in statement.node.objects:
-        name = names(each.list.items)[-1]
-        clause = SQL("if exists " if statement.node.missing_ok else "")
-        do = (SQL("drop materialized view {}{}").format(clause, Identifier(name)).as_string(),)
-        draft.at_contract(action(draft, name, f"drop materialized view {name}", do, owner=_owner(draft, name)))
 
 
 # what is no change of a schema
@@ -313,6 +271,4 @@ PLANNERS: dict[str, Planner] = {
     "AlterStatsStmt": change_statistics,
     "drop OBJECT_STATISTIC_EXT": change_statistics,
     "AlterSeqStmt": alter_sequence,
-    "CreateTableAsStmt": create_materialized_view,
-    "drop OBJECT_MATVIEW": drop_materialized_views,
 }

@@ -5,10 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from kos.schema_change.feedback import ReplicaLag, commit_seconds
+from kos import errors
+from kos.schema_change.feedback import ReplicaLag
+from kos.schema_change.latency import AppLatency, ask
+from kos.schema_change.model import ChangePlan
+from kos.schema_change.placements import by_place
 from kos.schema_change.site import QUERIES, Site
 from kos.schema_change.throttle import Limits, Pace
+from kos.tenancy import Store
 from kos.tenancy.placement import control_place, shard_named
+
+
+def check_query(store: Store, plan: ChangePlan, query: str) -> None:
+    """Ask a query for the latency once in each database of a plan: a slip is told to who made it, not to the status.
+
+    Raises:
+        LatencyUnknown
+    """
+    for place in by_place(plan.placements):
+        with store.operator(place) as operator:
+            told = ask(operator, query)
+        if told.milliseconds is None:
+            raise errors.LatencyUnknown(f"{place.shard}/{place.database}", told.reason)
 
 
 @contextmanager
@@ -24,10 +42,7 @@ def pace_of(site: Site) -> Iterator[Pace]:
             row = control.execute(QUERIES.limits, facts).fetchone()
             return Limits(*row) if row else Limits()
 
-        def latency() -> float:
-            return commit_seconds(beside)
-
         try:
-            yield Pace(limits, lags, latency, site.doing)
+            yield Pace(limits, lags, AppLatency(beside), site.doing)
         finally:
             lags.close()

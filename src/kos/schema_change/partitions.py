@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -14,6 +15,8 @@ from kos.schema_change.model import Action
 from kos.schema_change.naming import QUERIES
 
 Step = TypeVar("Step")
+
+SMALL = 16  # pages: to read them takes no time that anybody notices
 
 
 @dataclass(frozen=True)
@@ -52,17 +55,50 @@ def of_partitions(steps: list[Step], partitions: list[Partition]) -> list[Step]:
     ]
 
 
-def whole(draft: Draft, table: str, index: str) -> Action:
-    """See that an index has one of each partition: of those too that came after the plan was made."""
-    body = ddl(_WHOLE, index=Literal(ddl("{index}", index=index)), table=Literal(table))
+def whole(draft: Draft, table: str, index: str, make: Callable[[str], str]) -> Action:
+    """See that an index has one of each partition. One that came after the plan was made gets its own here, by `make`
+    of its name, if it has few rows."""
+    body = ddl(
+        _WHOLE,
+        index=Literal(ddl("{index}", index=index)),
+        table=Literal(ddl("{table}", table=table)),
+        make=Literal(make(_PARTITION)),
+        partition=Literal(_PARTITION),
+        small=Literal(SMALL),
+    )
     return action(draft, table, f"see that {index} is whole", (ddl("do {body}", body=Literal(body)),), lock="")
 
 
+# Stands where the partition comes: a name that PostgreSQL would write without quotes.
+_PARTITION = "kos_name_of_a_partition"
+
 _WHOLE = """
+declare
+  late record;
+  before oid[];
+  made regclass;
+  whole regclass;
 begin
-  if not (select indisvalid from pg_index where indexrelid = {index}::regclass) then
-    raise invalid_object_definition
-      using message = format('%I has a partition that came after the plan was made: take the change back, and start it'
-                             ' again', {table});
-  end if;
+  for late in
+    select t.relid as part, t.parentrelid as parent, c.relname as name,
+           not t.isleaf or pg_relation_size(c.oid) > {small} * current_setting('block_size')::bigint as lasts
+      from pg_partition_tree({table}::regclass) t
+      join pg_class c on c.oid = t.relid and c.relkind in ('r', 'p')
+     where t.level > 0 and not exists (
+             select from pg_partition_tree({index}::regclass) w join pg_index i on i.indexrelid = w.relid
+              where i.indrelid = t.relid)
+     order by t.level
+  loop
+    if late.lasts then
+      raise invalid_object_definition
+        using message = format('%I is a partition that came after the plan was made, with rows or partitions:'
+                               ' take the change back, and start it again', late.name);
+    end if;
+    before := array(select i.indexrelid from pg_index i where i.indrelid = late.part);
+    execute replace({make}, {partition}, late.part::text);
+    select i.indexrelid into made from pg_index i where i.indrelid = late.part and i.indexrelid <> all (before);
+    select w.relid into whole from pg_partition_tree({index}::regclass) w join pg_index i on i.indexrelid = w.relid
+     where i.indrelid = late.parent;
+    execute format('alter index %s attach partition %s', whole, made);
+  end loop;
 end"""

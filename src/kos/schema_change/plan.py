@@ -22,6 +22,7 @@ from kos.schema_change import (
     columns,
     constraints,
     indexes,
+    materialized,
     noting,
     other,
     parse,
@@ -34,6 +35,7 @@ from kos.schema_change.draft import Draft, Planner
 from kos.schema_change.facts import QUERIES, Connection, usual_owner
 from kos.schema_change.model import TRANSACTION, Action, Fill, Recipe
 from kos.schema_change.parse import Change, Statement, shown
+from kos.schema_change.parts import refuse_unreachable
 
 PLANNERS: dict[str, Planner] = {
     **tables.PLANNERS,
@@ -41,6 +43,7 @@ PLANNERS: dict[str, Planner] = {
     **rename.PLANNERS,
     **constraints.PLANNERS,
     **indexes.PLANNERS,
+    **materialized.PLANNERS,
     **other.PLANNERS,
     **retype.PLANNERS,
 }
@@ -63,6 +66,7 @@ def plan_recipe(connection: Connection, schema: str, change: Change, tag: str) -
         _refuse_inheritance(draft, recipe)
         recipe = replace(recipe, warnings=(*noting.notes(draft), *recipe.warnings))
         noting.refuse_unidentified(draft, recipe)
+        refuse_unreachable(draft, recipe)
         _all_used(draft, recipe)
         verify.refuse_what_fails(draft, written)
     return recipe
@@ -99,6 +103,9 @@ def plan_statement(draft: Draft, statement: Statement) -> None:
     _called_as_now(draft, node)
     if (table := _target(node)) in draft.created:
         _of_new_table(draft, table, statement)
+        return
+    if table in draft.remade:
+        materialized.of_remade(draft, table, statement)
         return
     sort = parse.kind(node)
     if sort == "AlterTableStmt":
@@ -184,7 +191,8 @@ def _commands(draft: Draft, table: str, node: Any) -> Iterator[Any]:
             yield command
             continue
         alone, beside = parse.without_constraints(command)
-        is_there = parse.definition(command).column_def.colname in draft.table(table).columns
+        name = parse.definition(command).column_def.colname
+        is_there = name in draft.table(table).columns and (table, name) not in draft.dropped_columns
         yield alone
         yield from () if is_there else beside
 

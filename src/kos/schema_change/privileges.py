@@ -61,8 +61,9 @@ def _on_relation(draft: Draft, node: Any, name: str) -> None:
     text = f"grant on {name}"
     undo = () if row is None else tuple(_revokes(node, _held(draft, name), owner, draft.connection.info.server_version))
     draft.expand.append(action(draft, name, text, (render(node),), undo, lock="", owner=owner))
-    if any((name, column) in draft.physical for each in node.privileges for column in names(each.access_priv.cols)):
-        # Until the end there are two columns, of which the other stays.
+    of = {(name, column) for each in node.privileges for column in names(each.access_priv.cols)}
+    if of & (draft.physical.keys() | draft.again):
+        # Until the end there is another column, or are two, of which the other stays.
         _at_the_end(draft, node, name, owner)
 
 

@@ -43,8 +43,9 @@ select set_config('search_path', null, false), set_config('lock_timeout', null, 
 
 -- name: note_change
 -- Once.
-insert into kos.changes (operation, name, sql, shipped, paused, max_rate, max_lag_ms, max_latency_ms)
-values (%(operation)s, %(name)s, %(sql)s, %(shipped)s, %(paused)s, %(max_rate)s, %(max_lag_ms)s, %(max_latency_ms)s)
+insert into kos.changes (operation, name, sql, shipped, paused, max_rate, max_lag_ms, max_latency_ms, latency_query)
+values (%(operation)s, %(name)s, %(sql)s, %(shipped)s, %(paused)s, %(max_rate)s, %(max_lag_ms)s, %(max_latency_ms)s,
+        %(latency_query)s)
 on conflict do nothing;
 
 -- name: forget_change
@@ -57,7 +58,7 @@ update kos.changes set finished_at = clock_timestamp() where operation = %(opera
 
 -- name: limits
 -- As they are now.
-select paused, max_rate, max_lag_ms, max_latency_ms from kos.changes where operation = %(operation)s;
+select paused, max_rate, max_lag_ms, max_latency_ms, latency_query from kos.changes where operation = %(operation)s;
 
 -- name: throttle
 -- What is not said stays.
@@ -65,9 +66,10 @@ update kos.changes
    set paused = coalesce(%(paused)s, paused),
        max_rate = case when %(set_rate)s then %(max_rate)s else max_rate end,
        max_lag_ms = case when %(set_lag)s then %(max_lag_ms)s else max_lag_ms end,
-       max_latency_ms = case when %(set_latency)s then %(max_latency_ms)s else max_latency_ms end
+       max_latency_ms = case when %(set_latency)s then %(max_latency_ms)s else max_latency_ms end,
+       latency_query = case when %(set_query)s then %(latency_query)s else latency_query end
  where operation = %(operation)s
-returning paused, max_rate, max_lag_ms, max_latency_ms;
+returning paused, max_rate, max_lag_ms, max_latency_ms, latency_query;
 
 -- name: ask_to_stop
 -- Whoever is at it now.
@@ -192,8 +194,8 @@ returning action;
 delete from kos.change_fills where operation = %(operation)s and schema_name = %(schema)s;
 
 -- name: repeat_fill
--- All pages that there are then.
-update kos.change_fills set next_page = 0
+-- All rows that there are then.
+update kos.change_fills set next_page = 0, up_to_key = '{}'
  where operation = %(operation)s and schema_name = %(schema)s and fill = %(fill)s;
 
 -- name: forget_placement

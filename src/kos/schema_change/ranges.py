@@ -1,23 +1,24 @@
-"""The rows of a table, in ranges of pages: where they are, how far each part is, and how large the next batch is.
+"""The rows of a table, in ranges: where they are, how far each part is, and how large the next batch is.
 
-Words: a *part* is a table without partitions, or one of a partitioned table's; a *range* are its pages from one on and
-up to another one; a range is put *aside* where it can't be done now, and comes back after the others.
+Words: a *part* is a table without partitions, or one of a partitioned table's. The *way* through it goes by its pages
+(here), or in the order of a key (`by_key`); a *range* are the rows from one *point* of the way up to another one. A
+range is put *aside* where it can't be done now, and comes back after the others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import ClassVar, Protocol
 from uuid import UUID
 
 from psycopg.sql import SQL, Composable, Identifier, Literal
 
-from kos import errors, sql
+from kos import sql
 from kos.schema_change.facts import Connection
-from kos.schema_change.model import Fill, Placement
-from kos.schema_change.parse import tables_of
+from kos.schema_change.model import Placement
 
 QUERIES = sql.load("kos.schema_change", "fill.sql")
 GROWTH, SHRINKING = 2.0, 0.25  # the most that one batch changes the size of the next
@@ -39,37 +40,166 @@ class Site(Protocol):
     def transaction(self, owner: str | None = None) -> AbstractContextManager[Connection]: ...
 
 
+@dataclass(frozen=True)
+class Point:
+    """So many pages, or rows, are behind it; where the way is that of a key: those up to `key`."""
+
+    count: int = 0
+    key: tuple[str, ...] = ()
+
+
+START = Point()
+
+
+@dataclass(frozen=True)
+class Range:
+    """The rows after one point, up to another."""
+
+    first: Point
+    last: Point
+
+    @property
+    def amount(self) -> int:
+        """Pages, or rows."""
+        return self.last.count - self.first.count
+
+
 @dataclass
-class Part:
-    """A part: `pages` are those that it had when the fill began, of which those before `next_page` are done, but for
-    what was put `aside`, and for rows that have no value, if any `failed`. Where its rows are `hidden` from its owner,
-    only the operator gets at all of them; where it is `logged`, events say who has written."""
+class Part(ABC):
+    """A part: what is before `at` is done, but for what was put `aside`, and for rows that have no value, if any
+    `failed`. `row` is what expressions call its rows, `index` that of its key, if the way is one. `pages` are those
+    that it had when the fill began; `mark` is another number as soon as its points mean nothing any more. Where its
+    rows are `hidden` from its owner, only the operator gets at all of them; where it is `logged`, events say who has
+    written."""
 
     oid: int
     schema: str
     name: str
     shown: str
+    row: Identifier
     hidden: bool = False
     logged: bool = False
-    filenode: int = 0
+    index: int | None = None
+    mark: int = 0
     pages: int = 0
-    next_page: int = 0
-    aside: list[tuple[int, int]] = field(default_factory=list)
+    at: Point = START
+    aside: list[Range] = field(default_factory=list)
     failed: bool = False
+
+    unit: ClassVar[str]  # what ranges are counted in
 
     @property
     def identifier(self) -> Identifier:
         """For SQL."""
         return Identifier(self.schema, self.name)
 
-    def after(self, first: int, last: int) -> int:
-        """The page before which all is done as soon as this range is. What was put aside is not told apart from what
+    def after(self, done: Range) -> Point:
+        """The point before which all is done as soon as this range is. What was put aside is not told apart from what
         comes after it, since to look at filled rows again is cheap; and a row that had no value may be anywhere once
         somebody has mended it, so that a later run begins anew."""
         if self.failed:
-            return 0
-        left = [at for at, _ in self.aside if not first <= at < last]
-        return min([max(self.next_page, last), *left])
+            return START
+        if left := [each for each in self.aside if each != done]:
+            return left[0].first
+        return self.at if done in self.aside else done.last
+
+    @abstractmethod
+    def measure(self, connection: Connection) -> None:
+        """How far the way goes today."""
+
+    @abstractmethod
+    def go_on(self, next_page: int, pages: int, key: tuple[str, ...]) -> None:
+        """From where an earlier run was."""
+
+    @property
+    @abstractmethod
+    def is_done(self) -> bool:
+        """Whether the way is at its end."""
+
+    @abstractmethod
+    def next(self, transaction: Transaction, amount: int) -> Range:
+        """From where we are, so much or what is left."""
+
+    @abstractmethod
+    def page(self, point: Point) -> int:
+        """How many of the pages are behind a point: all of them at the end only."""
+
+    @abstractmethod
+    def prepare(self, connection: Connection) -> None:
+        """What a transaction needs that is about a range of it."""
+
+    @abstractmethod
+    def within(self, range: Range) -> Composable:
+        """The condition for a row to be in a range. PostgreSQL reads these and no others."""
+
+    @abstractmethod
+    def place(self) -> Composable:
+        """A text that a row is found by again."""
+
+    @abstractmethod
+    def is_at(self, place: Composable) -> Composable:
+        """The condition for a row to be the one with that text."""
+
+    @abstractmethod
+    def version(self, columns: Iterable[str]) -> Composable:
+        """A text that is another one when somebody has changed these columns of a row."""
+
+    @abstractmethod
+    def holders(self, range: Range) -> Composable:
+        """A query for the transactions that have a row of a range, as far as that can be told."""
+
+    @abstractmethod
+    def names(self, connection: Connection) -> list[str]:
+        """The columns that name a row to people."""
+
+
+Transaction = Callable[[Part], AbstractContextManager[Connection]]
+
+
+class ByPages(Part):
+    """The rows of a heap, page by page. What is written after the way was measured may be behind its end."""
+
+    unit = "page"
+
+    def measure(self, connection: Connection) -> None:
+        row = connection.execute(QUERIES.pages, {"oid": self.oid}).fetchone()
+        assert row is not None
+        self.mark, self.pages = row
+
+    def go_on(self, next_page: int, pages: int, key: tuple[str, ...]) -> None:
+        self.at, self.pages = Point(next_page), pages
+
+    @property
+    def is_done(self) -> bool:
+        return self.at.count >= self.pages
+
+    def next(self, transaction: Transaction, amount: int) -> Range:
+        return Range(self.at, Point(min(self.at.count + amount, self.pages)))
+
+    def page(self, point: Point) -> int:
+        return point.count
+
+    def prepare(self, connection: Connection) -> None:
+        """Nothing."""
+
+    def within(self, range: Range) -> Composable:
+        first, last = (SQL("{}::tid").format(Literal(f"({each.count},0)")) for each in (range.first, range.last))
+        return sql.statement(QUERIES.range, row=self.row, first=first, last=last)
+
+    def place(self) -> Composable:
+        return SQL("{}.ctid::text").format(self.row)
+
+    def is_at(self, place: Composable) -> Composable:
+        return SQL("{}.ctid = {}::tid").format(self.row, place)
+
+    def version(self, columns: Iterable[str]) -> Composable:
+        return SQL("{}.xmin::text").format(self.row)
+
+    def holders(self, range: Range) -> Composable:
+        return sql.statement(QUERIES.holders, part=self.identifier, row=self.row, range=self.within(range))
+
+    def names(self, connection: Connection) -> list[str]:
+        return [name for (name,) in connection.execute(QUERIES.key_columns, {"oid": self.oid})]
 
 
 @dataclass
@@ -110,117 +240,13 @@ class Size:
 
 
 class Rewritten(Exception):
-    """The table has another file than when its pages were counted: its rows are elsewhere."""
+    """The points of the way mean nothing any more: the rows are elsewhere, or have another key."""
 
 
-@dataclass(frozen=True)
-class Crossing:
-    """How rows are reached: as `role`, or as the operator; `access` is where it says why, if anything asks for that.
-    Where changes can be `nested`, their capture reads the table again."""
-
-    role: str | None
-    access: int | None = None
-    nested: bool = False
-
-
-def parts_of(site: Site, fill: Fill) -> list[Part]:
-    """Where a table's rows are now.
-
-    Raises:
-        ChangeRefused: a part can't be filled by ranges, or row security hides rows of it.
-    """
-    facts = {"schema": site.placement.schema, "table": fill.table}
-    parts = []
-    with site.transaction(fill.owner) as connection:
-        rows = connection.execute(QUERIES.parts, facts).fetchall()
-    for oid, schema, name, shown, kind, method, hidden, crossed, logged in rows:
-        if kind != "r" or method != "heap":
-            raise errors.ChangeRefused(
-                shown, "it is not stored as a heap, so its rows can't be filled by ranges of pages", "fill it by hand"
-            )
-        if hidden and not crossed:
-            raise errors.ChangeRefused(
-                shown,
-                f"row security hides rows of it from its owner, {fill.owner}",
-                f"alter table {shown} no force row level security",
-            )
-        parts.append(Part(oid, schema, name, shown, hidden, logged))
-    return parts
-
-
-def _refuse_hidden(site: Site, fill: Fill, role: str | None) -> None:
-    """What isn't seen of a table that an expression asks would be taken for what isn't there.
-
-    Raises:
-        ChangeRefused
-    """
-    asked = {"tables": sorted(tables_of(fill.needs, *fill.assign.values()))}
-    if not asked["tables"]:
-        return
-    with site.transaction(role) as connection:
-        row = connection.execute(QUERIES.hidden, asked).fetchone()
-    if row is not None:
-        raise errors.ChangeRefused(
-            row[0],
-            f"row security hides rows of it from {role or 'the operator'}, who fills {fill.table}",
-            f"alter table {row[0]} no force row level security, until that is done",
-        )
-
-
-@contextmanager
-def reached(site: Site, fill: Fill, parts: list[Part]) -> Iterator[Crossing]:
-    """How the fill gets at all rows. That it crosses tenants, and what for, is written down before it does: guards and
-    events ask for it."""
-    hidden = any(part.hidden for part in parts)
-    _refuse_hidden(site, fill, None if hidden else fill.owner)
-    if not (hidden or any(part.logged for part in parts)):
-        yield Crossing(fill.owner)
-        return
-    given = {"reason": f"change {site.operation}: {fill.text}"}
-    row = site.connection.execute(QUERIES.begin_access, given).fetchone()
-    assert row is not None
-    try:
-        parameters = {"parts": [part.oid for part in parts if part.logged]}
-        nested = site.connection.execute(QUERIES.nested, parameters).fetchone() == (True,)
-        yield Crossing(None if hidden else fill.owner, row[0], nested)
-    finally:
-        if not site.connection.broken:
-            site.connection.execute(QUERIES.end_access, {"access": row[0]})
-
-
-def noted(site: Site, fill: Fill, part: Part) -> None:
-    """Note a part as one that is to be filled, and find out how far it is."""
-    with site.transaction(fill.owner) as connection:
-        row = connection.execute(QUERIES.pages, {"oid": part.oid}).fetchone()
-        assert row is not None
-        part.filenode = row[0]
-        facts = facts_of(site, fill, part) | {"pages": row[1], "filenode": row[0]}
-        connection.execute(QUERIES.act_as_ourselves)
-        connection.execute(QUERIES.note_part, facts)
-        found = connection.execute(QUERIES.find_part, facts).fetchone()
-    assert found is not None
-    part.next_page, part.pages = found
-
-
-def facts_of(site: Site, fill: Fill, part: Part) -> dict[str, Any]:
-    """What a part's checkpoint is found by."""
-    return {
-        "operation": site.operation,
-        "schema": site.placement.schema,
-        "fill": fill.name,
-        "part": part.shown,
-        "oid": part.oid,
-    }
-
-
-def pages(row: Identifier, first: int, last: int) -> Composable:
-    """A condition that reads these pages only."""
-    return sql.statement(QUERIES.range, row=row, first=tid(first), last=tid(last))
-
-
-def tid(page: int) -> Composable:
-    """Where a page begins, as SQL."""
-    return SQL("{}::tid").format(Literal(f"({page},0)"))
+def texts(row: Identifier, columns: Iterable[str]) -> Composable:
+    """Their values as one array of texts."""
+    each = [SQL("{}.{}::text").format(row, Identifier(name)) for name in columns]
+    return SQL("array[{}]::text[]").format(SQL(", ").join(each))
 
 
 def expression(text: str) -> Composable:

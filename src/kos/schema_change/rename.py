@@ -5,7 +5,7 @@ from __future__ import annotations
 from psycopg.sql import Identifier
 
 from kos import errors
-from kos.schema_change import indexes, parse
+from kos.schema_change import in_log, indexes, parse
 from kos.schema_change.composing import action
 from kos.schema_change.draft import Draft, Planner, ddl, granting
 from kos.schema_change.facts import Column, Table, is_checked_domain, read_grants, relation_kind
@@ -24,6 +24,7 @@ def rename_column(draft: Draft, statement: Statement) -> None:
     facts = draft.table(table)
     _refuse(draft, facts, old, new)
     known = facts.columns[old]
+    in_log.refuse_rename(draft, facts, known)
     draft.physical[table, new] = old
     if (table, new) in draft.retyped:
         return  # the other type's column has the new name: `retype` makes it, further down in the file

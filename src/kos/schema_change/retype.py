@@ -10,7 +10,7 @@ import psycopg
 from psycopg.sql import SQL, Identifier
 
 from kos import errors, sql
-from kos.schema_change import shadow
+from kos.schema_change import in_log, shadow
 from kos.schema_change.composing import action, alter_sql
 from kos.schema_change.draft import Draft, Planner, ddl
 from kos.schema_change.facts import QUERIES, Column, Table
@@ -33,7 +33,8 @@ from kos.schema_change.parse import (
 _IN_THE_WAY = ("view", "materialized view", "rule", "policy", "function", "trigger", "generated column", "publication")
 _INSTEAD = {
     **dict.fromkeys(
-        ("policy", "trigger", "view"), "drop it before, and create it again after that, in the same change"
+        ("policy", "trigger", "view", "materialized view"),
+        "drop it before, and create it again after that, in the same change",
     ),
     "generated column": "drop it before, in the same change",
 }
@@ -76,6 +77,7 @@ def alter_type(draft: Draft, table: str, command: Any) -> None:
         raise errors.ChangeRefused(what, f"an identity column can't be {new}", f"make it {', '.join(_NUMBERS)}")
     back = _back(draft, table, name, called)
     _refuse_uncastable(draft, what, known.type, new, forward=using is None, backward=back is None)
+    in_log.refuse_retype(draft, facts, known, new, plain=plain)
     column = ddl("{name}", name=name)
     shadow.replace_column(
         draft,
@@ -136,10 +138,12 @@ def _refuse_dependents(draft: Draft, facts: Table, known: Column, what: str) -> 
         if of == known.name and sort in _IN_THE_WAY and not draft.drops(facts.name, sort, name):
             instead = _INSTEAD.get(sort, f"drop the {sort} before the change, and create it when that is finished")
             raise errors.ChangeRefused(what, f"the {sort} {name} reads it", instead)
-    if known.name in facts.partition_key or facts.is_partition:
+    if facts.is_partition:
+        raise errors.ChangeRefused(what, "a partition has the types of its table", "say it of that table")
+    if known.name in facts.partition_key:
         raise errors.ChangeRefused(
             what,
-            "a partition has the types of its table, and a table keeps those that it is partitioned by",
+            "the table is partitioned by it, and PostgreSQL lets nothing take the place of that",
             "make a new table, fill it, and let code change over",
         )
 

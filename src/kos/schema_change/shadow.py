@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from kos import errors
-from kos.schema_change import columns, constraints, indexes, unique_keys
+from kos.schema_change import columns, constraints, foreign_keys, indexes, trees, unique_keys
 from kos.schema_change.belongings import Belongings
 from kos.schema_change.composing import SHARE_ROW_EXCLUSIVE, action, add_constraint_sql
 from kos.schema_change.draft import Draft, ddl, granting
-from kos.schema_change.facts import Column, Constraint, Index, Table, read_grants
+from kos.schema_change.facts import Column, Constraint, Index, Table, read_grants, read_table
 from kos.schema_change.hanging import hanging
 from kos.schema_change.model import Fill
 from kos.schema_change.parse import (
@@ -25,6 +25,7 @@ from kos.schema_change.parse import (
     parse_statement,
     rename_columns,
     renamed_in_index,
+    render,
 )
 from kos.schema_change.sync import Pair, catch_up, pair_triggers
 from kos.sql import literal
@@ -46,10 +47,12 @@ def replace_column(draft: Draft, facts: Table, known: Column, wanted: Wanted) ->
     """All steps, from the second column to its having the name of the first.
 
     Raises:
-        ChangeRefused: the table is partitioned, or the column is in an EXCLUDE.
+        ChangeRefused: a partition has something of its own on the column, or that is in an EXCLUDE.
     """
-    _refuse(facts, known)
-    draft.hanging.append(hanging(facts, known.name))
+    _refuse(draft, facts, known)
+    # As it is now: what is known of it may tell of another column that this change replaces.
+    now = read_table(draft.connection, draft.schema, facts.name)
+    draft.hanging.append(hanging(draft.connection, now or facts, known.name))
     new = _successor(draft, facts, known, wanted)
     unmade = _expand(draft, facts, known, new, wanted)
     draft.physical[facts.name, wanted.called] = draft.successors[facts.name, known.name] = new
@@ -68,19 +71,17 @@ def replace_column(draft: Draft, facts: Table, known: Column, wanted: Wanted) ->
         if held:
             swap.rename("constraint", held, named[0])
     swap.at_the_end(unmade)
+    swap.hand_on()
     draft.warnings.append(
         f"{facts.name}.{known.name}: until the change is finished it has its old type, and {new} beside it the new one"
     )
 
 
-def _refuse(facts: Table, known: Column) -> None:
+def _refuse(draft: Draft, facts: Table, known: Column) -> None:
     what = f"{facts.name}.{known.name}"
-    if facts.kind != "r":
-        raise errors.ChangeRefused(
-            what,
-            "the table is partitioned: its partitions' indexes can't change places in one moment",
-            "add a column of that type under another name, fill it, and drop this one in a later change",
-        )
+    if facts.kind not in ("r", "p"):
+        raise errors.ChangeRefused(what, "it is not of a table that rows are stored in", "do it yourself")
+    trees.refuse_own(draft.connection, facts, known.name)
     for each in facts.constraints.values():
         if each.kind == "x" and known.name in each.columns:
             raise errors.ChangeRefused(
@@ -182,6 +183,9 @@ class _Swap(Belongings):
                     f"{self.facts.name}: while finish has {each.name} twice, two INSERT … ON CONFLICT of one key that"
                     " meet may fail (unique_violation), and are to be run again"
                 )
+            if self.facts.kind == "p":
+                self._of_partitions(each, node, steps)
+                continue
             steps.append(indexes.concurrent_action(draft, self.facts.name, node))
             if each.constraint is None:
                 self.rename("index", node.idxname, each.name)
@@ -191,6 +195,24 @@ class _Swap(Belongings):
                 self.after.append(
                     ddl("alter table {t} replica identity using index {i}", t=self.facts.name, i=each.name)
                 )
+
+    def _of_partitions(self, known: Index, node: Any, steps: list[Any]) -> None:
+        """Of the table and all partitions: they change names before the first column goes with its own."""
+        draft, table = self.draft, self.facts.name
+        if known.constraint is None:
+            steps += indexes.by_partition(draft, table, node, node.idxname)
+        else:
+            made = _parsed(self.facts.constraints[known.constraint])
+            _rename_in(made, self.known.name, self.new)
+            if known.primary:
+                made.conname = known.name
+                self.before.append(trees.primary_key(draft, table, made))
+                return
+            made.conname = node.idxname
+            taken = dict(draft.taken)
+            draft.tighten += unique_keys.by_partition(draft, table, made, node.idxname, primary=False)
+            draft.taken.update(dict.fromkeys(draft.taken.keys() - taken, ()))  # nobody asked for them
+        self.before.append(trees.swap_index_names(known.name, node.idxname))
 
     def _attach(self, known: Constraint, index: str) -> None:
         """One that waits for the end of a transaction does so at once; as a bare index it would not."""
@@ -217,6 +239,11 @@ class _Swap(Belongings):
             if each.kind == "f" and not made.pktable.schemaname:
                 theirs = [self.draft.successor(made.pktable.relname, name) for name in names(made.pk_attrs)]
                 _set_names(made.pk_attrs, theirs)
+            if each.kind == "f" and self.facts.kind == "p":
+                made.conname = self.draft.name("constraint")
+                foreign_keys.add_by_partition(self.draft, self.facts.name, made)
+                self.before.append(trees.swap_constraint_names(self.facts.name, each.name, made.conname))
+                continue
             self._bind(self.facts.name, self.facts.owner, each.name, made, validated=each.validated)
 
     def copy_references(self) -> None:
@@ -227,10 +254,10 @@ class _Swap(Belongings):
                 continue
             table = _add_constraint(of, name, text).relation
             other = None if table.schemaname else self.draft.table(table.relname)
-            if other is None or other.owner != self.facts.owner or other.kind != "r":
+            if other is None or other.owner != self.facts.owner or {other.kind, self.facts.kind} != {"r"}:
                 raise errors.ChangeRefused(
                     f"{self.facts.name}.{self.known.name}",
-                    f"{name} of {of} refers to it, which is partitioned, in another schema or another's",
+                    f"{name} of {of} refers to it: one of the two is partitioned, or in another schema, or another's",
                     "drop that foreign key before the change, and add it when that is finished",
                 )
             _set_names(made.fk_attrs, [self.draft.successor(other.name, each) for each in names(made.fk_attrs)])
@@ -284,6 +311,25 @@ class _Swap(Belongings):
         text = f"{table}.{new} takes the place of {name}" if new != self.called else f"{table}.{new} instead of {name}"
         draft.at_contract(action(draft, table, text, tuple(do), also=tuple(dict.fromkeys(self.also))))
 
+    def hand_on(self) -> None:
+        """Another column that this change replaces finds over itself what is over this one's successor."""
+        facts, old, new = self.facts, self.known.name, self.new
+        for index in filter(self.over, list(facts.indexes.values())):
+            assert isinstance(index, Index)
+            text = render(renamed_in_index(index.definition, old, new))
+            columns_ = tuple(new if each == old else each for each in index.columns)
+            facts.indexes[index.name] = replace(index, definition=text, columns=columns_)
+        for each in filter(self.over, list(facts.constraints.values())):
+            assert isinstance(each, Constraint)
+            if each.kind not in "cfpu":
+                continue
+            made = _parsed(each)
+            _rename_in(made, old, new)
+            made.conname = "c"
+            text = add_constraint_sql("t", made).partition(" CONSTRAINT c ")[2]
+            columns_ = tuple(new if known == old else known for known in each.columns)
+            facts.constraints[each.name] = replace(each, definition=text, columns=columns_)
+
 
 def _add_constraint(table: str, name: str, text: str) -> Any:
     """A constraint as its definition in the catalog says; the table's name is as SQL."""
@@ -298,8 +344,8 @@ def _parsed(known: Constraint) -> Any:
 
 def _rename_in(constraint: Any, old: str, new: str) -> None:
     rename_columns(constraint, old, new)
-    _set_names(constraint.fk_attrs, [new if each == old else each for each in names(constraint.fk_attrs)])
-    _set_names(constraint.fk_del_set_cols, [new if each == old else each for each in names(constraint.fk_del_set_cols)])
+    for part in (constraint.keys, constraint.including, constraint.fk_attrs, constraint.fk_del_set_cols):
+        _set_names(part, [new if each == old else each for each in names(part)])
 
 
 def _set_names(parts: Any, wanted: list[str]) -> None:

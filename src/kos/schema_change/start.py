@@ -11,6 +11,7 @@ from kos.journal.runner import refuse_final
 from kos.progress import Advance, silent
 from kos.schema_change.change import CHANGE, NEWCOMER, announce
 from kos.schema_change.model import ChangePlan, Placement
+from kos.schema_change.pace import check_query
 from kos.schema_change.site import QUERIES
 from kos.schema_change.throttle import Limits
 from kos.tenancy import Store
@@ -28,6 +29,7 @@ def start(store: Store, plan: ChangePlan, progress: Advance = silent, *, limits:
 
     Raises:
         ChangeOpen: another change is open.
+        LatencyUnknown: the query of `limits` does not tell it.
         ChangeBlocked, ChangeFailed, ChangeIncomplete, FillFailed, …: what is done stays; starting again goes on.
         LeaseHeld, OperationInterrupted
     """
@@ -36,6 +38,8 @@ def start(store: Store, plan: ChangePlan, progress: Advance = silent, *, limits:
         if not is_same(open_one, plan.sql):
             raise errors.ChangeOpen(_name(open_one), open_one.state)
         return go_on(store, open_one, progress)
+    if limits and limits.latency_query:
+        check_query(store, plan, limits.latency_query)
     kept = {"limits": limits or Limits()}
     outcome = journal.run(store, CHANGE, plan, progress, kept=kept, waits=True)
     return _take_in_rest(store, outcome)

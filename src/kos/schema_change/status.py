@@ -14,6 +14,7 @@ from kos.journal import Record, plan_of
 from kos.journal.history import BACKWARDS
 from kos.schema_change.change import CHANGE, tidy
 from kos.schema_change.model import CONTRACT, PHASES, ChangePlan, Placement
+from kos.schema_change.pace import check_query
 from kos.schema_change.placements import by_place, find_placements
 from kos.schema_change.site import QUERIES
 from kos.schema_change.start import open_change
@@ -107,18 +108,24 @@ def throttle(
     max_rate: float | None = None,
     max_lag_ms: float | None = None,
     max_latency_ms: float | None = None,
+    latency_query: str | None = None,
 ) -> Limits:
-    """Change the limits of the open change; it heeds them before its next batch. What is None stays; 0 lifts a limit.
+    """Change the limits of the open change; it heeds them before its next batch. What is None stays; 0 lifts a limit,
+    and a query that is empty is asked no more.
 
     Raises:
         NoChange
+        LatencyUnknown: the query does not tell it; all limits are as before.
     """
     record = open_change(store)
+    if latency_query:
+        check_query(store, plan_of(CHANGE, record), latency_query)
     facts: dict[str, object] = {"operation": record.id, "paused": paused}
     for key, given, short in (
         ("max_rate", max_rate, "rate"),
         ("max_lag_ms", max_lag_ms, "lag"),
         ("max_latency_ms", max_latency_ms, "latency"),
+        ("latency_query", latency_query, "query"),
     ):
         facts |= {key: given or None, f"set_{short}": given is not None}
     with store.operator() as control:

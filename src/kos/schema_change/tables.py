@@ -123,9 +123,14 @@ def create_view(draft: Draft, statement: Statement) -> None:
         return
     _refuse_taken(draft, name, "there is such a thing already")
     for each in parse.inside(statement.node.query):
-        if type(each).__name__ == "RangeVar" and any(table == each.relname for table, _ in draft.physical):
+        if type(each).__name__ != "RangeVar":
+            continue
+        anew = draft.remade.keys() | {table for table, _ in draft.physical.keys() | draft.again}
+        if each.relname in anew:
             raise errors.ChangeRefused(
-                name, f"it reads {each.relname}, of which this change renames a column", "create it in the next change"
+                name,
+                f"it reads {each.relname}, which this change makes anew, or renames a column of",
+                "create it in the next change",
             )
     _create(draft, statement, "view", name, ddl("drop view {name}", name=name))
 

@@ -6,15 +6,15 @@ Between two batches, `Pace` asks for the limits anew and waits for as long as on
 * the replicas: no batch begins while one is behind by more than half of what is allowed, or has not replayed the batch
   before: how far behind that will put it, it does not tell until then. Batches become as short as makes a replica need
   a quarter of what is allowed for each;
-* the application: what its writers meet is a batch's rows, locked until the batch commits, and a commit that has to
-  reach the disk. So batches take half of the latency that is allowed, or less, and none begins while a commit of
-  nothing takes longer than that.
+* the application: what its writers meet is a batch's rows, locked until the batch commits. So batches take half of
+  the latency that is allowed, or less. And none begins while its statements take longer than that, by whatever tells
+  (see `latency`), or while that can't be told.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 BATCH_SECONDS = 0.1  # what a batch is to take, and who meets it has to wait, where no limit asks for less
@@ -32,12 +32,13 @@ RUNNING, PAUSED, RATE = "running", "paused", "rate limited"
 @dataclass(frozen=True)
 class Limits:
     """What a change may do while it runs. `max_rate` are rows per second and per placement that is filled; None is no
-    limit."""
+    limit. `latency_query` returns the milliseconds that `max_latency_ms` is for; without one kos looks itself."""
 
     paused: bool = False
     max_rate: float | None = None
     max_lag_ms: float | None = None
     max_latency_ms: float | None = None
+    latency_query: str | None = None
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,23 @@ class Allowance:
     rows: float | None
 
 
+@dataclass(frozen=True)
+class Measured:
+    """A latency, and what has it. Without `milliseconds`, `reason` is why nobody can tell."""
+
+    what: str
+    milliseconds: float | None
+    reason: str = ""
+
+    @property
+    def text(self) -> str:
+        """For people."""
+        return self.reason if self.milliseconds is None else f"{self.what} {self.milliseconds:.0f} ms"
+
+
+Latencies = Callable[[str | None], Sequence[Measured]]
+"""What the application feels, by a query where there is one."""
+
 Lags = Callable[[], Mapping[str, float | None]]
 """How far each replica is behind, in milliseconds; None for one that does not answer."""
 
@@ -57,25 +75,30 @@ def nobody() -> Mapping[str, float | None]:
     return {}
 
 
+def unknown(query: str | None) -> Sequence[Measured]:
+    """Nobody looks."""
+    return [Measured("latency", None, "nobody looks at the latency")]
+
+
 class Pace:
     """The pace of one fill.
 
-    `limits` are asked for before every batch, `lags` and `latency` (the seconds of a small commit) where a limit needs
-    them. `tell` hears "running" or what is waited for, whenever that changes.
+    `limits` are asked for before every batch, `lags` and `latencies` where a limit needs them. `tell` hears "running",
+    with the latency where that is limited, or what is waited for, whenever that changes.
     """
 
     def __init__(
         self,
         limits: Callable[[], Limits] = Limits,
         lags: Lags = nobody,
-        latency: Callable[[], float] = float,
+        latencies: Latencies = unknown,
         tell: Callable[[str], None] = lambda state: None,
         clock: Callable[[], float] = time.monotonic,
         wait: Callable[[float], None] = time.sleep,
     ) -> None:
         self._limits = limits
         self._lags = lags
-        self._latency = latency
+        self._latencies = latencies
         self._tell = tell
         self.clock = clock
         self._wait = wait
@@ -84,6 +107,7 @@ class Pace:
         self._ended: float | None = None  # when the last batch did, until all replicas have it
         self._waited = False  # for a replica, since then
         self._replayed = SHORTEST  # seconds that a batch may take for the replicas' sake
+        self._running = RUNNING
         self._kind = self._state = ""
         self._told = float("-inf")
 
@@ -99,7 +123,7 @@ class Pace:
             if found is None:
                 break
             self.rest(*found)
-        self.say(RUNNING, RUNNING)
+        self.say(RUNNING, self._running)
         self._began, self._rows = self.clock(), 0
         allowed = allowance(limits)
         return replace(allowed, seconds=min(allowed.seconds, self._replayed)) if limits.max_lag_ms else allowed
@@ -129,7 +153,7 @@ class Pace:
             left = self._began + self._rows / limits.max_rate - self.clock()
             if left > 0:
                 return RATE, f"{RATE}: {limits.max_rate:g} rows/s", min(left, PAUSE)
-        return self._behind(limits.max_lag_ms) or self._slow(limits.max_latency_ms)
+        return self._behind(limits.max_lag_ms) or self._slow(limits)
 
     def _behind(self, most: float | None) -> tuple[str, str, float] | None:
         if most is None:
@@ -153,11 +177,16 @@ class Pace:
             self._replayed = max(SHORTEST, min(BATCH_SECONDS, self._replayed * factor))
             self._ended = None
 
-    def _slow(self, most: float | None) -> tuple[str, str, float] | None:
+    def _slow(self, limits: Limits) -> tuple[str, str, float] | None:
+        self._running, most = RUNNING, limits.max_latency_ms
         if most is None:
             return None
-        taken = self._latency() * 1000
-        return ("commits", f"waiting for commits: {taken:.0f} ms", PAUSE) if taken > most else None
+        found = self._latencies(limits.latency_query)
+        worst = max(found, key=_latency)
+        if worst.milliseconds is None or worst.milliseconds > most:
+            return f"{worst.what}{worst.reason}", f"waiting: {worst.text}", PAUSE
+        self._running = f"{RUNNING}: {found[-1].text}"
+        return None
 
 
 def allowance(limits: Limits) -> Allowance:
@@ -165,6 +194,10 @@ def allowance(limits: Limits) -> Allowance:
     allowed = [each / 2000 for each in (limits.max_latency_ms, limits.max_lag_ms) if each]
     seconds = max(SHORTEST, min([BATCH_SECONDS, *allowed]))
     return Allowance(seconds, limits.max_rate * RATE_SECONDS if limits.max_rate else None)
+
+
+def _latency(measured: Measured) -> float:
+    return float("inf") if measured.milliseconds is None else measured.milliseconds
 
 
 def _slowest_first(item: tuple[str, float | None]) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from kos import errors
@@ -12,9 +13,7 @@ from kos.schema_change.draft import Draft, ddl
 from kos.schema_change.model import Action
 from kos.schema_change.naming import QUERIES, choose, index_columns, is_used, joined
 from kos.schema_change.parse import inner, names, parse_statement
-from kos.schema_change.partitions import of_partitions, partitions_of, whole
-
-SMALL = 16  # pages: to read them takes no time that anybody notices
+from kos.schema_change.partitions import SMALL, of_partitions, partitions_of, whole
 
 
 def add(draft: Draft, table: str, constraint: Any, *, primary: bool) -> None:
@@ -32,7 +31,8 @@ def add(draft: Draft, table: str, constraint: Any, *, primary: bool) -> None:
     _refuse_taken(draft, table, name)
     draft.taken[name] = tuple(keys)
     if draft.table(table).kind == "p":
-        _by_partition(draft, table, constraint, name, primary=primary)
+        place: list[Any] = draft.build if set(keys) <= draft.fresh.get(table, set()) else draft.tighten
+        place += by_partition(draft, table, constraint, name, primary=primary)
         return
     if primary:
         _need_values(draft, table, keys)
@@ -43,7 +43,7 @@ def add(draft: Draft, table: str, constraint: Any, *, primary: bool) -> None:
     # A table has one primary key: another is there until the end.
     waits = constraint.deferrable and not (primary and draft.table(table).key)
     steps: list[Any] = draft.build if fresh and not (primary and waits) else draft.tighten
-    steps.append(indexes.concurrent_action(draft, table, _index(table, index, constraint)))
+    steps.append(indexes.concurrent_action(draft, table, index_of(table, index, constraint)))
     if not waits:
         _attach(draft, table, constraint, name, index)
         return
@@ -67,7 +67,7 @@ def waiting(draft: Draft, table: str, key: Any, *, loose: Sequence[str] = ()) ->
     return action(draft, table, text, (add_constraint_sql(table, key),), tuple(undo))
 
 
-def _by_partition(draft: Draft, table: str, constraint: Any, name: str, *, primary: bool) -> None:
+def by_partition(draft: Draft, table: str, constraint: Any, name: str, *, primary: bool) -> list[Action]:
     """The key of the partitioned table alone, which isn't valid; one of each partition, of an index that was built
     concurrently; and each made a part of it. A partition that comes meanwhile gets its own.
 
@@ -89,7 +89,7 @@ def _by_partition(draft: Draft, table: str, constraint: Any, name: str, *, prima
         own = called[each.name] = choose(draft, each.name, "" if primary else shown, "pkey" if primary else "key")
         draft.taken[own] = tuple(keys)
         if each.is_leaf:
-            steps.append(indexes.concurrent_action(draft, each.name, _index(each.name, own, constraint)))
+            steps.append(indexes.concurrent_action(draft, each.name, index_of(each.name, own, constraint)))
             made = _of_index(constraint, own, own)
             text = f"make index {own} a key of {each.name}"
             steps.append(
@@ -101,8 +101,14 @@ def _by_partition(draft: Draft, table: str, constraint: Any, name: str, *, prima
         indexes.attachment(draft, each, called, _drop(each.parent, called[each.parent]))
         for each in reversed(partitions)
     ]
-    place: list[Any] = draft.build if set(keys) <= draft.fresh.get(table, set()) else draft.tighten
-    place += [*of_partitions(steps, partitions), whole(draft, table, name)]
+    return [*of_partitions(steps, partitions), whole(draft, table, name, partial(_key_of, constraint))]
+
+
+def _key_of(constraint: Any, partition: str) -> str:
+    made = type(constraint)()
+    made.CopyFrom(constraint)
+    made.conname = ""
+    return add_constraint_sql(partition, made)
 
 
 def _key_alone(draft: Draft, table: str, constraint: Any, name: str) -> Action:
@@ -117,7 +123,7 @@ def _drop(table: str, name: str) -> str:
     return ddl("alter table if exists {table} drop constraint if exists {name}", table=table, name=name)
 
 
-def _index(table: str, name: str, constraint: Any) -> Any:
+def index_of(table: str, name: str, constraint: Any) -> Any:
     """The index of a key, as CREATE INDEX."""
     node = parse_statement("create unique index i on t (c)")
     element = node.index_params[0]
