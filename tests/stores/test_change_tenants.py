@@ -15,12 +15,10 @@ from kos.journal import Run
 from kos.schema_change import (
     Action,
     ChangePlan,
-    Placement,
     act,
     change,
     change_status,
     finish,
-    make,
     plan_change,
     roll_back,
     start,
@@ -231,21 +229,6 @@ def test_one_that_is_made_while_finish_is_at_work_may_have_rows(
 def states(store: Store) -> dict[str, str]:
     """What `kos change status` says, by schema."""
     return {each.placement.rsplit("/", 1)[1]: each.state for each in change_status(store).placements}
-
-
-@pytest.mark.parametrize("tier", TIERS)
-def test_one_that_is_made_when_finish_has_looked_for_late_ones(
-    started: Store, tier: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def late_placements(run: Run[ChangePlan]) -> list[Placement]:
-        found = make.late_placements(run)
-        create_tenant(started, "late", tier)
-        return found
-
-    monkeypatch.setattr(change, "late_placements", late_placements)
-    finish(started)
-    demand(started, "late")
-    assert shape(started, "late") == (True, True)
 
 
 @pytest.mark.parametrize("tier", TIERS)
