@@ -18,6 +18,7 @@ from kos.schema_change.facts import Connection, Table
 from kos.schema_change.naming import QUERIES
 from kos.schema_change.parse import names, render
 from kos.schema_change.partitions import PARTITION, SMALL, of_partitions, partitions_of
+from kos.sql import literal
 
 
 def own_of_partitions(connection: Connection, facts: Table, column: str) -> list[str]:
@@ -120,6 +121,8 @@ def primary_key(draft: Draft, table: str, constraint: Any, new: str) -> tuple[st
 def _of_key(template: LiteralString, table: str, constraint: Any) -> str:
     build = unique_keys.index_of(PARTITION, "", constraint)
     build.concurrent = True
+    columns = Literal(names(constraint.keys) + names(constraint.including))
+    find = ddl(_FIND, columns=columns, keys=Literal(len(constraint.keys)))
     waits = " deferrable" if constraint.deferrable else ""
     waits += " initially deferred" if constraint.initdeferred else ""
     return ddl(
@@ -129,8 +132,7 @@ def _of_key(template: LiteralString, table: str, constraint: Any) -> str:
         name=Literal(constraint.conname),
         clause=Literal(add_constraint_sql("t", constraint).partition("PRIMARY KEY ")[2]),
         waits=Literal(waits),
-        columns=Literal(names(constraint.keys) + names(constraint.including)),
-        keys=Literal(len(constraint.keys)),
+        find=literal(find),
         build=Literal(render(build)),
         partition=Literal(PARTITION),
         small=Literal(SMALL),
@@ -138,7 +140,7 @@ def _of_key(template: LiteralString, table: str, constraint: Any) -> str:
 
 
 # The index of a partition that is to be its key, by what it is over: somebody may have built it by hand.
-_FIND: LiteralString = """
+_FIND = """
     select c.relname into made
       from pg_index i
       join pg_class c on c.oid = i.indexrelid
@@ -152,8 +154,7 @@ _FIND: LiteralString = """
      order by i.indexrelid
      limit 1;"""
 
-_LATE: LiteralString = (
-    """
+_LATE = """
 do $kos$
 declare
   part regclass;
@@ -166,9 +167,8 @@ begin
       join pg_class c on c.oid = t.relid
      where t.isleaf and c.relkind = 'r'
        and pg_relation_size(c.oid) > {small} * current_setting('block_size')::bigint
-  loop"""
-    + _FIND
-    + """
+  loop
+    {find}
     if not found then
       raise invalid_object_definition
         using message = format('partition %s has rows and no index for the key, and to build one now would lock the'
@@ -176,11 +176,9 @@ begin
     end if;
   end loop;
 end $kos$"""
-)
 
 # PostgreSQL makes no key of a partitioned table of an index; but the key takes over those of its partitions.
-_PRIMARY: LiteralString = (
-    """
+_PRIMARY = """
 do $kos$
 declare
   parts regclass[];
@@ -195,11 +193,9 @@ begin
     join pg_class c on c.oid = t.relid;
   execute format('alter table %s drop constraint %I', {table}, {name});
   for n in 1 .. cardinality(parts) loop
-    part := parts[n];"""
-    + _FIND
-    + """
+    part := parts[n];
+    {find}
     execute format('alter table %s add constraint %I primary key ', part, called[n])
             || case when found then format('using index %I', made) || {waits} else {clause} end;
   end loop;
 end $kos$"""
-)
