@@ -103,6 +103,9 @@ def tidy(run: Run[ChangePlan]) -> None:
         with nobody_making(run.store):
             late = known(run, _is_behind)  # they were made since the tightening
         everywhere(run, CONTRACT, late, _doing(run.plan, *PHASES))
+    for place in there(run):
+        with run.transaction(place) as connection:
+            connection.execute(QUERIES.refresh_captures)
     _forget_placements(run)
 
 

@@ -92,6 +92,10 @@ on conflict do nothing;
 -- A session that has ended holds no lock any more.
 select;
 
+-- name: refresh_captures
+-- The log notes columns under the names that they have now, for copies that are dumped from here on.
+select kos.refresh_captures();
+
 -- name: withdraw
 -- Of this database: new code is refused before anything is taken back.
 delete from kos.changed_schemas where operation = %(operation)s;
