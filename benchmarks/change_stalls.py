@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -64,6 +65,7 @@ def run(bench: Bench) -> Report:
             ours = [_round(bench, rows, kind, load, _online) for _ in range(rounds)]
             plain = [_round(bench, rows, kind, load, _naive) for _ in range(rounds)]
             found.append((kind, ours, plain))
+            print(f"  {' | '.join(_row(*found[-1]))}", file=sys.stderr, flush=True)  # it takes minutes
     with bench.superuser() as superuser:
         superuser.execute("drop schema loaded cascade")
         superuser.execute("drop role loaded_app")

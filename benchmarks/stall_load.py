@@ -22,7 +22,7 @@ from stall_kinds import Kind
 OLD, MIXED, NEW, OVER = range(4)  # whose code runs: that of before, of each in half of the sessions, of after
 PROCESSES, SESSIONS = 4, 4  # of each process: enough that commits which wait for the disk do not hold up all others
 SEATS = PROCESSES * SESSIONS
-PACE = SEATS / 2240  # seconds between two statements of a session
+PACE = SEATS / 2240  # seconds between two statements of a session; those of a transaction follow at once
 CATCH_UP = 1.0  # seconds that a session catches up with, after it was held up
 HOLD, GAP = 0.5, 0.3  # seconds that somebody keeps his transaction open, and rests
 CUSTOMERS = 1000
@@ -41,6 +41,7 @@ UNITS = (
     (10, ("begin", "read", "update", "insert", "update customer", "delete", "commit")),
     (4, ("also",)),
 )
+_UNCOUNTED = ("begin", "commit")
 HELD = ("read", "update", "read customer", "update customer", "also")
 
 Parameters = dict[str, Any]
@@ -48,8 +49,8 @@ Parameters = dict[str, Any]
 
 @dataclass
 class Taken:
-    """What a session has met: when statements began, how long each took, and how long it was until then since it was
-    due; `counts` is 0 for BEGIN and COMMIT."""
+    """What a session has met: when statements began, how long each took, and how long it was until then since it, or
+    its transaction, was due; `counts` is 0 for BEGIN and COMMIT."""
 
     at: array[float] = field(default_factory=lambda: array("d"))
     seconds: array[float] = field(default_factory=lambda: array("d"))
@@ -80,6 +81,7 @@ class Load:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.phase.value = OVER
         for pipe, process in zip(self._pipes, self._processes, strict=True):
             pipe.send(None)
             process.join(PATIENCE)
@@ -185,8 +187,11 @@ class Client:
         row = {"id": self._own(self.last), "customer": self._own(CUSTOMERS // SEATS - 1), "new": self.given}
         if "delete" in unit:
             row["old"] = self.inserted.popleft()
-        for name in unit:
-            self._execute(code[name], row, counts=name not in ("begin", "commit"))
+        counted = [name not in _UNCOUNTED for name in unit]
+        self.due = max(self.due + PACE * sum(counted), time.perf_counter() - CATCH_UP)
+        time.sleep(max(0.0, self.due - time.perf_counter()))
+        for name, counts in zip(unit, counted, strict=True):
+            self._execute(code[name], row, counts=counts)
         if "insert" in unit:
             self.inserted.append(self.given)
 
@@ -194,9 +199,6 @@ class Client:
         return SEATS * self.dice.randint(0, last) + self.seat + 1
 
     def _execute(self, statement: str, row: dict[str, int], *, counts: bool) -> None:
-        if counts:
-            self.due = max(self.due + PACE, time.perf_counter() - CATCH_UP)
-            time.sleep(max(0.0, self.due - time.perf_counter()))
         began = time.perf_counter()
         try:
             cursor = self.connection.execute(statement, row if counts else None, prepare=counts)

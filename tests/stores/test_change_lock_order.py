@@ -150,6 +150,25 @@ def test_a_renamed_table_is_finished_while_its_view_is_in_use(art: Shop) -> None
     art.clean = True
 
 
+def test_after_a_deadlock_the_locks_are_asked_for_in_the_other_order(art: Shop) -> None:
+    """Somebody who always uses the table before what it refers to; each attempt in the order of before would meet him
+    half way."""
+    change = "alter table notes drop constraint notes_art_id_fkey"
+    start(art.store, plan_change(art.store, change, schemas=(SHOP,)))
+    with ThreadPoolExecutor(1) as pool, art.connect() as other:
+        other.execute("begin; select from notes")
+        finished = pool.submit(finish, art.store)
+        deadline = time.monotonic() + LIMIT
+        while not finished.done() and time.monotonic() < deadline:
+            if asked(art, "notes"):
+                other.execute("select from art; commit")
+                other.execute("begin; select from notes")
+            time.sleep(MOMENT / 10)
+        assert finished.done()
+        finished.result()
+    art.clean = True
+
+
 def test_what_one_lock_was_waited_for_is_gone_for_all_others(art: Shop) -> None:
     """Of the limit is left what was not spent, and so for each statement after the locks."""
     art.clean = True

@@ -72,7 +72,7 @@ def undo(site: Site, action: Action) -> None:
     site.doing(None)
 
 
-Work = Callable[[Site, Action, str], None]
+Work = Callable[[Site, Action, str, bool], None]
 
 
 def patiently(site: Site, action: Action, work: Work, *, patience: float = PATIENCE) -> None:
@@ -81,11 +81,13 @@ def patiently(site: Site, action: Action, work: Work, *, patience: float = PATIE
     Raises:
         ChangeBlocked, ChangeStopped
     """
-    deadline, pause = time.monotonic() + patience, PAUSE
+    deadline, pause, turned = time.monotonic() + patience, PAUSE, False
     for attempt in count():
         try:
-            work(site, action, SHORT_LOCK_TIMEOUT if attempt < SHORT_ATTEMPTS else LOCK_TIMEOUT)
+            work(site, action, SHORT_LOCK_TIMEOUT if attempt < SHORT_ATTEMPTS else LOCK_TIMEOUT, turned)
         except _BUSY as error:
+            # Those who are at work may take their locks in the other order: each attempt would meet them half way.
+            turned ^= isinstance(error, psycopg.errors.DeadlockDetected)
             who = _blockers(site, action)
             if time.monotonic() > deadline:
                 raise errors.ChangeBlocked(action.text, site.placement.name, int(patience), who) from error
@@ -120,17 +122,17 @@ def _note(site: Site, name: str) -> None:
         connection.execute(QUERIES.note_action, site.facts | {"action": name})
 
 
-def _in_one_transaction(site: Site, action: Action, lock_timeout: str) -> None:
+def _in_one_transaction(site: Site, action: Action, lock_timeout: str, turned: bool) -> None:
     with site.transaction(action.owner, lock_timeout) as connection:
-        connection.execute(in_one_message(site.placement.schema, action, action.do, lock_timeout))
+        connection.execute(in_one_message(site.placement.schema, action, action.do, lock_timeout, turned=turned))
         site.ourselves()
         connection.execute(QUERIES.note_action, site.facts | {"action": action.name})
 
 
-def _back_in_one_transaction(site: Site, action: Action, lock_timeout: str) -> None:
+def _back_in_one_transaction(site: Site, action: Action, lock_timeout: str, turned: bool) -> None:
     with site.transaction(action.owner, lock_timeout) as connection:
         if action.undo:
-            connection.execute(in_one_message(site.placement.schema, action, action.undo, lock_timeout))
+            connection.execute(in_one_message(site.placement.schema, action, action.undo, lock_timeout, turned=turned))
         site.ourselves()
         connection.execute(QUERIES.forget_action, site.facts | {"action": action.name})
 

@@ -15,20 +15,23 @@ from kos.schema_change.site import QUERIES
 _STRONG = ("SHARE ROW EXCLUSIVE", "EXCLUSIVE", "ACCESS EXCLUSIVE")
 
 
-def in_one_message(schema: str, action: Action, statements: tuple[str, ...], limit: str) -> SQL | Composed:
+def in_one_message(
+    schema: str, action: Action, statements: tuple[str, ...], limit: str, *, turned: bool = False
+) -> SQL | Composed:
     """The statements of an action, after its locks. From the first on locks are held, so nothing comes between."""
     if action.waits or action.lock not in _STRONG:
         return sql.literal("; ".join(statements))
     less = QUERIES.limit_locks.format(limit=Literal(limit))
-    parts: list[SQL | Composed] = [first(schema, action, limit)]
+    parts: list[SQL | Composed] = [first(schema, action, limit, turned=turned)]
     for each in statements:
         parts += [less, sql.literal(each)]
     return SQL(";\n").join(parts)
 
 
-def first(schema: str, action: Action, limit: str) -> Composed:
+def first(schema: str, action: Action, limit: str, *, turned: bool = False) -> Composed:
     """Locks on the tables of an action and their partitions: others' before its own, since who writes a row that refers
-    to another takes them in that order. What the owner may not lock is left to the statements."""
+    to another takes them in that order; `turned`, the other way round. What the owner may not lock is left to the
+    statements."""
     locks: Composed = QUERIES.lock_first.format(
         schema=Literal(schema),
         table=Literal(action.table),
@@ -36,5 +39,6 @@ def first(schema: str, action: Action, limit: str) -> Composed:
         whole=Literal(not action.only),
         mode=sql.literal(action.lock),
         limit=Literal(limit),
+        sign=Literal(-1 if turned else 1),
     )
     return locks

@@ -141,7 +141,8 @@ begin
       from tree t join pg_class c on c.oid = t.oid
      where c.relkind in ('r', 'p', 'v')
        and (pg_has_role(c.relowner, 'USAGE') or has_table_privilege(c.oid, 'UPDATE, DELETE, TRUNCATE'))
-     group by c.oid order by c.relkind <> 'v', bool_or(t.own), min(t.root), max(t.level), 2
+     group by c.oid
+     order by c.relkind <> 'v', {sign} * dense_rank() over (order by bool_or(t.own), min(t.root)), max(t.level), 2
   loop
     perform set_config('lock_timeout', ceil(greatest(1, 1000 * extract(epoch from
               statement_timestamp() + {limit}::interval - clock_timestamp())))::integer || 'ms', true);
