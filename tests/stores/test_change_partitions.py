@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from change_by_hand import Scratch, different, scratch_database, there_and_back
-from kos import errors
+from kos import errors, sql
 from kos.topology.embedded import Stack
 from kos.topology.model import Topology
 
@@ -35,6 +35,13 @@ EVENTS = (
 )
 LATE_ROW = "(200, '2027-02-02', 2, 5, default, 'a', 'note')"
 LATE = "create table events_late partition of events for values from ('2027-01-01') to ('2028-01-01')"
+# The file of an index: another one if it was built anew.
+OF_KEY = "select relfilenode from pg_class where relname = '{name}' and relnamespace = current_schema()::regnamespace"
+PAIRS = (
+    "create table pairs (a integer, b integer, day date, primary key (a, b, day)) partition by range (day)",
+    "create table pairs_2026 partition of pairs for values from ('2026-01-01') to ('2027-01-01')",
+    "insert into pairs select n, n, '2026-02-02' from generate_series(1, 10) n",
+)
 OF_EVENTS = (
     "alter table events alter size type bigint",
     "alter table events alter size type numeric using size / 10.0, alter size set default 1",
@@ -93,6 +100,33 @@ def test_a_partition_with_rows_that_came_before_its_index_is_refused(scratch: Sc
     scratch.run(schema, LATE, many)
     with pytest.raises(psycopg.errors.InvalidObjectDefinition, match="events_late"):
         scratch.do(schema, recipe.tighten)
+
+
+def test_a_partition_that_grew_after_the_tightening_needs_its_index_before_anything_is_dropped(
+    scratch: Scratch,
+) -> None:
+    """Else it would be built with all partitions locked. What the error says makes it go on."""
+    schema = scratch.schema(*EVENTS)
+    recipe = scratch.plan(schema, "alter table events alter id type bigint")
+    scratch.do(schema, (*recipe.expand, *recipe.fill, *recipe.build, *recipe.tighten))
+    many = "insert into events (id, day) select n, '2027-01-01' from generate_series(1, 9000) n"
+    scratch.run(schema, LATE, many, "create unique index of_others on events_late (id_new, day) include (code, n)")
+    with pytest.raises(psycopg.errors.InvalidObjectDefinition, match="run this") as refused:
+        scratch.do(schema, recipe.contract)
+    said = refused.value.diag.message_primary or ""
+    statement = said.partition("go on: ")[2]
+    assert statement.startswith(f"CREATE UNIQUE INDEX CONCURRENTLY ON {schema}.events_late ")
+    scratch.connection.execute(sql.literal(statement))
+    before = scratch.run(schema, OF_KEY.format(name="events_late_id_new_day_code_n_idx"))
+    scratch.do(schema, recipe.contract)
+    assert scratch.run(schema, OF_KEY.format(name="events_late_pkey")) == before
+    key = "select pg_get_constraintdef(oid) from pg_constraint where conname = 'events_late_pkey'"
+    assert "PRIMARY KEY (id, day, code) INCLUDE (n)" in str(scratch.run(schema, key))
+
+
+def test_two_columns_of_one_key(scratch: Scratch) -> None:
+    """The second one's key is made when the first has its name."""
+    there_and_back(scratch, PAIRS, "alter table pairs alter a type bigint, alter b type bigint")
 
 
 @pytest.mark.long

@@ -5,8 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
-from importlib import import_module
+from typing import Any
 
 import pytest
 from psycopg.rows import TupleRow
@@ -16,19 +15,16 @@ from kos.journal import Run
 from kos.schema_change import (
     Action,
     ChangePlan,
-    Placement,
     act,
     change,
     change_status,
     finish,
-    make,
     plan_change,
     roll_back,
     start,
 )
 from kos.schema_change.site import Site
-from kos.schema_change.start import go_on, open_change
-from kos.tenancy import Store, Tenant, create, create_tenant
+from kos.tenancy import Store, Tenant, create, create_tenant, remove_tenant
 
 CHANGE = """
 -- kos: fill atoms.shade = 'grey'
@@ -147,54 +143,92 @@ def test_a_command_that_takes_long_keeps_no_snapshot(started: Store) -> None:
         assert look.execute(query).fetchall() == [(None,)]
 
 
-def test_one_that_came_after_the_last_look_of_a_start(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its maker saw a start at work, which looks for itself."""
-    create_tenant(store, "initech", "schema")
-    real = change.take_in_late
-
-    def looks(run: Run[ChangePlan]) -> None:
-        real(run)
-        if not made:
-            made.append(create_tenant(store, "late", "schema"))
-
-    made: list[Tenant] = []
-    steps = tuple(replace(each, meanwhile=looks) if each.meanwhile else each for each in change.CHANGE.steps)
-    monkeypatch.setattr(import_module(start.__module__), "CHANGE", replace(change.CHANGE, steps=steps))
-    start(store, plan_change(store, CHANGE, name="shades"))
-    demand(store, "late")
-
-
-def test_one_that_could_not_be_taken_in_is_shown_to_be_behind(started: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As a database that was restored, or one of an older library; starting again takes it in."""
+def test_one_that_did_not_join_is_shown_to_be_behind_until_finish(
+    started: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one that an older library has made."""
     with monkeypatch.context() as patch:
         patch.setattr("kos.tenancy.create.join_open", lambda *_: None)
         late = create_tenant(started, "late", "schema")
     with pytest.raises(errors.PlacementBehind):
         demand(started, "late")
     assert states(started)[late.schema] == "behind"
-    go_on(started, open_change(started))
+    finish(started)
     demand(started, "late")
-    assert states(started)[late.schema] == "done"
+    assert shape(started, "late") == (True, True)
+
+
+def test_the_function_of_a_fill_is_not_needed_to_make_a_tenant(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever makes one may have none of the code of who changes the schema."""
+    create_tenant(store, "initech", "schema")
+    start(store, plan_change(store, CHANGE.replace("= 'grey'", f"with {__name__}:grey(name)"), name="shades"))
+    with monkeypatch.context() as patch:
+        patch.delattr(f"{__name__}.grey")
+        create_tenant(store, "late", "schema")
+    with store.tenant("late") as session:
+        session.execute("insert into atoms (atom_type, name) values ('T', 'old')")
+    finish(store)
+    with store.tenant("late") as session:
+        assert session.execute("select shade from atoms").fetchall() == [("grey",)]
+
+
+def grey(name: str) -> str:
+    """A fill's function."""
+    return "grey"
+
+
+@pytest.mark.parametrize("end", [finish, roll_back])
+def test_another_one_of_the_same_name_begins_anew(started: Store, end: Callable[[Store], object]) -> None:
+    for _ in range(2):
+        remove_tenant(started, "initech")
+        create_tenant(started, "initech", "schema")
+        demand(started, "initech")
+    end(started)
+    remove_tenant(started, "initech")
+    create_tenant(started, "initech", "schema")
+    if end is finish:
+        demand(started, "initech")
+    assert shape(started, "initech") == ((True, True) if end is finish else (None, None))
+
+
+@pytest.mark.parametrize("tier", TIERS)
+@pytest.mark.parametrize("end", [finish, roll_back])
+def test_one_that_goes_meanwhile_is_left_out(started: Store, tier: str, end: Callable[[Store], object]) -> None:
+    create_tenant(started, "late", tier)
+    remove_tenant(started, "late")
+    create_tenant(started, "later", "schema")
+    demand(started, "later")
+    end(started)
+    assert shape(started, "later") == ((True, True) if end is finish else (None, None))
+
+
+@pytest.mark.parametrize("step", ["tighten", "contract"])
+def test_one_that_is_made_while_finish_is_at_work_may_have_rows(
+    started: Store, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is tightened when the others are done, not in one go."""
+    real = change.everywhere
+
+    def work(run: Run[ChangePlan], phase: str, *rest: Any) -> None:
+        real(run, phase, *rest)
+        if phase == step and not made:
+            made.append(create_tenant(started, "late", "schema"))
+            demand(started, "late")
+            with started.tenant("late") as session:
+                session.execute("insert into atoms (atom_type, name) values ('T', 'old')")
+
+    made: list[Tenant] = []
+    monkeypatch.setattr(change, "everywhere", work)
+    finish(started)
+    assert made
+    assert shape(started, "late") == shape(started, "initech") == (True, True)
+    with started.tenant("late") as session:
+        assert session.execute("select shade from atoms").fetchall() == [("grey",)]
 
 
 def states(store: Store) -> dict[str, str]:
     """What `kos change status` says, by schema."""
     return {each.placement.rsplit("/", 1)[1]: each.state for each in change_status(store).placements}
-
-
-@pytest.mark.parametrize("tier", TIERS)
-def test_one_that_is_made_when_finish_has_looked_for_late_ones(
-    started: Store, tier: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def late_placements(run: Run[ChangePlan]) -> list[Placement]:
-        found = make.late_placements(run)
-        create_tenant(started, "late", tier)
-        return found
-
-    monkeypatch.setattr(change, "late_placements", late_placements)
-    finish(started)
-    demand(started, "late")
-    assert shape(started, "late") == (True, True)
 
 
 @pytest.mark.parametrize("tier", TIERS)

@@ -136,7 +136,7 @@ RETYPED = Change(
     """
 create table goods (id integer primary key, stock integer not null default 1 check (stock >= 0), price numeric);
 create index goods_stock on goods (stock) where stock > 5;
-create unique index goods_one on goods (stock, price);
+create unique index goods_one on goods (stock, id);
 create view shown as select id, stock from goods;
 comment on view shown is 'for all';
 grant select on shown to product_legacy;
@@ -205,6 +205,7 @@ drop materialized view old_totals;
 drop sequence old_numbers;
 """,
     values={"number": there},
+    every=2,
 )
 
 RIGHTS = Change(

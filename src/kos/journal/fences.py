@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from threading import Lock
+from uuid import UUID
 
 import psycopg
 
@@ -44,8 +45,7 @@ class Fences:
         if known is not None and not known.closed:
             return known
         with self.lease.write() as control:
-            facts = {"operation": self.lease.operation, "shard": place.shard, "database": place.database}
-            control.execute(QUERIES.note_place, facts)
+            note_place(control, self.lease.operation, place)
         self._open[place] = connection = self._connect(place)
         self._raise(connection)
         return connection
@@ -121,6 +121,12 @@ class Fences:
                 return
             time.sleep(0.05 * attempt)
         raise errors.StoreBusy("PostgreSQL", f"the fence of {self.lease.subject} could not be raised")
+
+
+def note_place(control: Connection, operation: UUID, place: Place) -> None:
+    """That an operation writes to a place, before it does; in the control database."""
+    facts = {"operation": operation, "shard": place.shard, "database": place.database}
+    control.execute(QUERIES.note_place, facts)
 
 
 def is_there(store: Store, place: Place) -> bool:

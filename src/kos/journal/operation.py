@@ -22,16 +22,14 @@ class Step:
     """A plain function that takes the run, and what takes back whatever of it has happened: nothing, half or all.
 
     Both can be repeated. After a `final` step has started there is no way back. A run that heeds it stops before a step
-    that `waits`, until somebody says to go on; it can be rolled back meanwhile. Each such run does `meanwhile` before
-    it stops, for what has come since the steps before; their undos take that back too. `total` names the field of the
-    plan that says how much there is to do; what `run.checkpoint` says is done is shown against it.
+    that `waits`, until somebody says to go on; it can be rolled back meanwhile. `total` names the field of the plan
+    that says how much there is to do; what `run.checkpoint` says is done is shown against it.
     """
 
     do: Callable[[Run[Any]], object]
     undo: Callable[[Run[Any]], None] | None = None
     final: bool = False
     waits: bool = False
-    meanwhile: Callable[[Run[Any]], None] | None = None
     total: str | None = None
 
     @property

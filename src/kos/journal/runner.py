@@ -151,8 +151,6 @@ class Runner:
             if step.name in self._history.done:
                 continue
             if step.waits and self._waits and step.name not in self._history.started:
-                if step.meanwhile is not None:
-                    step.meanwhile(self._seen_by(step))
                 return self._wait()
             self._take(step)
         return self._end("finished")

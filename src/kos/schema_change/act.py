@@ -52,7 +52,7 @@ def do(site: Site, action: Action) -> None:
                 _outside(site, action, action.do[0])
             _note(site, action.name)
         else:
-            with watched(site, action, tells=False) if action.waits else nullcontext():
+            with watched(site, action, tells=False) if action.waits and not site.unused else nullcontext():
                 patiently(site, action, _in_one_transaction)
     site.doing(None)
 

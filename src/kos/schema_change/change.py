@@ -3,26 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 
 import psycopg
 
 from kos import errors
 from kos.journal import Operation, Run, Step
-from kos.journal.fences import is_there
 from kos.schema_change import act
-from kos.schema_change.everywhere import everywhere, known
+from kos.schema_change.everywhere import everywhere, known, there
 from kos.schema_change.fill import fill_rows
 from kos.schema_change.hanging import refuse_changed
 from kos.schema_change.make import late_placements, plan_change
-from kos.schema_change.model import BUILD, CONTRACT, EXPAND, FILL, TIGHTEN, Action, ChangePlan, Fill, Placement
+from kos.schema_change.model import (
+    BUILD,
+    CONTRACT,
+    EXPAND,
+    FILL,
+    PHASES,
+    TIGHTEN,
+    Action,
+    ChangePlan,
+    Fill,
+    Placement,
+    Recipe,
+)
 from kos.schema_change.pace import pace_of
-from kos.schema_change.placements import by_place, find_placements
+from kos.schema_change.placements import by_place
 from kos.schema_change.site import QUERIES, Site
 from kos.schema_change.throttle import Limits
-from kos.tenancy.changes import catch_up, finished_changes
+from kos.tenancy.changes import nobody_making
 
-NEWCOMER = "newcomer"  # what a run keeps of the only placement that it is to take in
 REPEATS = 5  # of a fill that rows have escaped from
 
 
@@ -58,62 +67,67 @@ def build(run: Run[ChangePlan]) -> None:
 
 def announce(run: Run[ChangePlan]) -> None:
     """Let new code count on {name}: kos.require_change()."""
-    for place in run.fences.places():
+    for place in there(run):
         with run.transaction(place) as connection:
-            connection.execute(QUERIES.announce, {"operation": run.operation, "name": run.plan.name})
+            facts = {"operation": run.operation, "name": run.plan.name, "schema": None}
+            connection.execute(QUERIES.announce, facts)
 
 
 def withdraw(run: Run[ChangePlan]) -> None:
     """New code can't count on it any more."""
-    for place in filter(lambda place: is_there(run.store, place), run.fences.places()):
+    for place in there(run):
         with run.transaction(place) as connection:
             connection.execute(QUERIES.withdraw, {"operation": run.operation})
 
 
 def tighten(run: Run[ChangePlan]) -> None:
     """Hold the rows to what the new schema says, in {count} placements and those that have come since."""
-    _take_in(run, late_placements(run))
-    everywhere(run, TIGHTEN, _with(run, TIGHTEN, known(run)), _doing(run.plan, TIGHTEN))
-
-
-def take_in_late(run: Run[ChangePlan]) -> None:
-    """What has come while the change waits gets what the others have. One with other tables stays as it is: `finish`
-    says so."""
-    newcomer: Placement | None = run.kept.get(NEWCOMER)
-    late = late_placements(run, None if newcomer is None else [newcomer], strict=False)
-    if late:
-        _take_in(run, late, unused=newcomer is not None)
-
-
-def _take_in(run: Run[ChangePlan], late: list[Placement], *, unused: bool = False) -> None:
+    with nobody_making(run.store):
+        late, begun = late_placements(run), known(run)
     for placement in late:
-        everywhere(run, EXPAND, [placement], _doing(run.plan, EXPAND, FILL, BUILD), unused=unused)
+        everywhere(run, EXPAND, [placement], _doing(run.plan, EXPAND, FILL, BUILD))
     announce(run)
+    everywhere(run, TIGHTEN, _with(run, TIGHTEN, dict.fromkeys((*begun, *late))), _doing(run.plan, TIGHTEN))
 
 
 def contract(run: Run[ChangePlan]) -> None:
     """Take away what only old code needs, in all placements."""
-    everywhere(run, CONTRACT, _with(run, CONTRACT, known(run)), _doing(run.plan, CONTRACT))
+    everywhere(run, CONTRACT, _with(run, CONTRACT, known(run, _is_tightened)), _doing(run.plan, CONTRACT))
 
 
 def tidy(run: Run[ChangePlan]) -> None:
     """Note that {name} is part of the schema."""
     with run.control() as control:
         control.execute(QUERIES.end_change, {"operation": run.operation})
-        finished = finished_changes(control) if run.plan.scope.shipped else []
-    for place, here in by_place(find_placements(run.store, run.plan.scope)).items() if finished else ():
-        with run.store.operator(place) as connection:
-            for placement in here:
-                # Of tenants that were made since the tightening. One whose tables are under way catches up by itself.
-                with suppress(psycopg.errors.UndefinedTable):
-                    catch_up(connection, placement.schema, finished)
+    if run.plan.scope.shipped:
+        with nobody_making(run.store):
+            late = known(run, _is_behind)  # they were made since the tightening
+        everywhere(run, CONTRACT, late, _doing(run.plan, *PHASES))
+    for place in there(run):
+        with run.transaction(place) as connection:
+            connection.execute(QUERIES.refresh_captures)
     _forget_placements(run)
+
+
+def _is_tightened(recipe: Recipe, phase: str, state: str) -> bool:
+    """Or need not be."""
+    return phase in {TIGHTEN, CONTRACT} or (not recipe.tighten and state == "done")
+
+
+def _is_behind(recipe: Recipe, phase: str, state: str) -> bool:
+    """Whether something of a recipe is left to be done."""
+    last = max((each for each in PHASES if getattr(recipe, each)), key=PHASES.index, default=EXPAND)
+    return (PHASES.index(phase), state == "done") < (PHASES.index(last), True)
 
 
 def take_back(phase: str) -> Callable[[Run[ChangePlan]], None]:
     """What undoes a phase, in all placements that it has begun in."""
 
     def back(run: Run[ChangePlan]) -> None:
+        if run.plan.scope.shipped:
+            with nobody_making(run.store):  # whoever makes a tenant from now on knows that this is taken back
+                pass
+
         def work(site: Site) -> None:
             for item in reversed(getattr(run.plan.recipe_of(site.placement), phase)):
                 if isinstance(item, Action):
@@ -189,7 +203,7 @@ CHANGE = Operation(
         Step(fill, undo=take_back(FILL), total="count"),
         Step(build, undo=take_back(BUILD), total="count"),
         Step(announce, undo=withdraw),
-        Step(tighten, undo=take_back(TIGHTEN), waits=True, meanwhile=take_in_late, total="count"),
+        Step(tighten, undo=take_back(TIGHTEN), waits=True, total="count"),
         Step(contract, final=True, total="count"),
         Step(tidy),
     ),

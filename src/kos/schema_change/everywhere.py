@@ -14,17 +14,17 @@ from kos import errors
 from kos.journal import Run
 from kos.journal.fences import is_there
 from kos.schema_change.facts import Connection
-from kos.schema_change.model import CONTRACT, ChangePlan, Placement
+from kos.schema_change.model import CONTRACT, ChangePlan, Placement, Recipe
 from kos.schema_change.site import QUERIES, Site
 from kos.tenancy.placement import Place
 from kos.translate import translated
 
 Work = Callable[[Site], None]
+Standing = Callable[[Recipe, str, str], bool]
+"""Whether a placement of a recipe that is at a phase, and in a state there, is meant."""
 
 
-def everywhere(
-    run: Run[ChangePlan], phase: str, placements: Iterable[Placement], work: Work, *, unused: bool = False
-) -> None:
+def everywhere(run: Run[ChangePlan], phase: str, placements: Iterable[Placement], work: Work) -> None:
     """Do `work` in each of these placements, and note how it ended there.
 
     Raises:
@@ -46,7 +46,7 @@ def everywhere(
         with _connections(run) as connect:
             while (placement := next_one()) is not None:
                 try:
-                    site = Site(run, placement, connect(placement.place), over, final=phase == CONTRACT, unused=unused)
+                    site = Site(run, placement, connect(placement.place), over, final=phase == CONTRACT)
                     error = _one(site, phase, work)
                 except BaseException:
                     over.set()
@@ -63,14 +63,23 @@ def everywhere(
     run.advance(total, total)
 
 
-def known(run: Run[ChangePlan]) -> list[Placement]:
+def known(run: Run[ChangePlan], meant: Standing = lambda *_: True) -> list[Placement]:
     """The placements that the change has begun in, also those that came after it was planned."""
     found: list[Placement] = []
-    for place in filter(lambda place: is_there(run.store, place), run.fences.places()):
+    for place in there(run):
         with run.fences.beside(place) as connection:
             rows = connection.execute(QUERIES.placements, {"operation": run.operation}).fetchall()
-        found += [Placement(*place, schema, recipe) for schema, recipe, *_ in rows]
+        found += [
+            Placement(*place, schema, recipe)
+            for schema, recipe, phase, state, *_ in rows
+            if meant(run.plan.recipes[recipe], phase, state)
+        ]
     return found
+
+
+def there(run: Run[ChangePlan]) -> Iterator[Place]:
+    """The databases that the change has come to; one of a tenant may have gone."""
+    return (place for place in run.fences.places() if is_there(run.store, place))
 
 
 def _in_threads(threads: int, drain: Callable[[], None], over: Event) -> None:

@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from uuid import UUID
 
 import psycopg
 
@@ -15,7 +16,7 @@ from kos.journal import Run
 from kos.schema_change.blocking import blockers
 from kos.schema_change.creating import refuse_if_not_allowed
 from kos.schema_change.facts import Connection, fingerprint, usual_owner
-from kos.schema_change.model import ChangePlan, Placement, Recipe
+from kos.schema_change.model import EXPAND, ChangePlan, Placement, Recipe
 from kos.schema_change.parse import Change, inside, parse_change, render
 from kos.schema_change.placements import by_place, find_placements, scope_of
 from kos.schema_change.plan import plan_recipe
@@ -25,6 +26,9 @@ from kos.tenancy.placement import Place
 
 PARALLEL = 4  # placements at a time; each has a connection, and two indexes beside each other share the disk
 LOOK_SECONDS = 3  # that a table which is locked is waited for
+
+Begun = dict[str, tuple[int, str, str]]  # recipe, phase and state, by schema
+_HALF = {(EXPAND, "running"), (EXPAND, "failed")}  # what an attempt that was ended has left
 
 
 def plan_change(
@@ -90,31 +94,41 @@ def plain_sql(change: Change) -> str:
     return ";\n".join(render(each.node) for each in change.statements)
 
 
-def late_placements(
-    run: Run[ChangePlan], among: list[Placement] | None = None, *, strict: bool = True
-) -> list[Placement]:
-    """Those that have come since the change was planned, each with the recipe for its catalog; `among` those that are
-    there, or these.
+def late_placements(run: Run[ChangePlan]) -> list[Placement]:
+    """Those that the change has not been made in yet, each with the recipe for its catalog: they have come since it was
+    planned, or gone and come again.
 
     Raises:
-        PlacementDiffers: there is none for it, and that is to be told.
+        PlacementDiffers: there is none for it.
         ChangeBlocked
     """
-    plan, found = run.plan, []
-    planned = {(each.place, each.schema) for each in plan.placements}
-    for place, here in by_place(among or find_placements(run.store, plan.scope)).items():
-        fresh = [each for each in here if (place, each.schema) not in planned]
-        if not fresh:
-            continue
-        with _looking(run.store, place, fresh) as connection:
-            begun = _begun(connection, run)
-            for placement, print_ in _printed(connection, fresh, plan.tables):
-                if placement.schema in begun:
-                    found.append(replace(placement, recipe=begun[placement.schema]))
-                elif print_ in plan.fingerprints:
-                    found.append(replace(placement, recipe=plan.fingerprints.index(print_)))
-                elif strict:
-                    raise errors.PlacementDiffers(placement.name)
+    found = []
+    for place, here in by_place(find_placements(run.store, run.plan.scope)).items():
+        with _looking(run.store, place, here) as connection:
+            begun = _begun(connection, run.operation)
+            fresh = [each for each in here if begun.get(each.schema, (0, EXPAND, "failed"))[1:] in _HALF]
+            recipes = _recipes(connection, run.plan, begun, fresh) if fresh else []
+        for placement, recipe in zip(fresh, recipes, strict=True):
+            if recipe is None:
+                raise errors.PlacementDiffers(placement.name)
+            found.append(replace(placement, recipe=recipe))
+    return found
+
+
+def find_recipe(connection: Connection, plan: ChangePlan, operation: UUID, placement: Placement) -> Placement | None:
+    """A schema with the recipe for its catalog; None if there is none."""
+    recipe = _recipes(connection, plan, _begun(connection, operation), [placement])[0]
+    return None if recipe is None else replace(placement, recipe=recipe)
+
+
+def _recipes(connection: Connection, plan: ChangePlan, begun: Begun, here: list[Placement]) -> list[int | None]:
+    """Where an earlier attempt has begun, the catalog is not what it was."""
+    found: list[int | None] = []
+    for placement, print_ in _printed(connection, here, plan.tables):
+        if placement.schema in begun:
+            found.append(begun[placement.schema][0])
+        else:
+            found.append(plan.fingerprints.index(print_) if print_ in plan.fingerprints else None)
     return found
 
 
@@ -135,10 +149,9 @@ def _looking(store: Store, place: Place, here: list[Placement]) -> Iterator[Conn
             raise errors.ChangeBlocked("look at the catalog", name, LOOK_SECONDS, who) from error
 
 
-def _begun(connection: Connection, run: Run[ChangePlan]) -> dict[str, int]:
-    """Late placements that an earlier attempt has begun: their catalogs are not what they were."""
-    rows = connection.execute(QUERIES.placements, {"operation": run.operation}).fetchall()
-    return {schema: recipe for schema, recipe, *_ in rows}
+def _begun(connection: Connection, operation: UUID) -> Begun:
+    rows = connection.execute(QUERIES.placements, {"operation": operation}).fetchall()
+    return {schema: (recipe, phase, state) for schema, recipe, phase, state, *_ in rows}
 
 
 def _printed(connection: Connection, here: list[Placement], tables: tuple[str, ...]) -> list[tuple[Placement, str]]:

@@ -18,6 +18,9 @@ Step = TypeVar("Step")
 
 SMALL = 16  # pages: to read them takes no time that anybody notices
 
+# Stands where the partition comes: a name that PostgreSQL would write without quotes.
+PARTITION = "kos_name_of_a_partition"
+
 
 @dataclass(frozen=True)
 class Partition:
@@ -62,15 +65,12 @@ def whole(draft: Draft, table: str, index: str, make: Callable[[str], str]) -> A
         _WHOLE,
         index=Literal(ddl("{index}", index=index)),
         table=Literal(ddl("{table}", table=table)),
-        make=Literal(make(_PARTITION)),
-        partition=Literal(_PARTITION),
+        make=Literal(make(PARTITION)),
+        partition=Literal(PARTITION),
         small=Literal(SMALL),
     )
     return action(draft, table, f"see that {index} is whole", (ddl("do {body}", body=Literal(body)),), lock="")
 
-
-# Stands where the partition comes: a name that PostgreSQL would write without quotes.
-_PARTITION = "kos_name_of_a_partition"
 
 _WHOLE = """
 declare

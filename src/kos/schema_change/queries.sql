@@ -81,10 +81,20 @@ update kos.changes c set stopping = l.token from kos.leases l
 select exists (select from kos.changes where operation = %(operation)s and stopping = %(token)s);
 
 -- name: announce
--- New code can count on it in all schemas of this database that it is started in.
+-- New code can count on it in all schemas of this database that it is started in; or in one of them.
 insert into kos.changed_schemas (operation, schema_name, name)
-select operation, schema_name, %(name)s from kos.change_placements where operation = %(operation)s
+select operation, schema_name, %(name)s
+  from kos.change_placements
+ where operation = %(operation)s and state = 'done' and schema_name = coalesce(%(schema)s, schema_name)
 on conflict do nothing;
+
+-- name: still_there
+-- A session that has ended holds no lock any more.
+select;
+
+-- name: refresh_captures
+-- The log notes columns under the names that they have now, for copies that are dumped from here on.
+select kos.refresh_captures();
 
 -- name: withdraw
 -- Of this database: new code is refused before anything is taken back.

@@ -206,7 +206,7 @@ class _Swap(Belongings):
             _rename_in(made, self.known.name, self.new)
             if known.primary:
                 made.conname = known.name
-                self.before.append(trees.primary_key(draft, table, made))
+                self.before += trees.primary_key(draft, table, made, self.new)
                 return
             made.conname = node.idxname
             taken = dict(draft.taken)

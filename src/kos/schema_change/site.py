@@ -29,6 +29,8 @@ class Site:
     `connection` is the operator's, in autocommit mode. Nobody uses the tables of an `unused` one yet.
     """
 
+    unused = False
+
     def __init__(
         self,
         run: Run[ChangePlan],
@@ -37,14 +39,12 @@ class Site:
         stopped: Event | None = None,
         *,
         final: bool = False,
-        unused: bool = False,
     ) -> None:
         self.run = run
         self.placement = placement
         self.connection = connection
         self._stopped = stopped or Event()
         self._final = final
-        self.unused = unused
         self._doing: str | None = None
 
     @property

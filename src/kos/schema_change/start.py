@@ -9,17 +9,15 @@ from kos.journal import Outcome, Record
 from kos.journal.history import BACKWARDS, fold
 from kos.journal.runner import refuse_final
 from kos.progress import Advance, silent
-from kos.schema_change.change import CHANGE, NEWCOMER, announce
-from kos.schema_change.model import ChangePlan, Placement
+from kos.schema_change.change import CHANGE, announce
+from kos.schema_change.model import ChangePlan
 from kos.schema_change.pace import check_query
 from kos.schema_change.site import QUERIES
 from kos.schema_change.throttle import Limits
 from kos.tenancy import Store
-from kos.tenancy.placement import Place
 
 SUBJECT = "schema"
 PATIENCE = 600.0  # seconds for a run to stop: it ends a statement at once, but a function of Python only by itself
-MAKING = 60.0  # seconds that a newcomer waits for whoever is at work on the change
 PAUSE = 0.2  # between two looks
 
 
@@ -41,8 +39,7 @@ def start(store: Store, plan: ChangePlan, progress: Advance = silent, *, limits:
     if limits and limits.latency_query:
         check_query(store, plan, limits.latency_query)
     kept = {"limits": limits or Limits()}
-    outcome = journal.run(store, CHANGE, plan, progress, kept=kept, waits=True)
-    return _take_in_rest(store, outcome)
+    return journal.run(store, CHANGE, plan, progress, kept=kept, waits=True)
 
 
 def go_on(store: Store, record: Record, progress: Advance = silent) -> Outcome:
@@ -52,36 +49,7 @@ def go_on(store: Store, record: Record, progress: Advance = silent) -> Outcome:
         RollbackBegun: it is being taken back, with `roll_back`.
         What `start` raises.
     """
-    return _take_in_rest(store, journal.resume(store, str(record.id), progress))
-
-
-def _take_in_rest(store: Store, outcome: Outcome) -> Outcome:
-    """A schema that was made after a start's last look, and before the change was seen to wait, knows nothing of it:
-    so it is looked for once more from here on, where whoever makes one looks too."""
-    return outcome if outcome.state != "waiting" else journal.resume(store, str(outcome.operation))
-
-
-def take_in(store: Store, place: Place, schema: str) -> None:
-    """A schema of tenants' tables that has just been made, before anybody uses it: where a change waits to be finished,
-    it gets what that has added everywhere. A start that is under way, and a finish, look for themselves.
-
-    Raises:
-        LeaseHeld: somebody else is at work on the change, for long.
-        ChangeBlocked, ChangeFailed, …: what is done stays; to be done again.
-    """
-    kept = {NEWCOMER: Placement(*place, schema)}
-    deadline = time.monotonic() + MAKING
-    while (record := find_open(store)) is not None and record.state == "waiting":
-        try:
-            journal.Runner(store, CHANGE, kept=kept, waits=True).resume(record)
-        except errors.OperationOver:
-            continue
-        except errors.LeaseHeld:  # another newcomer has it, or whoever finishes
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(PAUSE)
-        else:
-            return
+    return journal.resume(store, str(record.id), progress)
 
 
 def finish(store: Store, progress: Advance = silent) -> Outcome:

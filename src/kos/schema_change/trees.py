@@ -6,8 +6,7 @@ then, so it is found out then.
 
 from __future__ import annotations
 
-import json
-from typing import Any
+from typing import Any, LiteralString
 
 from psycopg.sql import Literal
 
@@ -17,7 +16,9 @@ from kos.schema_change.composing import action, add_constraint_sql
 from kos.schema_change.draft import Draft, ddl
 from kos.schema_change.facts import Connection, Table
 from kos.schema_change.naming import QUERIES
-from kos.schema_change.partitions import SMALL, of_partitions, partitions_of
+from kos.schema_change.parse import names, render
+from kos.schema_change.partitions import PARTITION, SMALL, of_partitions, partitions_of
+from kos.sql import literal
 
 
 def own_of_partitions(connection: Connection, facts: Table, column: str) -> list[str]:
@@ -92,52 +93,88 @@ begin
 end $kos$"""
 
 
-def primary_key(draft: Draft, table: str, constraint: Any) -> str:
-    """A primary key instead of the one that there is: an index of each partition is built in the tightening. Returns
-    what makes them the key.
+def primary_key(draft: Draft, table: str, constraint: Any, new: str) -> tuple[str, ...]:
+    """A primary key over column `new` instead of the one that there is: an index of each partition is built in the
+    tightening. Returns what makes them the key.
 
-    A partition that comes later gets its index in that moment, unless it has many rows: then it is refused before.
+    A partition that comes later gets its index in that moment. One that has many rows by then needs one before: that
+    is asked for in the tightening, and again before anything is dropped.
     """
     leaves = [each for each in partitions_of(draft, table) if each.is_leaf]
-    called = {each.name: draft.name("key") for each in leaves}
     steps = [
-        indexes.concurrent_action(draft, each.name, unique_keys.index_of(each.name, called[each.name], constraint))
+        indexes.concurrent_action(draft, each.name, unique_keys.index_of(each.name, draft.name("key"), constraint))
         for each in leaves
     ]
-    made = Literal(json.dumps(called))
-    late = ddl(_LATE, table=Literal(ddl("{t}", t=table)), made=made, small=Literal(SMALL))
     text = f"see that each partition of {table} has the index of its key"
+    late = _of_key(_LATE, table, constraint)
     draft.tighten += [*of_partitions(steps, leaves), action(draft, table, text, (late,), lock="")]
-    clause = add_constraint_sql("t", constraint).partition("PRIMARY KEY ")[2]
+    # Others that this change replaced or renamed before have their names by then.
+    at_the_end = type(constraint)()
+    at_the_end.CopyFrom(constraint)
+    called = {now: name for (of, name), now in draft.physical.items() if of == table and now != new}
+    for part in (at_the_end.keys, at_the_end.including):
+        for each in part:
+            each.string.sval = called.get(each.string.sval, each.string.sval)
+    return _of_key(_LATE, table, at_the_end), _of_key(_PRIMARY, table, at_the_end)
+
+
+def _of_key(template: LiteralString, table: str, constraint: Any) -> str:
+    build = unique_keys.index_of(PARTITION, "", constraint)
+    build.concurrent = True
+    columns = Literal(names(constraint.keys) + names(constraint.including))
+    find = ddl(_FIND, columns=columns, keys=Literal(len(constraint.keys)))
     waits = " deferrable" if constraint.deferrable else ""
     waits += " initially deferred" if constraint.initdeferred else ""
     return ddl(
-        _PRIMARY,
+        template,
         index=Literal(ddl("{i}", i=constraint.conname)),
         table=Literal(ddl("{t}", t=table)),
         name=Literal(constraint.conname),
-        made=made,
-        clause=Literal(clause),
+        clause=Literal(add_constraint_sql("t", constraint).partition("PRIMARY KEY ")[2]),
         waits=Literal(waits),
+        find=literal(find),
+        build=Literal(render(build)),
+        partition=Literal(PARTITION),
+        small=Literal(SMALL),
     )
 
+
+# The index of a partition that is to be its key, by what it is over: somebody may have built it by hand.
+_FIND = """
+    select c.relname into made
+      from pg_index i
+      join pg_class c on c.oid = i.indexrelid
+     where i.indrelid = part and i.indisunique and i.indisvalid and i.indimmediate and i.indpred is null
+       and not c.relispartition and i.indnkeyatts = {keys} and 0 = all (i.indoption::int2[])
+       and not exists (select from pg_constraint k where k.conindid = i.indexrelid and k.contype in ('p', 'u', 'x'))
+       and {columns}::name[] = array(
+             select a.attname from unnest(i.indkey) with ordinality k (number, at)
+               join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.number
+              order by k.at)
+     order by i.indexrelid
+     limit 1;"""
 
 _LATE = """
 do $kos$
 declare
-  late text;
+  part regclass;
+  called text;
+  made name;
 begin
-  select c.relname into late
-    from pg_partition_tree({table}::regclass) t
-    join pg_class c on c.oid = t.relid
-   where t.isleaf and c.relkind = 'r' and not {made}::jsonb ? c.relname
-     and pg_relation_size(c.oid) > {small} * current_setting('block_size')::bigint
-   limit 1;
-  if found then
-    raise invalid_object_definition
-      using message = format('%I is a partition that came after the plan was made, with rows: take the change back,'
-                             ' and start it again', late);
-  end if;
+  for part, called in
+    select c.oid, format('%I.%I', c.relnamespace::regnamespace::name, c.relname)
+      from pg_partition_tree({table}::regclass) t
+      join pg_class c on c.oid = t.relid
+     where t.isleaf and c.relkind = 'r'
+       and pg_relation_size(c.oid) > {small} * current_setting('block_size')::bigint
+  loop
+    {find}
+    if not found then
+      raise invalid_object_definition
+        using message = format('partition %s has rows and no index for the key, and to build one now would lock the'
+                               ' table; run this, and go on: %s', called, replace({build}, {partition}, called));
+    end if;
+  end loop;
 end $kos$"""
 
 # PostgreSQL makes no key of a partitioned table of an index; but the key takes over those of its partitions.
@@ -146,6 +183,7 @@ do $kos$
 declare
   parts regclass[];
   called name[];
+  part regclass;
   made name;
 begin
   select array_agg(i.indrelid::regclass order by t.level desc), array_agg(c.relname order by t.level desc)
@@ -155,12 +193,9 @@ begin
     join pg_class c on c.oid = t.relid;
   execute format('alter table %s drop constraint %I', {table}, {name});
   for n in 1 .. cardinality(parts) loop
-    select c.relname into made
-      from pg_index i
-      join pg_class c on c.oid = i.indexrelid
-      join pg_class p on p.oid = i.indrelid
-     where i.indrelid = parts[n] and i.indisvalid and c.relname = {made}::jsonb ->> p.relname::text;
-    execute format('alter table %s add constraint %I primary key ', parts[n], called[n])
+    part := parts[n];
+    {find}
+    execute format('alter table %s add constraint %I primary key ', part, called[n])
             || case when found then format('using index %I', made) || {waits} else {clause} end;
   end loop;
 end $kos$"""

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from uuid import UUID
 
 import psycopg
 from psycopg.sql import Identifier
 
-from kos import sql
+from kos import errors, sql
 from kos.tenancy.placement import Place
 from kos.tenancy.schema_files import LOCK_TIMEOUT, QUERIES, Connection
 from kos.tenancy.store import Store
 
 # As text: the core imports no capability.
-_TAKE_IN = ("kos.schema_change.start", "take_in")
+_JOIN = ("kos.schema_change.joining", "join")
+MAKING_SECONDS = 60  # that is waited for tenants which are being made
 
 Finished = list[tuple[UUID, str, str]]
 
@@ -51,7 +54,35 @@ def catch_up(connection: Connection, schema: str, finished: Finished) -> None:
             connection.execute(QUERIES.note_changed, {"operation": operation, "schema": schema, "name": name})
 
 
-def join_open(store: Store, place: Place, schema: str) -> None:
+@contextmanager
+def making(store: Store) -> Iterator[Connection]:
+    """Around all that gives a new schema the changes that there are, until its tenant can be entered.
+
+    Many make tenants at once. Who ends a change, or takes one back, says so before going through `nobody_making`: what
+    was made under what was so before is noted by then, and who comes later knows better.
+    """
+    with store.operator() as lock, lock.transaction():
+        lock.execute(QUERIES.making)
+        yield lock
+
+
+@contextmanager
+def nobody_making(store: Store) -> Iterator[None]:
+    """While no schema is given the changes that there are; whoever makes one waits.
+
+    Raises:
+        StoreBusy: one has been in the making all the while.
+    """
+    with store.operator() as lock, lock.transaction():
+        try:
+            lock.execute(QUERIES.set_lock_timeout, {"timeout": f"{MAKING_SECONDS}s"})
+            lock.execute(QUERIES.nobody_making)
+        except psycopg.errors.LockNotAvailable as error:
+            raise errors.StoreBusy("PostgreSQL", "a tenant is being made all the while") from error
+        yield
+
+
+def join_open(store: Store, place: Place, schema: str, finished: Finished, lock: Connection) -> None:
     """A schema that is being made gets what a change has added that is started and not finished; so code that knows it
     and code that doesn't both work there. Can be repeated."""
     with store.operator() as control:
@@ -60,5 +91,5 @@ def join_open(store: Store, place: Place, schema: str) -> None:
         except psycopg.errors.UndefinedTable:
             return
     if is_open:
-        module, name = _TAKE_IN
-        getattr(import_module(module), name)(store, place, schema)
+        module, name = _JOIN
+        getattr(import_module(module), name)(store, place, schema, {operation for operation, *_ in finished}, lock)

@@ -16,7 +16,7 @@ from psycopg.sql import SQL, Identifier, Literal
 
 from kos import errors
 from kos.tenancy import placement, schema_files
-from kos.tenancy.changes import catch_up, finished_changes, join_open
+from kos.tenancy.changes import catch_up, finished_changes, join_open, making
 from kos.tenancy.install import install_database
 from kos.tenancy.placement import Place
 from kos.tenancy.store import Connection, Store
@@ -290,15 +290,12 @@ def _build(store: Store, tenant: Tenant, shard: Shard) -> None:
             _make_schema(operator, tenant)
             for step in list(schema_files.pending(operator, tenant.schema)):
                 schema_files.apply(operator, step)
-    # Only now: a change that ends before this is among them, and one that ends after it finds the schema.
-    with store.operator() as control:
-        finished = finished_changes(control)
-    with store.operator(placement.place_of(tenant)) as operator:
+    with making(store) as lock, store.operator(placement.place_of(tenant)) as operator:
         if tenant.tier != "row":
+            with store.operator() as control:
+                finished = finished_changes(control)
             catch_up(operator, tenant.schema, finished)
-    if tenant.tier != "row":
-        join_open(store, placement.place_of(tenant), tenant.schema)
-    with store.operator(placement.place_of(tenant)) as operator:
+            join_open(store, placement.place_of(tenant), tenant.schema, finished, lock)
         facts = {
             "id": tenant.id,
             "name": tenant.name,

@@ -178,7 +178,11 @@ revoke all on database {database} from public;
 drop schema if exists {schema} cascade;
 
 -- name: forget_schema
--- The versions of a schema that is gone.
+-- What a schema that is gone had: versions and changes. Another tenant may get its name.
+with changed as (delete from kos.changed_schemas where schema_name = %(schema)s),
+     placements as (delete from kos.change_placements where schema_name = %(schema)s),
+     actions as (delete from kos.change_actions where schema_name = %(schema)s),
+     fills as (delete from kos.change_fills where schema_name = %(schema)s)
 delete from kos.schema_versions where schema_name = %(schema)s;
 
 -- name: create_database

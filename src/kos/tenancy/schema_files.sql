@@ -117,8 +117,16 @@ select has_database_privilege('kos_owner', current_database(), 'CREATE')
 -- Those that every tenant has, in their order. Of the control database.
 select operation, name, sql from kos.changes where shipped and finished_at is not null order by finished_at;
 
+-- name: making
+-- For this transaction, of the control database. No parameters: their snapshot would be kept.
+select pg_advisory_xact_lock_shared(hashtextextended('kos making', 1263489026));
+
+-- name: nobody_making
+-- Likewise.
+select pg_advisory_xact_lock(hashtextextended('kos making', 1263489026));
+
 -- name: has_open_change
--- Whether there is one that is not finished. Of the control database.
+-- Whether there is one that is not over. Of the control database.
 select exists (select from kos.changes where shipped and finished_at is null);
 
 -- name: changes_of
