@@ -25,8 +25,8 @@ grant usage on schema loaded to loaded_app;
 grant select, insert, update, delete on all tables in schema loaded to loaded_app;
 """
 PARTS = """ partition by range (id);
-create table loaded.orders_0 partition of loaded.orders for values from (minvalue) to (50000);
-create table loaded.orders_1 partition of loaded.orders for values from (50000) to (100000000)"""
+create table loaded.orders_0 partition of loaded.orders for values from (minvalue) to ({half});
+create table loaded.orders_1 partition of loaded.orders for values from ({half}) to (100000000)"""
 
 CODE: Mapping[str, str] = MappingProxyType(
     {
@@ -59,6 +59,7 @@ class Kind:
     new: str = CODE["also"]
     naive: str = ""
     parts: bool = False
+    fills: bool = False  # its table is larger, as those are where that matters: a batch locks little of it
     since: int = 15  # the version of PostgreSQL
 
     @property
@@ -74,7 +75,7 @@ class Kind:
 
     def tables(self, rows: int, customers: int) -> str:
         """What the change is made in."""
-        parts = PARTS if self.parts else ""
+        parts = PARTS.format(half=rows // 2) if self.parts else ""
         return TABLES.format(rows=rows, customers=customers, parts=parts, setup=self.setup)
 
 
@@ -86,23 +87,29 @@ SHOWN = "select id, status from loaded.shown where id = %(id)s"
 
 KINDS = (
     Kind("column with a default", ORDERS + "add column priority integer not null default 0"),
-    Kind("column with a volatile default", ORDERS + "add column token uuid not null default gen_random_uuid()"),
+    Kind(
+        "column with a volatile default",
+        ORDERS + "add column token uuid not null default gen_random_uuid()",
+        fills=True,
+    ),
     Kind(
         "column with a fill, NOT NULL",
         "-- kos: fill orders.total = amount * 2\n" + ORDERS + "add column total bigint not null",
         words=TOTAL,
+        fills=True,
         naive=f"{ORDERS} add column total bigint; update loaded.orders set total = amount * 2;"
         f" {ORDERS} alter column total set not null",
     ),
-    Kind("identity column", ORDERS + "add column number bigint generated always as identity"),
+    Kind("identity column", ORDERS + "add column number bigint generated always as identity", fills=True),
     Kind("virtual column", ORDERS + "add column twice bigint generated always as (amount * 2) virtual", since=18),
     Kind("dropped column", ORDERS + "drop column note", words=((", note", ""), (", 'a note'", ""))),
-    Kind("renamed column", ORDERS + "rename column status to state", words=STATE),
-    Kind("type, integer to bigint", ORDERS + "alter column amount type bigint"),
+    Kind("renamed column", ORDERS + "rename column status to state", words=STATE, fills=True),
+    Kind("type, integer to bigint", ORDERS + "alter column amount type bigint", fills=True),
     Kind(
         "name and type, text to integer",
         f"{ORDERS} rename column code to number;\n{ORDERS} alter column number type integer using number::integer",
         words=(("code", "number"), ("'7'", "7")),
+        fills=True,
     ),
     Kind(
         "type of a key that others refer to",
@@ -163,7 +170,7 @@ KINDS = (
         "create table loaded.orders_2 partition of loaded.orders for values from (100000000) to (200000000)",
         parts=True,
     ),
-    Kind("partitioned: renamed column", ORDERS + "rename column status to state", words=STATE, parts=True),
+    Kind("partitioned: renamed column", ORDERS + "rename column status to state", words=STATE, parts=True, fills=True),
     Kind("partitioned: index", "create index orders_status on loaded.orders (status, amount)", parts=True),
     Kind("partitioned: foreign key", ORDERS + REFERS, parts=True),
     Kind(
@@ -172,6 +179,7 @@ KINDS = (
         f"{ORDERS} add column total bigint not null;\n{ORDERS} rename column status to state;\n"
         "create index orders_total on loaded.orders (total)",
         words=(*STATE, *TOTAL),
+        fills=True,
         naive=f"{ORDERS} add column total bigint; update loaded.orders set total = amount * 2;"
         f" {ORDERS} alter column total set not null; {ORDERS} rename column status to state;"
         " create index orders_total on loaded.orders (total)",

@@ -25,7 +25,7 @@ SEATS = PROCESSES * SESSIONS
 PACE = SEATS / 2240  # seconds between two statements of a session; those of a transaction follow at once
 CATCH_UP = 1.0  # seconds that a session catches up with, after it was held up
 HOLD, GAP = 0.5, 0.3  # seconds that somebody keeps his transaction open, and rests
-CUSTOMERS = 1000
+CUSTOMERS = 20_000
 FIRST_NEW, SHARE = 10_000_000, 1_000_000  # ids that a session gives
 PATIENCE = 60.0
 
@@ -62,7 +62,7 @@ class Taken:
 class Load:
     """The processes; they are started once, and work for one kind after another."""
 
-    def __init__(self, parameters: Parameters, rows: int) -> None:
+    def __init__(self, parameters: Parameters) -> None:
         context = multiprocessing.get_context("spawn")
         self.phase = context.Value("i", OVER)
         self.reached = context.Array("i", [OVER] * SEATS)  # the phase that each has begun to work in
@@ -71,7 +71,7 @@ class Load:
         self._processes = []
         for number in range(PROCESSES):
             ours, theirs = context.Pipe()
-            given = (parameters, rows, range(number, SEATS, PROCESSES), theirs, self.phase, self.reached)
+            given = (parameters, range(number, SEATS, PROCESSES), theirs, self.phase, self.reached)
             self._processes.append(context.Process(target=_work, args=given, daemon=True))
             self._pipes.append(ours)
 
@@ -86,11 +86,11 @@ class Load:
             pipe.send(None)
             process.join(PATIENCE)
 
-    def begin(self, kind: Kind) -> None:
+    def begin(self, kind: Kind, rows: int) -> None:
         """Code of before is at work when this returns."""
         self.phase.value = OLD
         for pipe in self._pipes:
-            pipe.send(kind.codes)
+            pipe.send((kind.codes, rows))
         self.go_to(OLD)
 
     def go_to(self, phase: int) -> None:
@@ -138,15 +138,15 @@ class Load:
             holder.join()
 
 
-def _work(parameters: Parameters, rows: int, seats: Sequence[int], pipe: Any, phase: Any, reached: Any) -> None:
+def _work(parameters: Parameters, seats: Sequence[int], pipe: Any, phase: Any, reached: Any) -> None:
     """One process, for one kind after another."""
 
     def session(seat: int) -> Taken:
         with psycopg.connect(**parameters, autocommit=True) as connection:
-            return Client(connection, codes, rows, seat, phase, reached).run()
+            return Client(connection, *job, seat, phase, reached).run()
 
     with ThreadPoolExecutor(SESSIONS) as pool:
-        while (codes := pipe.recv()) is not None:
+        while (job := pipe.recv()) is not None:
             pipe.send(list(pool.map(session, seats)))
 
 
