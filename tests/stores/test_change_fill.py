@@ -278,6 +278,21 @@ def test_a_writer_waits_no_longer_than_a_batch(world: World) -> None:
     assert max(longest) < 0.6  # all of it in one batch would be 1.5 s
 
 
+def test_a_note_that_lasts_ends_no_batch(world: World, place: Topology, product_template: Stack) -> None:
+    """The limit is for those who may wait for rows; a busy server takes longer for the note than some limits are."""
+    slow = """
+        create function public.slow_note() returns trigger language plpgsql as $$
+        begin perform pg_sleep(0.3); return new; end $$;
+        create trigger slow_note before update on kos.change_fills for each row execute function public.slow_note()"""
+    with as_superuser(product_template, place.control.primary.database) as superuser:
+        superuser.execute(slow)
+        try:
+            fill_rows(world.site, LABEL, Pace())
+        finally:
+            superuser.execute("drop trigger slow_note on kos.change_fills; drop function public.slow_note()")
+    assert world.missing == 0
+
+
 def test_partitions_are_filled_leaf_by_leaf(world: World) -> None:
     world.owner.execute("""
         create table parted (id bigint, name text, label text) partition by range (id);

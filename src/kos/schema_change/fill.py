@@ -378,19 +378,21 @@ class Filling:
 
 @contextmanager
 def limited(connection: Connection, seconds: float | None) -> Iterator[None]:
-    """End what takes longer; None: however long it takes.
+    """End what takes longer, and nothing that comes after it; None: however long it takes.
 
     Raises:
         TooLong: it was ended by that limit, and nobody else.
     """
-    connection.execute(QUERIES.limit_batch, {"milliseconds": str(int((seconds or 0) * 1000))})
+    milliseconds = int((seconds or 0) * 1000)
+    connection.execute(QUERIES.limit_batch, {"milliseconds": str(milliseconds)})
     began = time.monotonic()
     try:
         yield
     except psycopg.errors.QueryCanceled as error:
-        if seconds is None or time.monotonic() - began < seconds:
+        if seconds is None or time.monotonic() - began < milliseconds / 1000:
             raise
         raise TooLong from error
+    connection.execute(QUERIES.limit_batch, {"milliseconds": "0"})
 
 
 def named(columns: Sequence[str], values: Sequence[str], place: str) -> str:
