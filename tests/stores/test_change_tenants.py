@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -229,6 +230,29 @@ def test_one_that_is_made_while_finish_is_at_work_may_have_rows(
 def states(store: Store) -> dict[str, str]:
     """What `kos change status` says, by schema."""
     return {each.placement.rsplit("/", 1)[1]: each.state for each in change_status(store).placements}
+
+
+def test_one_that_has_its_tables_and_no_more_is_its_makers(started: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two who add the same to it would be in each other's way."""
+    real = create.making
+
+    def changes_of_late() -> list[Any]:
+        with started.operator() as operator:
+            query = "select name from kos.changed_schemas where schema_name = 'tenant_late'"
+            return operator.execute(query).fetchall()
+
+    @contextmanager
+    def making(store: Store) -> Iterator[Any]:
+        finish(store)
+        assert changes_of_late() == []
+        with real(store) as lock:
+            yield lock
+
+    monkeypatch.setattr(create, "making", making)
+    create_tenant(started, "late", "schema")
+    demand(started, "late")
+    assert shape(started, "late") == shape(started, "initech") == (True, True)
+    assert changes_of_late() == [("shades",)]
 
 
 @pytest.mark.parametrize("tier", TIERS)

@@ -96,7 +96,7 @@ def plain_sql(change: Change) -> str:
 
 def late_placements(run: Run[ChangePlan]) -> list[Placement]:
     """Those that the change has not been made in yet, each with the recipe for its catalog: they have come since it was
-    planned, or gone and come again.
+    planned, or gone and come again. A schema of a tenant that can't be entered yet is its maker's, who joins.
 
     Raises:
         PlacementDiffers: there is none for it.
@@ -106,7 +106,11 @@ def late_placements(run: Run[ChangePlan]) -> list[Placement]:
     for place, here in by_place(find_placements(run.store, run.plan.scope)).items():
         with _looking(run.store, place, here) as connection:
             begun = _begun(connection, run.operation)
-            fresh = [each for each in here if begun.get(each.schema, (0, EXPAND, "failed"))[1:] in _HALF]
+            half = {schema for schema, (_, *at) in begun.items() if tuple(at) in _HALF}
+            new = {each.schema for each in here} - begun.keys()
+            if run.plan.scope.shipped:
+                new &= {schema for (schema,) in connection.execute(QUERIES.schemas_in_use)}
+            fresh = [each for each in here if each.schema in half | new]
             recipes = _recipes(connection, run.plan, begun, fresh) if fresh else []
         for placement, recipe in zip(fresh, recipes, strict=True):
             if recipe is None:

@@ -104,6 +104,10 @@ delete from kos.changed_schemas where operation = %(operation)s;
 -- A tenant may have gone meanwhile.
 select exists (select from pg_namespace where nspname = %(schema)s);
 
+-- name: schemas_in_use
+-- Those of tenants that can be entered.
+select distinct schema_name::text from kos.fence;
+
 -- name: schemas_like
 -- The schemas of this database that a pattern of LIKE finds, by name; not the server's own.
 select nspname::text from pg_namespace
