@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from psycopg.rows import TupleRow
+from psycopg.sql import SQL, Identifier
 
 from kos import errors
 from kos.journal import Run
@@ -225,6 +226,14 @@ def test_one_that_is_made_while_finish_is_at_work_may_have_rows(
     assert shape(started, "late") == shape(started, "initech") == (True, True)
     with started.tenant("late") as session:
         assert session.execute("select shade from atoms").fetchall() == [("grey",)]
+
+
+def test_what_can_not_be_looked_at_is_said(started: Store) -> None:
+    """Nobody knows then which schemas have come."""
+    late = create_tenant(started, "late", "database")
+    with started.operator() as operator:
+        operator.execute(SQL("drop database {} with (force)").format(Identifier(late.database)))
+    assert any("schemas that have come since" in each for each in change_status(started).unreachable)
 
 
 def states(store: Store) -> dict[str, str]:

@@ -74,8 +74,7 @@ def change_status(store: Store) -> ChangeStatus:
     record = open_change(store)
     plan: ChangePlan = plan_of(CHANGE, record)
     placements: list[PlacementStatus] = []
-    late = _late(store, plan, record)
-    unreachable: list[str] = []
+    late, unreachable = _late(store, plan, record)
     for place, here in by_place((*plan.placements, *late)).items():
         try:
             placements += _here(store, place, here, record, late)
@@ -133,16 +132,18 @@ def throttle(
     return Limits(*row) if row else Limits()
 
 
-def _late(store: Store, plan: ChangePlan, record: Record) -> list[Placement]:
-    """Those that are there, and were not when the change was planned: so far as the databases can be reached."""
+def _late(store: Store, plan: ChangePlan, record: Record) -> tuple[list[Placement], list[str]]:
+    """Those that are there, and were not when the change was planned; and why nobody can tell."""
     if record.state in BACKWARDS or record.step == tidy.__name__:
-        return []
+        return [], []
     planned = {(each.place, each.schema) for each in plan.placements}
     try:
         found = find_placements(store, plan.scope)
-    except (errors.KosError, psycopg.Error):
-        return []
-    return [each for each in found if (each.place, each.schema) not in planned]
+    except errors.NoSchema:
+        return [], []
+    except (errors.KosError, psycopg.Error) as error:
+        return [], [f"schemas that have come since: {error}"]
+    return [each for each in found if (each.place, each.schema) not in planned], []
 
 
 def _here(
