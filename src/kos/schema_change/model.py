@@ -11,7 +11,7 @@ from kos.tenancy.placement import Place
 # way back.
 EXPAND, FILL, BUILD, TIGHTEN, CONTRACT = PHASES = ("expand", "fill", "build", "tighten", "contract")
 
-TRANSACTION, CREATE_INDEX, DROP_INDEX = KINDS = ("transaction", "create index", "drop index")
+TRANSACTION, CREATE_INDEX, DROP_INDEX, ANALYZE = KINDS = ("transaction", "create index", "drop index", "analyze")
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,8 @@ class Action:
 
     Of kind CREATE_INDEX and DROP_INDEX, `do` is one statement that runs CONCURRENTLY, outside of a transaction, with
     the table and the index named as `{schema}.name`; `index` is the index. `undo` takes back what `do` has done, and is
-    only run where that is known to have happened; an index is dropped by `undo` wherever it is.
+    only run where that is known to have happened; an index is dropped by `undo` wherever it is. Of kind ANALYZE it runs
+    outside of a transaction too.
     """
 
     name: str
