@@ -202,7 +202,11 @@ def test_what_cannot_be_left_out(tills: Store) -> None:
         connection.execute("begin; lock table till_2.sales in access share mode")
         finishing = pool.submit(finish, tills)
         until(lambda: "code" not in columns(tills, "till_1"))
-        until(lambda: any(each.phase == "contract" and each.state == "running" for each in change_status(tills).placements))
+        until(
+            lambda: any(
+                each.phase == "contract" and each.state == "running" for each in change_status(tills).placements
+            )
+        )
         with pytest.raises(errors.PlacementDropping):
             leave_out(tills, "till_2")
         connection.execute("rollback")

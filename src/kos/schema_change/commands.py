@@ -174,7 +174,9 @@ def change_leave_out(
         placement = find(store, schema, shard=shard, database=database)
     is_ = "would be" if dry_run else "is"
     value = {"name": name, "placement": placement.name}
-    emit(value, as_json=json, human=lambda: console.say(f"{placement.name} {is_} left out: go on with start, or finish"))
+    emit(
+        value, as_json=json, human=lambda: console.say(f"{placement.name} {is_} left out: go on with start, or finish")
+    )
 
 
 def change_throttle(
