@@ -74,8 +74,7 @@ class TooLong(Exception):
 
 
 def fill_rows(site: Site, fill: Fill, pace: Pace, progress: Advance = silent) -> None:
-    """Fill all rows of a table in one placement, from where an earlier run was. `progress` hears of pages; `pace` tells
-    what is waited for.
+    """Fill all rows of a table in one placement, from where an earlier run was. `progress` hears of pages.
 
     Raises:
         FillFailed: of some rows; all others are filled. A later run takes up those that are not.
