@@ -35,6 +35,7 @@ ITEMS = (
     "create index on items (note)",
     "create index on items (list)",
 )
+IN_PLACE = (("price", "whole"), ("code", "longer"), ("few", "small"), ("must", "present"))
 CHECKED = ("small", "smaller", "present", "there")
 MADE = (
     "create domain mine as integer check (value > 0);",
@@ -60,9 +61,7 @@ def files(scratch: Scratch, schema: str) -> list[tuple[int]]:
     )
 
 
-@pytest.mark.parametrize(
-    ("column", "domain"), [("price", "whole"), ("code", "longer"), ("few", "small"), ("must", "present")]
-)
+@pytest.mark.parametrize(("column", "domain"), IN_PLACE)
 def test_a_domain_that_holds_the_values_touches_no_row(scratch: Scratch, column: str, domain: str) -> None:
     change = f"alter table items alter {column} type {domain}"
     there_and_back(scratch, ITEMS, change)
