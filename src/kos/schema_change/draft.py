@@ -32,7 +32,7 @@ class Draft:
     dropped, each with the first of its DROP; `replaced` those that are made anew at the end, `remade` what a
     materialized one among them is called until then, and `together` what changes in one moment then. `last` is what
     comes at the end of the tightening. `redone` are functions that the change replaces or drops, by schema and name.
-    `sequences` number columns for a while.
+    `sequences` number columns for a while. `bound` has what adds a constraint, by table and name.
     """
 
     def __init__(self, connection: Connection, schema: str, tag: str, directives: Directives) -> None:
@@ -66,6 +66,7 @@ class Draft:
         self.taken: dict[str, tuple[str, ...]] = {}
         self.freed: set[str] = set()
         self.provisional: dict[tuple[str, str], str] = {}
+        self.bound: dict[tuple[str, str], Action] = {}
         self._tables: dict[str, Table] = {}
         self._contract: dict[str, list[Action]] = {}
         self._place: dict[str, int] = {}  # of what comes at the end, by its name: the order of the file
