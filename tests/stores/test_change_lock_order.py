@@ -172,7 +172,8 @@ def test_after_a_deadlock_the_locks_are_asked_for_in_the_other_order(art: Shop) 
 def test_what_one_lock_was_waited_for_is_gone_for_all_others(art: Shop) -> None:
     """Of the limit is left what was not spent, and so for each statement after the locks."""
     art.clean = True
-    message = in_one_message(SHOP, action("gifts", "notes"), ("select 1", "select 2"), f"{LIMIT}s")
+    statements, note = ("select 1", "select 2"), SQL("select 3")
+    message = in_one_message(SHOP, action("gifts", "notes"), statements, f"{LIMIT}s", note=note)
     with art.connect() as other, ThreadPoolExecutor(1) as pool:
         with reading(art, "gifts"):
             done = pool.submit(_left_after, other, message)

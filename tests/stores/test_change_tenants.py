@@ -211,8 +211,8 @@ def test_one_that_is_made_while_finish_is_at_work_may_have_rows(
     """It is tightened when the others are done, not in one go."""
     real = change.everywhere
 
-    def work(run: Run[ChangePlan], phase: str, *rest: Any) -> None:
-        real(run, phase, *rest)
+    def work(run: Run[ChangePlan], phase: str, *rest: Any, **lost: Any) -> None:
+        real(run, phase, *rest, **lost)
         if phase == step and not made:
             made.append(create_tenant(started, "late", "schema"))
             demand(started, "late")

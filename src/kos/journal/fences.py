@@ -8,8 +8,10 @@ has begun. A loser that wakes up finds a higher token, or that it may not note a
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from threading import Lock
 from uuid import UUID
 
@@ -44,11 +46,7 @@ class Fences:
         known = self._open.get(place)
         if known is not None and not known.closed:
             return known
-        with self.lease.write() as control:
-            note_place(control, self.lease.operation, place)
-        self._open[place] = connection = self._connect(place)
-        self._raise(connection)
-        return connection
+        return self._enter(place, new=True)
 
     @contextmanager
     def beside(self, place: Place) -> Iterator[Connection]:
@@ -66,20 +64,24 @@ class Fences:
         """Pass the fence: this transaction commits only under the lease. KS011 where another runner has it."""
         connection.execute(QUERIES.pass_lease, self._token)
 
-    def take_over(self) -> None:
+    def take_over(self, *, scattered: bool = False) -> None:
         """Shut out whoever had the lease before, in every place that was noted. A database that is gone needs no fence.
+        One of a `scattered` operation that can't be reached gets its fence when this run first writes there, and at the
+        end at the latest.
 
         Raises:
             StoreUnavailable: a place can't be reached, so nobody can tell who writes there.
         """
         with self.lease.write() as control:
             control.execute(QUERIES.end_sessions, self._sessions)
-            found = control.execute(QUERIES.places, {"operation": self.lease.operation}).fetchall()
-        for place in (Place(*row) for row in found):
-            if is_there(self._store, place):
-                self._open[place] = connection = self._connect(place)
-                connection.execute(QUERIES.end_sessions, self._sessions)
-                self._raise(connection)
+        found = self.existing()
+        for place in found.places:
+            try:
+                self._enter(place)
+            except errors.StoreUnavailable as error:
+                found.silent[place] = error
+        if not scattered:
+            found.refuse_silent()
 
     def places(self) -> list[Place]:
         """Where the operation has written, or was about to, by whichever runner."""
@@ -87,14 +89,23 @@ class Fences:
             found = control.execute(QUERIES.places, {"operation": self.lease.operation}).fetchall()
         return [Place(*row) for row in found]
 
+    def existing(self) -> Existing:
+        """Those of these places that there are."""
+        return existing(self._store, self.places())
+
     def forget_checkpoints(self) -> None:
-        """Of an operation that is over, or as good as."""
-        for place in self.places():
-            if is_there(self._store, place):
-                connection = self.connection(place)
-                with connection.transaction():
-                    connection.execute(QUERIES.pass_lease, self._token)
-                    connection.execute(QUERIES.forget_checkpoints, {"operation": self.lease.operation})
+        """Of an operation that is over, or as good as. Whoever had the lease before is shut out everywhere then.
+
+        Raises:
+            StoreUnavailable
+        """
+        found = self.existing()
+        for place in found.places:
+            connection = self.connection(place)
+            with connection.transaction():
+                connection.execute(QUERIES.pass_lease, self._token)
+                connection.execute(QUERIES.forget_checkpoints, {"operation": self.lease.operation})
+        found.refuse_silent()
 
     def close(self) -> None:
         """Close all connections; what is open in them is rolled back."""
@@ -108,6 +119,22 @@ class Fences:
     @property
     def _sessions(self) -> dict[str, object]:
         return {"prefix": session_prefix(self.lease.operation), "own": self.lease.session_name}
+
+    def _enter(self, place: Place, *, new: bool = False) -> Connection:
+        """A connection behind the fence, which is raised first. A `new` place is noted before, as soon as it is known
+        to answer: whoever takes over has to go there."""
+        connection = self._connect(place)
+        try:
+            if new:
+                with self.lease.write() as control:
+                    note_place(control, self.lease.operation, place)
+            connection.execute(QUERIES.end_sessions, self._sessions)
+            self._raise(connection)
+        except BaseException:
+            connection.close()
+            raise
+        self._open[place] = connection
+        return connection
 
     def _connect(self, place: Place) -> Connection:
         server, shard = server_at(self._store.topology, place), shard_named(self._store.topology, place.shard)
@@ -129,8 +156,31 @@ def note_place(control: Connection, operation: UUID, place: Place) -> None:
     control.execute(QUERIES.note_place, facts)
 
 
-def is_there(store: Store, place: Place) -> bool:
-    """Does the database exist? Asked of its shard, so that silence is no answer."""
-    shard = shard_named(store.topology, place.shard)
-    with store.operator(Place(shard.name, shard.primary.database)) as operator:
-        return operator.execute(QUERIES.has_database, {"database": place.database}).fetchone() == (True,)
+@dataclass(frozen=True)
+class Existing:
+    """Places whose databases there are, and those of which nobody can tell now, each with the reason."""
+
+    places: list[Place] = field(default_factory=list)
+    silent: dict[Place, Exception] = field(default_factory=dict)
+
+    def refuse_silent(self) -> None:
+        """Raise what the first of these said."""
+        for error in self.silent.values():
+            raise error
+
+
+def existing(store: Store, places: Iterable[Place]) -> Existing:
+    """Which of these databases exist? Each shard is asked, once: that a database is silent says nothing."""
+    found, asked = Existing(), defaultdict(list)
+    for place in places:
+        asked[place.shard].append(place)
+    for name, here in asked.items():
+        shard = shard_named(store.topology, name)
+        try:
+            with store.operator(Place(name, shard.primary.database)) as operator:
+                rows = operator.execute(QUERIES.databases, {"databases": [each.database for each in here]}).fetchall()
+        except errors.StoreUnavailable as error:
+            found.silent.update(dict.fromkeys(here, error))
+        else:
+            found.places.extend(each for each in here if (each.database,) in rows)
+    return found

@@ -69,13 +69,15 @@ class Operation:
 
     `plan_type` is a frozen dataclass of plain values that has a `subject` ("tenant:acme"): one operation at a time
     works on a subject. It may have a `place`: where `run.transaction()` goes if nothing is said. `plan` makes one, and
-    only reads.
+    only reads. What is done in one place of a `scattered` one does not depend on the others: where one can't be reached
+    when it is resumed, the others are gone on with; each step fails that has to do something there.
     """
 
     name: str
     plan_type: type
     plan: Callable[..., Any]
     steps: tuple[Step, ...]
+    scattered: bool = False
 
     def __post_init__(self) -> None:
         names = [step.name for step in self.steps]

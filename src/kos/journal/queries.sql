@@ -92,9 +92,9 @@ on conflict do nothing;
 -- Where the operation has written, or was about to.
 select shard, database_name from kos.operation_places where operation_id = %(operation)s order by 1, 2;
 
--- name: has_database
--- Asked of another database of the same server.
-select exists (select from pg_database where datname = %(database)s);
+-- name: databases
+-- Which of these there are; asked of another database of the same server.
+select datname::text from pg_database where datname = any(%(databases)s);
 
 -- name: operations
 -- Newest first, with who is at it now.

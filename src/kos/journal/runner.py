@@ -143,7 +143,7 @@ class Runner:
             refuse_unknown(self._operation, self._history, record)
 
         with self._leased(record.subject, record.id, look):
-            self._fences.take_over()
+            self._fences.take_over(scattered=self._operation.scattered)
             yield
 
     def _forwards(self) -> Outcome:

@@ -11,10 +11,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
-from itertools import count
 
 import psycopg
-from psycopg.sql import Composed, Identifier
+from psycopg import ClientCursor
+from psycopg.sql import SQL, Composed, Identifier
 
 from kos import errors, sql
 from kos.schema_change.blocking import blockers
@@ -26,8 +26,9 @@ from kos.schema_change.site import LOCK_TIMEOUT, QUERIES, SHORT_LOCK_TIMEOUT, Si
 from kos.schema_change.watching import watched
 
 PATIENCE = 600.0  # seconds of asking for one lock before it is given up; resuming asks again
-SHORT_ATTEMPTS = 20
-PAUSE, PAUSE_MAX = 0.1, 1.0  # seconds between two attempts, in which those who waited behind us go on
+SHORT = 30.0  # seconds of short attempts
+# Seconds between two attempts, in which those who waited behind us go on: at most, while attempts are short, and later.
+PAUSE, PAUSE_SHORT, PAUSE_LONG = 0.1, 1.0, 10.0
 BUILDS = 5  # attempts at an index that a deadlock or a cancellation has ended
 
 _BUSY = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected)
@@ -41,12 +42,12 @@ def do(site: Site, action: Action) -> None:
         ChangeBlocked: somebody held a lock all the while.
         ChangeFailed: PostgreSQL refuses it, mostly because of the rows that there are.
     """
-    if _is_done(site, action.name) or _is_gone(site, action):
+    if not is_to_do(site, action):
         return
-    with _told(site, action):
+    with told(site, action):
         if action.kind == CREATE_INDEX:
             _build_index(site, action)
-            if not _is_done(site, action.name):
+            if not is_done(site, action.name):
                 _note(site, action.name)
         elif action.kind in {DROP_INDEX, ANALYZE}:
             with watched(site, action):
@@ -61,14 +62,14 @@ def do(site: Site, action: Action) -> None:
 def undo(site: Site, action: Action) -> None:
     """Take an action back: if it was done here; and an index if it was begun here."""
     if action.kind == CREATE_INDEX:
-        if _is_done(site, begun(action)):
-            with _told(site, action):
+        if is_done(site, begun(action)):
+            with told(site, action):
                 _drop_index(site, action)
                 with site.transaction() as connection:
                     for name in (action.name, begun(action)):
                         connection.execute(QUERIES.forget_action, site.facts | {"action": name})
-    elif _is_done(site, action.name):
-        with _told(site, action):
+    elif is_done(site, action.name):
+        with told(site, action):
             patiently(site, action, _back_in_one_transaction)
     site.doing(None)
 
@@ -82,22 +83,29 @@ def patiently(site: Site, action: Action, work: Work, *, patience: float = PATIE
     Raises:
         ChangeBlocked, ChangeStopped
     """
-    deadline, pause, turned = time.monotonic() + patience, PAUSE, False
-    for attempt in count():
+    began, pause, turned = time.monotonic(), PAUSE, False
+    while True:
+        short = time.monotonic() - began < SHORT
         try:
-            work(site, action, SHORT_LOCK_TIMEOUT if attempt < SHORT_ATTEMPTS else LOCK_TIMEOUT, turned)
+            work(site, action, SHORT_LOCK_TIMEOUT if short else LOCK_TIMEOUT, turned)
         except _BUSY as error:
             # Those who are at work may take their locks in the other order: each attempt would meet them half way.
             turned ^= isinstance(error, psycopg.errors.DeadlockDetected)
             who = _blockers(site, action)
-            if time.monotonic() > deadline:
+            if time.monotonic() - began > patience:
                 raise errors.ChangeBlocked(action.text, site.placement.name, int(patience), who) from error
-            site.heed()
             site.doing(f"{action.text}: waits for {who}")
-            time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - so that two who wait don't meet again
-            pause = min(pause * 1.5, PAUSE_MAX)
+            _rest(site, pause * random.uniform(0.5, 1.0))  # noqa: S311 - so that two who wait don't meet again
+            pause = min(pause * 1.5, PAUSE_SHORT) if short else PAUSE_LONG
         else:
             return
+
+
+def _rest(site: Site, seconds: float) -> None:
+    until = time.monotonic() + seconds
+    while (left := until - time.monotonic()) > 0:
+        time.sleep(min(left, PAUSE_SHORT))
+        site.heed()
 
 
 def begun(action: Action) -> str:
@@ -105,7 +113,13 @@ def begun(action: Action) -> str:
     return f"begun: {action.name}"
 
 
-def _is_done(site: Site, name: str) -> bool:
+def is_to_do(site: Site, action: Action) -> bool:
+    """It was not done here before; nor is it of a partition that is none any more."""
+    return not (is_done(site, action.name) or _is_gone(site, action))
+
+
+def is_done(site: Site, name: str) -> bool:
+    """Whether an action of that name has happened here, and was not taken back."""
     facts = site.facts | {"action": name}
     return site.connection.execute(QUERIES.is_done, facts).fetchone() == (True,)
 
@@ -124,18 +138,21 @@ def _note(site: Site, name: str) -> None:
 
 
 def _in_one_transaction(site: Site, action: Action, lock_timeout: str, turned: bool) -> None:
-    with site.transaction(action.owner, lock_timeout) as connection:
-        connection.execute(in_one_message(site.placement.schema, action, action.do, lock_timeout, turned=turned))
-        site.ourselves()
-        connection.execute(QUERIES.note_action, site.facts | {"action": action.name})
+    _commit(site, action, action.do, QUERIES.note_action, lock_timeout, turned=turned)
 
 
 def _back_in_one_transaction(site: Site, action: Action, lock_timeout: str, turned: bool) -> None:
+    _commit(site, action, action.undo, QUERIES.forget_action, lock_timeout, turned=turned)
+
+
+def _commit(site: Site, action: Action, do: tuple[str, ...], note: SQL, lock_timeout: str, *, turned: bool) -> None:
+    """With the note of it, and with its COMMIT: nobody waits for locks of ours while we are frozen, or far away."""
     with site.transaction(action.owner, lock_timeout) as connection:
-        if action.undo:
-            connection.execute(in_one_message(site.placement.schema, action, action.undo, lock_timeout, turned=turned))
-        site.ourselves()
-        connection.execute(QUERIES.forget_action, site.facts | {"action": action.name})
+        noted = ClientCursor(connection).mogrify(note, site.facts | {"action": action.name})
+        message = in_one_message(
+            site.placement.schema, action, do, lock_timeout, turned=turned, note=sql.literal(noted)
+        )
+        connection.execute(message)
 
 
 def _build_index(site: Site, action: Action) -> None:
@@ -143,7 +160,7 @@ def _build_index(site: Site, action: Action) -> None:
 
     Where nobody is at work yet it isn't built concurrently: that would wait for all others of the database.
     """
-    ours = _is_done(site, begun(action))
+    ours = is_done(site, begun(action))
     if site.unused:
         if not ours:
             _note(site, begun(action))
@@ -202,7 +219,7 @@ def _named(site: Site, statement: str) -> Composed:
 
 
 @contextmanager
-def _told(site: Site, action: Action) -> Iterator[None]:
+def told(site: Site, action: Action) -> Iterator[None]:
     """What PostgreSQL refuses, as an error that names the action."""
     try:
         yield

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import psycopg
 
 from kos import errors
 from kos.journal import Operation, Run, Step
 from kos.schema_change import act
-from kos.schema_change.everywhere import everywhere, known, there
+from kos.schema_change.everywhere import everywhere, in_databases, known, refuse_lost
 from kos.schema_change.fill import fill_rows
 from kos.schema_change.hanging import refuse_changed
 from kos.schema_change.make import late_placements, plan_change
@@ -28,9 +28,10 @@ from kos.schema_change.model import (
     Recipe,
 )
 from kos.schema_change.pace import pace_of
-from kos.schema_change.placements import by_place
+from kos.schema_change.placements import Lost
 from kos.schema_change.site import QUERIES, Site
 from kos.schema_change.throttle import Limits
+from kos.schema_change.unproved import naming_rows, take_away
 from kos.tenancy.changes import nobody_making
 
 REPEATS = 5  # of a fill that rows have escaped from
@@ -53,52 +54,52 @@ def forget_change(run: Run[ChangePlan]) -> None:
 
 def expand(run: Run[ChangePlan]) -> None:
     """Add what new code needs, beside what old code knows, in {count} placements."""
-    _leave(run)
-    everywhere(run, EXPAND, run.plan.placements, _doing(run.plan, EXPAND))
+    everywhere(run, EXPAND, run.plan.placements, _doing(run.plan, EXPAND), lost=_leave(run))
 
 
 def fill(run: Run[ChangePlan]) -> None:
     """Fill the rows that are there, in {count} placements."""
-    _leave(run)
-    everywhere(run, FILL, _with(run, FILL, run.plan.placements), _doing(run.plan, FILL))
+    everywhere(run, FILL, _with(run, FILL, run.plan.placements), _doing(run.plan, FILL), lost=_leave(run))
 
 
 def build(run: Run[ChangePlan]) -> None:
     """Build indexes concurrently, in {count} placements."""
-    _leave(run)
-    everywhere(run, BUILD, _with(run, BUILD, run.plan.placements), _doing(run.plan, BUILD))
+    everywhere(run, BUILD, _with(run, BUILD, run.plan.placements), _doing(run.plan, BUILD), lost=_leave(run))
 
 
 def announce(run: Run[ChangePlan]) -> None:
     """Let new code count on {name}: kos.require_change()."""
-    for place in there(run):
-        with run.transaction(place) as connection:
-            facts = {"operation": run.operation, "name": run.plan.name, "schema": None}
-            connection.execute(QUERIES.announce, facts)
+    refuse_lost("announce", _announced(run))
 
 
 def withdraw(run: Run[ChangePlan]) -> None:
     """New code can't count on it any more."""
-    for place in there(run):
-        with run.transaction(place) as connection:
-            connection.execute(QUERIES.withdraw, {"operation": run.operation})
+    facts = {"operation": run.operation}
+    refuse_lost("withdraw", in_databases(run, lambda _, connection: connection.execute(QUERIES.withdraw, facts)))
+
+
+def _announced(run: Run[ChangePlan]) -> Lost:
+    facts = {"operation": run.operation, "name": run.plan.name, "schema": None}
+    return in_databases(run, lambda _, connection: connection.execute(QUERIES.announce, facts))
 
 
 def tighten(run: Run[ChangePlan]) -> None:
     """Hold the rows to what the new schema says, in {count} placements and those that have come since."""
-    _leave(run)
+    lost = _leave(run)
     with nobody_making(run.store):
         late, begun = late_placements(run), known(run)
-    for placement in late:
+    for placement in late.placements:
         everywhere(run, EXPAND, [placement], _doing(run.plan, EXPAND, FILL, BUILD))
-    announce(run)
-    everywhere(run, TIGHTEN, _with(run, TIGHTEN, dict.fromkeys((*begun, *late))), _doing(run.plan, TIGHTEN))
+    lost |= late.lost | begun.lost | _announced(run)
+    todo = _with(run, TIGHTEN, dict.fromkeys((*begun.placements, *late.placements)))
+    everywhere(run, TIGHTEN, todo, _doing(run.plan, TIGHTEN), lost=lost)
 
 
 def contract(run: Run[ChangePlan]) -> None:
     """Take away what only old code needs, in all placements."""
-    _leave(run)
-    everywhere(run, CONTRACT, _with(run, CONTRACT, known(run, _is_tightened)), _doing(run.plan, CONTRACT))
+    lost, found = _leave(run), known(run, _is_tightened)
+    todo = _with(run, CONTRACT, found.placements)
+    everywhere(run, CONTRACT, todo, _doing(run.plan, CONTRACT), lost=lost | found.lost)
 
 
 def tidy(run: Run[ChangePlan]) -> None:
@@ -108,10 +109,8 @@ def tidy(run: Run[ChangePlan]) -> None:
     if run.plan.scope.shipped:
         with nobody_making(run.store):
             late = known(run, _is_behind)  # they were made since the tightening
-        everywhere(run, CONTRACT, late, _doing(run.plan, *PHASES))
-    for place in there(run):
-        with run.transaction(place) as connection:
-            connection.execute(QUERIES.refresh_captures)
+        everywhere(run, CONTRACT, late.placements, _doing(run.plan, *PHASES), lost=late.lost)
+    refuse_lost("tidy", in_databases(run, lambda _, connection: connection.execute(QUERIES.refresh_captures)))
     _forget_placements(run)
 
 
@@ -134,7 +133,9 @@ def take_back(phase: str) -> Callable[[Run[ChangePlan]], None]:
             with nobody_making(run.store):  # whoever makes a tenant from now on knows that this is taken back
                 pass
 
-        everywhere(run, phase, _with(run, phase, known(run)), lambda site: _undo(site, phase))
+        found = known(run)
+        todo = _with(run, phase, found.placements)
+        everywhere(run, phase, todo, lambda site: _undo(site, phase), lost=found.lost)
 
     return back
 
@@ -149,8 +150,9 @@ def _undo(site: Site, phase: str) -> None:
             connection.execute(QUERIES.forget_fills, site.facts)
 
 
-def _leave(run: Run[ChangePlan]) -> None:
-    """Take back what was done in placements that somebody has asked to leave out."""
+def _leave(run: Run[ChangePlan]) -> Lost:
+    """Take back what was done in placements that somebody has asked to leave out. Returns the databases of which nobody
+    knows whether somebody has: they are left alone."""
 
     def work(site: Site) -> None:
         for phase in (TIGHTEN, BUILD, FILL, EXPAND):
@@ -159,8 +161,9 @@ def _leave(run: Run[ChangePlan]) -> None:
             connection.execute(QUERIES.leave, site.facts)
 
     leaving = known(run, lambda _recipe, _phase, state: state == LEAVING)
-    if leaving:
-        everywhere(run, EXPAND, leaving, work)
+    if leaving.placements:
+        everywhere(run, EXPAND, leaving.placements, work)
+    return leaving.lost
 
 
 def _with(run: Run[ChangePlan], phase: str, placements: Iterable[Placement]) -> list[Placement]:
@@ -176,14 +179,23 @@ def _doing(plan: ChangePlan, *phases: str) -> Callable[[Site], None]:
             items = getattr(plan.recipe_of(site.placement), phase)
             for item in items:
                 site.heed()
-                if isinstance(item, Fill):
-                    _fill(site, item)
-                elif item.repeat is None:
-                    act.do(site, item)
-                else:
-                    _do_repeating(site, item, next(each for each in items if each.name == item.repeat))
+                try:
+                    _do(site, items, item)
+                except (errors.ChangeFailed, errors.FillFailed, errors.FillBlocked):
+                    take_away(site, items)
+                    raise
 
     return work
+
+
+def _do(site: Site, items: Sequence[Action | Fill], item: Action | Fill) -> None:
+    if isinstance(item, Fill):
+        _fill(site, item)
+    elif item.repeat is not None:
+        _do_repeating(site, item, next(each for each in items if isinstance(each, Fill) and each.name == item.repeat))
+    else:
+        with naming_rows(site, item):
+            act.do(site, item)
 
 
 def _fill(site: Site, fill: Fill) -> None:
@@ -208,11 +220,9 @@ def _do_repeating(site: Site, action: Action, fill: Fill) -> None:
 
 
 def _forget_placements(run: Run[ChangePlan]) -> None:
-    for place, here in by_place(known(run)).items():
-        with run.transaction(place) as connection:
-            for placement in here:
-                facts = {"operation": run.operation, "schema": placement.schema}
-                connection.execute(QUERIES.forget_placement, facts)
+    facts = {"operation": run.operation}
+    lost = in_databases(run, lambda _, connection: connection.execute(QUERIES.forget_placements, facts))
+    refuse_lost("forget", lost)
 
 
 CHANGE = Operation(
@@ -229,4 +239,5 @@ CHANGE = Operation(
         Step(contract, final=True, total="count"),
         Step(tidy),
     ),
+    scattered=True,
 )

@@ -212,12 +212,13 @@ def require_not_null(
         draft.at_contract(action(draft, table, f"stop filling {table}.{column}", unmade), first=True)
     if fill is not None:
         draft.tighten.append(_fill(draft, table, now, fill))
-    draft.tighten.append(action(draft, table, f"{text}: from now on", (add,), (drop,)))
+    against = ddl("{column} is null", column=now)
+    bind = action(draft, table, f"{text}: from now on", (add,), (drop,))
+    draft.tighten.append(bind if fill is not None else replace(bind, against=against))
     if fill is not None:
         draft.tighten.append(_fill(draft, table, now, fill))
-    draft.tighten.append(
-        action(draft, table, f"{text}: all rows", (validate,), lock=SHARE_UPDATE_EXCLUSIVE, lasts=True)
-    )
+    proof = action(draft, table, f"{text}: all rows", (validate,), lock=SHARE_UPDATE_EXCLUSIVE, lasts=True)
+    draft.tighten.append(replace(proof, against=against, proves=bind.name))
     if constraint is None:
         tighten = ddl("alter table {table} alter column {column} set not null", table=table, column=column)
     else:

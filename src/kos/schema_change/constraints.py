@@ -6,6 +6,7 @@ write. A unique or primary key is built as an index, concurrently, and attached 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from kos import errors
@@ -22,7 +23,8 @@ from kos.schema_change.draft import Draft, Planner, ddl
 from kos.schema_change.facts import Constraint
 from kos.schema_change.model import Action
 from kos.schema_change.naming import choose
-from kos.schema_change.parse import Statement, choice, columns_of, definition, inner
+from kos.schema_change.parse import Statement, choice, columns_of, definition, inner, render_expression
+from kos.sql import literal
 
 CHECK, FOREIGN, UNIQUE, PRIMARY, EXCLUDE = KINDS = (
     "CONSTR_CHECK",
@@ -65,24 +67,31 @@ def _add_check(draft: Draft, table: str, constraint: Any) -> None:
     use_physical(draft, table, constraint)
     asked = constraint.is_enforced and not constraint.skip_validation
     constraint.skip_validation, constraint.initially_valid = constraint.is_enforced, False
-    draft.tighten.append(
-        action(
-            draft,
-            table,
-            f"add check {name} to {table}" + (", for new rows" if asked else ""),
-            (add_constraint_sql(table, constraint),),
-            (ddl("alter table {table} drop constraint {name}", table=table, name=name),),
-        )
+    bind = action(
+        draft,
+        table,
+        f"add check {name} to {table}" + (", for new rows" if asked else ""),
+        (add_constraint_sql(table, constraint),),
+        (ddl("alter table {table} drop constraint {name}", table=table, name=name),),
     )
-    if asked:
-        draft.tighten.append(validation(draft, table, name))
+    draft.bound[table, name] = bind
+    if not asked:
+        draft.tighten.append(bind)
+        return
+    against = violated(constraint)
+    draft.tighten += [replace(bind, against=against), validation(draft, table, name, against=against)]
+
+
+def violated(check: Any) -> str:
+    """The condition for rows that a check refuses: of which it is false."""
+    return ddl("not ({expression})", expression=literal(render_expression(check.raw_expr)))
 
 
 def validation(
-    draft: Draft, table: str, name: str, *, undo: tuple[str, ...] = (), also: tuple[str, ...] = ()
+    draft: Draft, table: str, name: str, *, undo: tuple[str, ...] = (), also: tuple[str, ...] = (), against: str = ""
 ) -> Action:
     """All rows are read, while everybody may write. What it proves needn't be taken back."""
-    return action(
+    made = action(
         draft,
         table,
         f"validate {name} of {table}",
@@ -92,6 +101,8 @@ def validation(
         lasts=True,
         also=also,
     )
+    bind = draft.bound.get((table, name))
+    return replace(made, against=against, proves=bind.name if bind else None)
 
 
 def validate_constraint(draft: Draft, table: str, command: Any) -> None:

@@ -34,7 +34,8 @@ class Draft:
     comes at the end of the tightening. `redone` are functions that the change replaces or drops, by schema and name.
     `sequences` number columns for a while. `types` are those that the change makes, `checked_domains` those among them
     that are domains with constraints, and `enums` those that get another value. `unanalyzed` are tables of which
-    PostgreSQL knows some values no more, or not yet, after a phase.
+    PostgreSQL knows some values no more, or not yet, after a phase. `bound` has what adds a constraint, by table and
+    name.
     """
 
     def __init__(self, connection: Connection, schema: str, tag: str, directives: Directives) -> None:
@@ -72,6 +73,7 @@ class Draft:
         self.checked_domains: set[str] = set()
         self.enums: set[str] = set()
         self.unanalyzed: dict[str, dict[str, None]] = {BUILD: {}, TIGHTEN: {}, CONTRACT: {}}
+        self.bound: dict[tuple[str, str], Action] = {}
         self._tables: dict[str, Table] = {}
         self._contract: dict[str, list[Action]] = {}
         self._place: dict[str, int] = {}  # of what comes at the end, by its name: the order of the file

@@ -15,7 +15,7 @@ from kos.schema_change.facts import Table, read_table
 from kos.schema_change.model import Action, Fill
 from kos.schema_change.naming import choose, joined
 from kos.schema_change.parse import names
-from kos.schema_change.partitions import Partition, of_partitions, partitions_of
+from kos.schema_change.partitions import of_partitions, partitions_of
 
 DROP: LiteralString = "alter table {table} drop constraint {name}"
 DROP_IF_THERE: LiteralString = "alter table if exists {table} drop constraint if exists {name}"
@@ -44,36 +44,45 @@ def add(draft: Draft, table: str, constraint: Any) -> None:
         return
     asked = constraint.is_enforced and not constraint.skip_validation
     constraint.skip_validation, constraint.initially_valid = constraint.is_enforced, False
-    _bind(draft, table, constraint)
+    against = _violated(draft, constraint) if asked else ""
+    _bind(draft, table, constraint, against="" if orphans else against)
     if orphans:
         draft.tighten.append(orphans)
     if asked:
-        draft.tighten.append(_validation(draft, table, constraint, orphans))
+        draft.tighten.append(_validation(draft, table, constraint, orphans, against))
 
 
 def _also(constraint: Any) -> tuple[str, ...]:
     return () if constraint.pktable.schemaname else (constraint.pktable.relname,)
 
 
-def _validation(draft: Draft, table: str, constraint: Any, orphans: Fill | None) -> Action:
+def _validation(draft: Draft, table: str, constraint: Any, orphans: Fill | None, against: str) -> Action:
     """New orphans are refused by then, but an update moves old ones, whom their clean-up then misses: again, if so."""
-    validation = constraints.validation(draft, table, constraint.conname, also=_also(constraint))
+    validation = constraints.validation(draft, table, constraint.conname, also=_also(constraint), against=against)
     return replace(validation, repeat=orphans.name if orphans else None)
 
 
-def _bind(draft: Draft, table: str, constraint: Any, *, text: str = "", drop: LiteralString = DROP) -> None:
+def _bind(
+    draft: Draft,
+    table: str,
+    constraint: Any,
+    *,
+    text: str = "",
+    drop: LiteralString = DROP,
+    against: str = "",
+) -> None:
     name = constraint.conname
-    draft.tighten.append(
-        action(
-            draft,
-            table,
-            text or f"add foreign key {name} to {table}, for new rows",
-            (add_constraint_sql(table, constraint),),
-            (ddl(drop, table=table, name=name),),
-            lock=SHARE_ROW_EXCLUSIVE,
-            also=_also(constraint),
-        )
+    made = action(
+        draft,
+        table,
+        text or f"add foreign key {name} to {table}, for new rows",
+        (add_constraint_sql(table, constraint),),
+        (ddl(drop, table=table, name=name),),
+        lock=SHARE_ROW_EXCLUSIVE,
+        also=_also(constraint),
     )
+    draft.bound[table, name] = made
+    draft.tighten.append(replace(made, against=against))
 
 
 def add_by_partition(draft: Draft, table: str, constraint: Any, orphans: Fill | None = None) -> None:
@@ -90,19 +99,16 @@ def add_by_partition(draft: Draft, table: str, constraint: Any, orphans: Fill | 
     parent = type(constraint)()
     parent.CopyFrom(constraint)
     constraint.skip_validation, constraint.initially_valid = True, False
+    against = _violated(draft, constraint)
     for leaf in leaves:
-        _bind_leaf(draft, leaf, constraint)
+        # With the whole table's, if that was taken back before, the partition's is gone.
+        _bind(draft, leaf.name, constraint, drop=DROP_IF_THERE, against="" if orphans else against)
     if orphans:
         draft.tighten.append(orphans)
     for leaf in leaves:
-        draft.tighten.append(_validation(draft, leaf.name, constraint, orphans))
+        draft.tighten.append(_validation(draft, leaf.name, constraint, orphans, against))
     draft.tighten[begin:] = of_partitions(draft.tighten[begin:], leaves)
     _bind(draft, table, parent, text=f"add foreign key {name} to {table}, of those of its partitions")
-
-
-def _bind_leaf(draft: Draft, leaf: Partition, constraint: Any) -> None:
-    # With the whole table's, if that was taken back before, the partition's is gone.
-    _bind(draft, leaf.name, constraint, drop=DROP_IF_THERE)
 
 
 def _orphans(draft: Draft, table: str, constraint: Any, logical: list[str]) -> Fill | None:
@@ -134,6 +140,18 @@ def _orphans(draft: Draft, table: str, constraint: Any, logical: list[str]) -> F
         rows=facts.rows,
         delete=not assign,
     )
+
+
+def _violated(draft: Draft, constraint: Any) -> str:
+    """The condition for rows that refer to nothing; "" where only PostgreSQL knows."""
+    own = names(constraint.fk_attrs)
+    try:
+        theirs = _referred(draft, constraint)
+    except errors.ChangeRefused:  # a table that the change makes; or PostgreSQL refuses it, and says why
+        return ""
+    if constraint.fk_with_period or len(own) != len(theirs):
+        return ""
+    return _missing(own, theirs, constraint, whole=constraint.fk_matchtype == "f")
 
 
 def _refuse_not_null(facts: Table, columns: list[str]) -> None:

@@ -49,7 +49,7 @@ class Newcomer(Site):
         """A transaction as the owner of a table, with this schema first in its search path."""
         self._lock.execute(QUERIES.still_there)
         with self.connection.transaction():
-            limits = {"lock_timeout": lock_timeout, "schema": self.placement.schema}
+            limits = {"lock_timeout": lock_timeout, "schema": self.placement.schema, "idle": "0"}
             self.connection.execute(QUERIES.limit_transaction, limits)
             if owner:
                 self.connection.execute(QUERIES.act_as.format(role=Identifier(owner)))

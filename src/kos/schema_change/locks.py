@@ -1,7 +1,8 @@
-"""The locks of one transaction, under one time limit.
+"""The locks of one transaction, under one time limit, and let go of without waiting for us.
 
 PostgreSQL's `lock_timeout` is for each lock. With the lock of one table held, all who use that wait while another's is
-waited for; so all locks are taken first, each under what is left of the limit, and what comes after them likewise.
+waited for; so all locks are taken first, each under what is left of the limit, and what comes after them likewise. And
+who is frozen, or far away, must not keep them: the COMMIT stands in the same message.
 """
 
 from __future__ import annotations
@@ -16,16 +17,18 @@ _STRONG = ("SHARE ROW EXCLUSIVE", "EXCLUSIVE", "ACCESS EXCLUSIVE")
 
 
 def in_one_message(
-    schema: str, action: Action, statements: tuple[str, ...], limit: str, *, turned: bool = False
-) -> SQL | Composed:
-    """The statements of an action, after its locks. From the first on locks are held, so nothing comes between."""
-    if action.waits or action.lock not in _STRONG:
-        return sql.literal("; ".join(statements))
-    less = QUERIES.limit_locks.format(limit=Literal(limit))
-    parts: list[SQL | Composed] = [first(schema, action, limit, turned=turned)]
-    for each in statements:
-        parts += [less, sql.literal(each)]
-    return SQL(";\n").join(parts)
+    schema: str, action: Action, statements: tuple[str, ...], limit: str, *, note: SQL, turned: bool = False
+) -> Composed:
+    """The statements of an action, after its locks; the note of it, as the operator; and COMMIT. From the first on
+    locks are held, so nothing comes between."""
+    parts: list[SQL | Composed] = []
+    if not statements or action.waits or action.lock not in _STRONG:
+        parts += map(sql.literal, statements)
+    else:
+        parts.append(first(schema, action, limit, turned=turned))
+        for each in statements:
+            parts += [QUERIES.limit_locks.format(limit=Literal(limit)), sql.literal(each)]
+    return SQL(";\n").join([*parts, QUERIES.act_as_ourselves, note, QUERIES.commit])
 
 
 def first(schema: str, action: Action, limit: str, *, turned: bool = False) -> Composed:

@@ -18,7 +18,7 @@ from kos.schema_change.creating import refuse_if_not_allowed
 from kos.schema_change.facts import Connection, fingerprint, usual_owner
 from kos.schema_change.model import EXPAND, ChangePlan, Placement, Recipe
 from kos.schema_change.parse import Change, inside, parse_change, render
-from kos.schema_change.placements import by_place, find_placements, scope_of
+from kos.schema_change.placements import Found, by_place, find_placements, look_for_placements, scope_of
 from kos.schema_change.plan import plan_recipe
 from kos.schema_change.site import QUERIES
 from kos.tenancy import Store
@@ -94,7 +94,7 @@ def plain_sql(change: Change) -> str:
     return ";\n".join(render(each.node) for each in change.statements)
 
 
-def late_placements(run: Run[ChangePlan]) -> list[Placement]:
+def late_placements(run: Run[ChangePlan]) -> Found:
     """Those that the change has not been made in yet, each with the recipe for its catalog: they have come since it was
     planned, or gone and come again. A schema of a tenant that can't be entered yet is its maker's, who joins.
 
@@ -102,21 +102,29 @@ def late_placements(run: Run[ChangePlan]) -> list[Placement]:
         PlacementDiffers: there is none for it.
         ChangeBlocked
     """
-    found = []
-    for place, here in by_place(find_placements(run.store, run.plan.scope)).items():
-        with _looking(run.store, place, here) as connection:
-            begun = _begun(connection, run.operation)
-            half = {schema for schema, (_, *at) in begun.items() if tuple(at) in _HALF}
-            new = {each.schema for each in here} - begun.keys()
-            if run.plan.scope.shipped:
-                new &= {schema for (schema,) in connection.execute(QUERIES.schemas_in_use)}
-            fresh = [each for each in here if each.schema in half | new]
-            recipes = _recipes(connection, run.plan, begun, fresh) if fresh else []
-        for placement, recipe in zip(fresh, recipes, strict=True):
-            if recipe is None:
-                raise errors.PlacementDiffers(placement.name)
-            found.append(replace(placement, recipe=recipe))
+    there = look_for_placements(run.store, run.plan.scope)
+    found = Found(lost=there.lost)
+    for place, here in by_place(there.placements).items():
+        try:
+            with _looking(run.store, place, here) as connection:
+                found.placements.extend(_late(connection, run.plan, run.operation, here))
+        except (errors.StoreUnavailable, psycopg.OperationalError) as error:
+            found.lost[place] = error
     return found
+
+
+def _late(connection: Connection, plan: ChangePlan, operation: UUID, here: list[Placement]) -> Iterator[Placement]:
+    begun = _begun(connection, operation)
+    half = {schema for schema, (_, *at) in begun.items() if tuple(at) in _HALF}
+    new = {each.schema for each in here} - begun.keys()
+    if plan.scope.shipped:
+        new &= {schema for (schema,) in connection.execute(QUERIES.schemas_in_use)}
+    fresh = [each for each in here if each.schema in half | new]
+    recipes = _recipes(connection, plan, begun, fresh) if fresh else []
+    for placement, recipe in zip(fresh, recipes, strict=True):
+        if recipe is None:
+            raise errors.PlacementDiffers(placement.name)
+        yield replace(placement, recipe=recipe)
 
 
 def find_recipe(connection: Connection, plan: ChangePlan, operation: UUID, placement: Placement) -> Placement | None:

@@ -50,6 +50,10 @@ class Action:
     in the way of an action, the fill of that name, `repeat`, is done anew, and the action after it. One of a partition
     (`part_of`: of that table) is left out where that is none any more.
 
+    `against` is a condition for rows that are in its way: they are looked for before it, or, where it scans, named when
+    it has failed. `proves` is the action whose constraint it proves: as long as it has not, that one is taken back
+    whenever something fails, since it binds whoever updates a row that violates it.
+
     Of kind CREATE_INDEX and DROP_INDEX, `do` is one statement that runs CONCURRENTLY, outside of a transaction, with
     the table and the index named as `{schema}.name`; `index` is the index. `undo` takes back what `do` has done, and is
     only run where that is known to have happened; an index is dropped by `undo` wherever it is. Of kind ANALYZE it runs
@@ -71,6 +75,8 @@ class Action:
     only: bool = False
     repeat: str | None = None
     part_of: str | None = None
+    against: str = ""
+    proves: str | None = None
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ def check_query(store: Store, plan: ChangePlan, query: str) -> None:
         with store.operator(place) as operator:
             told = ask(operator, query)
         if told.milliseconds is None:
-            raise errors.LatencyUnknown(f"{place.shard}/{place.database}", told.reason)
+            raise errors.LatencyUnknown(place.name, told.reason)
 
 
 @contextmanager

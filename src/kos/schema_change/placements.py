@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import psycopg
 
 from kos import errors
 from kos.knowledge import TENANT_TABLES
+from kos.schema_change.facts import Connection
 from kos.schema_change.model import Placement, Scope
 from kos.schema_change.parse import Change
 from kos.schema_change.site import QUERIES
@@ -14,6 +19,17 @@ from kos.tenancy.placement import Place, control_place, places, shard_named
 from kos.tenancy.schema_files import schemas_here
 
 DEFAULT_SCHEMA = "public"
+
+Lost = dict[Place, Exception]
+"""Databases that could not be reached, or asked, and why."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """Placements, and the databases of which nobody can tell now which of theirs there are."""
+
+    placements: list[Placement] = field(default_factory=list)
+    lost: Lost = field(default_factory=dict)
 
 
 def scope_of(
@@ -42,28 +58,44 @@ def find_placements(store: Store, scope: Scope) -> list[Placement]:
 
     Raises:
         NoSchema: nothing matches.
+        StoreUnavailable
     """
-    found = _shipped(store) if scope.shipped else _named(store, scope)
-    if not found:
+    found = look_for_placements(store, scope)
+    for error in found.lost.values():
+        raise error
+    return found.placements
+
+
+def look_for_placements(store: Store, scope: Scope) -> Found:
+    """The same, of the databases that can be reached.
+
+    Raises:
+        NoSchema: nothing matches.
+    """
+    found = Found()
+    for place in _places(store, scope):
+        try:
+            with store.operator(place) as operator:
+                found.placements.extend(Placement(*place, schema) for schema in _schemas(operator, scope))
+        except (errors.StoreUnavailable, psycopg.OperationalError) as error:
+            found.lost[place] = error
+    if not (found.placements or found.lost):
         raise errors.NoSchema(", ".join(scope.schemas), scope.database)
     return found
 
 
-def _shipped(store: Store) -> list[Placement]:
+def _places(store: Store, scope: Scope) -> Sequence[Place]:
+    if not scope.shipped:
+        return [Place(scope.shard, scope.database)]
     with store.control() as control:
-        here = places(store.topology, control)
-    found = []
-    for place in here:
-        with store.operator(place) as operator:
-            found += [Placement(*place, schema) for schema in schemas_here(operator) if schema != "kos"]
-    return found
+        return places(store.topology, control)
 
 
-def _named(store: Store, scope: Scope) -> list[Placement]:
+def _schemas(operator: Connection, scope: Scope) -> list[str]:
+    if scope.shipped:
+        return [schema for schema in schemas_here(operator) if schema != "kos"]
     patterns = [_like(each) for each in scope.schemas]
-    with store.operator(Place(scope.shard, scope.database)) as operator:
-        rows = operator.execute(QUERIES.schemas_like, {"patterns": patterns}).fetchall()
-    return [Placement(scope.shard, scope.database, schema) for (schema,) in rows]
+    return [schema for (schema,) in operator.execute(QUERIES.schemas_like, {"patterns": patterns}).fetchall()]
 
 
 def _like(pattern: str) -> str:

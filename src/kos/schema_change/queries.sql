@@ -8,13 +8,18 @@ set local role {role};
 -- Back to the role that logged in.
 reset role;
 
+-- name: commit
+-- Now, and not when we say the next thing; what our next COMMIT ends has nothing in it.
+commit and chain;
+
 -- name: limit_transaction
 -- Nobody waits behind us for longer than that. The change's tables are those of its placement. An autovacuum makes way
--- for whoever has waited for `deadlock_timeout`, so we set that, where we may, to less than what we wait. What the
--- database or the role says of other limits is for the application; reading all rows takes as long as it takes.
+-- for whoever has waited for `deadlock_timeout`, so we set that, where we may, to less than what we wait. Who is frozen
+-- in the middle of it, or cut off, is soon shut out, and nobody waits for rows that he has locked. What the database or
+-- the role says of other limits is for the application; reading all rows takes as long as it takes.
 select set_config('lock_timeout', %(lock_timeout)s, true),
        set_config('search_path', quote_ident(%(schema)s) || ', public', true),
-       set_config('statement_timeout', '0', true), set_config('idle_in_transaction_session_timeout', '0', true),
+       set_config('statement_timeout', '0', true), set_config('idle_in_transaction_session_timeout', %(idle)s, true),
        case when current_setting('transaction_timeout', true) <> '' then set_config('transaction_timeout', '0', true) end,
        case when has_parameter_privilege('deadlock_timeout', 'SET')
             then set_config('deadlock_timeout', extract(milliseconds from %(lock_timeout)s::interval)::integer / 2 || 'ms', true) end;
@@ -232,11 +237,30 @@ delete from kos.change_fills where operation = %(operation)s and schema_name = %
 update kos.change_fills set next_page = 0, up_to_key = '{}'
  where operation = %(operation)s and schema_name = %(schema)s and fill = %(fill)s;
 
--- name: forget_placement
--- Of a change that is over.
-with actions as (delete from kos.change_actions where operation = %(operation)s and schema_name = %(schema)s),
-     fills as (delete from kos.change_fills where operation = %(operation)s and schema_name = %(schema)s)
-delete from kos.change_placements where operation = %(operation)s and schema_name = %(schema)s;
+-- name: forget_placements
+-- Of this database, and of a change that is over.
+with actions as (delete from kos.change_actions where operation = %(operation)s),
+     fills as (delete from kos.change_fills where operation = %(operation)s)
+delete from kos.change_placements where operation = %(operation)s;
+
+-- name: key_of
+-- The columns of a table's primary key, in its order.
+select a.attname::text
+  from pg_class c
+  join pg_namespace n on n.oid = c.relnamespace
+  join pg_index i on i.indrelid = c.oid and i.indisprimary
+  cross join lateral unnest(i.indkey) with ordinality k (attnum, place)
+  join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum
+ where n.nspname = %(schema)s and c.relname = %(table)s
+ order by k.place;
+
+-- name: see_all_rows
+-- Or none: where row security would hide some, that is an error.
+select set_config('row_security', 'off', true);
+
+-- name: rows_against
+-- Some of those that a constraint would refuse.
+select {keys} from {table} where {against} limit {most};
 
 -- name: find_index
 -- Whether there is such an index, whether it can be used, and whether it is one of that table.

@@ -287,9 +287,11 @@ class _Swap(Belongings):
             owner=owner,
             also=(made.pktable.relname,) if foreign and not made.pktable.schemaname else (),
         )
-        draft.tighten.append(step)
+        draft.bound[table, temporary] = step
+        against = constraints.violated(made) if validated and not foreign else ""
+        draft.tighten.append(replace(step, against=against))
         if validated:
-            draft.tighten.append(constraints.validation(draft, table, temporary))
+            draft.tighten.append(constraints.validation(draft, table, temporary, against=against))
         self.rename("constraint", temporary, name, table)
 
     def at_the_end(self, unmade: tuple[str, ...]) -> None:

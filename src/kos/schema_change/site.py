@@ -21,6 +21,7 @@ QUERIES = sql.load("kos.schema_change")
 # short that hardly anybody notices; most locks are free within a statement's time.
 LOCK_TIMEOUT = "200ms"
 SHORT_LOCK_TIMEOUT = "40ms"
+IDLE = "1s"  # between two statements of one transaction of ours; then we are frozen, or cut off, and others wait
 
 
 class Site:
@@ -64,13 +65,14 @@ class Site:
         Raises:
             LeaseLost: another runner has taken over; nothing was written.
             Interrupted: whoever runs the change has said to stop.
+            psycopg.OperationalError, IdleInTransactionSessionTimeout: we were frozen meanwhile; nothing was written.
         """
         if self._stopped.is_set():
             raise errors.Interrupted
         try:
             with self.connection.transaction():
                 self.run.fences.let_in(self.connection)
-                limits = {"lock_timeout": lock_timeout, "schema": self.placement.schema}
+                limits = {"lock_timeout": lock_timeout, "schema": self.placement.schema, "idle": IDLE}
                 self.connection.execute(QUERIES.limit_transaction, limits)
                 if owner:
                     self.connection.execute(QUERIES.act_as.format(role=Identifier(owner)))
@@ -80,10 +82,6 @@ class Site:
             if error.sqlstate == "KS011":
                 raise self.run.fences.lease.lost() from error
             raise
-
-    def ourselves(self) -> None:
-        """Within a transaction: go on as the operator."""
-        self.connection.execute(QUERIES.act_as_ourselves)
 
     def is_stopping(self, control: Connection | None = None) -> bool:
         """Whether `kos change rollback` has asked this run to stop. What is final goes on."""

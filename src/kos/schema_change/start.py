@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 
 from kos import errors, journal
 from kos.journal import Outcome, Record
@@ -134,7 +135,7 @@ def _placements(store: Store, record: Record) -> list[Placement]:
     plan: ChangePlan = journal.plan_of(CHANGE, record)
     found = {(each.place, each.schema): each for each in plan.placements}
     for place in by_place(plan.placements):
-        with store.operator(place) as connection:
+        with suppress(errors.StoreUnavailable), store.operator(place) as connection:
             for schema, recipe, *_ in connection.execute(QUERIES.placements, {"operation": record.id}):
                 found[place, schema] = Placement(*place, schema, recipe)
     return list(found.values())

@@ -15,7 +15,7 @@ from kos.journal.history import BACKWARDS
 from kos.schema_change.change import CHANGE, tidy
 from kos.schema_change.model import CONTRACT, PHASES, ChangePlan, Placement
 from kos.schema_change.pace import check_query
-from kos.schema_change.placements import by_place, find_placements
+from kos.schema_change.placements import by_place, look_for_placements
 from kos.schema_change.site import QUERIES
 from kos.schema_change.start import open_change
 from kos.schema_change.throttle import Limits
@@ -84,7 +84,7 @@ def change_status(store: Store) -> ChangeStatus:
         try:
             placements += _here(store, place, here, record, late)
         except (errors.StoreError, psycopg.Error) as error:
-            unreachable.append(f"{place.shard}/{place.database}: {error}")
+            unreachable.append(f"{place.name}: {error}")
     behind = [PHASES.index(each.phase) for each in placements if each.phase]
     return ChangeStatus(
         operation=record.id,
@@ -143,12 +143,13 @@ def _late(store: Store, plan: ChangePlan, record: Record) -> tuple[list[Placemen
         return [], []
     planned = {(each.place, each.schema) for each in plan.placements}
     try:
-        found = find_placements(store, plan.scope)
+        found = look_for_placements(store, plan.scope)
     except errors.NoSchema:
         return [], []
     except (errors.KosError, psycopg.Error) as error:
         return [], [f"schemas that have come since: {error}"]
-    return [each for each in found if (each.place, each.schema) not in planned], []
+    late = [each for each in found.placements if (each.place, each.schema) not in planned]
+    return late, [f"schemas that have come since: {place.name}: {error}" for place, error in found.lost.items()]
 
 
 def _here(

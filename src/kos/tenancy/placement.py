@@ -23,6 +23,11 @@ class Place(NamedTuple):
     shard: str
     database: str
 
+    @property
+    def name(self) -> str:
+        """For people."""
+        return f"{self.shard}/{self.database}"
+
 
 def shard_named(topology: Topology, name: str) -> Shard:
     """The shard of that name; `UnknownShard` if the configuration has none."""
