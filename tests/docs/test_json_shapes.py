@@ -246,6 +246,7 @@ def test_change(changing: str, cli: Cli) -> None:
     agrees("change status", cli("change", "status"))
     agrees("change throttle", cli("change", "throttle", "--max-lag", "500"))
     agrees("change plan", cli("change", "rollback", "--dry-run"))
+    agrees("change leave-out", cli("change", "leave-out", "documented_change", "--dry-run"))
     agrees("change rollback", cli("change", "rollback", "--yes"))
     cli("change", "start", changing, "--yes")
     agrees("change plan", cli("change", "finish", "--dry-run"))

@@ -103,7 +103,7 @@ def test_batches_become_as_short_as_a_slow_replica_needs(slowness: float) -> Non
         follower.batch(lasted[-1])
         pace.after_batch(100)
     assert follower.largest <= 250
-    wanted = BATCH_SECONDS if slowness < 1.25 else 0.125 / slowness
+    wanted = BATCH_SECONDS if slowness < 0.125 / BATCH_SECONDS else 0.125 / slowness
     assert lasted[-1] == pytest.approx(max(wanted, 0.01), rel=0.35)
 
 

@@ -189,6 +189,19 @@ def test_a_poisoned_tenant_is_parked_and_named(database: Topology, log: Log, sta
     assert worker.metric("kos_worker_parked_tenants", database=label_of(database)) == 0
 
 
+def test_a_poisoned_tenant_that_another_session_seals_is_parked_no_longer(
+    database: Topology, log: Log, start_worker: StartWorker
+) -> None:
+    log.tell(A, fails=True)
+    log.write(A)
+    worker = start_worker(database, "--seals", "1")
+    until(lambda: worker.health()["databases"][0]["parked"] != [])
+    log.tell(A)
+    log.connection.execute("select kos.seal(%s)", (A,))
+    until(lambda: worker.health()["databases"][0]["parked"] == [])
+    assert worker.metric("kos_worker_parked_tenants", database=label_of(database)) == 0
+
+
 def test_a_lock_of_another_is_no_failure(database: Topology, log: Log, start_worker: StartWorker) -> None:
     worker = start_worker(database, "--seals", "1")
     until(lambda: worker.states() == {name_of(database): "leading"})

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-BATCH_SECONDS = 0.1  # what a batch is to take, and who meets it has to wait, where no limit asks for less
+BATCH_SECONDS = 0.05  # what a batch is to take, and who meets it has to wait, where no limit asks for less
 PAUSE = 0.2  # between two looks at the limits
 LOOK = 0.02  # between two looks at replicas, which tell their lag the better the more often they are asked
 TOLD = 1.0  # a figure that changes is told so often

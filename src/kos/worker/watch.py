@@ -247,8 +247,6 @@ class Watch:
     def _collect(self, outcomes: list[Outcome]) -> bool:
         for outcome in outcomes:
             self._note(outcome)
-        if outcomes:
-            self._metrics.parked.labels(self.label).set(len(self._resting.parked()))
         return bool(outcomes)
 
     def _note(self, outcome: Outcome) -> None:
@@ -279,10 +277,13 @@ class Watch:
 
     def _answered(self, name: str, lag: float | None = None) -> None:
         before = self.state.name
-        parked = tuple(self._resting.parked().items())[:SHOWN]
-        self.state = State(name, self._clock(), lag, None, parked)
+        parked = tuple(self._resting.parked().items())
         if name == LEADING:
             self._metrics.lag.labels(self.label).set(math.nan if lag is None else lag)
+            # Not where an outcome is noted: a tenant that another session sealed is parked no longer either.
+            self._metrics.parked.labels(self.label).set(len(parked))
+        # After the metrics: /healthz says nothing that /metrics does not.
+        self.state = State(name, self._clock(), lag, None, parked[:SHOWN])
         if name != before:
             self._metrics.reachable.labels(self.label).set(1)
             self._metrics.leads(self.label, leads=name == LEADING)
