@@ -38,15 +38,15 @@ begin
   return found_one;
 end $$;
 
--- The last position of the transaction that an event is of; null where there is no such event.
-create function kos.end_of_transaction(tenant uuid, of_position bigint) returns bigint
+-- The last position of the transaction whose first event is at that position; null where there is no event.
+create function kos.end_of_transaction(tenant uuid, first bigint) returns bigint
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select coalesce((select later.position - 1 from kos.knowledge_events later
                     where later.tenant_id = e.tenant_id and later.position > e.position and later.transaction <> e.transaction
                     order by later.position limit 1),
                   (select max(last.position) from kos.knowledge_events last where last.tenant_id = e.tenant_id))
     from kos.knowledge_events e
-   where e.tenant_id = tenant and e.position = of_position
+   where e.tenant_id = tenant and e.position = first
 $$;
 
 -- The next whole transactions for a consumer: as many as have at most that many events together, or one that has more.
@@ -57,59 +57,66 @@ returns table ("position" bigint, event_type text, schema_name text, table_name 
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
   here kos.feed_cursors := kos.feed_cursor(feed_name, tenant);
+  room bigint := greatest(at_most, 1);
   upto bigint;
 begin
   select max(t.position) into upto
     from (select e.position, lead(e.transaction) over (order by e.position) is distinct from e.transaction as ends
             from (select k.position, k.transaction from kos.knowledge_events k
-                   where k.tenant_id = tenant and k.position > here.position order by k.position limit at_most + 1) e) t
-   where t.ends and t.position <= here.position + at_most;  -- of the last one it isn't known: nobody looked behind it
+                   where k.tenant_id = tenant and k.position > here.position order by k.position limit room + 1) e) t
+   where t.ends and t.position <= here.position + room;  -- of one more it isn't known: nobody looked behind it
   upto := coalesce(upto, kos.end_of_transaction(tenant, here.position + 1), here.position);
   return query select * from kos.read_feed(tenant, here.position, here.leaf, (upto - here.position)::integer);
 end $$;
 
+-- The leaf of the event at the end of a transaction; null at 0. KS021 if a consumer has seen another one there, KS027 if
+-- no transaction ends there.
+create function kos.feed_leaf(tenant uuid, at bigint, seen_leaf bytea default null) returns bytea
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+  there kos.knowledge_events;
+begin
+  select * into there from kos.knowledge_events e where e.tenant_id = tenant and e.position = at;
+  if there.leaf is distinct from coalesce(seen_leaf, there.leaf) then
+    raise exception 'the log of % has diverged at or before position %', tenant, at
+      using errcode = 'KS021', hint = 'begin again from a position before the restore or promotion';
+  elsif at <> 0 and (there.leaf is null or exists (
+      select from kos.knowledge_events e where e.tenant_id = tenant and e.position = at + 1 and e.transaction = there.transaction)) then
+    raise exception 'no transaction ends at position % of %', at, tenant
+      using errcode = 'KS027', hint = 'cursors stand at the end of a transaction, so that none is seen in part';
+  end if;
+  return there.leaf;
+end $$;
+
 -- A consumer has stored what the events after `at` mean to it, up to `upto`, the end of a transaction, whose event has
--- that leaf. KS026 if its cursor isn't at `at`: another one moved it, or this was said already. KS027 if `upto` lies
--- within a transaction. KS021 if it is another event than the consumer has seen.
+-- that leaf. KS021 and KS027 as from kos.feed_leaf(). KS026 if its cursor isn't at `at`: another one moved it, or this
+-- was said already.
 create function kos.feed_done(feed_name text, tenant uuid, at bigint, upto bigint, seen_leaf bytea) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
-  there bytea := (select e.leaf from kos.knowledge_events e where e.tenant_id = tenant and e.position = upto);
+  there bytea := kos.feed_leaf(tenant, upto, case when upto > 0 then coalesce(seen_leaf, '') end);
 begin
-  if there is distinct from seen_leaf then
-    raise exception 'the log of % has diverged at or before position %', tenant, upto
-      using errcode = 'KS021', hint = 'begin again from a position before the restore or promotion';
-  elsif upto < at then
+  if upto < at then
     raise exception 'position % is before %', upto, at using errcode = 'KS026', hint = 'kos.feed_seek() goes back';
   end if;
-  perform kos.feed_leaf(tenant, upto);
-  if at = 0 then
+  if at = 0 then  -- Two that begin at once: the second waits here for the first.
     insert into kos.feed_cursors (feed, tenant_id, position) values (feed_name, tenant, 0) on conflict do nothing;
   end if;
   update kos.feed_cursors c set position = upto, leaf = there, moved_at = clock_timestamp()
    where c.feed = feed_name and c.tenant_id = tenant and c.position = at;
   if not found then
     raise exception 'feed % of % is at position %, not at %', feed_name, tenant, (kos.feed_cursor(feed_name, tenant)).position, at
-      using errcode = 'KS026', hint = 'another consumer has moved it: ask for the next events again';
+      using errcode = 'KS026', hint = 'another consumer has moved it, or this was said already: ask for the next events again';
   end if;
 end $$;
 
--- The leaf at the end of a transaction; null at 0. KS027 elsewhere.
-create function kos.feed_leaf(tenant uuid, at bigint) returns bytea
-language plpgsql stable set search_path = pg_catalog, pg_temp as $$
-begin
-  if at <> 0 and kos.end_of_transaction(tenant, at) is distinct from at then
-    raise exception 'no transaction ends at position % of %', at, tenant
-      using errcode = 'KS027', hint = 'cursors stand at the end of a transaction, so that none is seen in part';
-  end if;
-  return (select e.leaf from kos.knowledge_events e where e.tenant_id = tenant and e.position = at);
-end $$;
-
--- Put a cursor at the end of a transaction, or at 0: what comes after it is read again, or left out.
-create function kos.feed_seek(feed_name text, tenant uuid, at bigint) returns void
+-- Put a cursor at the end of a transaction, or at 0: what comes after it is read again, or left out. A consumer that
+-- stores its position with its effect begins so, with the leaf that it has seen there. KS021 and KS027 as from
+-- kos.feed_leaf().
+create function kos.feed_seek(feed_name text, tenant uuid, at bigint, seen_leaf bytea default null) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
-  there bytea := kos.feed_leaf(tenant, at);
+  there bytea := kos.feed_leaf(tenant, at, seen_leaf);
 begin
   insert into kos.feed_cursors as c (feed, tenant_id, position, leaf) values (feed_name, tenant, at, there)
       on conflict on constraint feed_cursors_pkey
@@ -124,15 +131,51 @@ language sql volatile set search_path = pg_catalog, pg_temp as $$
   select count(*) from dropped
 $$;
 grant execute on function kos.feed_cursor(text, uuid), kos.end_of_transaction(uuid, bigint), kos.feed_next(text, uuid, integer),
-  kos.feed_done(text, uuid, bigint, bigint, bytea), kos.feed_leaf(uuid, bigint), kos.feed_seek(text, uuid, bigint),
+  kos.feed_done(text, uuid, bigint, bigint, bytea), kos.feed_leaf(uuid, bigint, bytea), kos.feed_seek(text, uuid, bigint, bytea),
   kos.feed_drop(text, uuid) to kos_app, kos_operator;
 
--- All cursors, and what each has before it. `since` is when the oldest of that was committed.
+-- All cursors, and how far their logs are. `since` is when the oldest event before a cursor was committed.
 create function kos.feeds() returns table (feed text, tenant_id uuid, "position" bigint, head bigint, since timestamptz, moved_at timestamptz)
 language sql stable security definer set search_path = pg_catalog, pg_temp as $$
-  select c.feed, c.tenant_id, c.position, h.position,
-         (select e.occurred_at from kos.knowledge_events e where e.tenant_id = c.tenant_id and e.position = c.position + 1), c.moved_at
+  select c.feed, c.tenant_id, c.position, h.position, e.occurred_at, c.moved_at
     from kos.feed_cursors c
    cross join lateral kos.newest_seal(c.tenant_id) h
+    left join kos.knowledge_events e on e.tenant_id = c.tenant_id and e.position = c.position + 1
+   order by c.feed, c.tenant_id
 $$;
-grant execute on function kos.feeds() to kos_operator, kos_auditor;
+
+-- The tenants that have something for a feed, those that have waited longest first; also those that it never moved in.
+-- Steps from tenant to tenant through the index of the seals. The log of what belongs to no tenant is one of them.
+create function kos.feed_waiting(feed_name text, max_tenants integer default 1000)
+returns table (tenant_id uuid, "position" bigint, head bigint, since timestamptz)
+language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+  with recursive logs as (
+    (select s.tenant_id from kos.seals s order by s.tenant_id limit 1)
+    union all
+    select (select s.tenant_id from kos.seals s where s.tenant_id > l.tenant_id order by s.tenant_id limit 1)
+      from logs l where l.tenant_id is not null
+  )
+  select l.tenant_id, c.position, h.position, e.occurred_at
+    from logs l
+   cross join lateral kos.feed_cursor(feed_name, l.tenant_id) c
+   cross join lateral kos.newest_seal(l.tenant_id) h
+    join kos.knowledge_events e on e.tenant_id = l.tenant_id and e.position = c.position + 1
+   where l.tenant_id is not null
+   order by e.occurred_at, l.tenant_id
+   limit max_tenants
+$$;
+grant execute on function kos.feeds(), kos.feed_waiting(text, integer) to kos_operator, kos_auditor;
+
+-- As before (0011), and its cursors: they would stand beyond the log of another tenant of that id.
+create or replace function kos.forget_log(tenant uuid) returns void
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  perform pg_advisory_xact_lock_shared(kos.all_logs_key());
+  perform pg_advisory_xact_lock(kos.log_key(tenant));
+  delete from kos.pending_1 where tenant_id = tenant;
+  delete from kos.pending_2 where tenant_id = tenant;
+  delete from kos.knowledge_events where tenant_id = tenant;
+  delete from kos.seals where tenant_id = tenant;
+  delete from kos.tenant_keys where tenant_id = tenant;
+  delete from kos.feed_cursors where tenant_id = tenant;
+end $$;
