@@ -1704,11 +1704,11 @@ begin
   select * into there from kos.knowledge_events e where e.tenant_id = tenant and e.position = at;
   if there.leaf is distinct from coalesce(seen_leaf, there.leaf) then
     raise exception 'the log of % has diverged at or before position %', tenant, at
-      using errcode = 'KS021', hint = 'begin again from a position before the restore or promotion';
+      using errcode = 'KS021', detail = at, hint = 'begin again from a position before the restore or promotion';
   elsif at <> 0 and (there.leaf is null or exists (
       select from kos.knowledge_events e where e.tenant_id = tenant and e.position = at + 1 and e.transaction = there.transaction)) then
     raise exception 'no transaction ends at position % of %', at, tenant
-      using errcode = 'KS027', hint = 'cursors stand at the end of a transaction, so that none is seen in part';
+      using errcode = 'KS027', detail = at, hint = 'cursors stand at the end of a transaction, so that none is seen in part';
   end if;
   return there.leaf;
 end $$;
@@ -1728,6 +1728,7 @@ declare
   here kos.feed_cursors := kos.feed_cursor(feed_name, tenant);
   room bigint := greatest(at_most, 1);
   upto bigint;
+  nothing bytea := kos.feed_leaf(tenant, here.position, here.leaf);
 begin
   select max(t.position) into upto
     from (select e.position, lead(e.transaction) over (order by e.position) is distinct from e.transaction as ends
@@ -1735,7 +1736,7 @@ begin
                    where k.tenant_id = tenant and k.position > here.position order by k.position limit room + 1) e) t
    where t.ends and t.position <= here.position + room;  -- of one more it isn't known: nobody looked behind it
   upto := coalesce(upto, kos.end_of_transaction(tenant, here.position + 1), here.position);
-  return query select * from kos.read_feed(tenant, here.position, here.leaf, (upto - here.position)::integer);
+  return query select * from kos.read_feed(tenant, here.position, null, (upto - here.position)::integer);
 end $$;
 
 

@@ -24,7 +24,8 @@ Every error has named fields, a sentence that states the fact, and the command t
     ├── JournalError           LeaseHeld (retryable), LeaseLost, OperationUnfinished, OperationInterrupted,
     │                          OperationOver, RollbackBegun, PastReturn, UnknownOperation, UnknownKind, UnknownStep,
     │                          PlanUnreadable, IllegalMove
-    ├── LogError               FeedDiverged, NoLog, ValueUnreadable
+    ├── LogError               FeedDiverged, FeedMoved (retryable), WithinTransaction, InvalidFeedName, UnknownFeed,
+    │                          NoLog, ValueUnreadable
     ├── DatasetError           UnknownDataset, DatasetMissing, DatasetDamaged, DatasetConflict, DatasetChanged,
     │                          DatasetInUse
     ├── ExportError            ExportTargetExists, ExportTargetRefused, ExportRunning, ExportMissing, ExportDamaged,
@@ -825,6 +826,40 @@ class FeedDiverged(LogError):
     fact = "the log of {tenant} has another event at position {position} than this reader has seen: it was restored"
     mend = "kos feed tail --tenant {tenant} --from 0, into a fresh copy"
     exit_code = REFUSED
+
+
+@dataclass(eq=False)
+class FeedMoved(LogError):
+    feed: str
+    tenant: str
+    fact = "the cursor of feed {feed} of {tenant} was moved meanwhile, by another consumer or by kos feed seek"
+    mend = "run one consumer of a name, and ask for the next events again"
+    retryable = True
+
+
+@dataclass(eq=False)
+class WithinTransaction(LogError):
+    tenant: str
+    position: int
+    fact = "no transaction ends at position {position} of {tenant}, and a feed's cursor stands where one ends"
+    mend = "kos feed tail --tenant {tenant} --json   (shows where each ends)"
+    exit_code = WRONG_USE
+
+
+@dataclass(eq=False)
+class InvalidFeedName(LogError):
+    feed: str
+    fact = "{feed!r} can't be a feed's name: up to 63 of a-z 0-9 . _ - and a letter or digit first"
+    mend = "choose another name"
+    exit_code = WRONG_USE
+
+
+@dataclass(eq=False)
+class UnknownFeed(LogError):
+    feed: str
+    fact = "no feed {feed!r} has a cursor there"
+    mend = "kos feed list"
+    exit_code = WRONG_USE
 
 
 @dataclass(eq=False)

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from kos.log import seal_all
+from fix_samples import child_environment
+from kos.log import feeds, seal_all
 from kos.tenancy import Store, Tenant
 
 PAGE = (Path(__file__).parents[2] / "docs/how-to/follow-the-log.md").read_text(encoding="utf-8")
 
 
-def block(language: str) -> str:
-    (text,) = re.findall(rf"^```{language}\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
-    return str(text)
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
 
 
 @pytest.fixture
@@ -40,9 +40,11 @@ def names(store: Store) -> list[str]:
 
 
 def test_the_sql(written: Store) -> None:
+    (text,) = blocks("sql")
+
     def run() -> None:
         with written.control() as connection:
-            connection.execute(block("sql").encode())
+            connection.execute(text.encode())
 
     run()
     assert names(written) == ["Bern", "Zug"]
@@ -50,3 +52,21 @@ def test_the_sql(written: Store) -> None:
     run()
     run()  # nothing is there
     assert names(written) == ["Bern", "Zug", "Berne"]
+
+
+def test_the_python(
+    written: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in child_environment(written.topology, tmp_path).items():
+        monkeypatch.setenv(name, value)
+    for _ in range(2):
+        shown: dict[str, object] = {}
+        for text in blocks("python"):
+            exec(text, shown)
+    assert names(written) == ["Bern", "Zug"]
+    assert [line.split()[:2] for line in capsys.readouterr().out.splitlines()] == [
+        ["1", "atoms.created"],
+        ["2", "atoms.created"],
+    ]
+    with written.operator() as operator:
+        assert [(each.feed, each.behind) for each in feeds(operator)] == [("elsewhere", 0), ("names", 0)]

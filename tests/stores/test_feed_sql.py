@@ -1,4 +1,4 @@
-"""Feeds as plain SQL functions: whole transactions, cursors that move with the effect, two consumers at once, deaths."""
+"""Feeds as plain SQL functions: whole transactions, cursors that move with the effect, two consumers, deaths."""
 
 from __future__ import annotations
 

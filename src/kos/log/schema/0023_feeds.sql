@@ -50,7 +50,7 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
 $$;
 
 -- The next whole transactions for a consumer: as many as have at most that many events together, or one that has more.
--- KS021 as from kos.read_feed().
+-- KS021 as from kos.feed_leaf().
 create function kos.feed_next(feed_name text, tenant uuid, at_most integer default 1000)
 returns table ("position" bigint, event_type text, schema_name text, table_name text, operation "char", key text[], event_data jsonb,
                incarnation integer, transaction xid8, ends_transaction boolean, leaf bytea, occurred_at timestamptz)
@@ -59,6 +59,7 @@ declare
   here kos.feed_cursors := kos.feed_cursor(feed_name, tenant);
   room bigint := greatest(at_most, 1);
   upto bigint;
+  nothing bytea := kos.feed_leaf(tenant, here.position, here.leaf);
 begin
   select max(t.position) into upto
     from (select e.position, lead(e.transaction) over (order by e.position) is distinct from e.transaction as ends
@@ -66,7 +67,7 @@ begin
                    where k.tenant_id = tenant and k.position > here.position order by k.position limit room + 1) e) t
    where t.ends and t.position <= here.position + room;  -- of one more it isn't known: nobody looked behind it
   upto := coalesce(upto, kos.end_of_transaction(tenant, here.position + 1), here.position);
-  return query select * from kos.read_feed(tenant, here.position, here.leaf, (upto - here.position)::integer);
+  return query select * from kos.read_feed(tenant, here.position, null, (upto - here.position)::integer);
 end $$;
 
 -- The leaf of the event at the end of a transaction; null at 0. KS021 if a consumer has seen another one there, KS027 if
@@ -79,11 +80,11 @@ begin
   select * into there from kos.knowledge_events e where e.tenant_id = tenant and e.position = at;
   if there.leaf is distinct from coalesce(seen_leaf, there.leaf) then
     raise exception 'the log of % has diverged at or before position %', tenant, at
-      using errcode = 'KS021', hint = 'begin again from a position before the restore or promotion';
+      using errcode = 'KS021', detail = at, hint = 'begin again from a position before the restore or promotion';
   elsif at <> 0 and (there.leaf is null or exists (
       select from kos.knowledge_events e where e.tenant_id = tenant and e.position = at + 1 and e.transaction = there.transaction)) then
     raise exception 'no transaction ends at position % of %', at, tenant
-      using errcode = 'KS027', hint = 'cursors stand at the end of a transaction, so that none is seen in part';
+      using errcode = 'KS027', detail = at, hint = 'cursors stand at the end of a transaction, so that none is seen in part';
   end if;
   return there.leaf;
 end $$;
