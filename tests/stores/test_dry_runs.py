@@ -23,7 +23,8 @@ READS = {
     "change lint",
     "log status",
     "log verify",
-    "feed tail",
+    "feed tail",  # with a feed it is that feed's consumer
+    "feed list",
     "status",
     "doctor",
     "tenant list",
@@ -45,6 +46,8 @@ ASKS = {
     "tenant remove",
     "objects collect",
     "operation rollback",
+    "feed seek",
+    "feed drop",
 }
 
 

@@ -28,6 +28,7 @@ from kos.log import (
     waiting,
 )
 from kos.tenancy import Store, Tenant, create_tenant
+from kos.tenancy.placement import place_of
 
 CONSUMER = Path(__file__).parents[1] / "feed_consumer.py"
 
@@ -37,7 +38,7 @@ def put(store: Store, *names: str, tenant: str = "acme") -> None:
     with store.tenant(tenant) as session:
         for name in names:
             session.execute("insert into atoms (atom_type, name) values ('T', %s)", (name,))
-    with store.operator() as operator:
+    with store.operator(place_of(store.find(tenant))) as operator:
         seal_all(operator)
 
 

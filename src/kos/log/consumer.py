@@ -16,7 +16,7 @@ from uuid import UUID
 import psycopg
 
 from kos import errors
-from kos.log.feed import BATCH, DIVERGED, IDLE, Cursor, Event, event_of
+from kos.log.feed import BATCH, DIVERGED, IDLE, Cursor, Event, event_of, read
 from kos.log.seal import QUERIES
 from kos.tenancy.store import Connection
 
@@ -153,6 +153,39 @@ def batches(
         if batch is not None:
             yield batch
             done(connection, batch)
+        elif follow:
+            sleep(IDLE)
+        else:
+            return
+
+
+def pages(
+    connection: Connection,
+    feed: str,
+    tenant: UUID,
+    *,
+    limit: int = BATCH,
+    follow: bool = False,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Iterator[list[Event]]:
+    """The same with at most `limit` events at once: one page may end within a transaction, and the next goes on there.
+
+    The cursor moves when the next page is asked for, up to the last transaction that is whole by then.
+
+    Raises:
+        FeedMoved, FeedDiverged, InvalidFeedName
+    """
+    cursor = position_of(connection, feed, tenant)
+    at = cursor.position
+    while True:
+        events = read(connection, tenant, cursor, limit)
+        if events:
+            yield events
+            cursor = Cursor.after(events[-1])
+            ends = [event for event in events if event.ends_transaction]
+            if ends:
+                advance(connection, feed, tenant, at, Cursor.after(ends[-1]))
+                at = ends[-1].position
         elif follow:
             sleep(IDLE)
         else:
