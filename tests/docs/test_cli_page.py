@@ -60,7 +60,7 @@ def test_the_readme_has_a_row_for_every_command_that_exists() -> None:
     rows = re.findall(r"^\| (`kos .*?) \|", (ROOT / "README.md").read_text(), re.MULTILINE)
     named = []
     for row in rows:
-        first, *others = re.findall(r"`(?:kos )?([a-z ]+)`", row)
+        first, *others = re.findall(r"`(?:kos )?([a-z -]+)`", row)
         noun = first.rpartition(" ")[0]
         named += [first, *(f"{noun} {other}".strip() for other in others)]
     assert sorted(named) == sorted(commands())

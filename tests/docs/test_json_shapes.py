@@ -160,6 +160,7 @@ def test_tenants(documented: Store, cli: Cli) -> None:
     agrees("tenant remove", cli("tenant", "remove", "made-here", "--yes"))
 
 
+@pytest.mark.long
 def test_samples_exports_and_imports(documented: Store, cli: Cli, tmp_path: Path) -> None:
     agrees("sample list", cli("sample", "list"))
     agrees("sample load", cli(*SAMPLE, "--dry-run"), 1)
@@ -292,6 +293,7 @@ def test_objects(documented: Store, cli: Cli) -> None:
     agrees("objects release", released)
 
 
+@pytest.mark.long
 def test_adoption(
     product: Topology, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

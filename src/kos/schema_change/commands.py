@@ -231,7 +231,7 @@ def _read(file: Path) -> tuple[str, str]:
     try:
         return file.read_text(encoding="utf-8"), file.stem
     except (OSError, UnicodeDecodeError) as error:
-        raise errors.FileRefused(str(file), str(error)) from error
+        raise errors.FileRefused(str(file), getattr(error, "strerror", None) or str(error)) from error
 
 
 def _ask(plan: ChangePlan, *, quiet: bool) -> None:

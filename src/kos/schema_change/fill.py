@@ -141,8 +141,7 @@ class Filling:
             for part in todo:
                 if self.whole(part, self.walk):
                     done[part.oid] = part
-            parts = self.parts()
-            if any(part.aside for part in done.values()) and all(part.oid in done for part in parts):
+            if all(part.oid in done for part in (parts := self.parts())) and any(each.aside for each in done.values()):
                 done = {oid: part for oid, part in done.items() if self.whole(part, self.return_to)}
                 parts = self.parts()
 
