@@ -74,8 +74,7 @@ class TooLong(Exception):
 
 
 def fill_rows(site: Site, fill: Fill, pace: Pace, progress: Advance = silent) -> None:
-    """Fill all rows of a table in one placement, from where an earlier run was. `progress` hears of pages; `pace` tells
-    what is waited for.
+    """Fill all rows of a table in one placement, from where an earlier run was. `progress` hears of pages.
 
     Raises:
         FillFailed: of some rows; all others are filled. A later run takes up those that are not.
@@ -141,7 +140,8 @@ class Filling:
             for part in todo:
                 if self.whole(part, self.walk):
                     done[part.oid] = part
-            if all(part.oid in done for part in (parts := self.parts())) and any(each.aside for each in done.values()):
+            parts = self.parts()
+            if any(part.aside for part in done.values()) and all(part.oid in done for part in parts):
                 done = {oid: part for oid, part in done.items() if self.whole(part, self.return_to)}
                 parts = self.parts()
 
