@@ -24,6 +24,7 @@ CAPABILITIES = (
     "kos.adoption",
     "kos.schema_change",
     "kos.worker",
+    "kos.feed_server",
     "kos.workload",
     "kos.tour",
 )

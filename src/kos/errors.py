@@ -25,7 +25,7 @@ Every error has named fields, a sentence that states the fact, and the command t
     │                          OperationOver, RollbackBegun, PastReturn, UnknownOperation, UnknownKind, UnknownStep,
     │                          PlanUnreadable, IllegalMove
     ├── LogError               FeedDiverged, FeedMoved (retryable), WithinTransaction, InvalidFeedName, UnknownFeed,
-    │                          NoLog, ValueUnreadable
+    │                          NoLog, ValueUnreadable, ServeRefused
     ├── DatasetError           UnknownDataset, DatasetMissing, DatasetDamaged, DatasetConflict, DatasetChanged,
     │                          DatasetInUse
     ├── ExportError            ExportTargetExists, ExportTargetRefused, ExportRunning, ExportMissing, ExportDamaged,
@@ -876,6 +876,15 @@ class ValueUnreadable(LogError):
     column: str
     fact = "the log has a value of column {column} of tenant {tenant} that was changed, or whose key is gone"
     mend = "restore kos.tenant_keys, and kos.knowledge_events where it was changed, from a backup, then: kos log verify"
+
+
+@dataclass(eq=False)
+class ServeRefused(LogError):
+    reason: str
+    instead: str
+    fact = "feeds can't be served: {reason}"
+    mend = "{instead}"
+    exit_code = WRONG_USE
 
 
 class DatasetError(KosError):

@@ -25,6 +25,7 @@ READS = {
     "log verify",
     "feed tail",  # with a feed it is that feed's consumer
     "feed list",
+    "feed serve",  # so are those that it lets in
     "status",
     "doctor",
     "tenant list",

@@ -9,8 +9,8 @@ import typer
 from kos import errors
 from kos.console import Json, emit, plain, say, seconds, table
 from kos.log.feed_commands import COMMANDS as FEED_COMMANDS
-from kos.log.feed_commands import all_places
 from kos.log.status import EXAMPLES, LogStatus, compare, status
+from kos.log.whose import all_places
 from kos.tenancy import open as open_store
 
 

@@ -123,7 +123,7 @@ def feeds(operator: Connection) -> list[Consumer]:
     return [Consumer(*row) for row in operator.execute(QUERIES.feeds).fetchall()]
 
 
-def waiting(operator: Connection, feed: str, limit: int = 1000) -> list[Consumer]:
+def waiting(operator: Connection, feed: str, limit: int | None = 1000) -> list[Consumer]:
     """The tenants of a database that have something for a feed, the longest waiting first; also where it never was."""
     return [
         Consumer(feed, *row)

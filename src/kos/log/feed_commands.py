@@ -17,20 +17,13 @@ from kos.console import DryRun, Json, Yes, emit, plain, say, table
 from kos.log import consumer
 from kos.log.consumer import Consumer
 from kos.log.feed import Cursor, Event, tail
-from kos.log.seal import QUERIES
-from kos.tenancy import Place, Store, find_tenant, list_tenants
+from kos.log.whose import all_places, owner_of
+from kos.tenancy import Place, list_tenants
 from kos.tenancy import open as open_store
-from kos.tenancy.placement import places
 
 Tenant = Annotated[str, typer.Option(help="A tenant's name or id; of an adopted table, its value.")]
 Name = Annotated[str, typer.Argument(metavar="FEED", help="The feed's name.")]
 POSITION = "POSITION[:LEAF]"
-
-
-def all_places(store: Store) -> list[Place]:
-    """Every database that has a log."""
-    with store.control() as connection:
-        return places(store.topology, connection)
 
 
 def feed_tail(
@@ -54,7 +47,7 @@ def feed_tail(
         raise typer.BadParameter("a feed begins at its cursor: kos feed seek moves it")
     cursor = _cursor("--from", from_ or "0")
     with open_store() as store:
-        identity, place = _log_of(store, tenant)
+        identity, _, place = owner_of(store, tenant)
         with store.operator(place) as operator:
             if feed is None:
                 found: Iterable[Event] = tail(operator, identity, cursor, follow=follow)
@@ -118,7 +111,7 @@ def feed_seek(
     """Move a feed's cursor in one tenant's log: its consumer gets events again, or never."""
     cursor = _cursor("--to", to)
     with open_store() as store:
-        identity, place = _log_of(store, tenant)
+        identity, _, place = owner_of(store, tenant)
         with store.operator(place) as operator:
             with operator.transaction(force_rollback=True):  # refused before anybody is asked
                 consumer.seek(operator, feed, identity, cursor)
@@ -141,7 +134,7 @@ def feed_drop(
 ) -> None:
     """Forget a feed: a consumer of that name begins anew."""
     with open_store() as store:
-        identity, place = _log_of(store, tenant) if tenant else (None, None)
+        identity, _, place = owner_of(store, tenant) if tenant else (None, None, None)
         found: dict[Place, list[UUID]] = {}
         for each in [place] if place else all_places(store):
             with store.operator(each) as operator:
@@ -166,20 +159,6 @@ def _cursor(option: str, text: str) -> Cursor:
     if not fullmatch(r"[0-9]+(:([0-9a-f]{2})+)?", text):
         raise typer.BadParameter(f"{option} is a position, or POSITION:LEAF with the leaf as --json prints it")
     return Cursor(int(position), bytes.fromhex(leaf) or None)
-
-
-def _log_of(store: Store, tenant: str) -> tuple[UUID, Place]:
-    """Whose log, and where: a tenant of the directory, or one that only adopted tables know."""
-    try:
-        found = find_tenant(store, tenant)
-        return found.id, Place(found.shard, found.database)
-    except errors.UnknownTenant:
-        for place in all_places(store):
-            with store.operator(place) as operator:
-                row = operator.execute(QUERIES.has_tenant, {"value": tenant}).fetchone()
-            if row is not None and row[0] is not None:
-                return row[0], place
-    raise errors.NoLog(tenant)
 
 
 def _print(event: Event, *, as_json: bool) -> None:
