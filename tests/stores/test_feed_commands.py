@@ -65,6 +65,7 @@ def test_what_was_not_printed_comes_again(store: Store, printed: Printed) -> Non
     assert len(printed(*TAIL)) == 3
 
 
+@pytest.mark.long
 def test_a_follower_that_is_killed_loses_nothing(store: Store, tenant: Tenant, printed: Printed) -> None:
     put(store, "a")
     command = [sys.executable, "-m", "kos", *TAIL, "--follow", "--json"]

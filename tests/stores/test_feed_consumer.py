@@ -52,6 +52,7 @@ def consume(store: Store, folder: Path, mode: str, position: int, when: str) -> 
     return subprocess.run(command, env=environment, check=False, timeout=120).returncode
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("when", ["effect", "done"])
 def test_killed_in_its_transaction_nothing_is_lost_and_nothing_doubled(
     store: Store, tenant: Tenant, tmp_path: Path, when: str
@@ -69,6 +70,7 @@ def test_killed_in_its_transaction_nothing_is_lost_and_nothing_doubled(
     assert found == [(number, number) for number in range(1, 7)]
 
 
+@pytest.mark.long
 def test_killed_between_effect_and_cursor_nothing_is_lost(store: Store, tenant: Tenant, tmp_path: Path) -> None:
     for number in range(1, 7):
         put(store, str(number))

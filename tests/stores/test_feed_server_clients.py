@@ -20,6 +20,7 @@ from fix_tls import Authority
 from kos import errors
 from kos.cli import run
 from kos.tenancy import Store, Tenant
+from kos.topology.model import Topology
 
 EXAMPLE = Path(__file__).parents[2] / "examples/node/feed.js"
 CONSUMER = """
@@ -53,6 +54,7 @@ def test_a_consumer_in_javascript_that_is_killed_loses_nothing(store: Store, ten
     assert positions == ["1", "2", "1", "2", "3", "3", "4", "5"]
 
 
+@pytest.mark.long
 def test_tls(store: Store, tenant: Tenant, tmp_path: Path, authority: Authority) -> None:
     put(store, "a")
     pair = authority.issue("127.0.0.1")
@@ -67,31 +69,26 @@ def test_tls(store: Store, tenant: Tenant, tmp_path: Path, authority: Authority)
             assert json.loads(answer.read())["data"]["name"] == "a"
 
 
-@pytest.mark.parametrize(
-    ("feeds", "options", "told"),
-    [
-        ("", (), "names no consumer"),
-        (FEEDS, ("--listen", "0.0.0.0:0"), "plain text"),
-        (FEEDS, ("--listen", "[::]:0"), "plain text"),
-        (FEEDS, ("--listen", "nowhere"), "no address"),
-        (FEEDS, ("--listen", "127.0.0.1:99999"), "no address"),
-        (FEEDS, ("--listen", "192.0.2.1:0", "--insecure"), "192.0.2.1:0:"),
-        (FEEDS, ("--certificate", __file__), "go together"),
-        (FEEDS, (), "SEARCH_TOKEN is not set"),
-    ],
+REFUSED = (
+    ("", (), "names no consumer"),
+    (FEEDS, ("--listen", "0.0.0.0:0"), "plain text"),
+    (FEEDS, ("--listen", "[::]:0"), "plain text"),
+    (FEEDS, ("--listen", "nowhere"), "no address"),
+    (FEEDS, ("--listen", "127.0.0.1:99999"), "no address"),
+    (FEEDS, ("--listen", "192.0.2.1:0", "--insecure"), "192.0.2.1:0:"),
+    (FEEDS, ("--certificate", __file__), "go together"),
+    (FEEDS, (), "SEARCH_TOKEN is not set"),
 )
+
+
 def test_what_it_refuses(
-    store: Store,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    feeds: str,
-    options: tuple[str, ...],
-    told: str,
+    database: Topology, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name, value in child_environment(store.topology, tmp_path).items():
+    for name, value in child_environment(database, tmp_path).items():
         monkeypatch.setenv(name, value)
-    with Path(os.environ["KOS_CONFIG"]).open("a", encoding="utf-8") as file:
-        file.write(feeds)
-    assert run(["feed", "serve", "--listen", "127.0.0.1:0", *options]) in (errors.WRONG_USE, errors.FAILED)
-    assert told in " ".join(capsys.readouterr().err.split())
+    file = Path(os.environ["KOS_CONFIG"])
+    servers = file.read_text(encoding="utf-8")
+    for feeds, options, told in REFUSED:
+        file.write_text(servers + feeds, encoding="utf-8")
+        assert run(["feed", "serve", "--listen", "127.0.0.1:0", *options]) in (errors.WRONG_USE, errors.FAILED)
+        assert told in " ".join(capsys.readouterr().err.split())

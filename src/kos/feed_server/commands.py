@@ -77,7 +77,7 @@ def _server(store: Store, certificate: Path | None, key: Path | None, heartbeat:
         from kos.feed_server.access import Access
         from kos.feed_server.app import Serving, build
     except ModuleNotFoundError as error:
-        raise ServeRefused(f"the package {error.name} is not installed", "pip install 'kos[server]'") from None
+        raise ServeRefused(f"the package {error.name} is not installed", "pip install 'kos[cli,server]'") from None
     access = Access(store)
     logging.getLogger("psycopg.pool").addHandler(logging.NullHandler())
     app = build(Serving(access, heartbeat, lambda: server.should_exit))
