@@ -158,7 +158,7 @@ def test_no_number_is_given_twice_while_an_identity_column_is_replaced(shop: Sho
     shop.fresh(SHOP, GOODS.replace("id bigint", "id integer"), GOODS_ROWS)
     plan = plan_change(shop.store, "alter table goods alter column id type bigint", name="x", schemas=(SHOP,))
     start(shop.store, plan)
-    (swap,) = plan.recipes[0].contract
+    swap, _ = plan.recipes[0].contract
     taking = next(number for number, each in enumerate(swap.do) if "setval" in each)
     with shop.connect() as owner, shop.connect() as other:
         owner.execute("begin")

@@ -8,9 +8,11 @@ import test_change_indexes as of_indexes
 import test_change_materialized as of_materialized
 import test_change_partitions as of_partitions
 import test_change_retype as of_types
+import test_change_types as of_domains
 
 from change_by_hand import Scratch, there_and_back
 from fix_own_postgres import MakePostgres
+from kos import errors
 from kos.topology import postgres as opening
 from kos.topology.model import Shard, Topology
 
@@ -26,6 +28,7 @@ CHANGES = [
     *((WITHOUT_VECTORS, each) for each in (*of_indexes.INDEXES, *of_indexes.OTHERS) if "vector" not in each),
     *((of_indexes.EVENTS, each) for each in of_indexes.OF_EVENTS),
     *((of_types.ITEMS, each) for each in of_types.TYPES),
+    *((of_domains.ITEMS, f"alter table items alter {column} type {new}") for column, new in of_domains.IN_PLACE),
     *((PARTITIONED, each) for each in of_partitions.OF_EVENTS),
     *((of_materialized.ITEMS, each) for each in of_materialized.OF_TOTALS),
 ]
@@ -48,4 +51,7 @@ def test_each_change_there_and_back(own_postgres: MakePostgres, version: str) ->
                 there_and_back(scratch, before, change, naive=naive)
             except Exception as error:  # all that fail are told
                 failed.append((change, str(error)))
+        for domain in of_domains.CHECKED:
+            with pytest.raises(errors.ChangeRefused, match="a domain with constraints"):
+                scratch.plan(scratch.schema(*of_domains.ITEMS), f"alter table items add column more {domain}")
     assert not failed, "\n".join(map(str, failed))

@@ -18,9 +18,10 @@ from psycopg.sql import Composed, Identifier
 
 from kos import errors, sql
 from kos.schema_change.blocking import blockers
-from kos.schema_change.composing import braced, plainly
+from kos.schema_change.composing import plainly
+from kos.schema_change.draft import braced
 from kos.schema_change.locks import in_one_message
-from kos.schema_change.model import CREATE_INDEX, DROP_INDEX, Action
+from kos.schema_change.model import ANALYZE, CREATE_INDEX, DROP_INDEX, Action
 from kos.schema_change.site import LOCK_TIMEOUT, QUERIES, SHORT_LOCK_TIMEOUT, Site
 from kos.schema_change.watching import watched
 
@@ -47,7 +48,7 @@ def do(site: Site, action: Action) -> None:
             _build_index(site, action)
             if not _is_done(site, action.name):
                 _note(site, action.name)
-        elif action.kind == DROP_INDEX:
+        elif action.kind in {DROP_INDEX, ANALYZE}:
             with watched(site, action):
                 _outside(site, action, action.do[0])
             _note(site, action.name)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import psycopg
-from psycopg.sql import SQL, Composable, Composed, Identifier
+from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
 from kos import errors
 from kos.schema_change.draft import Draft
@@ -20,17 +20,20 @@ _REFUSALS = ("0A", "22", "42")  # what is wrong by itself, and not with the serv
 
 class Asking:
     """Questions about one file. `made` are the names of what it makes itself, of which PostgreSQL knows nothing yet:
-    what is refused and names one of them is not refused by us."""
+    what is refused and names one of them is not refused by us. `values` are those that enums get with the end of the
+    change; what is asked about `at_the_end` comes after them."""
 
     def __init__(self, draft: Draft) -> None:
         self.draft = draft
         self.made: set[str] = set()
         self.changed: set[str] = set()
+        self.values: set[str] = set()
+        self.at_the_end = False
         self.what, self.instead = "", ""
 
     def about(self, what: str, instead: str = "correct the statement") -> None:
         """The questions that come are about that."""
-        self.what, self.instead = what, instead
+        self.what, self.instead, self.at_the_end = what, instead, False
 
     def refuse(self, reason: str) -> None:
         """Raise `ChangeRefused`."""
@@ -127,12 +130,22 @@ class Asking:
                 self.draft.connection.execute(QUERIES.look_as.format(role=Identifier(owner)))
                 self.draft.connection.execute(query)
         except psycopg.Error as error:
-            state = error.sqlstate or ""
-            is_ours = state[:2] in _REFUSALS and not isinstance(error, psycopg.errors.InsufficientPrivilege)
+            is_value = isinstance(error, psycopg.errors.InvalidTextRepresentation)
+            value = self._new_value(query) if is_value else None
+            if value is not None and not self.at_the_end:
+                self.instead = "add the value by a change of its own, finish that, and then start this one"
+                self.refuse(f"{value!r} is a value only when the change is finished: PostgreSQL can't take one back")
+            is_ours = (error.sqlstate or "")[:2] in _REFUSALS
+            is_ours &= value is None and not isinstance(error, psycopg.errors.InsufficientPrivilege)
             if is_ours and not (named & self.made) and not late:
                 self.refuse(error.diag.message_primary or str(error))
             return False
         return True
+
+    def _new_value(self, query: Composed) -> str | None:
+        """One of those values that a query has as a constant."""
+        text = query.as_string()
+        return next((each for each in sorted(self.values) if Literal(each).as_string() in text), None)
 
 
 def _formed(form: Any, text: str) -> Composable:

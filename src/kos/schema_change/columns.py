@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from kos import errors
-from kos.schema_change import in_log, numbered, parse
+from kos.schema_change import domains, in_log, numbered, parse
 from kos.schema_change.composing import SHARE_UPDATE_EXCLUSIVE, action, alter_sql
 from kos.schema_change.draft import Draft, Planner, ddl
-from kos.schema_change.facts import is_checked_domain, is_volatile
+from kos.schema_change.facts import is_volatile
 from kos.schema_change.model import Fill
 from kos.schema_change.parse import PythonFill
 from kos.schema_change.sync import fill_trigger
@@ -47,13 +47,7 @@ def add_column(draft: Draft, table: str, command: Any) -> None:
         raise errors.ChangeRefused(f"{table}.{node.colname}", "there is such a column already", "give it another name")
     draft.fresh.setdefault(table, set()).add(node.colname)
     new = _read(table, node)
-    type_name = parse.render_type(node.type_name)
-    if is_checked_domain(draft.connection, draft.schema, type_name):
-        raise errors.ChangeRefused(
-            f"{table}.{node.colname}",
-            f"PostgreSQL rewrites the table for a column of {type_name}, a domain with constraints",
-            "give the column the domain's own type, and the same CHECK",
-        )
+    domains.refuse_checked(draft, f"{table}.{node.colname}", node.type_name)
     kinds = {parse.choice(each.constraint, "contype"): each.constraint for each in node.constraints}
     if "CONSTR_GENERATED" in kinds:
         _add_generated(draft, new, kinds["CONSTR_GENERATED"])
@@ -130,7 +124,7 @@ def _add_plain(draft: Draft, new: New) -> None:
         return
     do, undo = [alter_sql(new.table, new.command)], [_drop(new.table, new.name)]
     if new.default is not None:
-        do.append(_set_default(new.table, new.name, parse.render_expression(new.default)))
+        do.append(set_default_sql(new.table, new.name, parse.render_expression(new.default)))
     if not isinstance(fill, PythonFill):
         # Also with a default: a row that old code updates moves to another page, behind the fill's back.
         made, unmade = fill_trigger(draft, new.table, new.name, fill or parse.render_expression(new.default))
@@ -149,7 +143,8 @@ def _add_plain(draft: Draft, new: New) -> None:
         )
 
 
-def _set_default(table: str, column: str, expression: str) -> str:
+def set_default_sql(table: str, column: str, expression: str) -> str:
+    """ALTER TABLE … SET DEFAULT …"""
     return ddl(
         "alter table {table} alter column {column} set default {expression}",
         table=table,
@@ -287,7 +282,7 @@ def change_default(draft: Draft, table: str, command: Any) -> None:
     if takes:
         do = _drop_default(table, command.name)
     else:
-        do = _set_default(table, command.name, parse.render_expression(parse.definition(command)))
+        do = set_default_sql(table, command.name, parse.render_expression(parse.definition(command)))
     text = f"{table}.{command.name}: {'no default' if takes else 'default'}"
     if known is None:
         draft.expand.append(action(draft, table, text, (do,)))
@@ -313,8 +308,8 @@ def drop_column(draft: Draft, table: str, command: Any) -> None:
     in_log.refuse_drop(draft, facts, facts.columns[column])
     known, hidden = facts.columns[column], draft.directives.hide.get((table, column))
     if hidden is not None:
-        do = _set_default(table, column, f"({hidden})")
-        back = _drop_default(table, column) if known.default is None else _set_default(table, column, known.default)
+        do = set_default_sql(table, column, f"({hidden})")
+        back = _drop_default(table, column) if known.default is None else set_default_sql(table, column, known.default)
         draft.expand.append(action(draft, table, f"hide {table}.{column}", (do,), (back,)))
     elif known.not_null and known.default is None and not known.identity and not known.generated:
         raise errors.ChangeRefused(

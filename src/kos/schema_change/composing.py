@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from kos import errors
-from kos.schema_change.draft import Draft, ddl
+from kos.schema_change.draft import Draft, braced, ddl
 from kos.schema_change.model import TRANSACTION, Action
 from kos.schema_change.parse import definition, inside, names, parse_statement, render
 
@@ -99,11 +99,6 @@ def create_index_sql(node: Any, *, concurrently: bool, only: bool = False) -> st
 def plainly(text: str) -> str:
     """A concurrent CREATE INDEX of ours as one that runs in a transaction."""
     return text.replace(" CONCURRENTLY", "", 1)
-
-
-def braced(text: str) -> str:
-    """SQL that is going to be formatted and is to come out of that as it is."""
-    return text.replace("{", "{{").replace("}", "}}")
 
 
 def use_physical(draft: Draft, table: str, node: Any) -> None:

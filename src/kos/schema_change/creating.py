@@ -14,7 +14,7 @@ from kos import errors, sql
 from kos.schema_change import parse
 from kos.schema_change.draft import ddl
 from kos.schema_change.facts import QUERIES, Connection
-from kos.schema_change.model import PHASES, Action, Placement, Recipe
+from kos.schema_change.model import PHASES, TRANSACTION, Action, Placement, Recipe
 
 _MAKING = {
     "CreateStmt",
@@ -65,7 +65,7 @@ def _makers(recipe: Recipe) -> dict[str, str]:
 def _nodes(action: Action) -> list[Any]:
     """Its statements, as the parser has them."""
     texts = action.do
-    if action.kind != "transaction":
+    if action.kind != TRANSACTION:
         texts = tuple(sql.literal(each).format(schema=Identifier("s")).as_string() for each in texts)
     return [each.node for text in texts for each in parse.parse_statements(text)]
 

@@ -11,7 +11,7 @@ from rich.text import Text
 from kos import console
 from kos.console import say, table
 from kos.journal import Outcome
-from kos.schema_change.model import PHASES, Action, ChangePlan, Fill, Recipe
+from kos.schema_change.model import ANALYZE, PHASES, TRANSACTION, Action, ChangePlan, Fill, Recipe
 from kos.schema_change.status import ChangeStatus, PlacementStatus
 from kos.schema_change.throttle import Limits
 
@@ -110,7 +110,9 @@ def _rows(recipe: Recipe, ahead: Sequence[str]) -> Iterator[tuple[str, ...]]:
 
 
 def _how_long(action: Action) -> str:
-    if action.kind != "transaction":
+    if action.kind == ANALYZE:
+        return "a sample of the rows"
+    if action.kind != TRANSACTION:
         return "long, in nobody's way"
     if action.scans:
         return "a scan"

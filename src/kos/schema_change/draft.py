@@ -11,7 +11,7 @@ from psycopg.sql import SQL, Composable, Identifier
 
 from kos import errors
 from kos.schema_change.facts import Connection, Grant, Table, read_grants, read_table, usual_owner
-from kos.schema_change.model import Action, Fill, Hanging, Recipe
+from kos.schema_change.model import ANALYZE, BUILD, CONTRACT, TIGHTEN, TRANSACTION, Action, Fill, Hanging, Recipe
 from kos.sql import literal
 
 if TYPE_CHECKING:
@@ -32,7 +32,9 @@ class Draft:
     dropped, each with the first of its DROP; `replaced` those that are made anew at the end, `remade` what a
     materialized one among them is called until then, and `together` what changes in one moment then. `last` is what
     comes at the end of the tightening. `redone` are functions that the change replaces or drops, by schema and name.
-    `sequences` number columns for a while.
+    `sequences` number columns for a while. `types` are those that the change makes, `checked_domains` those among them
+    that are domains with constraints, and `enums` those that get another value. `unanalyzed` are tables of which
+    PostgreSQL knows some values no more, or not yet, after a phase.
     """
 
     def __init__(self, connection: Connection, schema: str, tag: str, directives: Directives) -> None:
@@ -66,6 +68,10 @@ class Draft:
         self.taken: dict[str, tuple[str, ...]] = {}
         self.freed: set[str] = set()
         self.provisional: dict[tuple[str, str], str] = {}
+        self.types: set[str] = set()
+        self.checked_domains: set[str] = set()
+        self.enums: set[str] = set()
+        self.unanalyzed: dict[str, dict[str, None]] = {BUILD: {}, TIGHTEN: {}, CONTRACT: {}}
         self._tables: dict[str, Table] = {}
         self._contract: dict[str, list[Action]] = {}
         self._place: dict[str, int] = {}  # of what comes at the end, by its name: the order of the file
@@ -135,6 +141,11 @@ class Draft:
         """The statements that the end has for a table so far."""
         return [statement for each in self._contract.get(table, []) for statement in each.do]
 
+    def analyze(self, table: str, *phases: str) -> None:
+        """See that a table is analyzed after these phases; in the contract, right after its transaction."""
+        for phase in phases:
+            self.unanalyzed[phase][table] = None
+
     def withdraw(self, table: str, index: str) -> None:
         """An index is not to be dropped concurrently at the end after all."""
         self._contract[table] = [each for each in self._contract.get(table, []) if each.index != index]
@@ -148,21 +159,41 @@ class Draft:
             self._contract.setdefault(view.table, []).insert(0, gone)
             self.at_contract(self._rename(view.table))
         alone = self.views.keys() - {self.views.get(view) for view in self.replaced}
-        first = sorted(self._contract, key=lambda table: table not in alone)  # they depend on the tables
+        # Values that others use; then what depends on the tables.
+        first = sorted(self._contract, key=lambda table: (table not in self.enums, table not in alone))
         done: set[str] = set()
         for table in first:
             if table not in done:
                 group = self._with(table)
                 done |= group
-                contract += merged(table, self._in_order(group))
+                contract += merged(table, self._in_order(group), self._analyses(CONTRACT, group))
         return Recipe(
             (*self.expand, *views),
             tuple(self.fill),
-            tuple(self.build),
-            (*self.tighten, *self.last),
+            (*self.build, *self._analyses(BUILD)),
+            (*self.tighten, *self.last, *self._analyses(TIGHTEN)),
             tuple(contract),
             tuple(self.warnings),
             tuple(self.hanging),
+        )
+
+    def _analyses(self, phase: str, among: set[str] | None = None) -> list[Action]:
+        """All of a table: for some columns only, PostgreSQL leaves out expressions that are indexed."""
+        tables = [each for each in self.unanalyzed[phase] if among is None or each in among]
+        return [self._analysis(phase, each) for each in tables if each not in self.created | self.dropped]
+
+    def _analysis(self, phase: str, table: str) -> Action:
+        called = self.renamed.get(table, table) if phase == CONTRACT else table
+        do = "analyze {schema}." + braced(ddl("{table}", table=called))
+        return Action(
+            f"analyze {table} after {phase}",
+            f"analyze {called}",
+            called,
+            self.table(table).owner,
+            "SHARE UPDATE EXCLUSIVE",
+            (do,),
+            kind=ANALYZE,
+            waits=True,
         )
 
     def _with(self, table: str) -> set[str]:
@@ -210,6 +241,11 @@ def ddl(template: LiteralString, **parts: str | Composable) -> str:
     return SQL(template).format(**composed).as_string()
 
 
+def braced(text: str) -> str:
+    """SQL that is going to be formatted and is to come out of that as it is."""
+    return text.replace("{", "{{").replace("}", "}}")
+
+
 def granting(relation: str, column: str | None, grant: Grant) -> str:
     """A privilege, given on something else as well."""
     what = ddl("({column})", column=column) if column else ""
@@ -220,12 +256,13 @@ def granting(relation: str, column: str | None, grant: Grant) -> str:
     )
 
 
-def merged(table: str, actions: list[Action]) -> list[Action]:
-    """One transaction for what is of one table; indexes are dropped concurrently, after that."""
-    together = [each for each in actions if each.kind == "transaction"]
-    apart = [each for each in actions if each.kind != "transaction"]
+def merged(table: str, actions: list[Action], after: list[Action]) -> list[Action]:
+    """One transaction for what is of one table, then what comes after that; last, indexes are dropped concurrently,
+    which may wait long."""
+    together = [each for each in actions if each.kind == TRANSACTION]
+    apart = [each for each in actions if each.kind != TRANSACTION]
     if not together:
-        return apart
+        return [*after, *apart]
     one = Action(
         name=f"contract {table}",
         text="; ".join(each.text for each in together),
@@ -235,7 +272,7 @@ def merged(table: str, actions: list[Action]) -> list[Action]:
         do=tuple(statement for each in together for statement in each.do),
         also=tuple(dict.fromkeys(other for each in together for other in (each.table, *each.also) if other != table)),
     )
-    return [one, *apart]
+    return [one, *after, *apart]
 
 
 _OF_VIEWS = ("SELECT", "INSERT", "UPDATE", "DELETE")

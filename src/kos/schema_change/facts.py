@@ -173,11 +173,3 @@ def relation_kind(connection: Connection, schema: str, name: str) -> str | None:
     """pg_class.relkind of what has this name in the schema."""
     row = connection.execute(QUERIES.relation_kind, {"schema": schema, "name": name}).fetchone()
     return row[0] if row else None
-
-
-def is_checked_domain(connection: Connection, schema: str, type_name: str) -> bool:
-    """Whether a type is a domain with a constraint."""
-    with connection.transaction():
-        connection.execute(QUERIES.look_from_inside, {"schema": schema})
-        row = connection.execute(QUERIES.checked_domain, {"type": type_name}).fetchone()
-    return bool(row and row[0])

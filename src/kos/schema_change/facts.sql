@@ -252,8 +252,32 @@ select c.relkind::text from pg_class c join pg_namespace n on n.oid = c.relnames
  where n.nspname = %(schema)s and c.relname = %(name)s;
 
 -- name: checked_domain
--- Whether a type is a domain with a constraint: PostgreSQL then rewrites the table for a new column.
-select exists (select from pg_constraint k where k.contypid = to_regtype(%(type)s));
+-- Whether a type is a domain with a constraint, perhaps that of a domain which it is made of: PostgreSQL then rewrites the
+-- table for a new column. Before version 17 it keeps a domain's NOT NULL in the type alone.
+with recursive bases (oid) as (
+  select to_regtype(%(type)s)::oid
+  union all
+  select t.typbasetype from bases b join pg_type t on t.oid = b.oid where t.typtype = 'd')
+select exists (select from bases b join pg_type t on t.oid = b.oid
+                where t.typtype = 'd'
+                  and (t.typnotnull or exists (select from pg_constraint k where k.contypid = t.oid)));
+
+-- name: resolved
+-- A type as the catalog tells it; what its values are stored as, which is another type for a domain, as `base` and
+-- `modifier` say; and whether an index of the one is one of the other: not where they sort otherwise, nor where its
+-- operators are for types of a sort. A domain has no modifier of its own.
+select format_type(t.oid, case when t.typtype = 'd' then -1 else %(modifier)s end),
+       format_type(b.oid, %(modifier)s), t.typcollation = b.typcollation and (t.oid = b.oid or b.typcategory not in ('A', 'C', 'E', 'R'))
+  from pg_type t, pg_type b
+ where t.oid = to_regtype(%(type)s) and b.oid = %(base)s::oid;
+
+-- name: bases
+-- These types, and what domains among them are made of.
+with recursive bases (oid) as (
+  select to_regtype(asked.type)::oid from unnest(%(types)s::text[]) as asked (type)
+  union
+  select t.typbasetype from bases b join pg_type t on t.oid = b.oid where t.typtype = 'd')
+select format_type(oid, null) from bases where oid is not null;
 
 -- name: read_only
 -- Nothing that is asked may write.

@@ -12,12 +12,11 @@ from kos.schema_change.composing import (
     SHARE_UPDATE_EXCLUSIVE,
     action,
     alter_sql,
-    braced,
     create_index_sql,
     use_physical,
 )
-from kos.schema_change.draft import Draft, Planner, ddl
-from kos.schema_change.model import CREATE_INDEX, DROP_INDEX, Action
+from kos.schema_change.draft import Draft, Planner, braced, ddl
+from kos.schema_change.model import BUILD, CREATE_INDEX, DROP_INDEX, TIGHTEN, Action
 from kos.schema_change.naming import QUERIES, choose, index_columns, is_used, joined
 from kos.schema_change.parse import Statement, columns_of, names
 from kos.schema_change.partitions import Partition, of_partitions, partitions_of, whole
@@ -68,6 +67,8 @@ def create_index(draft: Draft, statement: Statement) -> None:
     node.idxname = draft.name("index") if used else name
     fresh = all(draft.is_fresh(table, each) for each in keys)
     steps: list[Any] = draft.tighten if unique and not fresh else draft.build
+    if not all(each.index_elem.name for each in node.index_params):
+        draft.analyze(table, TIGHTEN if unique and not fresh else BUILD)
     if draft.table(table).kind == "p":
         steps += by_partition(draft, table, node, shown)
     else:

@@ -136,7 +136,10 @@ class Seen:
 
     def _learn_CreateDomainStmt(self, statement: Any) -> None:
         self.types.add(last_two(statement.domainname))
-        if any(choice(inner(each), "contype") in {"CONSTR_CHECK", "CONSTR_NOTNULL"} for each in statement.constraints):
+        binds = any(
+            choice(inner(each), "contype") in {"CONSTR_CHECK", "CONSTR_NOTNULL"} for each in statement.constraints
+        )
+        if binds or among(last_two(statement.type_name.names), self.checked_domains):
             self.checked_domains.add(last_two(statement.domainname))
 
     def _learn_AlterEnumStmt(self, statement: Any) -> None:

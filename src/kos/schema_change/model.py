@@ -13,7 +13,7 @@ EXPAND, FILL, BUILD, TIGHTEN, CONTRACT = PHASES = ("expand", "fill", "build", "t
 
 LEAVING, LEFT_OUT = "leaving", "left out"  # states of a placement that is not to have the change after all
 
-TRANSACTION, CREATE_INDEX, DROP_INDEX = KINDS = ("transaction", "create index", "drop index")
+TRANSACTION, CREATE_INDEX, DROP_INDEX, ANALYZE = KINDS = ("transaction", "create index", "drop index", "analyze")
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,8 @@ class Action:
 
     Of kind CREATE_INDEX and DROP_INDEX, `do` is one statement that runs CONCURRENTLY, outside of a transaction, with
     the table and the index named as `{schema}.name`; `index` is the index. `undo` takes back what `do` has done, and is
-    only run where that is known to have happened; an index is dropped by `undo` wherever it is.
+    only run where that is known to have happened; an index is dropped by `undo` wherever it is. Of kind ANALYZE it runs
+    outside of a transaction too.
     """
 
     name: str

@@ -12,6 +12,7 @@ from kos.schema_change import privileges, routines
 from kos.schema_change.composing import SHARE_UPDATE_EXCLUSIVE, action, alter_sql, use_physical
 from kos.schema_change.draft import Draft, Planner, ddl
 from kos.schema_change.indexes import find
+from kos.schema_change.model import BUILD
 from kos.schema_change.naming import QUERIES, choose, joined
 from kos.schema_change.parse import Statement, choice, definition, inner, names, render
 
@@ -181,6 +182,7 @@ def create_statistics(draft: Draft, statement: Statement) -> None:
     undo = () if table in draft.created else (ddl("drop statistics {name}", name=name),)
     text = f"{table}: statistics {name}"
     draft.expand.append(action(draft, table, text, (render(node),), undo, lock=SHARE_UPDATE_EXCLUSIVE))
+    draft.analyze(table, BUILD)
 
 
 def change_statistics(draft: Draft, statement: Statement) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from psycopg.sql import Identifier
 
 from kos import errors
-from kos.schema_change import in_log, indexes, parse
+from kos.schema_change import domains, in_log, indexes, parse
 from kos.schema_change.composing import action
 from kos.schema_change.draft import Draft, Planner, ddl, granting
-from kos.schema_change.facts import Column, Table, is_checked_domain, read_grants, relation_kind
+from kos.schema_change.facts import Column, Table, read_grants, relation_kind
 from kos.schema_change.model import Fill
 from kos.schema_change.parse import Statement
 from kos.schema_change.sync import Pair, pair_triggers
@@ -72,7 +72,7 @@ def _refuse(draft: Draft, facts: Table, old: str, new: str) -> None:
             "the table is partitioned by it: a row must have it before a trigger could give it",
             "rename it yourself while nobody uses it",
         )
-    if is_checked_domain(draft.connection, draft.schema, facts.columns[old].type):
+    if domains.is_checked_type(draft, facts.columns[old].type):
         raise errors.ChangeRefused(
             what,
             "its type is a domain with constraints: a second column would rewrite the table, locked",

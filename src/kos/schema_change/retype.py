@@ -4,16 +4,17 @@ column that is kept equal until it takes the first one's place."""
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 from psycopg.sql import SQL, Identifier
 
 from kos import errors, sql
-from kos.schema_change import in_log, shadow
+from kos.schema_change import domains, in_log, shadow
 from kos.schema_change.composing import action, alter_sql
 from kos.schema_change.draft import Draft, Planner, ddl
 from kos.schema_change.facts import QUERIES, Column, Table
+from kos.schema_change.model import CONTRACT
 from kos.schema_change.parse import (
     Statement,
     choice,
@@ -44,6 +45,15 @@ _PRECISIONS = ("timestamp", "time", "interval")
 _TYPE = re.compile(r"([a-z][a-z ]*?)(?:\((\d+)(?:,(-?\d+))?\))?( with(?:out)? time zone)?")
 
 
+class Resolved(NamedTuple):
+    """A type as the catalog tells it, and what its values are stored as: of a domain, the type that it is made of."""
+
+    name: str
+    stored: str
+    indexed_alike: bool
+    """Whether an index over that is one over this."""
+
+
 def alter_type(draft: Draft, table: str, command: Any) -> None:
     """ALTER TABLE … ALTER COLUMN … TYPE …
 
@@ -62,17 +72,12 @@ def alter_type(draft: Draft, table: str, command: Any) -> None:
     using = render_expression(node.raw_default) if node.HasField("raw_default") else None
     collation = Identifier(*parts).as_string() if (parts := names(node.coll_clause.collname)) else ""
     plain = using is None or _is_plain(node.raw_default, name)
-    if (
-        plain
-        and not renamed
-        and not collation
-        and resolved
-        and widens(known.type, resolved)
-        and not _is_read_again(facts, name)
-    ):
+    stays = plain and not renamed and not collation and not _is_read_again(facts, name)
+    if stays and resolved and _holds(draft, known, resolved, node.type_name):
         _in_place(draft, table, name, known, command)
         return
-    new = resolved or wanted
+    domains.refuse_checked(draft, what, node.type_name)
+    new = resolved.name if resolved else wanted
     if known.identity and new not in _NUMBERS:
         raise errors.ChangeRefused(what, f"an identity column can't be {new}", f"make it {', '.join(_NUMBERS)}")
     back = _back(draft, table, name, called)
@@ -148,6 +153,14 @@ def _refuse_dependents(draft: Draft, facts: Table, known: Column, what: str) -> 
         )
 
 
+def _holds(draft: Draft, known: Column, new: Resolved, type_name: Any) -> bool:
+    """Whether values of a column are values of the other type as they are stored, and none need be looked at."""
+    if known.type == new.name:
+        return True
+    fits = new.indexed_alike and widens(known.type, new.stored)
+    return fits and not domains.is_checked(draft, type_name)
+
+
 def widens(old: str, new: str) -> bool:
     """Whether each value of the one type is, as it is stored, a value of the other. Both as format_type tells them."""
     before, after = _TYPE.fullmatch(old), _TYPE.fullmatch(new)
@@ -187,6 +200,7 @@ def _in_place(draft: Draft, table: str, name: str, known: Column, command: Any) 
     others += [each.refers_to for each in draft.table(table).constraints.values() if each.refers_to]
     also = tuple(dict.fromkeys(each for each in others if "." not in each))
     draft.at_contract(action(draft, table, text, (alter_sql(table, command),), also=also))
+    draft.analyze(table, CONTRACT)
     draft.warnings.append(
         f"{table}.{name}: takes what {known.type} does until the change is finished; with that, a prepared SELECT of it"
         " has to be prepared again"
@@ -201,16 +215,16 @@ def _is_plain(using: Any, name: str) -> bool:
     return type(node).__name__ == "ColumnRef" and columns_of(node) == {name}
 
 
-def _resolved(draft: Draft, wanted: str) -> str | None:
-    """The type as the catalog tells it; None for one that isn't there yet."""
+def _resolved(draft: Draft, wanted: str) -> Resolved | None:
+    """None for a type that isn't there yet. A value of it is never made: a domain may have none that is null."""
     try:
         with draft.connection.transaction():
             draft.connection.execute(QUERIES.look_from_inside, {"schema": draft.schema})
-            cursor = draft.connection.execute(SQL("select cast(null as {})").format(sql.literal(wanted)))
+            cursor = draft.connection.execute(SQL("select cast(null as {}) limit 0").format(sql.literal(wanted)))
             assert cursor.pgresult is not None
-            kind, modifier = cursor.pgresult.ftype(0), cursor.pgresult.fmod(0)
-            row = draft.connection.execute("select format_type(%s::oid, %s)", (kind, modifier)).fetchone()
-            return str(row[0]) if row else None
+            asked = {"type": wanted, "base": cursor.pgresult.ftype(0), "modifier": cursor.pgresult.fmod(0)}
+            row = draft.connection.execute(QUERIES.resolved, asked).fetchone()
+            return Resolved(*row) if row else None
     except psycopg.errors.UndefinedObject:
         return None
 
@@ -226,7 +240,7 @@ def _refuse_uncastable(draft: Draft, what: str, old: str, new: str, *, forward: 
 
 
 def _casts(draft: Draft, source: str, target: str) -> bool:
-    query = SQL("select cast(cast(null as {}) as {})").format(sql.literal(source), sql.literal(target))
+    query = SQL("select cast(cast(null as {}) as {}) limit 0").format(sql.literal(source), sql.literal(target))
     try:
         with draft.connection.transaction():
             draft.connection.execute(QUERIES.look_from_inside, {"schema": draft.schema})

@@ -17,7 +17,7 @@ from kos.schema_change.composing import SHARE_ROW_EXCLUSIVE, action, add_constra
 from kos.schema_change.draft import Draft, ddl, granting
 from kos.schema_change.facts import Column, Constraint, Index, Table, read_grants, read_table
 from kos.schema_change.hanging import hanging
-from kos.schema_change.model import Fill
+from kos.schema_change.model import BUILD, CONTRACT, Fill
 from kos.schema_change.parse import (
     definition,
     inner,
@@ -72,6 +72,7 @@ def replace_column(draft: Draft, facts: Table, known: Column, wanted: Wanted) ->
             swap.rename("constraint", held, named[0])
     swap.at_the_end(unmade)
     swap.hand_on()
+    draft.analyze(facts.name, BUILD, CONTRACT)
     draft.warnings.append(
         f"{facts.name}.{known.name}: until the change is finished it has its old type, and {new} beside it the new one"
     )

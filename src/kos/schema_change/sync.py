@@ -200,7 +200,8 @@ def catch_up(draft: Draft, pair: Pair, owner: str) -> Fill:
     columns = draft.table(pair.table).columns
     of = tuple(columns[each].type for each in sorted(parse.columns_of(forward) & columns.keys()))
     settled = all(
-        is_settled(draft.connection, each, (*of, pair.old_type, pair.new_type)) for each in (forward, backward)
+        is_settled(draft.connection, draft.schema, each, (*of, pair.old_type, pair.new_type))
+        for each in (forward, backward)
     )
     value, before = _cast(pair.forward, pair.new_type), _cast(_of_successor(pair), pair.old_type)
     # In this order: of what new code has written, the other may not even be computable.

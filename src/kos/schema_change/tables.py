@@ -8,7 +8,7 @@ from typing import Any
 from psycopg.sql import SQL, Identifier
 
 from kos import errors
-from kos.schema_change import parse
+from kos.schema_change import domains, parse
 from kos.schema_change.composing import ACCESS_EXCLUSIVE, SHARE_ROW_EXCLUSIVE, action, owner_of
 from kos.schema_change.draft import Draft, Planner, ddl
 from kos.schema_change.facts import read_grants, relation_kind
@@ -167,20 +167,28 @@ def create_type(draft: Draft, statement: Statement) -> None:
         name = node.typevar.relname
     else:
         name = parse.names(node.domainname if parse.kind(node) == "CreateDomainStmt" else node.type_name)[-1]
+    if parse.kind(node) == "CreateDomainStmt":
+        domains.note_made(draft, node)
+    draft.types.add(name)
     _create(draft, statement, "type", name, ddl("drop type {name}", name=name))
 
 
 def change_enum(draft: Draft, statement: Statement) -> None:
-    """Contract: PostgreSQL can't take a value away again."""
+    """Contract, before all else: PostgreSQL can't take a value away again, and takes it only when it is committed."""
     node = statement.node
     name = parse.names(node.type_name)[-1]
     if node.old_val:
         raise errors.ChangeRefused(
             f"type {name}", f"old code knows the value {node.old_val!r} by that name only", "add another value"
         )
-    draft.warnings.append(f"type {name}: {node.new_val!r} can be written when the change is finished, not before")
     text = f"type {name} gets {node.new_val!r}"
-    draft.at_contract(action(draft, name, text, (parse.render(node),), lock="", owner=draft.owner))
+    step = action(draft, name, text, (parse.render(node),), lock="", owner=draft.owner)
+    if name in draft.types:
+        draft.expand.append(step)  # nobody knows the type yet, and it is dropped with its values
+        return
+    draft.enums.add(name)
+    draft.warnings.append(f"type {name}: {node.new_val!r} can be written when the change is finished, not before")
+    draft.at_contract(step)
 
 
 def _refuse_taken(draft: Draft, name: str, reason: str) -> None:

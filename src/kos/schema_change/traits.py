@@ -13,12 +13,16 @@ _BY_SETTING = re.compile(r"\b(date|time|timestamp|timestamptz|timetz|interval|mo
 _BY_SESSION = ("SQLValueFunction", "SubLink")
 
 
-def is_settled(connection: Connection, node: Any, types: tuple[str, ...]) -> bool:
+def is_settled(connection: Connection, schema: str, node: Any, types: tuple[str, ...]) -> bool:
     """Whether an expression has the same value whenever it is computed, and in whose session. `types` are those of its
     columns and of what is made of it."""
     found = [type(each).__name__ for each in parse.inside(node)]
     casts = [parse.render_type(each) for each in parse.inside(node) if type(each).__name__ == "TypeName"]
-    if any(each in _BY_SESSION for each in found) or any(_BY_SETTING.search(each) for each in (*types, *casts)):
+    with connection.transaction():
+        connection.execute(QUERIES.look_from_inside, {"schema": schema})
+        bases = connection.execute(QUERIES.bases, {"types": [*types, *casts]}).fetchall()
+    named = (*types, *casts, *(name for (name,) in bases))
+    if any(each in _BY_SESSION for each in found) or any(map(_BY_SETTING.search, named)):
         return False
     functions = sorted(parse.functions_of(node))
     row = connection.execute(QUERIES.immutable, {"functions": functions}).fetchone()

@@ -11,6 +11,7 @@ from typing import Any
 
 from kos.schema_change import numbered
 from kos.schema_change.asking import Asking
+from kos.schema_change.columns import set_default_sql
 from kos.schema_change.draft import Draft
 from kos.schema_change.facts import QUERIES
 from kos.schema_change.parse import (
@@ -24,6 +25,7 @@ from kos.schema_change.parse import (
     kind,
     names,
     parse_expression,
+    render_expression,
     render_type,
     shown,
     without_constraints,
@@ -33,7 +35,6 @@ from kos.schema_change.rows import Rows, read_rows
 _NAMED = ("funcname", "type_name", "domainname", "typevar", "sequence", "view", "relation", "into")
 _MAKING = frozenset(
     (
-        "AlterEnumStmt",
         "CompositeTypeStmt",
         "CreateDomainStmt",
         "CreateEnumStmt",
@@ -90,6 +91,8 @@ class _Verifying:
         sort = kind(node)
         if sort in _MAKING:
             self.ask.made |= _made(node)
+        elif sort == "AlterEnumStmt":
+            self.ask.values.add(node.new_val)
         elif sort == "AlterTableStmt" and choice(node, "objtype") == "OBJECT_TABLE":
             self._alter(node)
         elif sort == "RenameStmt":
@@ -97,6 +100,7 @@ class _Verifying:
         elif sort == "IndexStmt" and (rows := self.rows(node.relation.relname)):
             self._index(rows, node.relation.relname, node)
         elif sort in ("CreatePolicyStmt", "AlterPolicyStmt") and (rows := self.rows(node.table.relname)):
+            self.ask.at_the_end = sort == "AlterPolicyStmt" or not node.permissive
             for part in ("qual", "with_check"):
                 if node.HasField(part):
                     self.ask.condition(rows, node.table.relname, getattr(node, part))
@@ -142,7 +146,11 @@ class _Verifying:
 
     def _set_default(self, rows: Rows, table: str, command: Any) -> None:
         if command.HasField("def") and command.name in rows.columns:
+            do = set_default_sql(rows.first, command.name, render_expression(definition(command)))
+            replaced = (rows.first, command.name) in self.draft.successors  # whose default is tried before
+            self.ask.at_the_end = do in self.draft.queued(rows.first) and not replaced
             self._default(rows, table, definition(command), rows.columns[command.name])
+            self.ask.at_the_end = False
 
     def _set_type(self, rows: Rows, table: str, command: Any) -> None:
         column, name = inner(definition(command)), command.name
@@ -282,8 +290,6 @@ def _made(node: Any) -> set[str]:
             for part in inside(each):
                 if type(part).__name__ in ("RangeVar", "String"):
                     found.add(part.relname if type(part).__name__ == "RangeVar" else part.sval)
-    if kind(node) == "AlterEnumStmt":
-        found.add(node.new_val)
     return found - {""}
 
 
