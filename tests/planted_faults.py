@@ -270,6 +270,8 @@ PLANTED = [
             ("placements", "delete", "public"),
             ("schema_versions", "delete", "kos_app"),
             ("object_holds", "all", "kos_app"),
+            ("feed_cursors", "truncate", "kos_app"),
+            ("feed_cursors", "update", "public"),
         )
     ),
     (

@@ -1494,6 +1494,25 @@ $$;
 ALTER FUNCTION kos.end_cross_tenant_access(access_id bigint) OWNER TO kos_owner;
 
 --
+-- Name: end_of_transaction(uuid, bigint); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.end_of_transaction(tenant uuid, first bigint) RETURNS bigint
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select coalesce((select later.position - 1 from kos.knowledge_events later
+                    where later.tenant_id = e.tenant_id and later.position > e.position and later.transaction <> e.transaction
+                    order by later.position limit 1),
+                  (select max(last.position) from kos.knowledge_events last where last.tenant_id = e.tenant_id))
+    from kos.knowledge_events e
+   where e.tenant_id = tenant and e.position = first
+$$;
+
+
+ALTER FUNCTION kos.end_of_transaction(tenant uuid, first bigint) OWNER TO kos_owner;
+
+--
 -- Name: ended_since(pg_snapshot); Type: FUNCTION; Schema: kos; Owner: kos_owner
 --
 
@@ -1578,6 +1597,214 @@ CREATE FUNCTION kos.event_type(table_name text, operation "char") RETURNS text
 
 
 ALTER FUNCTION kos.event_type(table_name text, operation "char") OWNER TO kos_owner;
+
+--
+-- Name: feed_cursors; Type: TABLE; Schema: kos; Owner: kos_owner
+--
+
+CREATE TABLE kos.feed_cursors (
+    feed text NOT NULL,
+    tenant_id uuid NOT NULL,
+    "position" bigint NOT NULL,
+    leaf bytea,
+    moved_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT feed_cursors_check CHECK ((("position" = 0) = (leaf IS NULL))),
+    CONSTRAINT feed_cursors_feed_check CHECK ((feed ~ '^[a-z0-9][a-z0-9._-]{0,62}$'::text)),
+    CONSTRAINT feed_cursors_position_check CHECK (("position" >= 0))
+);
+
+ALTER TABLE ONLY kos.feed_cursors FORCE ROW LEVEL SECURITY;
+
+
+ALTER TABLE kos.feed_cursors OWNER TO kos_owner;
+
+--
+-- Name: TABLE feed_cursors; Type: COMMENT; Schema: kos; Owner: kos_owner
+--
+
+COMMENT ON TABLE kos.feed_cursors IS 'How far each consumer of a tenant''s log is.';
+
+
+--
+-- Name: feed_cursor(text, uuid); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.feed_cursor(feed_name text, tenant uuid) RETURNS kos.feed_cursors
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  found_one kos.feed_cursors;
+begin
+  select * into found_one from kos.feed_cursors c where c.feed = feed_name and c.tenant_id = tenant;
+  if not found then
+    found_one := row(feed_name, tenant, 0, null, null)::kos.feed_cursors;
+  end if;
+  return found_one;
+end $$;
+
+
+ALTER FUNCTION kos.feed_cursor(feed_name text, tenant uuid) OWNER TO kos_owner;
+
+--
+-- Name: feed_done(text, uuid, bigint, bigint, bytea); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.feed_done(feed_name text, tenant uuid, at bigint, upto bigint, seen_leaf bytea) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  there bytea := kos.feed_leaf(tenant, upto, case when upto > 0 then coalesce(seen_leaf, '') end);
+begin
+  if upto < at then
+    raise exception 'position % is before %', upto, at using errcode = 'KS026', hint = 'kos.feed_seek() goes back';
+  end if;
+  if at = 0 then  -- Two that begin at once: the second waits here for the first.
+    insert into kos.feed_cursors (feed, tenant_id, position) values (feed_name, tenant, 0) on conflict do nothing;
+  end if;
+  update kos.feed_cursors c set position = upto, leaf = there, moved_at = clock_timestamp()
+   where c.feed = feed_name and c.tenant_id = tenant and c.position = at;
+  if not found then
+    raise exception 'feed % of % is at position %, not at %', feed_name, tenant, (kos.feed_cursor(feed_name, tenant)).position, at
+      using errcode = 'KS026', hint = 'another consumer has moved it, or this was said already: ask for the next events again';
+  end if;
+end $$;
+
+
+ALTER FUNCTION kos.feed_done(feed_name text, tenant uuid, at bigint, upto bigint, seen_leaf bytea) OWNER TO kos_owner;
+
+--
+-- Name: feed_drop(text, uuid); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.feed_drop(feed_name text, tenant uuid DEFAULT NULL::uuid) RETURNS bigint
+    LANGUAGE sql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  with dropped as (
+    delete from kos.feed_cursors c where c.feed = feed_name and (tenant is null or c.tenant_id = tenant) returning 1)
+  select count(*) from dropped
+$$;
+
+
+ALTER FUNCTION kos.feed_drop(feed_name text, tenant uuid) OWNER TO kos_owner;
+
+--
+-- Name: feed_leaf(uuid, bigint, bytea); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.feed_leaf(tenant uuid, at bigint, seen_leaf bytea DEFAULT NULL::bytea) RETURNS bytea
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  there kos.knowledge_events;
+begin
+  select * into there from kos.knowledge_events e where e.tenant_id = tenant and e.position = at;
+  if there.leaf is distinct from coalesce(seen_leaf, there.leaf) then
+    raise exception 'the log of % has diverged at or before position %', tenant, at
+      using errcode = 'KS021', detail = at, hint = 'begin again from a position before the restore or promotion';
+  elsif at <> 0 and (there.leaf is null or exists (
+      select from kos.knowledge_events e where e.tenant_id = tenant and e.position = at + 1 and e.transaction = there.transaction)) then
+    raise exception 'no transaction ends at position % of %', at, tenant
+      using errcode = 'KS027', detail = at, hint = 'cursors stand at the end of a transaction, so that none is seen in part';
+  end if;
+  return there.leaf;
+end $$;
+
+
+ALTER FUNCTION kos.feed_leaf(tenant uuid, at bigint, seen_leaf bytea) OWNER TO kos_owner;
+
+--
+-- Name: feed_next(text, uuid, integer); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.feed_next(feed_name text, tenant uuid, at_most integer DEFAULT 1000) RETURNS TABLE("position" bigint, event_type text, schema_name text, table_name text, operation "char", key text[], event_data jsonb, incarnation integer, transaction xid8, ends_transaction boolean, leaf bytea, occurred_at timestamp with time zone)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  here kos.feed_cursors := kos.feed_cursor(feed_name, tenant);
+  room bigint := greatest(at_most, 1);
+  upto bigint;
+  nothing bytea := kos.feed_leaf(tenant, here.position, here.leaf);
+begin
+  select max(t.position) into upto
+    from (select e.position, lead(e.transaction) over (order by e.position) is distinct from e.transaction as ends
+            from (select k.position, k.transaction from kos.knowledge_events k
+                   where k.tenant_id = tenant and k.position > here.position order by k.position limit room + 1) e) t
+   where t.ends and t.position <= here.position + room;  -- of one more it isn't known: nobody looked behind it
+  upto := coalesce(upto, kos.end_of_transaction(tenant, here.position + 1), here.position);
+  return query select * from kos.read_feed(tenant, here.position, null, (upto - here.position)::integer);
+end $$;
+
+
+ALTER FUNCTION kos.feed_next(feed_name text, tenant uuid, at_most integer) OWNER TO kos_owner;
+
+--
+-- Name: feed_seek(text, uuid, bigint, bytea); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.feed_seek(feed_name text, tenant uuid, at bigint, seen_leaf bytea DEFAULT NULL::bytea) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  there bytea := kos.feed_leaf(tenant, at, seen_leaf);
+begin
+  insert into kos.feed_cursors as c (feed, tenant_id, position, leaf) values (feed_name, tenant, at, there)
+      on conflict on constraint feed_cursors_pkey
+      do update set position = excluded.position, leaf = excluded.leaf, moved_at = clock_timestamp();
+end $$;
+
+
+ALTER FUNCTION kos.feed_seek(feed_name text, tenant uuid, at bigint, seen_leaf bytea) OWNER TO kos_owner;
+
+--
+-- Name: feed_waiting(text, integer); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.feed_waiting(feed_name text, max_tenants integer DEFAULT 1000) RETURNS TABLE(tenant_id uuid, "position" bigint, head bigint, since timestamp with time zone)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  with recursive logs as (
+    (select s.tenant_id from kos.seals s order by s.tenant_id limit 1)
+    union all
+    select (select s.tenant_id from kos.seals s where s.tenant_id > l.tenant_id order by s.tenant_id limit 1)
+      from logs l where l.tenant_id is not null
+  )
+  select l.tenant_id, c.position, h.position, e.occurred_at
+    from logs l
+   cross join lateral kos.feed_cursor(feed_name, l.tenant_id) c
+   cross join lateral kos.newest_seal(l.tenant_id) h
+    join kos.knowledge_events e on e.tenant_id = l.tenant_id and e.position = c.position + 1
+   where l.tenant_id is not null
+   order by e.occurred_at, l.tenant_id
+   limit max_tenants
+$$;
+
+
+ALTER FUNCTION kos.feed_waiting(feed_name text, max_tenants integer) OWNER TO kos_owner;
+
+--
+-- Name: feeds(); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.feeds() RETURNS TABLE(feed text, tenant_id uuid, "position" bigint, head bigint, since timestamp with time zone, moved_at timestamp with time zone)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select c.feed, c.tenant_id, c.position, h.position, e.occurred_at, c.moved_at
+    from kos.feed_cursors c
+   cross join lateral kos.newest_seal(c.tenant_id) h
+    left join kos.knowledge_events e on e.tenant_id = c.tenant_id and e.position = c.position + 1
+   order by c.feed, c.tenant_id
+$$;
+
+
+ALTER FUNCTION kos.feeds() OWNER TO kos_owner;
 
 --
 -- Name: fence_again(regclass); Type: FUNCTION; Schema: kos; Owner: kos_owner
@@ -1682,6 +1909,7 @@ begin
   delete from kos.knowledge_events where tenant_id = tenant;
   delete from kos.seals where tenant_id = tenant;
   delete from kos.tenant_keys where tenant_id = tenant;
+  delete from kos.feed_cursors where tenant_id = tenant;
 end $$;
 
 
@@ -4814,6 +5042,14 @@ ALTER TABLE ONLY kos.enforced_tables
 
 
 --
+-- Name: feed_cursors feed_cursors_pkey; Type: CONSTRAINT; Schema: kos; Owner: kos_owner
+--
+
+ALTER TABLE ONLY kos.feed_cursors
+    ADD CONSTRAINT feed_cursors_pkey PRIMARY KEY (feed, tenant_id);
+
+
+--
 -- Name: fence fence_name_key; Type: CONSTRAINT; Schema: kos; Owner: kos_owner
 --
 
@@ -5172,6 +5408,13 @@ ALTER TABLE ONLY kos.placements
 
 
 --
+-- Name: feed_cursors application_access; Type: POLICY; Schema: kos; Owner: kos_owner
+--
+
+CREATE POLICY application_access ON kos.feed_cursors TO kos_app USING (true);
+
+
+--
 -- Name: knowledge_events application_access; Type: POLICY; Schema: kos; Owner: kos_owner
 --
 
@@ -5183,6 +5426,13 @@ CREATE POLICY application_access ON kos.knowledge_events FOR SELECT TO kos_app U
 --
 
 CREATE POLICY application_access ON kos.knowledge_events_default FOR SELECT TO kos_app USING (true);
+
+
+--
+-- Name: feed_cursors auditor_access; Type: POLICY; Schema: kos; Owner: kos_owner
+--
+
+CREATE POLICY auditor_access ON kos.feed_cursors FOR SELECT TO kos_auditor USING (true);
 
 
 --
@@ -5200,6 +5450,12 @@ CREATE POLICY auditor_access ON kos.knowledge_events_default FOR SELECT TO kos_a
 
 
 --
+-- Name: feed_cursors; Type: ROW SECURITY; Schema: kos; Owner: kos_owner
+--
+
+ALTER TABLE kos.feed_cursors ENABLE ROW LEVEL SECURITY;
+
+--
 -- Name: knowledge_events; Type: ROW SECURITY; Schema: kos; Owner: kos_owner
 --
 
@@ -5210,6 +5466,13 @@ ALTER TABLE kos.knowledge_events ENABLE ROW LEVEL SECURITY;
 --
 
 ALTER TABLE kos.knowledge_events_default ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: feed_cursors operator_access; Type: POLICY; Schema: kos; Owner: kos_owner
+--
+
+CREATE POLICY operator_access ON kos.feed_cursors TO kos_owner, kos_operator USING (true);
+
 
 --
 -- Name: knowledge_events operator_access; Type: POLICY; Schema: kos; Owner: kos_owner
@@ -5223,6 +5486,13 @@ CREATE POLICY operator_access ON kos.knowledge_events TO kos_owner, kos_operator
 --
 
 CREATE POLICY operator_access ON kos.knowledge_events_default TO kos_owner, kos_operator USING (true);
+
+
+--
+-- Name: feed_cursors tenant_isolation; Type: POLICY; Schema: kos; Owner: kos_owner
+--
+
+CREATE POLICY tenant_isolation ON kos.feed_cursors AS RESTRICTIVE TO kos_app USING ((tenant_id = ( SELECT kos.current_tenant_id() AS current_tenant_id)));
 
 
 --
@@ -5646,6 +5916,15 @@ GRANT ALL ON FUNCTION kos.end_cross_tenant_access(access_id bigint) TO kos_opera
 
 
 --
+-- Name: FUNCTION end_of_transaction(tenant uuid, first bigint); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.end_of_transaction(tenant uuid, first bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.end_of_transaction(tenant uuid, first bigint) TO kos_app;
+GRANT ALL ON FUNCTION kos.end_of_transaction(tenant uuid, first bigint) TO kos_operator;
+
+
+--
 -- Name: FUNCTION ended_since(seen pg_snapshot); Type: ACL; Schema: kos; Owner: kos_owner
 --
 
@@ -5689,6 +5968,87 @@ REVOKE ALL ON FUNCTION kos.event_type(table_name text, operation "char") FROM PU
 GRANT ALL ON FUNCTION kos.event_type(table_name text, operation "char") TO kos_app;
 GRANT ALL ON FUNCTION kos.event_type(table_name text, operation "char") TO kos_operator;
 GRANT ALL ON FUNCTION kos.event_type(table_name text, operation "char") TO kos_auditor;
+
+
+--
+-- Name: TABLE feed_cursors; Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE kos.feed_cursors TO kos_app;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE kos.feed_cursors TO kos_operator;
+GRANT SELECT ON TABLE kos.feed_cursors TO kos_auditor;
+
+
+--
+-- Name: FUNCTION feed_cursor(feed_name text, tenant uuid); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.feed_cursor(feed_name text, tenant uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.feed_cursor(feed_name text, tenant uuid) TO kos_app;
+GRANT ALL ON FUNCTION kos.feed_cursor(feed_name text, tenant uuid) TO kos_operator;
+
+
+--
+-- Name: FUNCTION feed_done(feed_name text, tenant uuid, at bigint, upto bigint, seen_leaf bytea); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.feed_done(feed_name text, tenant uuid, at bigint, upto bigint, seen_leaf bytea) FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.feed_done(feed_name text, tenant uuid, at bigint, upto bigint, seen_leaf bytea) TO kos_app;
+GRANT ALL ON FUNCTION kos.feed_done(feed_name text, tenant uuid, at bigint, upto bigint, seen_leaf bytea) TO kos_operator;
+
+
+--
+-- Name: FUNCTION feed_drop(feed_name text, tenant uuid); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.feed_drop(feed_name text, tenant uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.feed_drop(feed_name text, tenant uuid) TO kos_app;
+GRANT ALL ON FUNCTION kos.feed_drop(feed_name text, tenant uuid) TO kos_operator;
+
+
+--
+-- Name: FUNCTION feed_leaf(tenant uuid, at bigint, seen_leaf bytea); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.feed_leaf(tenant uuid, at bigint, seen_leaf bytea) FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.feed_leaf(tenant uuid, at bigint, seen_leaf bytea) TO kos_app;
+GRANT ALL ON FUNCTION kos.feed_leaf(tenant uuid, at bigint, seen_leaf bytea) TO kos_operator;
+
+
+--
+-- Name: FUNCTION feed_next(feed_name text, tenant uuid, at_most integer); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.feed_next(feed_name text, tenant uuid, at_most integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.feed_next(feed_name text, tenant uuid, at_most integer) TO kos_app;
+GRANT ALL ON FUNCTION kos.feed_next(feed_name text, tenant uuid, at_most integer) TO kos_operator;
+
+
+--
+-- Name: FUNCTION feed_seek(feed_name text, tenant uuid, at bigint, seen_leaf bytea); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.feed_seek(feed_name text, tenant uuid, at bigint, seen_leaf bytea) FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.feed_seek(feed_name text, tenant uuid, at bigint, seen_leaf bytea) TO kos_app;
+GRANT ALL ON FUNCTION kos.feed_seek(feed_name text, tenant uuid, at bigint, seen_leaf bytea) TO kos_operator;
+
+
+--
+-- Name: FUNCTION feed_waiting(feed_name text, max_tenants integer); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.feed_waiting(feed_name text, max_tenants integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.feed_waiting(feed_name text, max_tenants integer) TO kos_operator;
+GRANT ALL ON FUNCTION kos.feed_waiting(feed_name text, max_tenants integer) TO kos_auditor;
+
+
+--
+-- Name: FUNCTION feeds(); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.feeds() FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.feeds() TO kos_operator;
+GRANT ALL ON FUNCTION kos.feeds() TO kos_auditor;
 
 
 --

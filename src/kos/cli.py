@@ -24,6 +24,7 @@ CAPABILITIES = (
     "kos.adoption",
     "kos.schema_change",
     "kos.worker",
+    "kos.feed_server",
     "kos.workload",
     "kos.tour",
 )
@@ -32,7 +33,7 @@ NOUNS = {
     "tenant": "Tenants: make, list, show, export, import.",
     "change": "Changes of schema, online: plan, start, finish or take back.",
     "log": "The log of changes: what waits for its position, and whether it has everything.",
-    "feed": "A tenant's events, by position.",
+    "feed": "A tenant's events, by position, and who follows them.",
     "operation": "The journal: long operations, to be watched, resumed and rolled back.",
     "sample": "Real data to try things with.",
     "objects": "Objects in object storage: collect what nothing refers to, and hold what must stay.",

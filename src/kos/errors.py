@@ -24,7 +24,8 @@ Every error has named fields, a sentence that states the fact, and the command t
     ├── JournalError           LeaseHeld (retryable), LeaseLost, OperationUnfinished, OperationInterrupted,
     │                          OperationOver, RollbackBegun, PastReturn, UnknownOperation, UnknownKind, UnknownStep,
     │                          PlanUnreadable, IllegalMove
-    ├── LogError               FeedDiverged, NoLog, ValueUnreadable
+    ├── LogError               FeedDiverged, FeedMoved (retryable), WithinTransaction, InvalidFeedName, UnknownFeed,
+    │                          NoLog, ValueUnreadable, ServeRefused
     ├── DatasetError           UnknownDataset, DatasetMissing, DatasetDamaged, DatasetConflict, DatasetChanged,
     │                          DatasetInUse
     ├── ExportError            ExportTargetExists, ExportTargetRefused, ExportRunning, ExportMissing, ExportDamaged,
@@ -828,6 +829,40 @@ class FeedDiverged(LogError):
 
 
 @dataclass(eq=False)
+class FeedMoved(LogError):
+    feed: str
+    tenant: str
+    fact = "the cursor of feed {feed} of {tenant} was moved meanwhile, by another consumer or by kos feed seek"
+    mend = "run one consumer of a name, and ask for the next events again"
+    retryable = True
+
+
+@dataclass(eq=False)
+class WithinTransaction(LogError):
+    tenant: str
+    position: int
+    fact = "no transaction ends at position {position} of {tenant}, and a feed's cursor stands where one ends"
+    mend = "kos feed tail --tenant {tenant} --json   (shows where each ends)"
+    exit_code = WRONG_USE
+
+
+@dataclass(eq=False)
+class InvalidFeedName(LogError):
+    feed: str
+    fact = "{feed!r} can't be a feed's name: up to 63 of a-z 0-9 . _ - and a letter or digit first"
+    mend = "choose another name"
+    exit_code = WRONG_USE
+
+
+@dataclass(eq=False)
+class UnknownFeed(LogError):
+    feed: str
+    fact = "no feed {feed!r} has a cursor there"
+    mend = "kos feed list"
+    exit_code = WRONG_USE
+
+
+@dataclass(eq=False)
 class NoLog(LogError):
     tenant: str
     fact = "no log has anything of {tenant!r}, and there is no tenant of that name"
@@ -841,6 +876,15 @@ class ValueUnreadable(LogError):
     column: str
     fact = "the log has a value of column {column} of tenant {tenant} that was changed, or whose key is gone"
     mend = "restore kos.tenant_keys, and kos.knowledge_events where it was changed, from a backup, then: kos log verify"
+
+
+@dataclass(eq=False)
+class ServeRefused(LogError):
+    reason: str
+    instead: str
+    fact = "feeds can't be served: {reason}"
+    mend = "{instead}"
+    exit_code = WRONG_USE
 
 
 class DatasetError(KosError):

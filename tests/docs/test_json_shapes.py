@@ -196,6 +196,21 @@ def test_log(documented: Store, cli: Cli, capsys: pytest.CaptureFixture[str]) ->
         assert tail(wrong) == errors.WRONG_USE
 
 
+def test_feeds(documented: Store, cli: Cli, capsys: pytest.CaptureFixture[str]) -> None:
+    with documented.tenant("documented") as session:
+        session.execute("insert into atoms (atom_type, name) values ('price', 'tea')")
+    cli("worker", "--once")
+    assert run(["feed", "tail", "--tenant", "documented", "--feed", "shapes", "--json"]) == errors.DONE
+    seek = ("feed", "seek", "shapes", "--tenant", "documented", "--to", "0")
+    agrees("feed seek", cli(*seek, "--dry-run"))
+    agrees("feed seek", cli(*seek, "--yes"))
+    agrees("feed list", cli("feed", "list"))
+    agrees("feed drop", cli("feed", "drop", "shapes", "--dry-run"))
+    agrees("feed drop", cli("feed", "drop", "shapes", "--yes"))
+    assert run(["feed", "drop", "shapes", "--yes"]) == errors.WRONG_USE
+    assert run([*seek[:-1], "one"]) == errors.WRONG_USE
+
+
 def test_operations(documented: Store, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     def loaded(failing: bool) -> str:
         """The id of a load; one that fails has begun its last step."""

@@ -23,7 +23,9 @@ READS = {
     "change lint",
     "log status",
     "log verify",
-    "feed tail",
+    "feed tail",  # with a feed it is that feed's consumer
+    "feed list",
+    "feed serve",  # so are those that it lets in
     "status",
     "doctor",
     "tenant list",
@@ -45,6 +47,8 @@ ASKS = {
     "tenant remove",
     "objects collect",
     "operation rollback",
+    "feed seek",
+    "feed drop",
 }
 
 

@@ -125,6 +125,32 @@ def test_a_reader_of_a_lost_history_is_told(
         assert keys(read(restored, ONE, Cursor.after(first))) == ["2"]
 
 
+def test_a_consumer_that_has_seen_a_lost_history_is_told(
+    template: Stack, product: Connection, store: Store, place: Place, copies: list[str]
+) -> None:
+    put(product, 1)
+    with store.operator(place) as operator:
+        [first] = all_events(operator)
+        operator.execute("select kos.feed_seek('copy', %s, 1)", (ONE,))
+    earlier = dump_and_restore(template, product.info.dbname, new_name(copies, product))
+    put(product, 2)
+    with store.operator(place) as operator:
+        lost = all_events(operator)[-1]
+    with as_superuser(template, earlier) as restored:
+        put(restored, 2)
+        all_events(restored)
+        for refused in ("feed_done('copy', %s, 1, 2, %s)", "feed_seek('copy', %s, 2, %s)"):
+            with pytest.raises(psycopg.Error) as caught:
+                restored.execute(f"select kos.{refused}".encode(), (ONE, lost.leaf))
+            assert caught.value.sqlstate == "KS021"
+        restored.execute("select kos.feed_seek('copy', %s, 1, %s)", (ONE, first.leaf))
+        assert restored.execute("select position from kos.feed_next('copy', %s)", (ONE,)).fetchall() == [(2,)]
+        restored.execute("update kos.feed_cursors set position = 2, leaf = %s", (lost.leaf,))
+        with pytest.raises(psycopg.Error) as caught:
+            restored.execute("select position from kos.feed_next('copy', %s)", (ONE,))
+        assert caught.value.sqlstate == "KS021"
+
+
 def dump_and_restore(stack: Stack, database: str, name: str) -> str:
     with as_superuser(stack, database) as connection:
         where = connection.info.get_parameters() | {"password": connection.info.password}

@@ -53,6 +53,10 @@ endpoint = "https://s3.example.com"
 bucket = "knowledge-os"
 access_key = { env = "ACCESS_KEY" }
 secret_key = { env = "SECRET_KEY" }
+
+[feeds.search]
+token = { env = "FEED_TOKEN" }
+tenants = ["acme"]
 """
 
 ALONE = """

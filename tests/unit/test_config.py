@@ -52,6 +52,8 @@ def test_whole_file(folder: Path) -> None:
     assert topology.graph is not None
     assert topology.graph.verified
     assert topology.regions == ("us-east-1", "eu-west-1")
+    (feed,) = topology.feeds
+    assert (feed.name, feed.token.key, feed.tenants) == ("search", "feeds.search.token", ("acme",))
     assert topology.folder == folder
 
 

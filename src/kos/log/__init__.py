@@ -7,25 +7,51 @@ exported: what it shows and the positions that it gives are the same moment.
 Invariants: what is captured is written in the transaction of the change. Pending rows are never updated or deleted; two
 tables take turns and are truncated. One seal per tenant at a time. An event never changes.
 
-Words: *event*, *position*, *seal*, *cut*, *feed*, *cursor*, *incarnation*: see `docs/glossary.md`.
+Words: *event*, *position*, *seal*, *cut*, *feed*, *cursor*, *consumer*, *incarnation*: see `docs/glossary.md`.
 """
 
+from kos.log.consumer import (
+    Batch,
+    Consumer,
+    advance,
+    batches,
+    done,
+    drop,
+    feeds,
+    next_batch,
+    pages,
+    position_of,
+    seek,
+    waiting,
+)
 from kos.log.cut import Cut, cut
 from kos.log.feed import Cursor, Event, read, tail
 from kos.log.seal import seal, seal_all
 from kos.log.status import LogStatus, Mismatch, compare, status
 
 __all__ = [
+    "Batch",
+    "Consumer",
     "Cursor",
     "Cut",
     "Event",
     "LogStatus",
     "Mismatch",
+    "advance",
+    "batches",
     "compare",
     "cut",
+    "done",
+    "drop",
+    "feeds",
+    "next_batch",
+    "pages",
+    "position_of",
     "read",
     "seal",
     "seal_all",
+    "seek",
     "status",
     "tail",
+    "waiting",
 ]

@@ -16,8 +16,8 @@ from kos.log.seal import QUERIES
 from kos.tenancy.store import Connection
 
 BATCH = 1000
-_IDLE = 0.1  # seconds between two looks for new events
-_DIVERGED = "KS021"
+IDLE = 0.1  # seconds between two looks for new events
+DIVERGED = "KS021"
 
 
 @dataclass(frozen=True)
@@ -60,10 +60,10 @@ def read(connection: Connection, tenant: UUID, cursor: Cursor, limit: int = BATC
     try:
         rows = connection.execute(QUERIES.read_feed, where).fetchall()
     except psycopg.Error as error:
-        if error.sqlstate == _DIVERGED:
+        if error.sqlstate == DIVERGED:
             raise errors.FeedDiverged(str(tenant), cursor.position) from error
         raise
-    return [_event(row) for row in rows]
+    return [event_of(row) for row in rows]
 
 
 def tail(
@@ -83,9 +83,10 @@ def tail(
         if not events:
             if not follow:
                 return
-            sleep(_IDLE)
+            sleep(IDLE)
 
 
-def _event(row: tuple[Any, ...]) -> Event:
+def event_of(row: tuple[Any, ...]) -> Event:
+    """A row of `kos.read_feed` or `kos.feed_next`."""
     position, kind, schema, table, operation, key, *rest = row
     return Event(position, kind, schema, table, operation, tuple(key), *rest)

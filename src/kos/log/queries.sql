@@ -74,6 +74,36 @@ select position, event_type, schema_name, table_name, operation::text, key, even
        transaction::text, ends_transaction, leaf, occurred_at
   from kos.read_feed(%(tenant)s, %(after)s, %(leaf)s, %(limit)s);
 
+-- name: feed_cursor
+-- Where a feed stands.
+select position, leaf from kos.feed_cursor(%(feed)s, %(tenant)s);
+
+-- name: feed_next
+-- The next whole transactions of a feed.
+select position, event_type, schema_name, table_name, operation::text, key, event_data, incarnation,
+       transaction::text, ends_transaction, leaf, occurred_at
+  from kos.feed_next(%(feed)s, %(tenant)s, %(limit)s);
+
+-- name: feed_done
+-- Its consumer has stored them.
+select kos.feed_done(%(feed)s, %(tenant)s, %(at)s, %(end)s, %(leaf)s);
+
+-- name: feed_seek
+-- It goes on elsewhere.
+select kos.feed_seek(%(feed)s, %(tenant)s, %(at)s, %(leaf)s);
+
+-- name: feed_drop
+-- It is no more.
+select kos.feed_drop(%(feed)s, %(tenant)s);
+
+-- name: feeds
+-- All of them.
+select feed, tenant_id, position, head, since, moved_at from kos.feeds();
+
+-- name: feed_waiting
+-- Who has something for one.
+select tenant_id, position, head, since, null from kos.feed_waiting(%(feed)s, %(limit)s);
+
 -- name: status
 -- One row.
 select * from kos.log_status();

@@ -15,6 +15,7 @@ from kos.errors import ConfigInvalid, Mistake, NotConfigured, StackNotRunning
 from kos.topology import model, secrets
 from kos.topology.keys import (
     CacheKeys,
+    FeedKeys,
     FileKeys,
     GraphKeys,
     LoginKeys,
@@ -145,6 +146,7 @@ def _topology(keys: FileKeys, folder: Path, environ: Mapping[str, str]) -> model
         cache=_cache(keys.cache, secret) if keys.cache else None,
         objects=_objects(keys.objects, secret) if keys.objects else None,
         regions=tuple(keys.regions),
+        feeds=tuple(_feed(name, each, secret) for name, each in keys.feeds.items()),
         folder=folder,
     )
 
@@ -164,6 +166,12 @@ def _secret(environ: Mapping[str, str], reference: ReferenceKeys | None, key: st
 
 def _login(keys: LoginKeys, key: str, secret: ReadSecret) -> model.Login:
     return model.Login(keys.user, secret(keys.password, f"{key}.password"))
+
+
+def _feed(name: str, keys: FeedKeys, secret: ReadSecret) -> model.Feed:
+    token = secret(keys.token, f"feeds.{name}.token")
+    assert token is not None
+    return model.Feed(name, token, None if keys.tenants is None else tuple(keys.tenants))
 
 
 def _graph(keys: GraphKeys, secret: ReadSecret) -> model.GraphServer:

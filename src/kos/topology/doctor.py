@@ -144,6 +144,7 @@ def _all_secrets(topology: Topology) -> Iterator[Secret]:
     yield from (login.password for login in logins if login and login.password)
     if store := topology.objects:
         yield from (key for key in (store.access_key, store.secret_key) if key)
+    yield from (feed.token for feed in topology.feeds)
 
 
 def _tls(topology: Topology) -> Iterator[Finding]:

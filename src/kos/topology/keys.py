@@ -99,6 +99,7 @@ ExistingFile = Annotated[Path, AfterValidator(_existing)]
 FileBeside = Annotated[Path, AfterValidator(_beside)]
 Region = Annotated[Text, AfterValidator(_declared)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$")]
+FeedName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
 
 
 class Table(BaseModel):
@@ -259,6 +260,13 @@ class ObjectsKeys(Table):
         return secret_key
 
 
+class FeedKeys(Table):
+    """A consumer that `kos feed serve` lets in."""
+
+    token: Reference = Field(examples=['token = { env = "KOS_FEED_TOKEN" }'])
+    tenants: Annotated[list[Text], Field(min_length=1)] | None = Field(None, examples=['tenants = ["acme", "beta"]'])
+
+
 class FileKeys(Table):
     """The whole of kos.toml."""
 
@@ -269,3 +277,4 @@ class FileKeys(Table):
     graph: GraphKeys | None = Field(None, examples=["[graph]"])
     cache: CacheKeys | None = Field(None, examples=["[cache]"])
     objects: ObjectsKeys | None = Field(None, examples=["[objects]"])
+    feeds: dict[FeedName, FeedKeys] = Field({}, examples=["[feeds.search]"])

@@ -157,6 +157,15 @@ class ObjectStore:
 
 
 @dataclass(frozen=True)
+class Feed:
+    """A consumer that `kos feed serve` lets in, with the token that it shows; `tenants` None: all of them."""
+
+    name: str
+    token: Secret
+    tenants: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
 class Topology:
     """All stores of one installation. The first shard holds the control tables.
 
@@ -168,6 +177,7 @@ class Topology:
     cache: CacheServer | None = None
     objects: ObjectStore | None = None
     regions: tuple[str, ...] = ()
+    feeds: tuple[Feed, ...] = ()
     stack: str | None = None
     folder: Path | None = None  # where the embedded stack lives, or the folder of kos.toml
 

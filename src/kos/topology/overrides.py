@@ -21,7 +21,7 @@ from kos.topology.mistakes import Place
 
 PREFIX = "KOS_"
 BETWEEN = "__"
-SECRETS = ("password", "access_key", "secret_key")
+SECRETS = ("password", "access_key", "secret_key", "token")
 
 
 def overlay(
