@@ -41,6 +41,7 @@ ASKS = {
     "change start",
     "change finish",
     "change rollback",
+    "change leave-out",
     "release",
     "uninstall",
     "down",
