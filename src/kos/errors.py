@@ -24,7 +24,8 @@ Every error has named fields, a sentence that states the fact, and the command t
     ├── JournalError           LeaseHeld (retryable), LeaseLost, OperationUnfinished, OperationInterrupted,
     │                          OperationOver, RollbackBegun, PastReturn, UnknownOperation, UnknownKind, UnknownStep,
     │                          PlanUnreadable, IllegalMove
-    ├── LogError               FeedDiverged, NoLog, ValueUnreadable
+    ├── LogError               FeedDiverged, NoLog, ValueUnreadable, BookmarkUnreadable, BookmarkLost,
+    │                          BookmarkUnsealed (retryable)
     ├── DatasetError           UnknownDataset, DatasetMissing, DatasetDamaged, DatasetConflict, DatasetChanged,
     │                          DatasetInUse
     ├── ExportError            ExportTargetExists, ExportTargetRefused, ExportRunning, ExportMissing, ExportDamaged,
@@ -825,6 +826,30 @@ class FeedDiverged(LogError):
     fact = "the log of {tenant} has another event at position {position} than this reader has seen: it was restored"
     mend = "kos feed tail --tenant {tenant} --from 0, into a fresh copy"
     exit_code = REFUSED
+
+
+@dataclass(eq=False)
+class BookmarkUnreadable(LogError):
+    text: str
+    fact = "{text!r} is no bookmark"
+    mend = "pass on what str(session.bookmark) was, or nothing"
+    exit_code = WRONG_USE
+
+
+@dataclass(eq=False)
+class BookmarkLost(LogError):
+    bookmark: str
+    fact = "the bookmark {bookmark} is of before the database was restored or promoted: what it stands for may be lost"
+    mend = "read without it, and look"
+
+
+@dataclass(eq=False)
+class BookmarkUnsealed(LogError):
+    bookmark: str
+    seconds: float
+    fact = "what the bookmark {bookmark} stands for was not sealed within {seconds:g} s"
+    mend = "kos log status (is a worker at work? kos worker)"
+    retryable = True
 
 
 @dataclass(eq=False)

@@ -10,6 +10,7 @@ tables take turns and are truncated. One seal per tenant at a time. An event nev
 Words: *event*, *position*, *seal*, *cut*, *feed*, *cursor*, *incarnation*: see `docs/glossary.md`.
 """
 
+from kos.log.bookmarks import position_of, wait_for
 from kos.log.cut import Cut, cut
 from kos.log.feed import Cursor, Event, read, tail
 from kos.log.seal import seal, seal_all
@@ -23,9 +24,11 @@ __all__ = [
     "Mismatch",
     "compare",
     "cut",
+    "position_of",
     "read",
     "seal",
     "seal_all",
     "status",
     "tail",
+    "wait_for",
 ]

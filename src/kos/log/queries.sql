@@ -74,6 +74,10 @@ select position, event_type, schema_name, table_name, operation::text, key, even
        transaction::text, ends_transaction, leaf, occurred_at
   from kos.read_feed(%(tenant)s, %(after)s, %(leaf)s, %(limit)s);
 
+-- name: bookmark_position
+-- Where a reader has to be; null if that is not sealed.
+select kos.bookmark_position(%(tenant)s, %(incarnation)s, %(transaction)s::xid8);
+
 -- name: status
 -- One row.
 select * from kos.log_status();
