@@ -375,6 +375,52 @@ $$;
 ALTER FUNCTION kos.begin_incarnation(reason text) OWNER TO kos_owner;
 
 --
+-- Name: bookmark_position(integer, xid8); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.bookmark_position(counted_in integer, written xid8) RETURNS bigint
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select kos.bookmark_position(kos.current_tenant_id(), counted_in, written)
+$$;
+
+
+ALTER FUNCTION kos.bookmark_position(counted_in integer, written xid8) OWNER TO kos_owner;
+
+--
+-- Name: bookmark_position(uuid, integer, xid8); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.bookmark_position(tenant uuid, counted_in integer, written xid8) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  newest kos.seals := kos.newest_seal(tenant);
+begin
+  if counted_in is distinct from kos.incarnation() then
+    raise exception 'the bookmark %.% is of before this database was restored or promoted', counted_in, written
+      using errcode = 'KS028', hint = 'what it stands for may be lost: read without it, and look';
+  elsif not pg_visible_in_snapshot(written, pg_current_snapshot()) then
+    return null;
+  elsif newest.origin = kos.origin() and pg_visible_in_snapshot(written, newest.snapshot) then
+    -- The first seal that has seen it. So far back that nobody waits for it any more, a later one will do.
+    return (select min(s.position)
+              from (select * from kos.seals l where l.tenant_id = tenant and l.origin = newest.origin
+                     order by l.position desc limit 100) s
+             where pg_visible_in_snapshot(written, s.snapshot));
+  elsif exists (select from kos.pending p
+                 where p.tenant_id = tenant and p.origin = kos.origin() and p.transaction = written) then
+    return null;
+  end if;
+  return newest.position;  -- it has written nothing into this log
+end $$;
+
+
+ALTER FUNCTION kos.bookmark_position(tenant uuid, counted_in integer, written xid8) OWNER TO kos_owner;
+
+--
 -- Name: broken_captures(); Type: FUNCTION; Schema: kos; Owner: kos_owner
 --
 
@@ -2157,6 +2203,24 @@ $_$;
 
 
 ALTER FUNCTION kos.image_value(side text, name text, escapes boolean, sensitive text, tenant text) OWNER TO kos_owner;
+
+--
+-- Name: incarnation(); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.incarnation() RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  if pg_is_in_recovery() then
+    return null;
+  end if;
+  return kos.current_incarnation();
+end $$;
+
+
+ALTER FUNCTION kos.incarnation() OWNER TO kos_owner;
 
 --
 -- Name: is_changed(regclass); Type: FUNCTION; Schema: kos; Owner: kos_owner
@@ -5640,6 +5704,24 @@ GRANT ALL ON FUNCTION kos.begin_incarnation(reason text) TO kos_operator;
 
 
 --
+-- Name: FUNCTION bookmark_position(counted_in integer, written xid8); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.bookmark_position(counted_in integer, written xid8) FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.bookmark_position(counted_in integer, written xid8) TO kos_app;
+GRANT ALL ON FUNCTION kos.bookmark_position(counted_in integer, written xid8) TO kos_persona;
+GRANT ALL ON FUNCTION kos.bookmark_position(counted_in integer, written xid8) TO kos_operator;
+
+
+--
+-- Name: FUNCTION bookmark_position(tenant uuid, counted_in integer, written xid8); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.bookmark_position(tenant uuid, counted_in integer, written xid8) FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.bookmark_position(tenant uuid, counted_in integer, written xid8) TO kos_operator;
+
+
+--
 -- Name: FUNCTION broken_captures(); Type: ACL; Schema: kos; Owner: kos_owner
 --
 
@@ -6170,6 +6252,16 @@ REVOKE ALL ON FUNCTION kos.image_of(target regclass, side text, earlier text, te
 --
 
 REVOKE ALL ON FUNCTION kos.image_value(side text, name text, escapes boolean, sensitive text, tenant text) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION incarnation(); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.incarnation() FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.incarnation() TO kos_app;
+GRANT ALL ON FUNCTION kos.incarnation() TO kos_persona;
+GRANT ALL ON FUNCTION kos.incarnation() TO kos_operator;
 
 
 --

@@ -25,7 +25,8 @@ Every error has named fields, a sentence that states the fact, and the command t
     │                          OperationOver, RollbackBegun, PastReturn, UnknownOperation, UnknownKind, UnknownStep,
     │                          PlanUnreadable, IllegalMove
     ├── LogError               FeedDiverged, FeedMoved (retryable), WithinTransaction, InvalidFeedName, UnknownFeed,
-    │                          NoLog, ValueUnreadable, ServeRefused
+    │                          NoLog, ValueUnreadable, ServeRefused, BookmarkUnreadable, BookmarkLost,
+    │                          BookmarkUnsealed (retryable)
     ├── DatasetError           UnknownDataset, DatasetMissing, DatasetDamaged, DatasetConflict, DatasetChanged,
     │                          DatasetInUse
     ├── ExportError            ExportTargetExists, ExportTargetRefused, ExportRunning, ExportMissing, ExportDamaged,
@@ -834,6 +835,30 @@ class FeedMoved(LogError):
     tenant: str
     fact = "the cursor of feed {feed} of {tenant} was moved meanwhile, by another consumer or by kos feed seek"
     mend = "run one consumer of a name, and ask for the next events again"
+    retryable = True
+
+
+@dataclass(eq=False)
+class BookmarkUnreadable(LogError):
+    text: str
+    fact = "{text!r} is no bookmark"
+    mend = "pass on what str(session.bookmark) was, or nothing"
+    exit_code = WRONG_USE
+
+
+@dataclass(eq=False)
+class BookmarkLost(LogError):
+    bookmark: str
+    fact = "the bookmark {bookmark} is of before the database was restored or promoted: what it stands for may be lost"
+    mend = "read without it, and look"
+
+
+@dataclass(eq=False)
+class BookmarkUnsealed(LogError):
+    bookmark: str
+    seconds: float
+    fact = "what the bookmark {bookmark} stands for was not sealed within {seconds:g} s"
+    mend = "kos log status (is a worker at work? kos worker)"
     retryable = True
 
 

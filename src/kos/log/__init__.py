@@ -10,6 +10,7 @@ tables take turns and are truncated. One seal per tenant at a time. An event nev
 Words: *event*, *position*, *seal*, *cut*, *feed*, *cursor*, *consumer*, *incarnation*: see `docs/glossary.md`.
 """
 
+from kos.log.bookmarks import bookmark_position, wait_for
 from kos.log.consumer import (
     Batch,
     Consumer,
@@ -39,6 +40,7 @@ __all__ = [
     "Mismatch",
     "advance",
     "batches",
+    "bookmark_position",
     "compare",
     "cut",
     "done",
@@ -53,5 +55,6 @@ __all__ = [
     "seek",
     "status",
     "tail",
+    "wait_for",
     "waiting",
 ]

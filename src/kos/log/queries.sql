@@ -104,6 +104,10 @@ select feed, tenant_id, position, head, since, moved_at from kos.feeds();
 -- Who has something for one.
 select tenant_id, position, head, since, null from kos.feed_waiting(%(feed)s, %(limit)s);
 
+-- name: bookmark_position
+-- Where a reader has to be; null if that is not sealed.
+select kos.bookmark_position(%(tenant)s, %(incarnation)s, %(transaction)s::xid8);
+
 -- name: status
 -- One row.
 select * from kos.log_status();

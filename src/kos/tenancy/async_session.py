@@ -14,6 +14,7 @@ from psycopg.pq import TransactionStatus
 from psycopg.rows import TupleRow
 
 from kos import errors
+from kos.tenancy.bookmark import Bookmark
 from kos.tenancy.entry import After, Entering, Entry, translate
 from kos.tenancy.leave import is_plain, leave
 from kos.tenancy.placement import place_of
@@ -42,6 +43,7 @@ class AsyncSession:
         self._open = False
         self._plain = True  # what the statements may leave in the connection
         self._connection: Connection | None = None
+        self._bookmark: Bookmark | None = None
         self._first = Lock()  # of several tasks that begin at once, one takes the connection
 
     @property
@@ -55,6 +57,11 @@ class AsyncSession:
         if self._tenant is None:
             raise errors.SessionClosed(self._name)
         return self._tenant
+
+    @property
+    def bookmark(self) -> Bookmark | None:
+        """What it has written, once that is committed, for a reader who must not see less; None if that is nothing."""
+        return self._bookmark
 
     # sync: @property
     async def connection(self) -> Connection:
@@ -116,7 +123,7 @@ class AsyncSession:
             raise errors.TransactionFailed(self._name)
         try:
             async with connection.lock:
-                await connection.wait(leave(connection, commit=True, plain=self._plain))
+                self._bookmark = await connection.wait(leave(connection, commit=True, plain=self._plain))
         except psycopg.Error as error:
             if connection.broken:
                 raise errors.OutcomeUnknown(self._name, str(error).strip()) from error

@@ -26,6 +26,7 @@ from psycopg.abc import QueryNoTemplate as Query
 from psycopg.pq import ConnStatus, ExecStatus, TransactionStatus
 from psycopg.pq.abc import PGconn, PGresult
 
+from kos.tenancy.bookmark import INCARNATION, TRANSACTION, Bookmark, is_known, made
 from kos.tenancy.tenant import QUERIES
 
 COMMIT = b"commit"
@@ -51,11 +52,12 @@ def leave(
     commit: bool,
     plain: bool = False,
     rolled_back: bool = False,
-) -> Generator[Any, Any, None]:
+) -> Generator[Any, Any, Bookmark | None]:
     """For `connection.wait`: commit, if asked for, and clean up; after statements that were all `plain` less is
     needed, and where psycopg has just sent a ROLLBACK, more. A connection that can't be cleaned is closed.
 
-    Behind a pooler only the commit is sent: the server's connection is the pooler's, with settings of its own.
+    Behind a pooler nothing is cleaned: the server's connection is the pooler's, with settings of its own. Returns the
+    bookmark of what was committed.
 
     Raises:
         psycopg.Error: the commit failed.
@@ -66,17 +68,22 @@ def leave(
         cleaning += PREPARED
     if connection.prepare_threshold is None:
         cleaning = ()
-    committing = (COMMIT,) if commit and pgconn.transaction_status != TransactionStatus.IDLE else ()
-    results = yield from _answers(pgconn, committing + cleaning)
+    committing = (TRANSACTION, COMMIT) if commit and pgconn.transaction_status != TransactionStatus.IDLE else ()
+    asking = (INCARNATION,) if committing and not is_known(connection) else ()
+    results = yield from _answers(pgconn, committing + cleaning + asking)
     refused: psycopg.Error | None = None
-    if committing and results[0].status == ExecStatus.FATAL_ERROR:
-        refused = psycopg.errors.error_from_result(results[0], encoding=connection.info.encoding)
+    mark: Bookmark | None = None
+    if committing and any(each.status == ExecStatus.FATAL_ERROR for each in results[:2]):
+        refused = psycopg.errors.error_from_result(results[-1], encoding=connection.info.encoding)
         # The server took nothing of the message after that.
         results = [] if pgconn.status == ConnStatus.BAD else (yield from _answers(pgconn, cleaning))
+    elif committing:
+        mark = made(connection, results[0], results[-1] if asking else None)
     if any(result.status == ExecStatus.FATAL_ERROR for result in results) and pgconn.status != ConnStatus.BAD:
         pgconn.finish()
     if refused:
         raise refused
+    return mark
 
 
 def _answers(pgconn: PGconn, commands: tuple[bytes, ...]) -> Generator[Any, Any, list[PGresult]]:

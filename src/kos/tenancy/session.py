@@ -17,6 +17,7 @@ from psycopg.pq import TransactionStatus
 from psycopg.rows import TupleRow
 
 from kos import errors
+from kos.tenancy.bookmark import Bookmark
 from kos.tenancy.entry import After, Entering, Entry, translate
 from kos.tenancy.leave import is_plain, leave
 from kos.tenancy.placement import place_of
@@ -45,6 +46,7 @@ class Session:
         self._open = False
         self._plain = True  # what the statements may leave in the connection
         self._connection: Connection | None = None
+        self._bookmark: Bookmark | None = None
         self._first = Lock()  # of several tasks that begin at once, one takes the connection
 
     @property
@@ -58,6 +60,11 @@ class Session:
         if self._tenant is None:
             raise errors.SessionClosed(self._name)
         return self._tenant
+
+    @property
+    def bookmark(self) -> Bookmark | None:
+        """What it has written, once that is committed, for a reader who must not see less; None if that is nothing."""
+        return self._bookmark
 
     @property
     def connection(self) -> Connection:
@@ -117,7 +124,7 @@ class Session:
             raise errors.TransactionFailed(self._name)
         try:
             with connection.lock:
-                connection.wait(leave(connection, commit=True, plain=self._plain))
+                self._bookmark = connection.wait(leave(connection, commit=True, plain=self._plain))
         except psycopg.Error as error:
             if connection.broken:
                 raise errors.OutcomeUnknown(self._name, str(error).strip()) from error
