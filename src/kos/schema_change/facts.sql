@@ -336,6 +336,13 @@ select exists (select from unnest(%(functions)s::text[]) as asked (name)
                                  and p.pronamespace <> 'pg_catalog'::regnamespace)),
        exists (select from pg_class c where c.relname = any (%(tables)s) and c.relforcerowsecurity);
 
+-- name: open_schema
+-- Where everybody may create something: so it is in `public` of a database that is older than PostgreSQL 15.
+select n.nspname::text
+  from pg_namespace n cross join aclexplode(coalesce(n.nspacl, acldefault('n', n.nspowner))) x
+ where n.nspname in (%(schema)s, 'public') and x.grantee = 0 and x.privilege_type = 'CREATE'
+ order by 1 limit 1;
+
 -- name: columns_in_log
 -- Of a logged table: columns that its log knows rows or tenants by, or hides.
 select column_name, use from kos.columns_in_log(%(oid)s::oid);

@@ -120,7 +120,8 @@ def _expand(draft: Draft, facts: Table, known: Column, new: str, wanted: Wanted)
     text = f"{table}.{known.name} as {wanted.type} beside it: {new}"
     draft.expand.append(action(draft, table, text, (*add, *kept.do), (*kept.undo, drop)))
     value = ddl("cast({value} as {type})", value=literal(wanted.forward), type=literal(wanted.type))
-    needs = ddl("record_image_ne(row({new}), row({value}))", new=new, value=literal(value))
+    # What is there, a trigger has made: in its writer's session, where it may be another value than in the fill's.
+    needs = ddl("{new} is null and record_image_ne(row({new}), row({value}))", new=new, value=literal(value))
     name = f"{draft.number()} fill {table}.{new}"
     draft.fill.append(
         Fill(name, f"{table}.{new} = {wanted.forward}", table, facts.owner, needs, {new: value}, rows=facts.rows)

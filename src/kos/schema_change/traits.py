@@ -32,6 +32,12 @@ def goes_by_owner(connection: Connection, table: str, node: Any) -> bool:
     return (parse.asks_tables(node) or functions) and not forced
 
 
+def open_schema(connection: Connection, schema: str) -> str | None:
+    """One of those in which a change finds what it calls, where everybody may create something."""
+    row = connection.execute(QUERIES.open_schema, {"schema": schema}).fetchone()
+    return row[0] if row else None
+
+
 def _needs_rights(connection: Connection, node: Any, table: str) -> tuple[bool, bool]:
     tables = [table, *(each.relname for each in parse.inside(node) if type(each).__name__ == "RangeVar")]
     asked = {"functions": sorted(parse.functions_of(node)), "tables": tables}
