@@ -142,8 +142,9 @@ def take_back(phase: str) -> Callable[[Run[ChangePlan]], None]:
 
 
 def _with(run: Run[ChangePlan], phase: str, placements: Iterable[Placement]) -> list[Placement]:
-    """Those that have something to do in a phase."""
-    return [each for each in placements if getattr(run.plan.recipe_of(each), phase)]
+    """Those that have something to do in a phase, or to look after before the last."""
+    recipes = {each: run.plan.recipe_of(each) for each in placements}
+    return [each for each, recipe in recipes.items() if getattr(recipe, phase) or (phase == TIGHTEN and recipe.hanging)]
 
 
 def _doing(plan: ChangePlan, *phases: str) -> Callable[[Site], None]:
@@ -160,6 +161,8 @@ def _doing(plan: ChangePlan, *phases: str) -> Callable[[Site], None]:
                     act.do(site, item)
                 else:
                     _do_repeating(site, item, next(each for each in items if each.name == item.repeat))
+            if phase == TIGHTEN:
+                refuse_changed(site, plan.recipe_of(site.placement))  # it may have lasted
 
     return work
 

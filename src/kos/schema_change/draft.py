@@ -162,7 +162,7 @@ class Draft:
             (*self.tighten, *self.last),
             tuple(contract),
             tuple(self.warnings),
-            tuple(self.hanging),
+            tuple(replace(each, view=self.renamed.get(each.table, "")) for each in self.hanging),
         )
 
     def _with(self, table: str) -> set[str]:
@@ -228,7 +228,7 @@ def merged(table: str, actions: list[Action]) -> list[Action]:
         return apart
     one = Action(
         name=f"contract {table}",
-        text="; ".join(each.text for each in together),
+        text="; ".join(filter(None, (each.text for each in together))),
         table=table,
         owner=together[0].owner,
         lock=max((each.lock for each in together), key=_LOCKS.index),

@@ -16,7 +16,7 @@ from kos.schema_change.belongings import Belongings
 from kos.schema_change.composing import SHARE_ROW_EXCLUSIVE, action, add_constraint_sql
 from kos.schema_change.draft import Draft, ddl, granting
 from kos.schema_change.facts import Column, Constraint, Index, Table, read_grants, read_table
-from kos.schema_change.hanging import hanging
+from kos.schema_change.hanging import hanging, keep_watch
 from kos.schema_change.model import Fill
 from kos.schema_change.parse import (
     definition,
@@ -52,7 +52,7 @@ def replace_column(draft: Draft, facts: Table, known: Column, wanted: Wanted) ->
     _refuse(draft, facts, known)
     # As it is now: what is known of it may tell of another column that this change replaces.
     now = read_table(draft.connection, draft.schema, facts.name)
-    draft.hanging.append(hanging(draft.connection, now or facts, known.name))
+    keep_watch(draft, hanging(draft.connection, now or facts, known.name))
     new = _successor(draft, facts, known, wanted)
     unmade = _expand(draft, facts, known, new, wanted)
     draft.physical[facts.name, wanted.called] = draft.successors[facts.name, known.name] = new
