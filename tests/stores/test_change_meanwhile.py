@@ -154,6 +154,55 @@ def test_what_is_added_to_a_retyped_column_meanwhile_is_told(shop: Shop, meanwhi
     shop.clean = True
 
 
+@pytest.mark.parametrize(
+    ("meanwhile", "back", "named"),
+    [
+        ("create index on goods (remark)", "drop index goods_remark_idx", "INDEX goods_remark_idx"),
+        (
+            "alter table goods add constraint said check (remark <> '')",
+            "alter table goods drop constraint said",
+            "constraint said: CHECK",
+        ),
+        ("alter table goods alter remark set default 'none'", "alter table goods alter remark drop default", "default"),
+        ("alter table goods alter remark set not null", "alter table goods alter remark drop not null", "not null"),
+        ("create view remarks as select remark from goods", "drop view remarks", "view remarks"),
+        ("create statistics both_of on remark, note from goods", "drop statistics both_of", "both_of"),
+    ],
+)
+def test_what_is_put_on_the_second_column_of_a_rename_is_told(
+    shop: Shop, meanwhile: str, back: str, named: str
+) -> None:
+    """It would go with that column, or be in the way when there is no way back."""
+    shop.fresh(SHOP, GOODS, GOODS_ROWS)
+    begin(shop, "alter table goods rename to wares; alter table wares rename note to remark")
+    shop.owner.execute(meanwhile.encode())
+    with pytest.raises(errors.ChangeFailed, match=rf"goods.remark .*: not as it was .*{named}"):
+        finish(shop.store)
+    shop.owner.execute(back.encode())
+    finish(shop.store)
+    assert shop.is_true("select count(remark) > 0 from wares")
+    shop.clean = True
+
+
+def test_what_comes_while_rows_are_held_to_the_schema_is_told_before_the_point_of_return(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.fresh(SHOP, GOODS, GOODS_ROWS)
+    begin(shop, "alter table goods rename note to remark; alter table goods add check (stamp > 0)")
+
+    def do(site: Site, action: Action) -> None:
+        own(site, action)
+        if "validate" in action.do[0]:
+            shop.owner.execute("create index late on goods (remark)")
+
+    own = acting.do
+    monkeypatch.setattr(acting, "do", do)
+    with pytest.raises(errors.ChangeFailed, match="INDEX late"):
+        finish(shop.store)
+    roll_back(shop.store)
+    shop.clean = True
+
+
 def test_no_number_is_given_twice_while_an_identity_column_is_replaced(shop: Shop) -> None:
     shop.fresh(SHOP, GOODS.replace("id bigint", "id integer"), GOODS_ROWS)
     plan = plan_change(shop.store, "alter table goods alter column id type bigint", name="x", schemas=(SHOP,))
