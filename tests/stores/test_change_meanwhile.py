@@ -184,6 +184,28 @@ def test_what_is_put_on_the_second_column_of_a_rename_is_told(
     shop.clean = True
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        "alter table goods rename to wares; alter table wares alter note type varchar(99)",
+        "alter table goods alter note type varchar(99), alter note set default 'none'",
+        "alter table goods alter price set default 5, alter price type numeric(12, 3)",
+        "alter table goods alter price drop default, alter price type numeric(12, 3)",
+        "alter table goods alter price drop not null, alter price type numeric(12, 3)",
+        "alter table goods alter note set not null, alter note type varchar(99)",
+        "alter table goods rename note to remark; alter table goods alter remark set default 'none'",
+        "alter table goods alter note set default 'none'; alter table goods rename note to remark",
+        "alter table goods rename note to remark; alter table goods alter remark set not null",
+        "alter table goods rename note to remark; create index on goods (remark); comment on column goods.remark is ''",
+    ],
+)
+def test_what_the_change_itself_hangs_on_a_column_is_not_told(shop: Shop, change: str) -> None:
+    shop.fresh(SHOP, GOODS, GOODS_ROWS)
+    begin(shop, change)
+    finish(shop.store)
+    shop.clean = True
+
+
 def test_what_comes_while_rows_are_held_to_the_schema_is_told_before_the_point_of_return(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:

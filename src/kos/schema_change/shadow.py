@@ -81,6 +81,10 @@ def _refuse(draft: Draft, facts: Table, known: Column) -> None:
     what = f"{facts.name}.{known.name}"
     if facts.kind not in ("r", "p"):
         raise errors.ChangeRefused(what, "it is not of a table that rows are stored in", "do it yourself")
+    default = ddl("alter table {t} alter column {c} set default ", t=facts.name, c=known.name)
+    if any(each.do[0].startswith(default) for each in draft.expand):
+        instead = "write the other type first, and then the default"
+        raise errors.ChangeRefused(what, "this change has given it a default above", instead)
     trees.refuse_own(draft.connection, facts, known.name)
     for each in facts.constraints.values():
         if each.kind == "x" and known.name in each.columns:
