@@ -120,6 +120,7 @@ def test_rows_that_no_trigger_has_seen_are_caught_up_with(scratch: Scratch) -> N
         ("timestamp", "timestamptz", "timezone = 'Asia/Tokyo'", "2026-01-01 09:00", "timezone = 'Europe/Berlin'"),
         ("timestamptz", "timestamp", "timezone = 'Asia/Tokyo'", "2026-01-01 00:00+00", "timezone = 'Europe/Berlin'"),
         ("date", "text", "datestyle = 'German'", "31.12.2026", "datestyle = 'ISO, MDY'"),
+        ("moment", "text", "datestyle = 'German'", "31.12.2026", "datestyle = 'ISO, MDY'"),
         ("text", "date using seen::date", "datestyle = 'German'", "31.12.2026", "datestyle = 'ISO, MDY'"),
     ],
 )
@@ -128,7 +129,7 @@ def test_what_may_be_right_in_another_session_is_left(
 ) -> None:
     """Also by an update of something else, and by the fill."""
     table = f"create table t (id integer primary key, seen {of}, other integer)"
-    schema = scratch.schema(table)
+    schema = scratch.schema("create domain moment as date", table)
     recipe = scratch.plan(schema, f"alter table t alter seen type {change}")
     scratch.do(schema, recipe.expand)
     scratch.run(

@@ -316,8 +316,11 @@ select asked.schema, asked.owner
  order by 1, 2;
 
 -- name: immutable
--- Whether all functions of these names give the same result always. One that isn't there yet may not.
+-- Whether all functions of these names give the same result always. One that isn't there yet may not, nor what is made of
+-- a domain or a row, whose types are others.
 select coalesce(bool_and(p.provolatile is not distinct from 'i'), true)
+       and not exists (select from unnest(%(types)s::text[]) named left join pg_type t on t.oid = to_regtype(named)
+                        where coalesce(t.typtype in ('d', 'c'), true))
   from unnest(%(functions)s::text[]) as asked (name) left join pg_proc p on p.proname = asked.name;
 
 -- name: safe_cast

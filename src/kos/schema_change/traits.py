@@ -9,7 +9,9 @@ from kos.schema_change import parse
 from kos.schema_change.facts import QUERIES, Connection
 
 # Their text and their casts depend on what a session has set.
-_BY_SETTING = re.compile(r"\b(date|time|timestamp|timestamptz|timetz|interval|money|real|float\d?|double)\b")
+_BY_SETTING = re.compile(
+    r"\b(date|time|timestamp|timestamptz|timetz|interval|money|real|float\d?|double|bytea|\w*range|reg\w+)\b"
+)
 _BY_SESSION = ("SQLValueFunction", "SubLink")
 
 
@@ -21,7 +23,7 @@ def is_settled(connection: Connection, node: Any, types: tuple[str, ...]) -> boo
     if any(each in _BY_SESSION for each in found) or any(_BY_SETTING.search(each) for each in (*types, *casts)):
         return False
     functions = sorted(parse.functions_of(node))
-    row = connection.execute(QUERIES.immutable, {"functions": functions}).fetchone()
+    row = connection.execute(QUERIES.immutable, {"functions": functions, "types": [*types, *casts]}).fetchone()
     return bool(row and row[0])
 
 
