@@ -4288,7 +4288,7 @@ CREATE TABLE kos.change_placements (
     error text,
     updated_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     CONSTRAINT change_placements_phase_check CHECK ((phase = ANY (ARRAY['expand'::text, 'fill'::text, 'build'::text, 'tighten'::text, 'contract'::text]))),
-    CONSTRAINT change_placements_state_check CHECK ((state = ANY (ARRAY['running'::text, 'done'::text, 'failed'::text])))
+    CONSTRAINT change_placements_state_check CHECK ((state = ANY (ARRAY['running'::text, 'done'::text, 'failed'::text, 'leaving'::text, 'left out'::text])))
 );
 
 

@@ -37,6 +37,7 @@ Every error has named fields, a sentence that states the fact, and the command t
     │                          TenantNotRegistered, EffectsNotAccepted
     ├── ChangeError            ChangeRefused, ChangeUnreadable, ChangeBlocked (retryable), ChangeFailed,
     │                          ChangeStopped, ChangeIncomplete, ChangeOpen, NoChange, ChangeNotStarted, NoSchema,
+    │                          NoPlacement, PlacementDropping,
     │                          PlacementDiffers, FillFailed, FillBlocked (retryable), FillUnloadable,
     │                          ThrottleBlind, LatencyUnknown
     ├── WorkloadError          LedgerMissing, LedgerExists, LedgerBusy, LedgerDamaged, LedgerUnwritable,
@@ -1266,6 +1267,24 @@ class NoSchema(ChangeError):
     exit_code = WRONG_USE
     fact = "no schema of {database} is called {wanted}"
     mend = "name one that is there: kos change plan FILE --schema NAME"
+
+
+@dataclass(eq=False)
+class NoPlacement(ChangeError):
+    schema: str
+    name: str
+    found: str
+    exit_code = WRONG_USE
+    fact = "{schema} is {found} of the change {name}"
+    mend = "look: kos change status; name one, with --shard and --database where that is not enough"
+
+
+@dataclass(eq=False)
+class PlacementDropping(ChangeError):
+    placement: str
+    exit_code = REFUSED
+    fact = "what only old code needs is being dropped in {placement}, so the change can't leave it out any more"
+    mend = "kos change finish, which goes on there too"
 
 
 @dataclass(eq=False)

@@ -52,6 +52,7 @@ def run(line: str, environment: dict[str, str]) -> None:
     assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
 
 
+@pytest.mark.long
 def test_the_page_works_as_it_stands(
     configured: dict[str, str], store: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -160,6 +160,7 @@ def test_tenants(documented: Store, cli: Cli) -> None:
     agrees("tenant remove", cli("tenant", "remove", "made-here", "--yes"))
 
 
+@pytest.mark.long
 def test_samples_exports_and_imports(documented: Store, cli: Cli, tmp_path: Path) -> None:
     agrees("sample list", cli("sample", "list"))
     agrees("sample load", cli(*SAMPLE, "--dry-run"), 1)
@@ -246,6 +247,7 @@ def test_change(changing: str, cli: Cli) -> None:
     agrees("change status", cli("change", "status"))
     agrees("change throttle", cli("change", "throttle", "--max-lag", "500"))
     agrees("change plan", cli("change", "rollback", "--dry-run"))
+    agrees("change leave-out", cli("change", "leave-out", "documented_change", "--dry-run"))
     agrees("change rollback", cli("change", "rollback", "--yes"))
     cli("change", "start", changing, "--yes")
     agrees("change plan", cli("change", "finish", "--dry-run"))
@@ -276,6 +278,7 @@ def test_objects(documented: Store, cli: Cli) -> None:
     agrees("objects release", released)
 
 
+@pytest.mark.long
 def test_adoption(
     product: Topology, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

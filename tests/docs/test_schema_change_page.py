@@ -124,6 +124,7 @@ def test_lint_from_python(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.startswith("1 ")
 
 
+@pytest.mark.long
 def test_from_alembic(store: Store, product: dict[str, str], tmp_path: Path) -> None:
     versions = tmp_path / "migrations" / "versions"
     versions.mkdir(parents=True)
@@ -148,6 +149,7 @@ def test_from_alembic(store: Store, product: dict[str, str], tmp_path: Path) -> 
     assert find_open(store) is None
 
 
+@pytest.mark.long
 def test_from_django(store: Store, product: dict[str, str], tmp_path: Path) -> None:
     folder = tmp_path / "shop" / "migrations"
     folder.mkdir(parents=True)

@@ -153,6 +153,7 @@ def test_migration_1_adding_vector_embeddings_to_atoms(
     assert ask(store, template, "select from pg_index where not indisvalid") == [[]] * 3
 
 
+@pytest.mark.long
 def test_migration_1_rolled_back_leaves_the_catalog_as_it_was(
     store: Store, template: Stack, atoms: dict[str, list[UUID]]
 ) -> None:

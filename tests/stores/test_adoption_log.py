@@ -94,6 +94,7 @@ def test_who_owns_a_table_keeps_no_right_of_kos_and_gives_only_what_is_needed(sh
     assert lent == [("invoice", "SELECT"), ("shop_order", "SELECT")]
 
 
+@pytest.mark.long
 def test_out_again_the_catalog_is_as_it_was(shop: Store, tell: Callable[[], str]) -> None:
     before = tell()
     adopt(shop, *KINDS, baseline="full")
@@ -104,6 +105,7 @@ def test_out_again_the_catalog_is_as_it_was(shop: Store, tell: Callable[[], str]
     assert len(events(shop, "shop_order")) == 40  # what was logged stays
 
 
+@pytest.mark.long
 def test_a_rollback_takes_out_what_it_has_taken_in_and_nothing_else(
     shop: Store, tell: Callable[[], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -120,6 +122,7 @@ def test_a_rollback_takes_out_what_it_has_taken_in_and_nothing_else(
     assert tell() == before
 
 
+@pytest.mark.long
 def test_what_is_logged_already_is_left_alone(shop: Store, tell: Callable[[], str]) -> None:
     adopt(shop, "shop_order", "countries")
     before = tell()
@@ -302,6 +305,7 @@ def test_every_key_leads_through_the_whole_table(
     assert len(events(shared, f"keyed_{number}")) == 20
 
 
+@pytest.mark.long
 def test_the_log_is_sealed_before_it_grows_too_much(shop: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where no worker runs."""
     monkeypatch.setattr(baseline, "BATCH", 10)
@@ -410,6 +414,7 @@ def test_rows_that_their_owner_cant_see_are_not_left_out_silently(shop: Store) -
         adopt(shop, "crm_contact", baseline="full")
 
 
+@pytest.mark.long
 def test_what_is_taken_from_kos_later_is_a_fault(shop: Store) -> None:
     adopt(shop, "crm_log", "hr_log")
     with as_owner(shop.topology) as owner:

@@ -155,6 +155,7 @@ def test_a_partition_goes_with_its_table(module_product: Topology) -> None:
     ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "type", ["oid", "regclass[]", "public.holder", "public.holders", "xid", "public.named", "pg_snapshot"]
 )
@@ -178,6 +179,7 @@ def test_a_foreign_table_is_seen(product_template: Stack, product: Topology) -> 
     assert "unsuitable" in reasons(found, "public.remote", "log")
 
 
+@pytest.mark.long
 def test_a_column_that_may_be_null_and_cant_be_asked_is_said(
     product: Topology, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -243,6 +245,7 @@ def test_the_sql_gives_every_child_its_column(product: Topology) -> None:
     assert reasons(found, "public.shop_order_line", "log") == []
 
 
+@pytest.mark.long
 def test_the_sql_puts_the_tenant_into_every_key(product: Topology) -> None:
     with as_owner(product) as owner:
         run(owner, display.script(planned(product), "columns"))

@@ -66,6 +66,7 @@ def test_what_is_hidden_is_hidden_from_the_first_event_on(shop: Store, kind: str
         assert wrong_in_log(shop, "public.shop_item_group") == []
 
 
+@pytest.mark.long
 def test_what_is_hidden_stays_so_and_more_can_be(shop: Store) -> None:
     adopt(shop, "shop_item_group", sensitive=("*.iban=digest",))
     assert adopt(shop, "shop_item_group").operation is None
@@ -87,6 +88,7 @@ def test_a_rollback_hides_what_was_hidden_before(shop: Store, monkeypatch: pytes
     assert (found.baseline, found.sensitive) == ("lazy", {"iban": "digest"})
 
 
+@pytest.mark.long
 def test_what_another_has_hidden_meanwhile_stays_hidden(shop: Store) -> None:
     """Also under the column's new name; the plan was made before both."""
     asked = Wanted(("shop_item_group",), level="log", baseline="full", sensitive=("*.note=absent",))

@@ -28,6 +28,8 @@ from kos.tenancy import Store, create_tenant, install
 from kos.topology.embedded import Stack
 from kos.topology.model import Login, Topology, fixed
 
+pytestmark = pytest.mark.long
+
 DATABASE = "test_before_kos"
 
 

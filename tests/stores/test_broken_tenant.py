@@ -17,6 +17,8 @@ from kos import cli, errors
 from kos.knowledge.objects import put_object
 from kos.tenancy import Failure, Store, create_tenant, find_tenant, install, list_tenants, look_at
 
+pytestmark = pytest.mark.long
+
 ATOM = "insert into atoms (atom_type, name) values ('T', 'x')"
 BROKEN = ("no-database", "no-schema", "no-fence")
 

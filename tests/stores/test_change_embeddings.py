@@ -15,6 +15,8 @@ from kos.schema_change import finish, plan_change, start
 from kos.schema_change.fill_python import load
 from kos.tenancy import Session, Store, create_tenant
 
+pytestmark = pytest.mark.long
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 CHANGE = (EXAMPLES / "add-embedding.sql").read_text()
 TEXTS = {

@@ -5,15 +5,19 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import psycopg
 import pytest
 from psycopg.sql import SQL, Identifier
 
+from fix_exports import until
 from fix_product import OWNER, PASSWORD, make_roles
 from kos import errors
-from kos.schema_change import Limits, change_status, finish, plan_change, roll_back, start, throttle
+from kos.schema_change import Limits, act, change_status, finish, leave_out, plan_change, roll_back, start, throttle
+from kos.schema_change.model import Action
+from kos.schema_change.site import Site
 from kos.tenancy import Store
 from kos.topology import postgres
 from kos.topology.model import Login, fixed
@@ -113,6 +117,101 @@ def test_what_failed_can_also_be_taken_back(tills: Store) -> None:
     assert [constraints(tills, schema) for schema in SCHEMAS] == [[]] * 3
     with owner(tills) as connection:
         assert connection.execute("select count(*) from pg_indexes where indexname = 'one_code'").fetchone() == (0,)
+
+
+def test_one_that_cannot_be_changed_is_left_out_and_changed_later(tills: Store) -> None:
+    with owner(tills) as connection:
+        connection.execute("update till_2.sales set code = 'the same' where id < 3")
+    start(tills, plan_change(tills, UNIQUE, name="one-code", schemas=("till_*",)))
+    with pytest.raises(errors.ChangeIncomplete):
+        finish(tills)
+    assert leave_out(tills, "till_2").schema == "till_2"
+    assert [each.state for each in change_status(tills).placements] == ["done", "leaving", "done"]
+    finish(tills)
+    assert [constraints(tills, schema) for schema in SCHEMAS] == [["one_code"], [], ["one_code"]]
+    with owner(tills) as connection:
+        assert connection.execute("select count(*) from pg_indexes where indexname = 'one_code'").fetchone() == (2,)
+        connection.execute("update till_2.sales set code = 'another' where id = 1")
+    start(tills, plan_change(tills, UNIQUE, name="one-code", schemas=("till_2",)))
+    finish(tills)
+    assert constraints(tills, "till_2") == ["one_code"]
+
+
+def test_one_that_cannot_be_filled_is_left_out_as_it_was(tills: Store) -> None:
+    change = "-- kos: fill sales.number = code::integer\nalter table sales add column number integer not null;"
+    with owner(tills) as connection:
+        for schema in ("till_1", "till_3"):
+            connection.execute(SQL("update {}.sales set code = id").format(Identifier(schema)))
+    plan = plan_change(tills, change, name="numbers", schemas=("till_*",))
+    with pytest.raises(errors.ChangeIncomplete):
+        start(tills, plan)
+    leave_out(tills, "till_2")
+    start(tills, plan)
+    status = {each.placement.rpartition("/")[2]: each.state for each in change_status(tills).placements}
+    assert status == {"till_1": "done", "till_2": "left out", "till_3": "done"}
+    assert [columns(tills, schema)[3:] for schema in SCHEMAS] == [["number"], [], ["number"]]
+    with tills.operator() as connection:
+        connection.execute("select kos.require_change('numbers', 'till_1')")
+        with pytest.raises(psycopg.DatabaseError) as caught:
+            connection.execute("select kos.require_change('numbers', 'till_2')")
+        assert caught.value.sqlstate == "KS012"
+    finish(tills)
+    assert [columns(tills, schema)[3:] for schema in SCHEMAS] == [["number"], [], ["number"]]
+    with owner(tills) as connection:
+        assert connection.execute(
+            "select count(*) from pg_proc p join pg_namespace n on n.oid = p.pronamespace where nspname = 'till_2'"
+        ).fetchone() == (0,)
+
+
+def test_what_is_left_out_is_taken_back_with_the_others_as_well(tills: Store) -> None:
+    start(tills, plan_change(tills, ADD, name="totals", schemas=("till_*",)))
+    leave_out(tills, "till_1")
+    roll_back(tills)
+    assert [columns(tills, schema) for schema in SCHEMAS] == [["id", "tenant_id", "code"]] * 3
+
+
+def test_what_a_kill_has_left_of_leaving_is_gone_on_with(tills: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    start(tills, plan_change(tills, ADD, name="totals", schemas=("till_*",), parallel=1))
+    leave_out(tills, "till_2")
+    undo = act.undo
+    calls = []
+
+    def stop_at_the_second(site: Site, action: Action) -> None:
+        calls.append(action)
+        if len(calls) == 2:
+            raise Stop
+        undo(site, action)
+
+    monkeypatch.setattr(act, "undo", stop_at_the_second)
+    with pytest.raises(Stop):
+        finish(tills)
+    monkeypatch.undo()
+    finish(tills)
+    assert [len(columns(tills, schema)) for schema in SCHEMAS] == [4, 3, 4]
+
+
+def test_what_cannot_be_left_out(tills: Store) -> None:
+    with pytest.raises(errors.NoChange):
+        leave_out(tills, "till_1")
+    start(tills, plan_change(tills, "alter table sales drop column code;", schemas=("till_*",), parallel=1))
+    with pytest.raises(errors.NoPlacement, match="no placement"):
+        leave_out(tills, "till_9")
+    with pytest.raises(errors.NoPlacement):
+        leave_out(tills, "till_1", database="another")
+    with owner(tills) as connection, ThreadPoolExecutor(1) as pool:
+        connection.execute("begin; lock table till_2.sales in access share mode")
+        finishing = pool.submit(finish, tills)
+        until(lambda: "code" not in columns(tills, "till_1"))
+        until(
+            lambda: any(
+                each.phase == "contract" and each.state == "running" for each in change_status(tills).placements
+            )
+        )
+        with pytest.raises(errors.PlacementDropping):
+            leave_out(tills, "till_2")
+        connection.execute("rollback")
+        finishing.result()
+    assert [columns(tills, schema) for schema in SCHEMAS] == [["id", "tenant_id"]] * 3
 
 
 def test_one_change_is_open_at_a_time(tills: Store) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import psycopg
 import pytest
 from change_kind import GOODS, GOODS_ROWS
@@ -58,6 +60,21 @@ def test_a_placement_that_the_last_step_has_forgotten_is_done(goods: Shop) -> No
     finish(goods.store)
     with pytest.raises(errors.NoChange):
         change_status(goods.store)
+    goods.clean = True
+
+
+def test_what_a_killed_run_has_left_is_told_with_the_next_command(
+    goods: Shop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    start(goods.store, planned(goods, FILL))
+    status = change_status(goods.store)
+    display.show_status(status)
+    assert "nobody" not in capsys.readouterr().out
+    display.show_status(replace(status, state="running"))  # and no lease: a run that waits has none either
+    told = capsys.readouterr().out
+    assert "nobody is at it" in told
+    assert "the same command again" in told
+    finish(goods.store)
     goods.clean = True
 
 

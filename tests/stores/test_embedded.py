@@ -137,6 +137,7 @@ def test_the_users_environment_does_not_reach_the_servers(place: Path, monkeypat
 # several
 
 
+@pytest.mark.long
 def test_two_stacks_never_meet(place: Path, postgres: Stack) -> None:
     other = Stack(place)
     other.up(stores=["postgres"])
@@ -151,6 +152,7 @@ def test_two_stacks_never_meet(place: Path, postgres: Stack) -> None:
     assert pids(postgres) == before
 
 
+@pytest.mark.long
 def test_a_second_shard(place: Path) -> None:
     stack = Stack(place)
     stack.up(stores=["postgres"])

@@ -17,6 +17,8 @@ from fix_stack import connect, left_in, pids
 from kos.errors import StackNotRunning
 from kos.topology.embedded import Stack, census, postgres, start
 
+pytestmark = pytest.mark.long
+
 # crashes
 
 

@@ -15,6 +15,8 @@ from fix_stack import connect, left_in, pids
 from kos.errors import StackBusy, StackNotRunning, StateDamaged
 from kos.topology.embedded import Stack, census
 
+pytestmark = pytest.mark.long
+
 GOOD = {"format": 1, "stack": "x", "folder": "/f", "home": "/f", "created": "", "shards": 1, "base": None, "ports": {}}
 
 

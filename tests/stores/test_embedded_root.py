@@ -24,6 +24,8 @@ from kos.errors import NoAccount, StackOfAnother, StateDamaged
 from kos.topology.embedded import Stack, account, census, home, postgres, wheels
 from kos.topology.embedded.server import Site
 
+pytestmark = pytest.mark.long
+
 ALL = ("postgres", "graph", "cache", "objects")
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can try what root does")

@@ -20,6 +20,8 @@ from kos import cli, errors
 from kos.commands import prepare
 from kos.topology.embedded import Stack, census, ports
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def small(place: Path) -> Stack:

@@ -107,6 +107,7 @@ def test_an_export_is_for_the_eyes_of_its_owner(exported: Path) -> None:
     assert {path.stat().st_mode & 0o077 for path in (exported, *exported.rglob("*"))} == {0}
 
 
+@pytest.mark.long
 def test_the_service_plan_comes_along(store: Store, exported: Path) -> None:
     assert import_tenant(store, exported, "copy").tenant.service_plan == "enterprise"
 
@@ -229,6 +230,7 @@ def kill_once(stopped: Callable[[], bool], child: subprocess.Popen[bytes]) -> No
     assert child.wait() == -signal.SIGKILL
 
 
+@pytest.mark.long
 def test_an_export_that_was_killed_is_no_export(store: Store, filled: Tenant, tmp_path: Path, start: Start) -> None:
     target = tmp_path / "export"
     with blocked(store, filled, "sensitive_atoms", "access exclusive") as waits:
@@ -261,6 +263,7 @@ def test_two_exports_to_one_folder_do_not_mix(
         export_tenant(store, "acme", target)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("tier", ["row", "schema", "database"])
 def test_an_import_that_was_killed_is_finished_by_the_same_command(
     store: Store, exported: Path, tmp_path: Path, tier: str, start: Start
@@ -328,6 +331,7 @@ def stopped_at(store: Store, exported: Path, point: str) -> journal.Record:
     return journal.list_operations(store, unfinished=True)[0]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "point", ["after done claim_tenant", "after started load_rows", "after started let_in", "before finished"]
 )
@@ -435,6 +439,7 @@ exec "$@"
 """
 
 
+@pytest.mark.long
 def test_a_full_disk_is_one_clear_error(store: Store, filled: Tenant, tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
@@ -472,6 +477,7 @@ def test_imports_that_can_not_be_are_refused(
     assert names(store) == {"acme"}
 
 
+@pytest.mark.long
 def test_the_commands_export_and_import(store: Store, filled: Tenant, tmp_path: Path, start: Start) -> None:
     def told(*words: str) -> dict[str, object]:
         child = start(*words, "--json")

@@ -9,6 +9,8 @@ import pytest
 from fix_own_postgres import MakePostgres
 from kos import cli, errors
 
+pytestmark = pytest.mark.long
+
 
 @pytest.mark.parametrize("found", ["in the folder", "by KOS_CONFIG"])
 @pytest.mark.parametrize(

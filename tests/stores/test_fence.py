@@ -149,6 +149,7 @@ class Dying(Store):
         return super().operator(place)
 
 
+@pytest.mark.long
 def test_a_cutover_that_was_killed_half_way_locks_nobody_out(twin: Twin, store: Store) -> None:
     """The directory of a tenant with a database of its own stays behind: sessions learn the epoch from the fence."""
     create_tenant(store, "own", "database")

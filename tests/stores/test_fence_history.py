@@ -21,6 +21,8 @@ from kos.tenancy import Store, create_tenant
 from kos.topology.embedded import Stack
 from kos.topology.model import Topology
 
+pytestmark = pytest.mark.long
+
 SEED = int(os.environ.get("KOS_FENCE_SEED", "4"))
 HISTORIES = 600
 

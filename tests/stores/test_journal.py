@@ -362,6 +362,7 @@ def test_a_frozen_runner_keeps_its_lease_until_its_time_is_up(
     assert facts(stage, None) == FINISHED
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("point", POINTS)
 @pytest.mark.parametrize("verb", ["resume", "roll_back"])
 def test_a_runner_that_was_frozen_and_woken_writes_nothing(

@@ -313,6 +313,7 @@ def test_a_cut_whose_block_fails_seals_nothing_and_keeps_no_lock(
         assert seal_all(operator) == len(SHARED)
 
 
+@pytest.mark.long
 def test_cuts_at_once_do_not_deadlock(template: Stack, store: Store, place: Place, product: Connection) -> None:
     found: list[tuple[dict[uuid.UUID, int], Rows]] = []
     failed: list[BaseException] = []

@@ -265,6 +265,7 @@ SHORT = [
 ]
 
 
+@pytest.mark.long
 def test_a_seal_that_is_struck_was_whole_or_nothing(held: Scene) -> None:
     for fault, points in SHORT:
         for point in points:

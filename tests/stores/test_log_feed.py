@@ -274,6 +274,7 @@ def blocked(connection: Connection, pid: int) -> bool:
     return connection.execute("select cardinality(pg_blocking_pids(%s)) > 0", (pid,)).fetchone() == (True,)
 
 
+@pytest.mark.long
 def test_a_huge_transaction_delays_no_other_tenant(store: Store, place: Place, product: Connection) -> None:
     product.execute(
         "insert into public.firsts (tenant, id, stamp) select %s, g, nextval('public.stamps')"

@@ -16,6 +16,8 @@ from kos.tenancy import AsyncStore, Store, Tenant, create_tenant, find_tenant, l
 from kos.tenancy import create as creation
 from kos.topology.model import Topology
 
+pytestmark = pytest.mark.long
+
 ATOM = "insert into atoms (atom_type, name) values ('T', %s)"
 
 

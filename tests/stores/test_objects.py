@@ -309,6 +309,7 @@ def run(store: Store, folder: Path, *words: str, answer: str = "") -> subprocess
     return subprocess.run([*CLI, *words], env=environment, input=answer, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.long
 def test_the_commands_collect_and_hold(store: Store, tenant: Tenant, bucket: Bucket, tmp_path: Path) -> None:
     put_alone(store, TEXT)
 
@@ -330,6 +331,7 @@ def test_the_commands_collect_and_hold(store: Store, tenant: Tenant, bucket: Buc
     assert stored(bucket, tenant) == set()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("answer", "deleted"), [("y\n", 1), ("n\n", 0), ("", 0)])
 def test_collecting_asks_first(
     store: Store, tenant: Tenant, bucket: Bucket, tmp_path: Path, answer: str, deleted: int

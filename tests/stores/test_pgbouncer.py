@@ -24,6 +24,8 @@ from kos.tenancy import AsyncStore, Session, Store, Tenant, create_tenant, fence
 from kos.topology import postgres as opening
 from kos.topology.model import Topology
 
+pytestmark = pytest.mark.long
+
 INSERT = "insert into atoms (atom_type, name) values ('T', %s)"
 ROUNDS = 60
 CLIENTS = 4

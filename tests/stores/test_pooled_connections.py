@@ -82,6 +82,7 @@ def test_a_control_connection_is_clean_for_the_next(twin: Twin, tenant: Tenant) 
 # its database is gone
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("pooled", [True, False], ids=["pooled", "not pooled"])
 def test_a_tenant_made_anew_in_another_tier_is_found(twin: Twin, store: Store, pooled: bool) -> None:
     create_tenant(store, "acme", "database")
@@ -95,6 +96,7 @@ def test_a_tenant_made_anew_in_another_tier_is_found(twin: Twin, store: Store, p
     assert twin.run("acme", "select name, tenant_id from atoms") == [[("after", again.id)]]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("pooled", [True, False], ids=["pooled", "not pooled"])
 def test_a_tenant_whose_database_is_gone_is_unknown(twin: Twin, store: Store, pooled: bool) -> None:
     create_tenant(store, "acme", "database")

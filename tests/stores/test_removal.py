@@ -128,6 +128,7 @@ def test_a_hold_that_comes_meanwhile_keeps_the_objects(
     assert find_tenant(store, "gone").state == "removing"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("tier", TIERS)
 @pytest.mark.parametrize("killed_at", ["rows", "objects", "an object", "name"])
 def test_a_killed_removal_goes_on(

@@ -92,6 +92,7 @@ def test_the_tour_begins_from_nothing_and_reads_well_in_a_pipe(first: subprocess
     assert re.search(r"✓ [\d,]+ acknowledged writes: lost 0, doubled 0, foreign 0", first.stdout)
 
 
+@pytest.mark.long
 @pytest.mark.xdist_group("tour")
 def test_the_tour_again_is_harmless(own_stack: Stack, rows_before: dict[str, int], second: dict[str, Any]) -> None:
     assert set(rows_before) == set(steps.TENANTS)

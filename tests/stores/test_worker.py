@@ -96,6 +96,7 @@ def test_a_killed_leader_is_followed(database: Topology, log: Log, start_worker:
     until(lambda: second.states() == {name_of(database): "leading"})
 
 
+@pytest.mark.long
 def test_a_frozen_leader_is_followed_and_stands_by_when_it_wakes(
     database: Topology, log: Log, start_worker: StartWorker
 ) -> None:
@@ -119,6 +120,7 @@ def test_a_frozen_leader_is_followed_and_stands_by_when_it_wakes(
     assert second.states() == {name_of(database): "leading"}
 
 
+@pytest.mark.long
 def test_a_busy_leader_is_left_in_its_place(database: Topology, log: Log, start_worker: StartWorker) -> None:
     """A seal that takes longer than a leader may be silent: it goes on asking meanwhile."""
     first = start_worker(database)
@@ -131,6 +133,7 @@ def test_a_busy_leader_is_left_in_its_place(database: Topology, log: Log, start_
     assert second.events("ended the session of a silent leader") == []
 
 
+@pytest.mark.long
 def test_a_frozen_worker_holds_no_tenant(database: Topology, log: Log, start_worker: StartWorker) -> None:
     """Frozen in the middle of a seal: the server ends it, and another worker seals what comes after it."""
     first = start_worker(database)

@@ -91,6 +91,7 @@ def test_it_finishes_the_running_seal(
     assert told[-1] == "stopped"
 
 
+@pytest.mark.long
 def test_a_seal_that_takes_too_long_does_not_hold_it_up(
     database: Topology, log: Log, start_worker: StartWorker
 ) -> None:

@@ -65,7 +65,9 @@ def test_everything(name: str, module_full_store: Store, folder: Path, forked: F
     Sweep(name, module_full_store, folder, forked).everything()
 
 
-@pytest.mark.parametrize("name", MISTAKES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.long] if "checkpoint" in name else []) for name in MISTAKES]
+)
 def test_a_mistake_is_found(name: str, module_full_store: Store, folder: Path, forked: Forks) -> None:
     """Undisturbed each of them does what it should; so it is the sweep that finds them."""
     sweep = Sweep(name, module_full_store, folder, forked)

@@ -14,7 +14,7 @@ from __future__ import annotations
 from kos.schema_change.lint import Finding, lint
 from kos.schema_change.make import plan_change
 from kos.schema_change.model import Action, ChangePlan, Fill, Placement, Recipe, Scope
-from kos.schema_change.start import find_open, finish, go_on, roll_back, start
+from kos.schema_change.start import find_open, finish, go_on, leave_out, roll_back, start
 from kos.schema_change.status import ChangeStatus, PlacementStatus, change_status, throttle
 from kos.schema_change.throttle import Limits
 
@@ -33,6 +33,7 @@ __all__ = [
     "find_open",
     "finish",
     "go_on",
+    "leave_out",
     "lint",
     "plan_change",
     "roll_back",

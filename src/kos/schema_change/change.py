@@ -18,6 +18,7 @@ from kos.schema_change.model import (
     CONTRACT,
     EXPAND,
     FILL,
+    LEAVING,
     PHASES,
     TIGHTEN,
     Action,
@@ -52,16 +53,19 @@ def forget_change(run: Run[ChangePlan]) -> None:
 
 def expand(run: Run[ChangePlan]) -> None:
     """Add what new code needs, beside what old code knows, in {count} placements."""
+    _leave(run)
     everywhere(run, EXPAND, run.plan.placements, _doing(run.plan, EXPAND))
 
 
 def fill(run: Run[ChangePlan]) -> None:
     """Fill the rows that are there, in {count} placements."""
+    _leave(run)
     everywhere(run, FILL, _with(run, FILL, run.plan.placements), _doing(run.plan, FILL))
 
 
 def build(run: Run[ChangePlan]) -> None:
     """Build indexes concurrently, in {count} placements."""
+    _leave(run)
     everywhere(run, BUILD, _with(run, BUILD, run.plan.placements), _doing(run.plan, BUILD))
 
 
@@ -82,6 +86,7 @@ def withdraw(run: Run[ChangePlan]) -> None:
 
 def tighten(run: Run[ChangePlan]) -> None:
     """Hold the rows to what the new schema says, in {count} placements and those that have come since."""
+    _leave(run)
     with nobody_making(run.store):
         late, begun = late_placements(run), known(run)
     for placement in late:
@@ -92,6 +97,7 @@ def tighten(run: Run[ChangePlan]) -> None:
 
 def contract(run: Run[ChangePlan]) -> None:
     """Take away what only old code needs, in all placements."""
+    _leave(run)
     everywhere(run, CONTRACT, _with(run, CONTRACT, known(run, _is_tightened)), _doing(run.plan, CONTRACT))
 
 
@@ -128,17 +134,33 @@ def take_back(phase: str) -> Callable[[Run[ChangePlan]], None]:
             with nobody_making(run.store):  # whoever makes a tenant from now on knows that this is taken back
                 pass
 
-        def work(site: Site) -> None:
-            for item in reversed(getattr(run.plan.recipe_of(site.placement), phase)):
-                if isinstance(item, Action):
-                    act.undo(site, item)
-            if phase == FILL:
-                with site.transaction() as connection:
-                    connection.execute(QUERIES.forget_fills, site.facts)
-
-        everywhere(run, phase, _with(run, phase, known(run)), work)
+        everywhere(run, phase, _with(run, phase, known(run)), lambda site: _undo(site, phase))
 
     return back
+
+
+def _undo(site: Site, phase: str) -> None:
+    """What a phase has done in one placement."""
+    for item in reversed(getattr(site.run.plan.recipe_of(site.placement), phase)):
+        if isinstance(item, Action):
+            act.undo(site, item)
+    if phase == FILL:
+        with site.transaction() as connection:
+            connection.execute(QUERIES.forget_fills, site.facts)
+
+
+def _leave(run: Run[ChangePlan]) -> None:
+    """Take back what was done in placements that somebody has asked to leave out."""
+
+    def work(site: Site) -> None:
+        for phase in (TIGHTEN, BUILD, FILL, EXPAND):
+            _undo(site, phase)
+        with site.transaction() as connection:
+            connection.execute(QUERIES.leave, site.facts)
+
+    leaving = known(run, lambda _recipe, _phase, state: state == LEAVING)
+    if leaving:
+        everywhere(run, EXPAND, leaving, work)
 
 
 def _with(run: Run[ChangePlan], phase: str, placements: Iterable[Placement]) -> list[Placement]:

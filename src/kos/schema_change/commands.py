@@ -1,4 +1,4 @@
-"""`kos change plan | start | status | finish | rollback | throttle | lint`."""
+"""`kos change plan | start | status | finish | rollback | leave-out | throttle | lint`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,17 @@ from kos.schema_change.lint_display import rules as all_rules
 from kos.schema_change.lint_display import show_findings, show_rules
 from kos.schema_change.make import PARALLEL, plan_change
 from kos.schema_change.model import ChangePlan
-from kos.schema_change.start import find_open, finish, go_on, is_same, open_change, roll_back, start
+from kos.schema_change.start import (
+    find_open,
+    find_placement,
+    finish,
+    go_on,
+    is_same,
+    leave_out,
+    open_change,
+    roll_back,
+    start,
+)
 from kos.schema_change.status import change_status, throttle
 from kos.schema_change.throttle import Limits
 from kos.tenancy import Store
@@ -147,6 +157,28 @@ def change_rollback(yes: Yes = False, dry_run: DryRun = False, json: Json = Fals
     emit(value, as_json=json, human=lambda: console.say(f"{plan.name} is taken back in {display.counted(plan.count)}"))
 
 
+def change_leave_out(
+    schema: Annotated[str, typer.Argument(help="As kos change status calls it, without its database.")],
+    shard: Annotated[str | None, typer.Option("--shard", help="Where several have it.")] = None,
+    database: Annotated[str | None, typer.Option("--database", help="Where several have it.")] = None,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    json: Json = False,
+) -> None:
+    """Go on without one schema that can't be changed now: start and finish take back what was done there."""
+    with open_store() as store:
+        name = str(open_change(store).plan.get("name"))
+        if not (yes or dry_run):
+            console.confirm(f"leave {schema} out of {name}? Code that needs the change is refused there")
+        find = find_placement if dry_run else leave_out
+        placement = find(store, schema, shard=shard, database=database)
+    is_ = "would be" if dry_run else "is"
+    value = {"name": name, "placement": placement.name}
+    emit(
+        value, as_json=json, human=lambda: console.say(f"{placement.name} {is_} left out: go on with start, or finish")
+    )
+
+
 def change_throttle(
     max_rate: MaxRate = None,
     max_lag: MaxLag = None,
@@ -199,7 +231,7 @@ def _read(file: Path) -> tuple[str, str]:
     try:
         return file.read_text(encoding="utf-8"), file.stem
     except (OSError, UnicodeDecodeError) as error:
-        raise errors.FileRefused(str(file), str(error)) from error
+        raise errors.FileRefused(str(file), getattr(error, "strerror", None) or str(error)) from error
 
 
 def _ask(plan: ChangePlan, *, quiet: bool) -> None:
@@ -225,6 +257,7 @@ COMMANDS = {
     "change status": change_status_,
     "change finish": change_finish,
     "change rollback": change_rollback,
+    "change leave-out": change_leave_out,
     "change throttle": change_throttle,
     "change lint": change_lint,
 }

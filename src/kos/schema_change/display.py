@@ -61,7 +61,7 @@ def show_status(status: ChangeStatus) -> None:
 
 def status_table(status: ChangeStatus) -> Group:
     """The change, its limits, and its placements: those that fail or are behind first."""
-    at_it = f", {status.holder} is at it" if status.holder else ""
+    at_it = f", {status.holder} is at it" if status.holder else ", and nobody is at it" if status.is_left else ""
     paused = "paused, " if status.limits.paused else ""
     head = Text(f"{status.name}: {status.state.replace('_', ' ')}{at_it}; {paused}{_limits(status.limits)}")
     grid = Table(box=None, pad_edge=False, header_style="bold")
@@ -74,6 +74,8 @@ def status_table(status: ChangeStatus) -> Group:
         counts = ", ".join(f"{count} {state}" for state, count in sorted(status.counts.items()))
         parts.append(Text(f"{len(status.placements)} placements: {counts}"))
     parts += [Text(f"unreachable: {each}") for each in status.unreachable]
+    if status.is_left:
+        parts.append(Text("to go on: the same command again        to go back: kos change rollback"))
     return Group(*parts)
 
 

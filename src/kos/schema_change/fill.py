@@ -141,9 +141,10 @@ class Filling:
             for part in todo:
                 if self.whole(part, self.walk):
                     done[part.oid] = part
-            if all(part.oid in done for part in self.parts()):
-                done = {oid: part for oid, part in done.items() if self.whole(part, self.return_to)}
             parts = self.parts()
+            if any(part.aside for part in done.values()) and all(part.oid in done for part in parts):
+                done = {oid: part for oid, part in done.items() if self.whole(part, self.return_to)}
+                parts = self.parts()
 
     def parts(self) -> list[Part]:
         """As they are now."""

@@ -36,6 +36,7 @@ class Index(NamedTuple):
     used_by: list[str]
     options: list[str]
     is_part: bool
+    users: list[str]
 
 
 def create_index(draft: Draft, statement: Statement) -> None:

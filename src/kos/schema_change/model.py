@@ -11,6 +11,8 @@ from kos.tenancy.placement import Place
 # way back.
 EXPAND, FILL, BUILD, TIGHTEN, CONTRACT = PHASES = ("expand", "fill", "build", "tighten", "contract")
 
+LEAVING, LEFT_OUT = "leaving", "left out"  # states of a placement that is not to have the change after all
+
 TRANSACTION, CREATE_INDEX, DROP_INDEX = KINDS = ("transaction", "create index", "drop index")
 
 

@@ -23,7 +23,9 @@ select n.nspname::text, c.relname::text, p.relname::text, t.isleaf, o.rolname::t
 select t.relname::text, x.relkind::text, k.conname::text, i.indisreplident, o.rolname::text,
        array(select f.conrelid::regclass::text || '.' || f.conname from pg_constraint f
               where f.conindid = x.oid and f.contype = 'f' and f.conparentid = 0) as used_by,
-       coalesce(x.reloptions, '{}') as options, exists (select from pg_inherits h where h.inhrelid = x.oid) as is_part
+       coalesce(x.reloptions, '{}') as options, exists (select from pg_inherits h where h.inhrelid = x.oid) as is_part,
+       array(select r.relname::text from pg_constraint f join pg_class r on r.oid = f.conrelid
+              where f.conindid = x.oid and f.contype = 'f' and f.conparentid = 0 and r.relnamespace = n.oid) as users
   from pg_index i
   join pg_class x on x.oid = i.indexrelid
   join pg_class t on t.oid = i.indrelid

@@ -81,7 +81,8 @@ def _look_as_owner(connection: Connection, schema: str) -> None:
         raise errors.ChangeRefused(
             schema,
             f"its tables, and what is new there, belong to {owner}, whom kos may not act as",
-            f"let kos act as the owner of your tables: grant {Identifier(owner).as_string()} to kos_operator",
+            f"let kos act as the owner of your tables: grant {Identifier(owner).as_string()} to kos_operator; or, if"
+            " they are elsewhere, name their schema: --schema NAME",
         ) from error
 
 

@@ -10,8 +10,9 @@ from kos.journal.history import BACKWARDS, fold
 from kos.journal.runner import refuse_final
 from kos.progress import Advance, silent
 from kos.schema_change.change import CHANGE, announce
-from kos.schema_change.model import ChangePlan
+from kos.schema_change.model import ChangePlan, Placement
 from kos.schema_change.pace import check_query
+from kos.schema_change.placements import by_place
 from kos.schema_change.site import QUERIES
 from kos.schema_change.throttle import Limits
 from kos.tenancy import Store
@@ -93,6 +94,50 @@ def _asked_to_stop(store: Store, record: Record) -> bool:
     with store.operator() as control:
         control.execute(QUERIES.ask_to_stop, {"operation": record.id})
     return True
+
+
+def leave_out(store: Store, schema: str, *, shard: str | None = None, database: str | None = None) -> Placement:
+    """Go on without one schema, whose rows can't be mended now, say. What was done there is taken back by whoever goes
+    on with the change, before anything else.
+
+    Raises:
+        NoChange, RollbackBegun
+        NoPlacement: the change is in no such schema, or in several.
+        PlacementDropping: it is past its point of return there.
+    """
+    placement = find_placement(store, schema, shard=shard, database=database)
+    facts = {"operation": open_change(store).id, "schema": schema, "recipe": placement.recipe}
+    with store.operator(placement.place) as connection:
+        if connection.execute(QUERIES.ask_to_leave, facts).fetchone() is None:
+            raise errors.PlacementDropping(placement.name)
+    return placement
+
+
+def find_placement(store: Store, schema: str, *, shard: str | None = None, database: str | None = None) -> Placement:
+    """The one of the open change that is so called; raises as `leave_out` does."""
+    record = open_change(store)
+    if record.state in BACKWARDS:
+        raise errors.RollbackBegun(str(record.id))
+    place = (shard, database, schema)
+    found = [
+        each
+        for each in _placements(store, record)
+        if all(wanted in {None, has} for wanted, has in zip(place, (*each.place, each.schema), strict=True))
+    ]
+    if len(found) != 1:
+        raise errors.NoPlacement(schema, _name(record), "in several databases" if found else "no placement")
+    return found[0]
+
+
+def _placements(store: Store, record: Record) -> list[Placement]:
+    """Those that a change was planned for, and those that it has begun in since."""
+    plan: ChangePlan = journal.plan_of(CHANGE, record)
+    found = {(each.place, each.schema): each for each in plan.placements}
+    for place in by_place(plan.placements):
+        with store.operator(place) as connection:
+            for schema, recipe, *_ in connection.execute(QUERIES.placements, {"operation": record.id}):
+                found[place, schema] = Placement(*place, schema, recipe)
+    return list(found.values())
 
 
 def find_open(store: Store) -> Record | None:

@@ -56,6 +56,11 @@ class ChangeStatus:
     unreachable: tuple[str, ...]
 
     @property
+    def is_left(self) -> bool:
+        """Whether its run ended without a word: a lease that nobody has renewed is nobody's."""
+        return self.holder is None and self.state in {"running", "rolling_back"}
+
+    @property
     def counts(self) -> dict[str, int]:
         """How many placements are in each state."""
         found: dict[str, int] = {}

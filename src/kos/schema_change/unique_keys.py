@@ -209,7 +209,8 @@ def add_exclusion(draft: Draft, table: str, constraint: Any) -> None:
 
 
 def refuse_if_used(draft: Draft, index: str, what: str) -> None:
-    """Nothing is dropped that a foreign key needs, unless the same change has dropped that before.
+    """Nothing is dropped that a foreign key needs, unless the same change has dropped that before: then both go in one
+    moment, in the order of the file, whichever table came first.
 
     Raises:
         ChangeRefused
@@ -220,3 +221,5 @@ def refuse_if_used(draft: Draft, index: str, what: str) -> None:
         raise errors.ChangeRefused(
             what, f"foreign keys need it: {', '.join(used)}", "drop those first, in the same change or before"
         )
+    if row and row[5]:
+        draft.together.append({row[0], *row[8]})
