@@ -135,7 +135,7 @@ def test_parts_of_parts_that_are_attached_in_part(
             "alter table goods drop constraint few",
             "constraint few: CHECK",
         ),
-        ("alter table goods alter stock set default 6", "alter table goods alter stock drop default", "default 6"),
+        ("alter table goods alter stock set default 6", "alter table goods alter stock drop default", "default: 6"),
         ("alter table goods alter stock set not null", "alter table goods alter stock drop not null", "not null"),
         ("create view low as select stock from goods", "drop view low", "view low"),
     ],
@@ -192,15 +192,24 @@ def test_what_is_put_on_the_second_column_of_a_rename_is_told(
         "alter table goods alter price set default 5, alter price type numeric(12, 3)",
         "alter table goods alter price drop default, alter price type numeric(12, 3)",
         "alter table goods alter price drop not null, alter price type numeric(12, 3)",
+        "alter table sellers rename goods to code; alter table sellers rename to shops;"
+        " alter table goods alter code type varchar(99)",
         "alter table goods alter note set not null, alter note type varchar(99)",
         "alter table goods rename note to remark; alter table goods alter remark set default 'none'",
         "alter table goods alter note set default 'none'; alter table goods rename note to remark",
         "alter table goods rename note to remark; alter table goods alter remark set not null",
+        "alter table sellers rename to shops; alter table shops rename id to number;"
+        " alter table goods alter seller type bigint; alter table goods rename note to remark",
         "alter table goods rename note to remark; create index on goods (remark); comment on column goods.remark is ''",
     ],
 )
 def test_what_the_change_itself_hangs_on_a_column_is_not_told(shop: Shop, change: str) -> None:
-    shop.fresh(SHOP, GOODS, GOODS_ROWS)
+    sellers = "create table sellers (id integer primary key, note text); insert into sellers values (1)"
+    refer = (
+        "alter table goods add seller integer default 1 references sellers; alter table goods add unique (code, note)"
+    )
+    back = "alter table sellers add goods text references goods (code)"
+    shop.fresh(SHOP, GOODS, GOODS_ROWS, sellers, refer, back)
     begin(shop, change)
     finish(shop.store)
     shop.clean = True

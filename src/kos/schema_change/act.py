@@ -40,12 +40,12 @@ def do(site: Site, action: Action) -> None:
         ChangeBlocked: somebody held a lock all the while.
         ChangeFailed: PostgreSQL refuses it, mostly because of the rows that there are.
     """
-    if _is_done(site, action.name) or _is_gone(site, action):
+    if is_done(site, action.name) or _is_gone(site, action):
         return
     with _told(site, action):
         if action.kind == CREATE_INDEX:
             _build_index(site, action)
-            if not _is_done(site, action.name):
+            if not is_done(site, action.name):
                 _note(site, action.name)
         elif action.kind == DROP_INDEX:
             with watched(site, action):
@@ -60,13 +60,13 @@ def do(site: Site, action: Action) -> None:
 def undo(site: Site, action: Action) -> None:
     """Take an action back: if it was done here; and an index if it was begun here."""
     if action.kind == CREATE_INDEX:
-        if _is_done(site, begun(action)):
+        if is_done(site, begun(action)):
             with _told(site, action):
                 _drop_index(site, action)
                 with site.transaction() as connection:
                     for name in (action.name, begun(action)):
                         connection.execute(QUERIES.forget_action, site.facts | {"action": name})
-    elif _is_done(site, action.name):
+    elif is_done(site, action.name):
         with _told(site, action):
             patiently(site, action, _back_in_one_transaction)
     site.doing(None)
@@ -104,7 +104,8 @@ def begun(action: Action) -> str:
     return f"begun: {action.name}"
 
 
-def _is_done(site: Site, name: str) -> bool:
+def is_done(site: Site, name: str) -> bool:
+    """Whether an action of this name was done here."""
     facts = site.facts | {"action": name}
     return site.connection.execute(QUERIES.is_done, facts).fetchone() == (True,)
 
@@ -142,7 +143,7 @@ def _build_index(site: Site, action: Action) -> None:
 
     Where nobody is at work yet it isn't built concurrently: that would wait for all others of the database.
     """
-    ours = _is_done(site, begun(action))
+    ours = is_done(site, begun(action))
     if site.unused:
         if not ours:
             _note(site, begun(action))

@@ -148,7 +148,8 @@ class Draft:
             self._contract.setdefault(view.table, []).insert(0, gone)
             self.at_contract(self._rename(view.table))
         alone = self.views.keys() - {self.views.get(view) for view in self.replaced}
-        first = sorted(self._contract, key=lambda table: table not in alone)  # they depend on the tables
+        # Those depend on the tables; and what is done for other tables knows one by its present name.
+        first = sorted(self._contract, key=lambda table: (table not in alone, table in self.renamed))
         done: set[str] = set()
         for table in first:
             if table not in done:

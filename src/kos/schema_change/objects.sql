@@ -147,11 +147,12 @@ select p.prosrc,
  where n.nspname = %(function_schema)s and p.proname = %(name)s;
 
 -- name: hanging
--- What hangs on a column, but for what the change has made: dropping the column drops that too, or is refused for it. A
--- default that the column `twin` has as well is that one's, and all columns of a table are in the view that is its new name.
+-- What hangs on a column, but for what the change has made: dropping the column drops that too, or is refused for it. Up to
+-- the first colon it is what PostgreSQL knows it by. A default that the column `twin` has as well is that one's, and all
+-- columns of a table are in the view that is its new name.
 select distinct case d.classid
          when 'pg_constraint'::regclass then (
-           select format('constraint %s%s: %s', k.conname, ' of ' || nullif(k.conrelid, a.attrelid)::regclass,
+           select format('constraint %s: %s%s', k.conname, nullif(k.conrelid, a.attrelid)::regclass || ', ',
                          pg_get_constraintdef(k.oid, true))
              from pg_constraint k
             where k.oid = d.objid and k.contype <> 'n' and k.conname !~ '^kos_' and (k.contype <> 'f' or k.conparentid = 0))
@@ -162,7 +163,7 @@ select distinct case d.classid
            select pg_describe_object('pg_class'::regclass, w.ev_class, 0) from pg_rewrite w
             where w.oid = d.objid and w.ev_class is distinct from to_regclass({view}))
          when 'pg_attrdef'::regclass then (
-           select case when f.adrelid = a.attrelid and f.adnum = a.attnum then 'default ' || pg_get_expr(f.adbin, f.adrelid, true)
+           select case when f.adrelid = a.attrelid and f.adnum = a.attnum then 'default: ' || pg_get_expr(f.adbin, f.adrelid, true)
                        else pg_describe_object(d.classid, d.objid, 0) end
              from pg_attrdef f
             where f.oid = d.objid and not exists (
@@ -170,7 +171,7 @@ select distinct case d.classid
                where f.adnum = a.attnum and t.attrelid = a.attrelid and t.attname = {twin}
                  and pg_get_expr(o.adbin, o.adrelid) = pg_get_expr(f.adbin, f.adrelid)))
          when 'pg_class'::regclass then (
-           select case when x.relkind in ('i', 'I') then pg_get_indexdef(x.oid, 0, true)
+           select case when x.relkind in ('i', 'I') then format('index %s: %s', x.relname, pg_get_indexdef(x.oid, 0, true))
                        else pg_describe_object(d.classid, d.objid, d.objsubid) end
              from pg_class x where x.oid = d.objid and x.relkind <> 'S' and x.relname !~ '^kos_')
          else pg_describe_object(d.classid, d.objid, d.objsubid) end as what
