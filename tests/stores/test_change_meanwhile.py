@@ -198,6 +198,7 @@ def test_what_is_put_on_the_second_column_of_a_rename_is_told(
         "alter table goods rename note to remark; alter table goods alter remark set default 'none'",
         "alter table goods alter note set default 'none'; alter table goods rename note to remark",
         "alter table goods rename note to remark; alter table goods alter remark set not null",
+        "alter table sellers rename id to number; alter table goods alter seller type bigint",
         "alter table sellers rename to shops; alter table shops rename id to number;"
         " alter table goods alter seller type bigint; alter table goods rename note to remark",
         "alter table goods rename note to remark; create index on goods (remark); comment on column goods.remark is ''",
