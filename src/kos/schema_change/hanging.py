@@ -38,16 +38,20 @@ end $kos$"""
 
 
 def keep_watch(draft: Draft, of: Hanging) -> None:
-    """Refuse to drop the column while something hangs on it that was not planned."""
+    """Refuse to drop the column while something hangs on it that was not planned, or that this change has put there by
+    then. Not where the change drops views: who refreshes one again and again leaves hardly a moment for both locks."""
     draft.hanging.append(of)
+    if draft.views:
+        return
+    ours = ["not null"] if (of.table, of.column) in draft.not_null else []
     refuse = ddl(
         _REFUSE,
         now=literal(_query(of)),
-        planned=Literal([each.partition(": ")[0] for each in of.on]),
+        planned=Literal([each.partition(": ")[0] for each in of.on] + ours),
         table=Literal(of.table),
         column=Literal(of.column),
     )
-    draft.at_contract(action(draft, of.table, "", (refuse,)), first=True)
+    draft.at_contract(action(draft, of.table, "", (refuse,)))
 
 
 def hanging(connection: Connection, facts: Table, column: str) -> Hanging:
