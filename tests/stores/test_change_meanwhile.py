@@ -135,7 +135,7 @@ def test_parts_of_parts_that_are_attached_in_part(
             "alter table goods drop constraint few",
             "constraint few: CHECK",
         ),
-        ("alter table goods alter stock set default 6", "alter table goods alter stock drop default", "default 6"),
+        ("alter table goods alter stock set default 6", "alter table goods alter stock drop default", "default: 6"),
         ("alter table goods alter stock set not null", "alter table goods alter stock drop not null", "not null"),
         ("create view low as select stock from goods", "drop view low", "view low"),
     ],
@@ -151,6 +151,87 @@ def test_what_is_added_to_a_retyped_column_meanwhile_is_told(shop: Shop, meanwhi
     shop.owner.execute(back.encode())
     finish(shop.store)
     assert shop.is_true("select pg_typeof(max(stock)) = 'bigint'::regtype from goods")
+    shop.clean = True
+
+
+@pytest.mark.parametrize(
+    ("meanwhile", "back", "named"),
+    [
+        ("create index on goods (remark)", "drop index goods_remark_idx", "INDEX goods_remark_idx"),
+        (
+            "alter table goods add constraint said check (remark <> '')",
+            "alter table goods drop constraint said",
+            "constraint said: CHECK",
+        ),
+        ("alter table goods alter remark set default 'none'", "alter table goods alter remark drop default", "default"),
+        ("alter table goods alter remark set not null", "alter table goods alter remark drop not null", "not null"),
+        ("create view remarks as select remark from goods", "drop view remarks", "view remarks"),
+        ("create statistics both_of on remark, note from goods", "drop statistics both_of", "both_of"),
+    ],
+)
+def test_what_is_put_on_the_second_column_of_a_rename_is_told(
+    shop: Shop, meanwhile: str, back: str, named: str
+) -> None:
+    """It would go with that column, or be in the way when there is no way back."""
+    shop.fresh(SHOP, GOODS, GOODS_ROWS)
+    begin(shop, "alter table goods rename to wares; alter table wares rename note to remark")
+    shop.owner.execute(meanwhile.encode())
+    with pytest.raises(errors.ChangeFailed, match=rf"goods.remark .*: not as it was .*{named}"):
+        finish(shop.store)
+    shop.owner.execute(back.encode())
+    finish(shop.store)
+    assert shop.is_true("select count(remark) > 0 from wares")
+    shop.clean = True
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "alter table goods rename to wares; alter table wares alter note type varchar(99)",
+        "alter table goods alter note type varchar(99), alter note set default 'none'",
+        "alter table goods alter price set default 5, alter price type numeric(12, 3)",
+        "alter table goods alter price drop default, alter price type numeric(12, 3)",
+        "alter table goods alter price drop not null, alter price type numeric(12, 3)",
+        "alter table sellers rename goods to code; alter table sellers rename to shops;"
+        " alter table goods alter code type varchar(99)",
+        "alter table goods alter note set not null, alter note type varchar(99)",
+        "alter table goods rename note to remark; alter table goods alter remark set default 'none'",
+        "alter table goods alter note set default 'none'; alter table goods rename note to remark",
+        "alter table goods rename note to remark; alter table goods alter remark set not null",
+        "alter table sellers rename id to number; alter table goods alter seller type bigint",
+        "alter table sellers rename to shops; alter table shops rename id to number;"
+        " alter table goods alter seller type bigint; alter table goods rename note to remark",
+        "alter table goods rename note to remark; create index on goods (remark); comment on column goods.remark is ''",
+    ],
+)
+def test_what_the_change_itself_hangs_on_a_column_is_not_told(shop: Shop, change: str) -> None:
+    sellers = "create table sellers (id integer primary key, note text); insert into sellers values (1)"
+    refer = (
+        "alter table goods add seller integer default 1 references sellers; alter table goods add unique (code, note)"
+    )
+    back = "alter table sellers add goods text references goods (code)"
+    shop.fresh(SHOP, GOODS, GOODS_ROWS, sellers, refer, back)
+    begin(shop, change)
+    finish(shop.store)
+    shop.clean = True
+
+
+def test_what_comes_while_rows_are_held_to_the_schema_is_told_before_the_point_of_return(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.fresh(SHOP, GOODS, GOODS_ROWS)
+    begin(shop, "alter table goods rename note to remark; alter table goods add check (stamp > 0)")
+
+    def do(site: Site, action: Action) -> None:
+        own(site, action)
+        if "validate" in action.do[0]:
+            shop.owner.execute("create index late on goods (remark)")
+
+    own = acting.do
+    monkeypatch.setattr(acting, "do", do)
+    with pytest.raises(errors.ChangeFailed, match="INDEX late"):
+        finish(shop.store)
+    roll_back(shop.store)
     shop.clean = True
 
 

@@ -82,6 +82,27 @@ def test_triggers_that_are_off_at_the_last_moment(scratch: Scratch, change: str)
     assert scratch.run(schema, "select n from big where id = 1") == [(777,)]
 
 
+@pytest.mark.parametrize(
+    ("change", "column", "into"),
+    [(RETYPE, "n", "big"), (RENAME, "m", "big"), (RETYPE, "n", "big_1"), (RENAME, "m", "big_1")],
+)
+def test_what_comes_to_hang_on_a_column_at_the_last_moment_does_not_go_with_it(
+    scratch: Scratch, change: str, column: str, into: str
+) -> None:
+    parts = (
+        "create table big (id integer, n integer not null) partition by range (id)",
+        "create table big_1 partition of big for values from (0) to (1000)",
+    )
+    schema, recipe = started(scratch, change, *(BIG if into == "big" else parts))
+    scratch.do(schema, recipe.tighten)
+    scratch.run(schema, f"create index late on {into} ({column})")
+    with pytest.raises(psycopg.errors.RaiseException, match=rf"big.{column} would take along .*late"):
+        scratch.do(schema, recipe.contract)
+    scratch.run(schema, "drop index late")
+    scratch.do(schema, recipe.contract)
+    assert scratch.run(schema, f"select {column} from big limit 0") == []
+
+
 def test_rows_that_no_trigger_has_seen_are_caught_up_with(scratch: Scratch) -> None:
     change = "-- kos: back big.n = n * 100\nalter table big alter n type integer using n / 100"
     schema, recipe = started(scratch, change)
@@ -93,12 +114,71 @@ def test_rows_that_no_trigger_has_seen_are_caught_up_with(scratch: Scratch) -> N
     assert scratch.run(schema, "select n from big where id <= 4 order by id") == [(7,), (50,), (7,), (0,)]
 
 
-def test_what_may_be_right_in_another_session_is_left(scratch: Scratch) -> None:
-    table = "create table t (id integer primary key, seen timestamp)"
-    schema, recipe = started(scratch, "alter table t alter seen type timestamptz", table)
-    scratch.run(schema, "set local timezone = 'Asia/Tokyo'", "insert into t values (1, '2026-01-01 09:00')")
+@pytest.mark.parametrize(
+    ("of", "change", "writer", "value", "other"),
+    [
+        ("timestamp", "timestamptz", "timezone = 'Asia/Tokyo'", "2026-01-01 09:00", "timezone = 'Europe/Berlin'"),
+        ("timestamptz", "timestamp", "timezone = 'Asia/Tokyo'", "2026-01-01 00:00+00", "timezone = 'Europe/Berlin'"),
+        ("date", "text", "datestyle = 'German'", "31.12.2026", "datestyle = 'ISO, MDY'"),
+        ("moment", "text", "datestyle = 'German'", "31.12.2026", "datestyle = 'ISO, MDY'"),
+        ("text", "date using seen::date", "datestyle = 'German'", "31.12.2026", "datestyle = 'ISO, MDY'"),
+    ],
+)
+def test_what_may_be_right_in_another_session_is_left(
+    scratch: Scratch, of: str, change: str, writer: str, value: str, other: str
+) -> None:
+    """Also by an update of something else, and by the fill."""
+    table = f"create table t (id integer primary key, seen {of}, other integer)"
+    schema = scratch.schema("create domain moment as date", table)
+    recipe = scratch.plan(schema, f"alter table t alter seen type {change}")
+    scratch.do(schema, recipe.expand)
+    scratch.run(
+        schema,
+        f"set local {writer}",
+        f"insert into t (id, seen) values (1, '{value}'), (2, null)",
+        "update t set seen_new = (select seen_new from t where id = 1) where id = 2",
+    )
+    pairs = "select seen, seen_new from t order by id"
+    written = scratch.run(schema, pairs)
+    assert written[0] == written[1]
+    scratch.do(schema, recipe.fill)
+    scratch.run(schema, f"set local {other}", "update t set other = 1")
+    assert scratch.run(schema, pairs) == written
     finished(scratch, schema, recipe)
-    assert scratch.run(schema, "select seen = '2026-01-01 00:00+00' from t") == [(True,)]
+    assert scratch.run(schema, "select seen from t") == [(written[0][1],)] * 2
+
+
+def test_a_trigger_that_writes_the_column_does_so_in_any_session(scratch: Scratch) -> None:
+    """What another session has made of it need not be readable here."""
+    later = (
+        "create function later() returns trigger language plpgsql as 'begin new.day := new.day + 1; return new; end'"
+    )
+    trigger = "create trigger later before update on t for each row execute function later()"
+    table = "create table t (id integer primary key, day date)"
+    schema, _ = started(scratch, "alter table t alter day type text", table, later, trigger)
+    scratch.run(schema, "set local datestyle = 'German'", "insert into t values (1, '30.12.2026')")
+    scratch.run(schema, "set local datestyle = 'ISO, MDY'", "update t set id = 2")
+    assert scratch.run(schema, "select day_new from t") == [("2026-12-31",)]
+
+
+@pytest.mark.parametrize(
+    ("change", "new"),
+    [
+        (RENAME, "m"),
+        (RETYPE, "n_new"),
+        ("alter table big alter n type text", "n_new"),
+        ("-- kos: back big.n = coalesce(n, -1)\nalter table big alter n type integer using n % 100", "n_new"),
+    ],
+)
+@pytest.mark.parametrize("default", ["", "alter table big alter n set default 7"])
+def test_an_update_of_something_else_fills_what_no_fill_has_reached(
+    scratch: Scratch, change: str, new: str, default: str
+) -> None:
+    schema = scratch.schema(*BIG, *filter(None, [default]))
+    recipe = scratch.plan(schema, change)
+    scratch.do(schema, recipe.expand)
+    scratch.run(schema, "update big set id = -id where id = 4")
+    assert scratch.run(schema, f"select {new}::integer from big where id = -4") == [(4,)]
 
 
 def test_partitions_too(scratch: Scratch) -> None:
@@ -191,6 +271,39 @@ def test_who_may_write_the_row_need_not_have_the_rights_of_its_expression(scratc
     scratch.run(schema, f"drop owned by {writer}; drop role {writer}")
     column, wanted = {0: ("name", "bob"), 1: ("name", "2"), 2: ("name", "2")}[LOOKING_UP.index(change)]
     assert scratch.run(schema, f"select {column} from orders where id = 2") == [(wanted,)]
+
+
+@pytest.mark.parametrize("change", LOOKING_UP)
+def test_nobody_else_makes_triggers_of_a_function_that_has_its_owners_rights(scratch: Scratch, change: str) -> None:
+    """He would have it read for him what he may not read."""
+    schema = scratch.schema(*LOOKED_UP)
+    thief = f"thief_of_{schema}"
+    scratch.run(
+        schema,
+        f"create role {thief}; grant usage on schema {schema} to {thief}",
+        f"alter default privileges in schema {schema} grant execute on functions to {thief}",
+        f"do $$ begin execute format('grant temporary on database %I to {thief}', current_database()); end $$",
+    )
+    scratch.do(schema, scratch.plan(schema, change).expand)
+    asked = "select p.oid::regproc from pg_proc p where pronamespace = %s::regnamespace and prosecdef"
+    ((function,),) = scratch.connection.execute(asked, (schema,)).fetchall()
+    with pytest.raises(psycopg.errors.InsufficientPrivilege, match="permission denied for function"):
+        scratch.run(
+            schema,
+            f"set local role {thief}",
+            "create temp table bait (customer_id integer, n integer, name text)",
+            f"create trigger bite before insert on bait for each row execute function {function}('last')",
+        )
+    scratch.run(schema, f"drop owned by {thief}; drop role {thief}")
+
+
+def test_no_function_has_its_owners_rights_where_everybody_may_put_what_it_calls(scratch: Scratch) -> None:
+    schema = scratch.schema(*LOOKED_UP)
+    scratch.run(schema, f"grant create on schema {schema} to public")
+    with pytest.raises(errors.ChangeRefused, match="everybody may create in schema") as refused:
+        scratch.plan(schema, LOOKING_UP[0])
+    scratch.run(schema, refused.value.instead)
+    scratch.plan(schema, LOOKING_UP[0])
 
 
 def test_forced_row_security_is_that_of_who_writes(scratch: Scratch) -> None:

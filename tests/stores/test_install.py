@@ -190,6 +190,18 @@ def test_the_files_sum_to_the_schema(database: Topology, request: pytest.Fixture
     assert SNAPSHOT.read_text() == found
 
 
+def test_no_function_with_its_owners_rights_is_everybodys(database: Topology) -> None:
+    """Who may execute one that is a trigger's may put it on a table of his own; and none looks anywhere else first."""
+    with as_installer(database, database.control.primary.database) as connection:
+        asked = """
+            select p.oid::regprocedure::text, p.proconfig
+              from pg_proc p cross join aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) x
+             where p.prosecdef and p.pronamespace = 'kos'::regnamespace
+               and (x.grantee = 0 or p.prorettype = 'trigger'::regtype and x.grantee <> p.proowner
+                    or not coalesce('search_path=pg_catalog, pg_temp' = any (p.proconfig), false))"""
+        assert connection.execute(asked).fetchall() == []
+
+
 def test_every_tier_has_the_same_tables(store: Store) -> None:
     create_tenant(store, "acme", "schema")
     create_tenant(store, "vault", "database")

@@ -167,8 +167,9 @@ def _leave(run: Run[ChangePlan]) -> Lost:
 
 
 def _with(run: Run[ChangePlan], phase: str, placements: Iterable[Placement]) -> list[Placement]:
-    """Those that have something to do in a phase."""
-    return [each for each in placements if getattr(run.plan.recipe_of(each), phase)]
+    """Those that have something to do in a phase, or to look after before the last."""
+    recipes = {each: run.plan.recipe_of(each) for each in placements}
+    return [each for each, recipe in recipes.items() if getattr(recipe, phase) or (phase == TIGHTEN and recipe.hanging)]
 
 
 def _doing(plan: ChangePlan, *phases: str) -> Callable[[Site], None]:
@@ -184,6 +185,8 @@ def _doing(plan: ChangePlan, *phases: str) -> Callable[[Site], None]:
                 except (errors.ChangeFailed, errors.FillFailed, errors.FillBlocked):
                     take_away(site, items)
                     raise
+            if phase == TIGHTEN:
+                refuse_changed(site, plan.recipe_of(site.placement))  # it may have lasted
 
     return work
 

@@ -161,8 +161,11 @@ class Draft:
             self._contract.setdefault(view.table, []).insert(0, gone)
             self.at_contract(self._rename(view.table))
         alone = self.views.keys() - {self.views.get(view) for view in self.replaced}
-        # Values that others use; then what depends on the tables.
-        first = sorted(self._contract, key=lambda table: (table not in self.enums, table not in alone))
+        # Values that others use; then what depends on the tables. Other tables' ends know one by its present name.
+        first = sorted(
+            self._contract,
+            key=lambda table: (table not in self.enums, table not in alone, table in self.renamed),
+        )
         done: set[str] = set()
         for table in first:
             if table not in done:
@@ -176,7 +179,7 @@ class Draft:
             (*self.tighten, *self.last, *self._analyses(TIGHTEN)),
             tuple(contract),
             tuple(self.warnings),
-            tuple(self.hanging),
+            tuple(replace(each, view=self.renamed.get(each.table, "")) for each in self.hanging),
         )
 
     def _analyses(self, phase: str, among: set[str] | None = None) -> list[Action]:
@@ -267,7 +270,7 @@ def merged(table: str, actions: list[Action], after: list[Action]) -> list[Actio
         return [*after, *apart]
     one = Action(
         name=f"contract {table}",
-        text="; ".join(each.text for each in together),
+        text="; ".join(filter(None, (each.text for each in together))),
         table=table,
         owner=together[0].owner,
         lock=max((each.lock for each in together), key=_LOCKS.index),

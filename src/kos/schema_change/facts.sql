@@ -340,8 +340,11 @@ select asked.schema, asked.owner
  order by 1, 2;
 
 -- name: immutable
--- Whether all functions of these names give the same result always. One that isn't there yet may not.
+-- Whether all functions of these names give the same result always. One that isn't there yet may not, nor what is made of
+-- a domain or a row, whose types are others.
 select coalesce(bool_and(p.provolatile is not distinct from 'i'), true)
+       and not exists (select from unnest(%(types)s::text[]) named left join pg_type t on t.oid = to_regtype(named)
+                        where coalesce(t.typtype in ('d', 'c'), true))
   from unnest(%(functions)s::text[]) as asked (name) left join pg_proc p on p.proname = asked.name;
 
 -- name: safe_cast
@@ -359,6 +362,13 @@ select exists (select from unnest(%(functions)s::text[]) as asked (name)
                    or exists (select from pg_proc p where p.proname = asked.name
                                  and p.pronamespace <> 'pg_catalog'::regnamespace)),
        exists (select from pg_class c where c.relname = any (%(tables)s) and c.relforcerowsecurity);
+
+-- name: open_schema
+-- Where everybody may create something: so it is in `public` of a database that is older than PostgreSQL 15.
+select n.nspname::text
+  from pg_namespace n cross join aclexplode(coalesce(n.nspacl, acldefault('n', n.nspowner))) x
+ where n.nspname in (%(schema)s, 'public') and x.grantee = 0 and x.privilege_type = 'CREATE'
+ order by 1 limit 1;
 
 -- name: columns_in_log
 -- Of a logged table: columns that its log knows rows or tenants by, or hides.

@@ -103,18 +103,21 @@ class Fill:
 
 @dataclass(frozen=True)
 class Hanging:
-    """What hangs on a column, as texts; `owner` is the table's."""
+    """What hangs on a column, as texts; `owner` is the table's. A default that its `twin` has too doesn't count, nor
+    does a `view` that the change makes of the table."""
 
     table: str
     column: str
     owner: str
-    on: tuple[str, ...]
+    on: tuple[str, ...] = ()
+    twin: str = ""
+    view: str = ""
 
 
 @dataclass(frozen=True)
 class Recipe:
     """The steps of one change in schemas whose catalogs are the same. `warnings` are for people; what is `hanging` must
-    be the same until the tightening."""
+    stay the same."""
 
     expand: tuple[Action, ...] = ()
     fill: tuple[Fill, ...] = ()

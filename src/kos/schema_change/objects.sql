@@ -146,12 +146,47 @@ select p.prosrc,
   from pg_proc p join pg_namespace n on n.oid = p.pronamespace
  where n.nspname = %(function_schema)s and p.proname = %(name)s;
 
+-- name: hanging
+-- What hangs on a column, but for what the change has made: dropping the column drops that too, or is refused for it. Up to
+-- the first colon it is what PostgreSQL knows it by. A default that the column `twin` has as well is that one's, and all
+-- columns of a table are in the view that is its new name.
+select distinct case d.classid
+         when 'pg_constraint'::regclass then (
+           select format('constraint %s: %s%s', k.conname, nullif(k.conrelid, a.attrelid)::regclass || ', ',
+                         pg_get_constraintdef(k.oid, true))
+             from pg_constraint k
+            where k.oid = d.objid and k.contype <> 'n' and k.conname !~ '^kos_' and (k.contype <> 'f' or k.conparentid = 0))
+         when 'pg_trigger'::regclass then (
+           select 'trigger ' || g.tgname from pg_trigger g
+            where g.oid = d.objid and not g.tgisinternal and g.tgname !~ '^[!~]?kos_')
+         when 'pg_rewrite'::regclass then (
+           select pg_describe_object('pg_class'::regclass, w.ev_class, 0) from pg_rewrite w
+            where w.oid = d.objid and w.ev_class is distinct from to_regclass({view}))
+         when 'pg_attrdef'::regclass then (
+           select case when f.adrelid = a.attrelid and f.adnum = a.attnum then 'default: ' || pg_get_expr(f.adbin, f.adrelid, true)
+                       else pg_describe_object(d.classid, d.objid, 0) end
+             from pg_attrdef f
+            where f.oid = d.objid and not exists (
+              select from pg_attribute t join pg_attrdef o on o.adrelid = t.attrelid and o.adnum = t.attnum
+               where f.adnum = a.attnum and t.attrelid = a.attrelid and t.attname = {twin}
+                 and pg_get_expr(o.adbin, o.adrelid) = pg_get_expr(f.adbin, f.adrelid)))
+         when 'pg_class'::regclass then (
+           select case when x.relkind in ('i', 'I') then format('index %s: %s', x.relname, pg_get_indexdef(x.oid, 0, true))
+                       else pg_describe_object(d.classid, d.objid, d.objsubid) end
+             from pg_class x where x.oid = d.objid and x.relkind <> 'S' and x.relname !~ '^kos_')
+         else pg_describe_object(d.classid, d.objid, d.objsubid) end as what
+  from pg_attribute a
+  join pg_depend d on d.refclassid = 'pg_class'::regclass and d.refobjid = a.attrelid and d.refobjsubid = a.attnum
+ where a.attrelid = to_regclass({table}) and a.attname = {column}
+union
+select 'not null' from pg_attribute a where a.attrelid = to_regclass({table}) and a.attname = {column} and a.attnotnull
+
 -- name: own_of_partitions
 -- What partitions of a table have on a column that the table itself has not given them: the partition, and what it is.
 select c.relname::text, o.what
-  from pg_partition_tree(%(oid)s::oid::regclass) t
+  from pg_partition_tree(to_regclass({table})) t
   join pg_class c on c.oid = t.relid and t.level > 0
-  join pg_attribute b on b.attrelid = %(oid)s::oid and b.attname = %(column)s
+  join pg_attribute b on b.attrelid = to_regclass({table}) and b.attname = {column}
   join pg_attribute a on a.attrelid = c.oid and a.attname = b.attname
   left join pg_attrdef d on d.adrelid = c.oid and d.adnum = a.attnum
   left join pg_attrdef f on f.adrelid = b.attrelid and f.adnum = b.attnum
@@ -163,7 +198,7 @@ select c.relname::text, o.what
     select 'settings'
      where coalesce(a.attstattarget, -1) not in (-1, coalesce(b.attstattarget, -1))
         or (a.attstorage, a.attcompression) <> (b.attstorage, b.attcompression)
-        or exists (select from unnest(a.attoptions) s where s like 'n_distinct%%')
+        or exists (select from unnest(a.attoptions) s where s like 'n_distinct%')
     union all
     select 'comment' where col_description(c.oid, a.attnum) is not null
     union all
@@ -193,5 +228,5 @@ select c.relname::text, o.what
                           'pg_statistic_ext'::regclass, 'pg_publication_rel'::regclass)
             or (e.classid = 'pg_trigger'::regclass and exists (
                   select from pg_trigger g where g.oid = e.objid and not g.tgisinternal and g.tgparentid = 0)))) o
- where o.what !~ 'kos_[0-9a-f]{6}'
+ where o.what !~ 'kos_[0-9a-f]{{6}}'
  order by 1, 2;

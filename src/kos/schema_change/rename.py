@@ -9,7 +9,8 @@ from kos.schema_change import domains, in_log, indexes, parse
 from kos.schema_change.composing import action
 from kos.schema_change.draft import Draft, Planner, ddl, granting
 from kos.schema_change.facts import Column, Table, read_grants, relation_kind
-from kos.schema_change.model import Fill
+from kos.schema_change.hanging import keep_watch
+from kos.schema_change.model import Fill, Hanging
 from kos.schema_change.parse import Statement
 from kos.schema_change.sync import Pair, pair_triggers
 from kos.sql import literal
@@ -29,6 +30,7 @@ def rename_column(draft: Draft, statement: Statement) -> None:
     if (table, new) in draft.retyped:
         return  # the other type's column has the new name: `retype` makes it, further down in the file
     draft.fresh.setdefault(table, set())
+    keep_watch(draft, Hanging(table, new, facts.owner, twin=old))
     if known.generated == "v":
         _generated(draft, facts, known, new)
         return

@@ -16,7 +16,7 @@ from kos.schema_change.belongings import Belongings
 from kos.schema_change.composing import SHARE_ROW_EXCLUSIVE, action, add_constraint_sql
 from kos.schema_change.draft import Draft, ddl, granting
 from kos.schema_change.facts import Column, Constraint, Index, Table, read_grants, read_table
-from kos.schema_change.hanging import hanging
+from kos.schema_change.hanging import hanging, keep_watch
 from kos.schema_change.model import BUILD, CONTRACT, Fill
 from kos.schema_change.parse import (
     definition,
@@ -52,7 +52,7 @@ def replace_column(draft: Draft, facts: Table, known: Column, wanted: Wanted) ->
     _refuse(draft, facts, known)
     # As it is now: what is known of it may tell of another column that this change replaces.
     now = read_table(draft.connection, draft.schema, facts.name)
-    draft.hanging.append(hanging(draft.connection, now or facts, known.name))
+    keep_watch(draft, hanging(draft.connection, now or facts, known.name))
     new = _successor(draft, facts, known, wanted)
     unmade = _expand(draft, facts, known, new, wanted)
     draft.physical[facts.name, wanted.called] = draft.successors[facts.name, known.name] = new
@@ -82,6 +82,10 @@ def _refuse(draft: Draft, facts: Table, known: Column) -> None:
     what = f"{facts.name}.{known.name}"
     if facts.kind not in ("r", "p"):
         raise errors.ChangeRefused(what, "it is not of a table that rows are stored in", "do it yourself")
+    default = ddl("alter table {t} alter column {c} set default ", t=facts.name, c=known.name)
+    if any(each.do[0].startswith(default) for each in draft.expand):
+        instead = "write the other type first, and then the default"
+        raise errors.ChangeRefused(what, "this change has given it a default above", instead)
     trees.refuse_own(draft.connection, facts, known.name)
     for each in facts.constraints.values():
         if each.kind == "x" and known.name in each.columns:
@@ -121,7 +125,8 @@ def _expand(draft: Draft, facts: Table, known: Column, new: str, wanted: Wanted)
     text = f"{table}.{known.name} as {wanted.type} beside it: {new}"
     draft.expand.append(action(draft, table, text, (*add, *kept.do), (*kept.undo, drop)))
     value = ddl("cast({value} as {type})", value=literal(wanted.forward), type=literal(wanted.type))
-    needs = ddl("record_image_ne(row({new}), row({value}))", new=new, value=literal(value))
+    # What is there, a trigger has made: in its writer's session, where it may be another value than in the fill's.
+    needs = ddl("{new} is null and record_image_ne(row({new}), row({value}))", new=new, value=literal(value))
     name = f"{draft.number()} fill {table}.{new}"
     draft.fill.append(
         Fill(name, f"{table}.{new} = {wanted.forward}", table, facts.owner, needs, {new: value}, rows=facts.rows)

@@ -13,6 +13,7 @@ subscription brings. What those write would else be lost with the column that is
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from psycopg.sql import Literal
 
@@ -20,7 +21,7 @@ from kos import errors
 from kos.schema_change import parse
 from kos.schema_change.draft import Draft, ddl
 from kos.schema_change.model import Fill
-from kos.schema_change.traits import goes_by_owner, is_same_for_all, is_settled, never_fails
+from kos.schema_change.traits import goes_by_owner, is_same_for_all, is_settled, never_fails, open_schema
 from kos.sql import literal
 
 
@@ -57,21 +58,22 @@ class Kept:
         return (ddl("lock table {table} in access exclusive mode", table=self.table), self.check, *self.undo)
 
 
-# The successor wins where both are set: who knows it is the newer code.
+# The successor wins where both are set: who knows it is the newer code. An update that sets neither leaves both as they
+# are, for in this session the one may make another value of the other; it only fills what no fill has reached.
 _PAIR = """
 begin
-  if tg_argv[0] = 'last' then
-    if record_image_ne(row(new.{old}), row({backward})) then new.{new} := {forward}; end if;
-  elsif tg_op = 'INSERT' then
-    if record_image_ne(row(new.{new}), row({default})) then
-      new.{old} := {backward};
-    else
+  if tg_op = 'UPDATE' and not record_image_ne(row(new.{new}), row(old.{new})) then
+    if record_image_ne(row(new.{old}), row(old.{old})) then
       new.{new} := {forward};
+    elsif {unfilled} then
+      if record_image_ne(row(new.{old}), row({backward})) then new.{new} := {forward}; end if;
     end if;
-  elsif record_image_ne(row(new.{new}), row(old.{new})) then
-    new.{old} := {backward};
-  elsif record_image_ne(row(new.{old}), row(old.{old})) or record_image_ne(row(new.{old}), row({backward})) then
+  elsif tg_argv[0] = 'last' then
+    if record_image_ne(row(new.{old}), row({backward})) then new.{new} := {forward}; end if;
+  elsif tg_op = 'INSERT' and not record_image_ne(row(new.{new}), row({default})) then
     new.{new} := {forward};
+  else
+    new.{old} := {backward};
   end if;
   return new;
 end"""
@@ -90,13 +92,16 @@ begin
     refused := true;
   end;
   if not refused and not record_image_ne(row(new.{new}), row(made)) then return new; end if;
-  if tg_argv[0] = 'first' and tg_op = 'INSERT' then
-    takes := not record_image_ne(row(new.{new}), row({default}));
-  elsif tg_argv[0] = 'first' and record_image_ne(row(new.{new}), row(old.{new})) then
-    takes := false;
-  elsif tg_argv[0] = 'first' and record_image_ne(row(new.{old}), row(old.{old})) then
-    takes := true;
-  else
+  if tg_op = 'UPDATE' and not record_image_ne(row(new.{new}), row(old.{new})) then
+    if record_image_ne(row(new.{old}), row(old.{old})) then
+      takes := true;
+    elsif not ({unfilled}) then
+      return new;
+    end if;
+  elsif tg_argv[0] = 'first' then
+    takes := tg_op = 'INSERT' and not record_image_ne(row(new.{new}), row({default}));
+  end if;
+  if takes is null then
     begin
       takes := record_image_ne(row(new.{old}), row({backward}));
     exception when {refusals} then
@@ -148,6 +153,24 @@ begin
 end $kos$"""
 
 
+# A new function is everybody's to call, and of those to whom its owner gives what he makes (ALTER DEFAULT PRIVILEGES).
+# Who could put one that runs as another on a table of his own would have it compute what he likes. A trigger that is
+# there asks for no such right.
+_CLOSE = """
+do $kos$
+declare
+  grantee text;
+begin
+  for grantee in
+    select case when x.grantee = 0 then 'public' else x.grantee::regrole::text end
+      from pg_proc p cross join aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) x
+     where p.oid = {function}::regprocedure and x.grantee <> p.proowner
+  loop
+    execute format('revoke all on function %s from %s', {function}, grantee);
+  end loop;
+end $kos$"""
+
+
 def pair_triggers(draft: Draft, pair: Pair) -> Kept:
     """Two-way synchronisation. The column must be there before.
 
@@ -164,6 +187,7 @@ def pair_triggers(draft: Draft, pair: Pair) -> Kept:
         forward=literal(forward),
         backward=literal(backward),
         default=literal(_cast(pair.default or "null", pair.new_type)),
+        unfilled=literal("true" if pair.default else ddl("new.{new} is null", new=pair.new)),
         type=literal(pair.new_type),
         refusals=literal(_REFUSALS),
     )
@@ -171,7 +195,7 @@ def pair_triggers(draft: Draft, pair: Pair) -> Kept:
     when = ""
     if safe:
         when = ddl(" when (record_image_ne(row(new.{new}), row({forward})))", new=pair.new, forward=literal(forward))
-    owned = any(goes_by_owner(draft.connection, pair.table, each) for each in both)
+    owned = any(_is_owned(draft, pair.table, each) for each in both)
     do = [*_function(name, body, owned=owned)]
     for sign, place in (("!", "first"), ("~", "last")):
         do.append(_trigger(sign + name, pair.table, name, when, place))
@@ -239,8 +263,7 @@ def fill_trigger(draft: Draft, table: str, column: str, expression: str) -> Stat
     template = _FILL if is_same_for_all(node) else _GUARDED_FILL
     body = ddl(template, column=column, value=literal(value), refusals=literal(_REFUSALS))
     when = ddl(" when (new.{column} is null)", column=column)
-    owned = goes_by_owner(draft.connection, table, node)
-    function = _function(name, body, owned=owned)
+    function = _function(name, body, owned=_is_owned(draft, table, node))
     made = (*function, _trigger("~" + name, table, name, when, "last"), _always(table, name, ("~",)))
     return made, _undo(table, name, ("~",))
 
@@ -275,18 +298,35 @@ def _over(draft: Draft, table: str, expression: str, instead: dict[str, str]) ->
     return parse.over_row(expression, table, known | present | instead)
 
 
+def _is_owned(draft: Draft, table: str, node: Any) -> bool:
+    """Whether a trigger computes it with the rights of the table's owner.
+
+    Raises:
+        ChangeRefused: everybody may put a function where it would be found, and so have those rights.
+    """
+    owned = goes_by_owner(draft.connection, table, node)
+    if owned and (schema := open_schema(draft.connection, draft.schema)):
+        raise errors.ChangeRefused(
+            f"{table}: {parse.render_expression(node)}",
+            f"triggers compute it with the rights of the table's owner, and everybody may create in schema {schema} a"
+            " function or operator that it would call",
+            ddl("revoke create on schema {schema} from public", schema=schema),
+        )
+    return owned
+
+
 def _function(name: str, body: str, *, owned: bool) -> tuple[str, ...]:
     """It finds what it calls where the change's own statements do, whoever writes the row; `owned` with the rights of
-    the table's owner, whose it is."""
-    return (
-        "select set_config('search_path', current_setting('search_path') || ', pg_temp', true)",
-        ddl(
-            "create function {name}() returns trigger language plpgsql{rights} set search_path from current as {body}",
-            name=name,
-            rights=literal(" security definer" if owned else ""),
-            body=Literal(body),
-        ),
+    the table's owner, whose it is, and who alone may make triggers of it then."""
+    create = ddl(
+        "create function {name}() returns trigger language plpgsql{rights} set search_path from current as {body}",
+        name=name,
+        rights=literal(" security definer" if owned else ""),
+        body=Literal(body),
     )
+    close = ddl(_CLOSE, function=Literal(ddl("{name}()", name=name)))
+    path = "select set_config('search_path', current_setting('search_path') || ', pg_temp', true)"
+    return (path, create, close) if owned else (path, create)
 
 
 def _trigger(name: str, table: str, function: str, when: str, place: str) -> str:

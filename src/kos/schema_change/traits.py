@@ -9,7 +9,9 @@ from kos.schema_change import parse
 from kos.schema_change.facts import QUERIES, Connection
 
 # Their text and their casts depend on what a session has set.
-_BY_SETTING = re.compile(r"\b(date|time|timestamp|timestamptz|timetz|interval|money|real|float\d?|double)\b")
+_BY_SETTING = re.compile(
+    r"\b(date|time|timestamp|timestamptz|timetz|interval|money|real|float\d?|double|bytea|\w*range|reg\w+)\b"
+)
 _BY_SESSION = ("SQLValueFunction", "SubLink")
 
 
@@ -25,7 +27,7 @@ def is_settled(connection: Connection, schema: str, node: Any, types: tuple[str,
     if any(each in _BY_SESSION for each in found) or any(map(_BY_SETTING.search, named)):
         return False
     functions = sorted(parse.functions_of(node))
-    row = connection.execute(QUERIES.immutable, {"functions": functions}).fetchone()
+    row = connection.execute(QUERIES.immutable, {"functions": functions, "types": [*types, *casts]}).fetchone()
     return bool(row and row[0])
 
 
@@ -34,6 +36,12 @@ def goes_by_owner(connection: Connection, table: str, node: Any) -> bool:
     security binds the owner too, who would find other rows."""
     functions, forced = _needs_rights(connection, node, table)
     return (parse.asks_tables(node) or functions) and not forced
+
+
+def open_schema(connection: Connection, schema: str) -> str | None:
+    """One of those in which a change finds what it calls, where everybody may create something."""
+    row = connection.execute(QUERIES.open_schema, {"schema": schema}).fetchone()
+    return row[0] if row else None
 
 
 def _needs_rights(connection: Connection, node: Any, table: str) -> tuple[bool, bool]:

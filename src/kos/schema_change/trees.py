@@ -25,7 +25,8 @@ def own_of_partitions(connection: Connection, facts: Table, column: str) -> list
     """What partitions have on a column of their table that it hasn't given them."""
     if facts.kind != "p":
         return []
-    rows = connection.execute(QUERIES.own_of_partitions, {"oid": facts.oid, "column": column}).fetchall()
+    table = Literal(ddl("{s}.{t}", s=facts.schema, t=facts.name))
+    rows = connection.execute(QUERIES.own_of_partitions.format(table=table, column=Literal(column))).fetchall()
     return [f"{what} of partition {partition}" for partition, what in rows]
 
 
