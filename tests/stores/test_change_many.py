@@ -126,7 +126,7 @@ def test_one_that_cannot_be_changed_is_left_out_and_changed_later(tills: Store) 
     with pytest.raises(errors.ChangeIncomplete):
         finish(tills)
     assert leave_out(tills, "till_2").schema == "till_2"
-    assert [each.state for each in change_status(tills).placements] == ["done", "leaving", "done"]
+    assert [each.state for each in change_status(tills).placements] == ["done", "left out", "done"]
     finish(tills)
     assert [constraints(tills, schema) for schema in SCHEMAS] == [["one_code"], [], ["one_code"]]
     with owner(tills) as connection:
@@ -149,7 +149,6 @@ def test_one_that_cannot_be_filled_is_left_out_as_it_was(tills: Store) -> None:
     start(tills, plan)
     status = {each.placement.rpartition("/")[2]: each.state for each in change_status(tills).placements}
     assert status == {"till_1": "done", "till_2": "left out", "till_3": "done"}
-    assert [columns(tills, schema)[3:] for schema in SCHEMAS] == [["number"], [], ["number"]]
     with tills.operator() as connection:
         connection.execute("select kos.require_change('numbers', 'till_1')")
         with pytest.raises(psycopg.DatabaseError) as caught:
@@ -170,7 +169,9 @@ def test_what_is_left_out_is_taken_back_with_the_others_as_well(tills: Store) ->
     assert [columns(tills, schema) for schema in SCHEMAS] == [["id", "tenant_id", "code"]] * 3
 
 
-def test_what_a_kill_has_left_of_leaving_is_gone_on_with(tills: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kill_while_what_is_left_out_is_taken_back_is_gone_on_from(
+    tills: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     start(tills, plan_change(tills, ADD, name="totals", schemas=("till_*",), parallel=1))
     leave_out(tills, "till_2")
     undo = act.undo
@@ -190,28 +191,59 @@ def test_what_a_kill_has_left_of_leaving_is_gone_on_with(tills: Store, monkeypat
     assert [len(columns(tills, schema)) for schema in SCHEMAS] == [4, 3, 4]
 
 
-def test_what_cannot_be_left_out(tills: Store) -> None:
+@contextmanager
+def dropping_in_the_second(tills: Store) -> Iterator[None]:
+    """`finish` is at work, has dropped a column in the first, waits in the second, and has yet to come to the third."""
+    change = "alter table sales drop column code; alter table sales add column total integer;"
+    start(tills, plan_change(tills, change, name="totals", schemas=("till_*",), parallel=1))
+    with owner(tills) as connection, ThreadPoolExecutor(1) as pool:
+        connection.execute("begin; lock table till_2.sales in access share mode")
+        finishing = pool.submit(finish, tills)
+        until(lambda: [each.phase for each in change_status(tills).placements][:2] == ["contract", "contract"])
+        yield
+        connection.execute("rollback")
+        finishing.result()
+
+
+def test_one_that_finish_has_yet_to_come_to_is_left_out_with_all_that_it_has(tills: Store) -> None:
+    with dropping_in_the_second(tills):
+        leave_out(tills, "till_3")
+    assert [columns(tills, schema) for schema in SCHEMAS] == [
+        ["id", "tenant_id", "total"],
+        ["id", "tenant_id", "total"],
+        ["id", "tenant_id", "code"],
+    ]
+
+
+def test_one_where_something_is_being_dropped_is_not_left_out(tills: Store) -> None:
+    with dropping_in_the_second(tills), pytest.raises(errors.PlacementDropping):
+        leave_out(tills, "till_2")
+    assert [columns(tills, schema)[2:] for schema in SCHEMAS] == [["total"]] * 3
+
+
+def test_what_is_no_placement_cannot_be_left_out(tills: Store) -> None:
     with pytest.raises(errors.NoChange):
         leave_out(tills, "till_1")
-    start(tills, plan_change(tills, "alter table sales drop column code;", schemas=("till_*",), parallel=1))
+    start(tills, plan_change(tills, ADD, schemas=("till_*",)))
     with pytest.raises(errors.NoPlacement, match="no placement"):
         leave_out(tills, "till_9")
     with pytest.raises(errors.NoPlacement):
         leave_out(tills, "till_1", database="another")
+
+
+def test_what_is_left_out_is_refused_at_once_and_keeps_nobody_waiting(tills: Store) -> None:
+    start(tills, plan_change(tills, ADD, name="totals", schemas=("till_*",)))
+    leave_out(tills, "till_2")
+    with tills.operator() as connection, pytest.raises(psycopg.DatabaseError, match="not there"):
+        connection.execute("select kos.require_change('totals', 'till_2')")
     with owner(tills) as connection, ThreadPoolExecutor(1) as pool:
         connection.execute("begin; lock table till_2.sales in access share mode")
         finishing = pool.submit(finish, tills)
-        until(lambda: "code" not in columns(tills, "till_1"))
-        until(
-            lambda: any(
-                each.phase == "contract" and each.state == "running" for each in change_status(tills).placements
-            )
-        )
-        with pytest.raises(errors.PlacementDropping):
-            leave_out(tills, "till_2")
+        # All others are done by now.
+        until(lambda: any(each.state == "left out" and each.doing for each in change_status(tills).placements))
         connection.execute("rollback")
         finishing.result()
-    assert [columns(tills, schema) for schema in SCHEMAS] == [["id", "tenant_id"]] * 3
+    assert [len(columns(tills, schema)) for schema in SCHEMAS] == [4, 3, 4]
 
 
 def test_one_change_is_open_at_a_time(tills: Store) -> None:

@@ -21,17 +21,19 @@ from kos.schema_change import (
     change,
     change_status,
     finish,
+    leave_out,
     plan_change,
     roll_back,
     start,
 )
 from kos.schema_change.site import Site
-from kos.tenancy import Store, Tenant, create, create_tenant, remove_tenant
+from kos.tenancy import Store, Tenant, create, create_tenant, install, remove_tenant
 
 CHANGE = """
 -- kos: fill atoms.shade = 'grey'
 alter table atoms add column shade text not null;
 create index concurrently atoms_by_shade on atoms (shade);
+create index atoms_by_lower on atoms (lower(name));
 """
 TIERS = ("schema", pytest.param("database", marks=pytest.mark.long))
 
@@ -68,6 +70,21 @@ def test_one_that_is_made_after_the_end_has_the_change(started: Store, tier: str
     create_tenant(started, "late", tier)
     demand(started, "late")
     assert shape(started, "late") == (True, True)
+
+
+def test_an_upgrade_does_not_make_up_for_what_was_left_out(store: Store) -> None:
+    create_tenant(store, "acme")
+    hooli = create_tenant(store, "hooli", "database")
+    start(store, plan_change(store, CHANGE, name="shades"))
+    demand(store, "hooli")
+    leave_out(store, hooli.schema, database=hooli.database)
+    with pytest.raises(errors.PlacementBehind):
+        demand(store, "hooli")
+    finish(store)
+    assert install(store.topology) == []
+    assert (shape(store, "acme"), shape(store, "hooli")) == ((True, True), (None, None))
+    with pytest.raises(errors.PlacementBehind):
+        demand(store, "hooli")
 
 
 @pytest.mark.parametrize("tier", TIERS)

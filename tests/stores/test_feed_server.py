@@ -12,9 +12,10 @@ from urllib.parse import urlsplit
 import psutil
 import psycopg
 import pytest
+from psycopg.sql import SQL, Identifier
 from test_feed_consumer import put
 
-from feed_serving import OTHER, SEARCH, Serving, serving
+from feed_serving import FEEDS, OTHER, SEARCH, Serving, serving
 from fix_exports import until
 from kos.log import Cursor, position_of, seal_all
 from kos.tenancy import Store, Tenant, create_tenant
@@ -31,7 +32,7 @@ def server(store: Store, tenant: Tenant, tmp_path: Path) -> Iterator[Serving]:
 def test_a_consumer_takes_events_and_says_what_it_has_stored(store: Store, tenant: Tenant, server: Serving) -> None:
     put(store, "a", "b")
     put(store, "c")
-    (waits,) = json.loads(server.ask("search/tenants")[1])
+    (waits,) = json.loads(server.ask("search/tenants")[1])["tenants"]
     assert (waits["name"], waits["position"], waits["behind"]) == ("acme", 0, 3)
     found = server.events()
     assert [(event["data"]["name"], event["ends_transaction"]) for event in found] == [
@@ -48,14 +49,15 @@ def test_a_consumer_takes_events_and_says_what_it_has_stored(store: Store, tenan
     assert say(at=0, position=2, leaf=found[1]["leaf"]) == 204
     assert say(at=0, position=2, leaf=found[1]["leaf"]) == 409
     for wrong in ({"at": -1}, {"at": "x"}, {"leaf": "xyz"}, {"leaf": ""}):
-        assert say(**{"at": 0, "position": 3, "leaf": "00", **wrong}) in (410, 422)
+        assert say(**{"at": 0, "position": 3, "leaf": "00", **wrong}) == 422, wrong
+    assert say(at=2, position=3) == 422, "without the leaf nobody knows whether the log was restored"
     assert server.events() == found[2:]
     assert server.events(after=0) == found
     assert server.events(after=f"1:{found[0]['leaf']}") == found[1:]
     assert server.ask(EVENTS, after=f"1:{found[1]['leaf']}")[0] == 410
     assert server.ask("search/tenants/acme/cursor", method="PUT", position=3, leaf=found[2]["leaf"])[0] == 204
     assert server.events() == []
-    assert json.loads(server.ask("search/tenants")[1]) == []
+    assert json.loads(server.ask("search/tenants")[1]) == {"tenants": [], "unreachable": []}
     with store.operator() as operator:
         assert position_of(operator, "search", tenant.id) == Cursor(3, bytes.fromhex(found[2]["leaf"]))
         assert position_of(operator, "other", tenant.id) == Cursor()
@@ -80,6 +82,37 @@ def test_a_token_is_good_for_its_feed_and_its_tenants(store: Store, server: Serv
     told = server.errors.read_text()
     assert SEARCH not in told
     assert OTHER not in told
+
+
+def test_tenants_of_adopted_tables_are_listed_by_their_values(
+    store: Store, superuser: psycopg.Connection[tuple[object, ...]], tmp_path: Path
+) -> None:
+    superuser.execute(
+        "create table public.orders (account_id bigint, id bigint, primary key (account_id, id));"
+        "alter table public.orders owner to kos_owner; set role kos_owner;"
+        "select kos.log_table('public.orders'::regclass, 'account_id'); reset role;"
+        "insert into public.orders values (42, 1), (43, 1)"
+    )
+    with store.operator() as operator:
+        seal_all(operator)
+    with serving(store.topology, tmp_path, feeds=FEEDS.replace('["acme"]', '["42"]')) as server:
+        (waits,) = json.loads(server.ask("search/tenants")[1])["tenants"]
+        assert (waits["name"], waits["behind"]) == ("42", 1)
+        assert len(server.events("search/tenants/42/events")) == 1
+
+
+def test_a_database_that_cannot_tell_hides_no_other(
+    store: Store, superuser: psycopg.Connection[tuple[object, ...]], tmp_path: Path
+) -> None:
+    create_tenant(store, "acme")
+    gone = create_tenant(store, "hooli", "database")
+    put(store, "a")
+    store.close()
+    superuser.execute(SQL("alter database {} with allow_connections false").format(Identifier(gone.database)))
+    with serving(store.topology, tmp_path) as server:
+        answer = json.loads(server.ask("search/tenants")[1])
+    assert [each["name"] for each in answer["tenants"]] == ["acme"]
+    assert answer["unreachable"] == [f"{gone.shard}/{gone.database}"]
 
 
 def test_a_follower_hears_what_comes_and_that_nothing_comes(store: Store, server: Serving) -> None:

@@ -46,7 +46,8 @@ FACTS = {
     " where relnamespace = to_regnamespace('shop') and relkind in ('r', 'p') order by 1",
     "schemas": "select nspname, coalesce(nspacl, acldefault('n', nspowner))::text from pg_namespace"
     " where nspname in ('shop', 'kos') order by 1",
-    "functions": "select proname, proacl::text from pg_proc where pronamespace = 'kos'::regnamespace order by 1",
+    "functions": "select oid::regprocedure::text, proacl::text from pg_proc"
+    " where pronamespace = 'kos'::regnamespace order by 1",
     "logged": "select relation::text, tenant_column, baseline, complete_at is not null"
     " from kos.logged_tables order by 1",
 }

@@ -16,7 +16,7 @@ from kos.console import plain
 from kos.feed_server.access import Access, may_follow
 from kos.feed_server.stream import Stream, told_of
 from kos.log import Cursor, advance, position_of, seek, waiting
-from kos.log.whose import Owner, all_places
+from kos.log.whose import Owner, all_places, logs_of
 from kos.tenancy import list_tenants
 from kos.topology.model import Feed
 from kos.translate import translated
@@ -80,18 +80,24 @@ def _refused(request: Request, error: Exception) -> Response:
 
 
 @pages.get("")
-def tenants(here: Here, feed: Known) -> list[dict[str, Any]]:
-    """The tenants that have something for the feed."""
+def tenants(here: Here, feed: Known) -> dict[str, list[Any]]:
+    """The tenants that have something for the feed, and the databases that can't tell now."""
     names = {each.id: each.name for each in list_tenants(here.access.store)}
-    found = []
+    found: list[dict[str, Any]] = []
+    unreachable: list[str] = []
     for place in all_places(here.access.store):
-        with here.access.session(place) as connection:
-            found += [
-                {"name": names.get(each.tenant), "behind": each.behind, **plain(each)}
-                for each in waiting(connection, feed.name, None)
-                if may_follow(feed, names.get(each.tenant, ""), str(each.tenant))
-            ]
-    return found
+        try:
+            with here.access.session(place) as connection:
+                of_values = logs_of(connection, feed.tenants or ())
+                waits = waiting(connection, feed.name, None)
+        except errors.StoreError:
+            unreachable.append(f"{place.shard}/{place.database}")
+            continue
+        for each in waits:
+            name = names.get(each.tenant) or of_values.get(each.tenant)
+            if may_follow(feed, name or "", str(each.tenant)):
+                found.append({"name": name, "behind": each.behind, **plain(each)})
+    return {"tenants": found, "unreachable": unreachable}
 
 
 @pages.get("/{tenant}/events")
@@ -106,6 +112,8 @@ async def events(here: Here, feed: Known, tenant: str, after: After = None, foll
 @pages.post("/{tenant}/done", status_code=204)
 def done(here: Here, feed: Known, tenant: str, at: Position, position: Position, leaf: Leaf = None) -> None:
     """The consumer has stored what comes after `at`, up to `position`."""
+    if position and leaf is None:
+        raise HTTPException(422, "say which event stands at that position: leaf=…")
     owner = here.access.owner(feed, tenant)
     with here.access.session(owner.place) as connection:
         advance(connection, feed.name, owner.id, at, _cursor(position, leaf))

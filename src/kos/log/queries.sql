@@ -126,6 +126,10 @@ select max(s.tenant_id::text)::uuid
   from (values (kos.tenant_of(%(value)s)::text), (lower(%(value)s))) asked (id)
   join (select tenant_id from kos.seals union select tenant_id from kos.unsealed(null)) s on s.tenant_id::text = asked.id;
 
+-- name: logs_of
+-- Whose log holds the rows of tenants that an adopted table has under these values.
+select v, kos.tenant_of(v) from unnest(%(values)s::text[]) v;
+
 -- name: quoted
 -- A table's name as SQL writes it.
 select format('%%I.%%I', %(schema)s::text, %(table)s::text);

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 from uuid import UUID
 
@@ -9,6 +10,7 @@ from kos import errors
 from kos.log.seal import QUERIES
 from kos.tenancy import Place, Store, find_tenant
 from kos.tenancy.placement import places
+from kos.tenancy.store import Connection
 
 
 class Owner(NamedTuple):
@@ -23,6 +25,11 @@ def all_places(store: Store) -> list[Place]:
     """Every database that has a log."""
     with store.control() as connection:
         return places(store.topology, connection)
+
+
+def logs_of(connection: Connection, values: Sequence[str]) -> dict[UUID, str]:
+    """The logs of tenants that an adopted table has under these values, whether anything of them is there or not."""
+    return {identity: value for value, identity in connection.execute(QUERIES.logs_of, {"values": list(values)})}
 
 
 def owner_of(store: Store, tenant: str) -> Owner:

@@ -18,7 +18,7 @@ from kos.schema_change.model import (
     CONTRACT,
     EXPAND,
     FILL,
-    LEAVING,
+    LEFT_OUT,
     PHASES,
     TIGHTEN,
     Action,
@@ -54,17 +54,17 @@ def forget_change(run: Run[ChangePlan]) -> None:
 
 def expand(run: Run[ChangePlan]) -> None:
     """Add what new code needs, beside what old code knows, in {count} placements."""
-    everywhere(run, EXPAND, run.plan.placements, _doing(run.plan, EXPAND), lost=_leave(run))
+    everywhere(run, EXPAND, run.plan.placements, _doing(run.plan, EXPAND))
 
 
 def fill(run: Run[ChangePlan]) -> None:
     """Fill the rows that are there, in {count} placements."""
-    everywhere(run, FILL, _with(run, FILL, run.plan.placements), _doing(run.plan, FILL), lost=_leave(run))
+    everywhere(run, FILL, _with(run, FILL, run.plan.placements), _doing(run.plan, FILL))
 
 
 def build(run: Run[ChangePlan]) -> None:
     """Build indexes concurrently, in {count} placements."""
-    everywhere(run, BUILD, _with(run, BUILD, run.plan.placements), _doing(run.plan, BUILD), lost=_leave(run))
+    everywhere(run, BUILD, _with(run, BUILD, run.plan.placements), _doing(run.plan, BUILD))
 
 
 def announce(run: Run[ChangePlan]) -> None:
@@ -85,21 +85,20 @@ def _announced(run: Run[ChangePlan]) -> Lost:
 
 def tighten(run: Run[ChangePlan]) -> None:
     """Hold the rows to what the new schema says, in {count} placements and those that have come since."""
-    lost = _leave(run)
     with nobody_making(run.store):
         late, begun = late_placements(run), known(run)
     for placement in late.placements:
         everywhere(run, EXPAND, [placement], _doing(run.plan, EXPAND, FILL, BUILD))
-    lost |= late.lost | begun.lost | _announced(run)
+    lost = late.lost | begun.lost | _announced(run)
     todo = _with(run, TIGHTEN, dict.fromkeys((*begun.placements, *late.placements)))
     everywhere(run, TIGHTEN, todo, _doing(run.plan, TIGHTEN), lost=lost)
 
 
 def contract(run: Run[ChangePlan]) -> None:
     """Take away what only old code needs, in all placements."""
-    lost, found = _leave(run), known(run, _is_tightened)
+    found = known(run, _is_tightened)
     todo = _with(run, CONTRACT, found.placements)
-    everywhere(run, CONTRACT, todo, _doing(run.plan, CONTRACT), lost=lost | found.lost)
+    everywhere(run, CONTRACT, todo, _doing(run.plan, CONTRACT), lost=found.lost)
 
 
 def tidy(run: Run[ChangePlan]) -> None:
@@ -110,6 +109,7 @@ def tidy(run: Run[ChangePlan]) -> None:
         with nobody_making(run.store):
             late = known(run, _is_behind)  # they were made since the tightening
         everywhere(run, CONTRACT, late.placements, _doing(run.plan, *PHASES), lost=late.lost)
+    _take_back_left_out(run)
     refuse_lost("tidy", in_databases(run, lambda _, connection: connection.execute(QUERIES.refresh_captures)))
     _forget_placements(run)
 
@@ -150,20 +150,15 @@ def _undo(site: Site, phase: str) -> None:
             connection.execute(QUERIES.forget_fills, site.facts)
 
 
-def _leave(run: Run[ChangePlan]) -> Lost:
-    """Take back what was done in placements that somebody has asked to leave out. Returns the databases of which nobody
-    knows whether somebody has: they are left alone."""
+def _take_back_left_out(run: Run[ChangePlan]) -> None:
+    """What was done in placements that somebody has left out: at the end, so that they keep nobody waiting."""
 
     def work(site: Site) -> None:
         for phase in (TIGHTEN, BUILD, FILL, EXPAND):
             _undo(site, phase)
-        with site.transaction() as connection:
-            connection.execute(QUERIES.leave, site.facts)
 
-    leaving = known(run, lambda _recipe, _phase, state: state == LEAVING)
-    if leaving.placements:
-        everywhere(run, EXPAND, leaving.placements, work)
-    return leaving.lost
+    found = known(run, lambda _recipe, _phase, state: state == LEFT_OUT)
+    everywhere(run, EXPAND, found.placements, work, lost=found.lost)
 
 
 def _with(run: Run[ChangePlan], phase: str, placements: Iterable[Placement]) -> list[Placement]:
@@ -174,8 +169,10 @@ def _with(run: Run[ChangePlan], phase: str, placements: Iterable[Placement]) -> 
 
 def _doing(plan: ChangePlan, *phases: str) -> Callable[[Site], None]:
     def work(site: Site) -> None:
+        if site.connection.execute(QUERIES.is_left_out, site.facts).fetchone() == (True,):
+            return
         for phase in phases:
-            if phase == TIGHTEN:
+            if phase in {TIGHTEN, CONTRACT}:
                 refuse_changed(site, plan.recipe_of(site.placement))
             items = getattr(plan.recipe_of(site.placement), phase)
             for item in items:

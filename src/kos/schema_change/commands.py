@@ -165,7 +165,7 @@ def change_leave_out(
     dry_run: DryRun = False,
     json: Json = False,
 ) -> None:
-    """Go on without one schema that can't be changed now: start and finish take back what was done there."""
+    """Go on without one schema that can't be changed now; finish takes back what was done there."""
     with open_store() as store:
         name = str(open_change(store).plan.get("name"))
         if not (yes or dry_run):

@@ -11,7 +11,7 @@ from kos.tenancy.placement import Place
 # way back.
 EXPAND, FILL, BUILD, TIGHTEN, CONTRACT = PHASES = ("expand", "fill", "build", "tighten", "contract")
 
-LEAVING, LEFT_OUT = "leaving", "left out"  # states of a placement that is not to have the change after all
+LEFT_OUT = "left out"  # the state of a placement that is not to have the change after all
 
 TRANSACTION, CREATE_INDEX, DROP_INDEX, ANALYZE = KINDS = ("transaction", "create index", "drop index", "analyze")
 

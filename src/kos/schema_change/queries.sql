@@ -106,10 +106,8 @@ select kos.refresh_captures();
 delete from kos.changed_schemas where operation = %(operation)s;
 
 -- name: has_schema
--- A tenant may have gone meanwhile, or be left out.
-select exists (select from pg_namespace where nspname = %(schema)s)
-   and not exists (select from kos.change_placements
-                    where operation = %(operation)s and schema_name = %(schema)s and state = 'left out');
+-- A tenant may have gone meanwhile.
+select exists (select from pg_namespace where nspname = %(schema)s);
 
 -- name: schemas_in_use
 -- Those of tenants that can be entered.
@@ -164,28 +162,33 @@ begin
 end $locks$
 
 -- name: note_placement
--- Where a placement stands. That it is to be left out stays said.
+-- Where a placement stands. That it is left out stays said.
 insert into kos.change_placements as p (operation, schema_name, recipe, phase, state)
 values (%(operation)s, %(schema)s, %(recipe)s, %(phase)s, %(state)s)
 on conflict (operation, schema_name) do update
-   set phase = case when p.state in ('leaving', 'left out') then p.phase else excluded.phase end,
-       state = case when p.state in ('leaving', 'left out') then p.state else excluded.state end,
+   set phase = case when p.state = 'left out' then p.phase else excluded.phase end,
+       state = case when p.state = 'left out' then p.state else excluded.state end,
        error = %(error)s, doing = null, updated_at = clock_timestamp();
 
--- name: ask_to_leave
--- Unless what only old code needs is being dropped there: no row then.
-insert into kos.change_placements as p (operation, schema_name, recipe, phase, state)
-values (%(operation)s, %(schema)s, %(recipe)s, 'expand', 'leaving')
-on conflict (operation, schema_name) do update
-   set state = case when p.state = 'left out' then p.state else 'leaving' end, updated_at = clock_timestamp()
- where p.phase <> 'contract'
-returning true;
+-- name: leave_out
+-- Unless what only old code needs is being dropped there: no row then. Whoever begins with that notes it before he looks
+-- whether the placement is left out.
+with left_out as (
+  insert into kos.change_placements as p (operation, schema_name, recipe, phase, state)
+  values (%(operation)s, %(schema)s, %(recipe)s, 'expand', 'left out')
+  on conflict (operation, schema_name) do update set state = 'left out', updated_at = clock_timestamp()
+   where p.phase <> 'contract'
+  returning true as said
+), refused as (
+  insert into kos.changed_schemas (operation, schema_name, name, left_out)
+  select %(operation)s, %(schema)s, %(name)s, true from left_out
+  on conflict (operation, schema_name) do update set left_out = true)
+select said from left_out;
 
--- name: leave
--- Nothing of the change is there any more, and code can't count on it.
-with withdrawn as (delete from kos.changed_schemas where operation = %(operation)s and schema_name = %(schema)s)
-update kos.change_placements set state = 'left out', doing = null, error = null, updated_at = clock_timestamp()
- where operation = %(operation)s and schema_name = %(schema)s;
+-- name: is_left_out
+-- After it was noted what is begun.
+select exists (select from kos.change_placements
+                where operation = %(operation)s and schema_name = %(schema)s and state = 'left out');
 
 -- name: note_doing
 -- What is under way, for whoever asks.

@@ -10,7 +10,7 @@ from kos.journal import Outcome, Record
 from kos.journal.history import BACKWARDS, fold
 from kos.journal.runner import refuse_final
 from kos.progress import Advance, silent
-from kos.schema_change.change import CHANGE, announce
+from kos.schema_change.change import CHANGE, announce, tidy
 from kos.schema_change.model import ChangePlan, Placement
 from kos.schema_change.pace import check_query
 from kos.schema_change.placements import by_place
@@ -98,18 +98,18 @@ def _asked_to_stop(store: Store, record: Record) -> bool:
 
 
 def leave_out(store: Store, schema: str, *, shard: str | None = None, database: str | None = None) -> Placement:
-    """Go on without one schema, whose rows can't be mended now, say. What was done there is taken back by whoever goes
-    on with the change, before anything else.
+    """Go on without one schema, whose rows can't be mended now, say. From now on nothing is done there, and code that
+    needs the change is refused; `finish` takes back what was done, when the others are done.
 
     Raises:
         NoChange, RollbackBegun
         NoPlacement: the change is in no such schema, or in several.
         PlacementDropping: it is past its point of return there.
     """
-    placement = find_placement(store, schema, shard=shard, database=database)
-    facts = {"operation": open_change(store).id, "schema": schema, "recipe": placement.recipe}
+    placement, record = find_placement(store, schema, shard=shard, database=database), open_change(store)
+    facts = {"operation": record.id, "schema": schema, "recipe": placement.recipe, "name": _name(record)}
     with store.operator(placement.place) as connection:
-        if connection.execute(QUERIES.ask_to_leave, facts).fetchone() is None:
+        if record.step == tidy.__name__ or connection.execute(QUERIES.leave_out, facts).fetchone() is None:
             raise errors.PlacementDropping(placement.name)
     return placement
 

@@ -13,7 +13,7 @@ from kos import errors
 from kos.journal import Record, plan_of
 from kos.journal.history import BACKWARDS
 from kos.schema_change.change import CHANGE, tidy
-from kos.schema_change.model import CONTRACT, PHASES, ChangePlan, Placement
+from kos.schema_change.model import CONTRACT, LEFT_OUT, PHASES, ChangePlan, Placement
 from kos.schema_change.pace import check_query
 from kos.schema_change.placements import by_place, look_for_placements
 from kos.schema_change.site import QUERIES
@@ -174,6 +174,7 @@ def _status(
     unknown: tuple[str | None, str],
 ) -> PlacementStatus:
     phase, state, doing, error, updated_at = begun[2:] if begun else (*unknown, None, None, None)
+    phase = None if state == LEFT_OUT else phase  # it is behind nobody
     rows = pages = of_pages = rate = left = None
     if filled:
         _, rows, pages, of_pages, seconds = filled

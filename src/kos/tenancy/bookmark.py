@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any, Self
 from weakref import WeakKeyDictionary
 
@@ -21,7 +22,8 @@ TRANSACTION = b"select pg_catalog.pg_current_xact_id_if_assigned()"  # before th
 INCARNATION = b"select kos.incarnation()"  # at the end: whatever becomes of it, the transaction is committed
 _WRITTEN = re.compile(r"([1-9][0-9]{0,9})\.([1-9][0-9]{0,19})", re.ASCII)
 Connection = psycopg.Connection[Any] | psycopg.AsyncConnection[Any]
-_known: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
+KNOWN_SECONDS = 10.0  # that an incarnation is believed: one may begin under a server that goes on
+_known: WeakKeyDictionary[Any, tuple[int, float]] = WeakKeyDictionary()  # with when it was asked
 
 
 @dataclass(frozen=True)
@@ -42,15 +44,16 @@ class Bookmark:
             BookmarkUnreadable: it isn't one.
         """
         found = _WRITTEN.fullmatch(str(text))
-        if found is None:
+        if found is None or int(found[1]) >= 2**31 or int(found[2]) >= 2**64:
             raise errors.BookmarkUnreadable(str(text)[:40])
         return cls(int(found[1]), int(found[2]))
 
 
 def is_known(connection: Connection) -> bool:
-    """Whether the server's incarnation was asked already: one that writes doesn't outlive its connections. Behind a
-    pooler the next transaction may be another server's."""
-    return connection in _known and connection.prepare_threshold is not None
+    """Whether the server's incarnation was asked a moment ago. Behind a pooler the next transaction may be another
+    server's."""
+    known = _known.get(connection)
+    return known is not None and monotonic() - known[1] < KNOWN_SECONDS and connection.prepare_threshold is not None
 
 
 def made(connection: Connection, transaction: PGresult, incarnation: PGresult | None) -> Bookmark | None:
@@ -58,6 +61,6 @@ def made(connection: Connection, transaction: PGresult, incarnation: PGresult | 
     if incarnation is not None and incarnation.status == ExecStatus.TUPLES_OK:
         value = incarnation.get_value(0, 0)
         if value is not None:  # a standby, which may become another one
-            _known[connection] = int(value)
+            _known[connection] = int(value), monotonic()
     written = transaction.get_value(0, 0) if transaction.status == ExecStatus.TUPLES_OK else None
-    return Bookmark(_known[connection], int(written)) if written and connection in _known else None
+    return Bookmark(_known[connection][0], int(written)) if written and connection in _known else None

@@ -19,24 +19,30 @@ end $$;
 create function kos.bookmark_position(tenant uuid, counted_in integer, written xid8) returns bigint
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
-  newest kos.seals := kos.newest_seal(tenant);
+  waits boolean;
+  newest kos.seals;
 begin
-  if counted_in is distinct from kos.incarnation() then
+  if current_setting('transaction_isolation') <> 'read committed' then
+    -- An old snapshot shows pending rows that were sealed and truncated since as gone, and their seal as not there yet.
+    raise exception 'a bookmark is looked up under READ COMMITTED' using errcode = '25001', hint = 'ask in a transaction of its own';
+  elsif counted_in is distinct from kos.incarnation() then
     raise exception 'the bookmark %.% is of before this database was restored or promoted', counted_in, written
       using errcode = 'KS028', hint = 'what it stands for may be lost: read without it, and look';
   elsif not pg_visible_in_snapshot(written, pg_current_snapshot()) then
     return null;
-  elsif newest.origin = kos.origin() and pg_visible_in_snapshot(written, newest.snapshot) then
+  end if;
+  -- First what waits, then the seals: each with a snapshot of its own, so what is gone from the one is in the other.
+  waits := exists (select from kos.pending p
+                    where p.tenant_id = tenant and p.origin = kos.origin() and p.transaction = written);
+  newest := kos.newest_seal(tenant);
+  if newest.origin = kos.origin() and pg_visible_in_snapshot(written, newest.snapshot) then
     -- The first seal that has seen it. So far back that nobody waits for it any more, a later one will do.
     return (select min(s.position)
               from (select * from kos.seals l where l.tenant_id = tenant and l.origin = newest.origin
                      order by l.position desc limit 100) s
              where pg_visible_in_snapshot(written, s.snapshot));
-  elsif exists (select from kos.pending p
-                 where p.tenant_id = tenant and p.origin = kos.origin() and p.transaction = written) then
-    return null;
   end if;
-  return newest.position;  -- it has written nothing into this log
+  return case when not waits then newest.position end;  -- it has written nothing into this log
 end $$;
 grant execute on function kos.bookmark_position(uuid, integer, xid8) to kos_operator;
 
