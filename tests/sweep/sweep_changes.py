@@ -53,7 +53,7 @@ drop table old_sales;
 """,
     schemas=SCHEMAS,
     values={"total": lambda value: value or 0},
-    every=4,
+    every=6,
     first=1,
 )
 
@@ -75,7 +75,7 @@ alter table goods add column token uuid not null default gen_random_uuid();
 alter table goods drop column price;
 """,
     values={"token": there},
-    every=6,
+    every=8,
     first=2,
 )
 
@@ -128,7 +128,7 @@ create index seen_note on seen (note);
 drop index seen_day;
 """,
     values={"note": lambda value: value or "none", "token": there},
-    every=3,
+    every=5,
     first=1,
 )
 
@@ -158,7 +158,7 @@ create view shown as select good, amount from goods;
 comment on view shown is 'for all';
 grant select on shown to product_legacy;
 """,
-    every=3,
+    every=5,
     first=2,
 )
 
@@ -205,7 +205,7 @@ drop materialized view old_totals;
 drop sequence old_numbers;
 """,
     values={"number": there},
-    every=3,
+    every=5,
 )
 
 RIGHTS = Change(
@@ -260,7 +260,7 @@ drop table old_sales;
 """,
     values={"total": lambda value: value or 0, "token": there},
     late=True,
-    every=4,
+    every=6,
     first=2,
 )
 
@@ -290,7 +290,7 @@ create unique index sales_code on sales (code);
         "share": lambda value: value or 5,
         "code": abs,
     },
-    every=6,
+    every=8,
     first=1,
 )
 
