@@ -397,24 +397,30 @@ CREATE FUNCTION kos.bookmark_position(tenant uuid, counted_in integer, written x
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
-  newest kos.seals := kos.newest_seal(tenant);
+  waits boolean;
+  newest kos.seals;
 begin
-  if counted_in is distinct from kos.incarnation() then
+  if current_setting('transaction_isolation') <> 'read committed' then
+    -- An old snapshot shows pending rows that were sealed and truncated since as gone, and their seal as not there yet.
+    raise exception 'a bookmark is looked up under READ COMMITTED' using errcode = '25001', hint = 'ask in a transaction of its own';
+  elsif counted_in is distinct from kos.incarnation() then
     raise exception 'the bookmark %.% is of before this database was restored or promoted', counted_in, written
       using errcode = 'KS028', hint = 'what it stands for may be lost: read without it, and look';
   elsif not pg_visible_in_snapshot(written, pg_current_snapshot()) then
     return null;
-  elsif newest.origin = kos.origin() and pg_visible_in_snapshot(written, newest.snapshot) then
+  end if;
+  -- First what waits, then the seals: each with a snapshot of its own, so what is gone from the one is in the other.
+  waits := exists (select from kos.pending p
+                    where p.tenant_id = tenant and p.origin = kos.origin() and p.transaction = written);
+  newest := kos.newest_seal(tenant);
+  if newest.origin = kos.origin() and pg_visible_in_snapshot(written, newest.snapshot) then
     -- The first seal that has seen it. So far back that nobody waits for it any more, a later one will do.
     return (select min(s.position)
               from (select * from kos.seals l where l.tenant_id = tenant and l.origin = newest.origin
                      order by l.position desc limit 100) s
              where pg_visible_in_snapshot(written, s.snapshot));
-  elsif exists (select from kos.pending p
-                 where p.tenant_id = tenant and p.origin = kos.origin() and p.transaction = written) then
-    return null;
   end if;
-  return newest.position;  -- it has written nothing into this log
+  return case when not waits then newest.position end;  -- it has written nothing into this log
 end $$;
 
 
@@ -3575,7 +3581,7 @@ CREATE FUNCTION kos.require_change(name text, schema_name name DEFAULT "current_
     AS $$
 begin
   if not exists (select from kos.changed_schemas c
-                  where c.schema_name = require_change.schema_name and c.name = require_change.name) then
+                  where c.schema_name = require_change.schema_name and c.name = require_change.name and not c.left_out) then
     raise exception 'the change % is not there in schema %', require_change.name, require_change.schema_name
       using errcode = 'KS012', hint = 'kos change status';
   end if;
@@ -4580,7 +4586,7 @@ CREATE TABLE kos.change_placements (
     error text,
     updated_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     CONSTRAINT change_placements_phase_check CHECK ((phase = ANY (ARRAY['expand'::text, 'fill'::text, 'build'::text, 'tighten'::text, 'contract'::text]))),
-    CONSTRAINT change_placements_state_check CHECK ((state = ANY (ARRAY['running'::text, 'done'::text, 'failed'::text, 'leaving'::text, 'left out'::text])))
+    CONSTRAINT change_placements_state_check CHECK ((state = ANY (ARRAY['running'::text, 'done'::text, 'failed'::text, 'left out'::text])))
 );
 
 
@@ -4594,7 +4600,8 @@ CREATE TABLE kos.changed_schemas (
     operation uuid NOT NULL,
     schema_name text NOT NULL,
     name text NOT NULL,
-    changed_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+    changed_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    left_out boolean DEFAULT false NOT NULL
 );
 
 
