@@ -65,6 +65,25 @@ def test_who_writes_nothing_has_none(store: Store, tenant: Tenant, statement: st
     assert acme.bookmark is None
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "select public.add()",
+        "with added as (insert into atoms (atom_type, name) values ('city', 'Bern') returning id) select * from added",
+        "select 1; insert into atoms (atom_type, name) values ('city', 'Bern')",
+    ],
+)
+def test_whatever_writes_has_one(store: Store, tenant: Tenant, superuser: Connection, statement: str) -> None:
+    superuser.execute(
+        "create function public.add() returns void language sql begin atomic"
+        " insert into knowledge.atoms (atom_type, name) values ('city', 'Bern'); end"
+    )
+    with store.tenant("acme") as acme:
+        acme.execute("select name from atoms")
+        acme.execute(statement)
+    assert acme.bookmark is not None
+
+
 def test_what_is_rolled_back_has_none(store: Store, tenant: Tenant) -> None:
     session = store.tenant("acme")
     with pytest.raises(ZeroDivisionError), session:

@@ -16,7 +16,7 @@ from psycopg.rows import TupleRow
 from kos import errors
 from kos.tenancy.bookmark import Bookmark
 from kos.tenancy.entry import After, Entering, Entry, translate
-from kos.tenancy.leave import is_plain, leave
+from kos.tenancy.leave import is_plain, is_reading, leave
 from kos.tenancy.placement import place_of
 from kos.tenancy.tenant import QUERIES, Tenant
 from kos.tenancy.together import send_together
@@ -42,6 +42,7 @@ class AsyncSession:
         self._tenant = tenant
         self._open = False
         self._plain = True  # what the statements may leave in the connection
+        self._reads = True  # whether they can write nothing
         self._connection: Connection | None = None
         self._bookmark: Bookmark | None = None
         self._first = Lock()  # of several tasks that begin at once, one takes the connection
@@ -66,7 +67,7 @@ class AsyncSession:
     # sync: @property
     async def connection(self) -> Connection:
         """The connection, with the tenant entered: for cursors, COPY, pipelines and savepoints."""
-        self._plain = False
+        self._plain = self._reads = False
         if self._connection is None:
             async with self._first:
                 if self._connection is None:
@@ -82,6 +83,7 @@ class AsyncSession:
             psycopg.Error: what the statement itself raised.
         """
         self._plain = self._plain and is_plain(query)
+        self._reads = self._reads and is_reading(query)
         if self._connection is None:
             async with self._first:
                 if self._connection is None:
@@ -123,7 +125,9 @@ class AsyncSession:
             raise errors.TransactionFailed(self._name)
         try:
             async with connection.lock:
-                self._bookmark = await connection.wait(leave(connection, commit=True, plain=self._plain))
+                self._bookmark = await connection.wait(
+                    leave(connection, commit=True, plain=self._plain, reads=self._reads)
+                )
         except psycopg.Error as error:
             if connection.broken:
                 raise errors.OutcomeUnknown(self._name, str(error).strip()) from error

@@ -33,6 +33,7 @@ COMMIT = b"commit"
 ALWAYS = (b"reset all", b"discard temp")
 CLEAN = (b"reset session authorization", b"close all", b"unlisten *", *ALWAYS)
 PREPARED = (b"deallocate all", QUERIES.prepare_enter.as_bytes())
+_READS = re.compile(r"\s*select\b[^(;]*", re.IGNORECASE)
 _SAYS_MORE = re.compile(r"role|authorization|hold|fetch|listen", re.IGNORECASE)
 
 
@@ -46,18 +47,29 @@ def _is_plain(query: str) -> bool:
     return not _SAYS_MORE.search(query)
 
 
+def is_reading(query: Query) -> bool:
+    """Whether this statement can write nothing: a `select` that calls no function."""
+    return isinstance(query, str) and _is_reading(query)
+
+
+@lru_cache(maxsize=1000)
+def _is_reading(query: str) -> bool:
+    return _READS.fullmatch(query) is not None
+
+
 def leave(
     connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any],
     *,
     commit: bool,
     plain: bool = False,
+    reads: bool = False,
     rolled_back: bool = False,
 ) -> Generator[Any, Any, Bookmark | None]:
     """For `connection.wait`: commit, if asked for, and clean up; after statements that were all `plain` less is
     needed, and where psycopg has just sent a ROLLBACK, more. A connection that can't be cleaned is closed.
 
     Behind a pooler nothing is cleaned: the server's connection is the pooler's, with settings of its own. Returns the
-    bookmark of what was committed.
+    bookmark of what was committed; after statements that only `reads`, nobody asks for it, which costs 20 µs.
 
     Raises:
         psycopg.Error: the commit failed.
@@ -68,16 +80,18 @@ def leave(
         cleaning += PREPARED
     if connection.prepare_threshold is None:
         cleaning = ()
-    committing = (TRANSACTION, COMMIT) if commit and pgconn.transaction_status != TransactionStatus.IDLE else ()
-    asking = (INCARNATION,) if committing and not is_known(connection) else ()
+    committing: tuple[bytes, ...] = ()
+    if commit and pgconn.transaction_status != TransactionStatus.IDLE:
+        committing = (COMMIT,) if reads else (TRANSACTION, COMMIT)
+    asking = (INCARNATION,) if committing and not (reads or is_known(connection)) else ()
     results = yield from _answers(pgconn, committing + cleaning + asking)
     refused: psycopg.Error | None = None
     mark: Bookmark | None = None
-    if committing and any(each.status == ExecStatus.FATAL_ERROR for each in results[:2]):
+    if committing and any(each.status == ExecStatus.FATAL_ERROR for each in results[: len(committing)]):
         refused = psycopg.errors.error_from_result(results[-1], encoding=connection.info.encoding)
         # The server took nothing of the message after that.
         results = [] if pgconn.status == ConnStatus.BAD else (yield from _answers(pgconn, cleaning))
-    elif committing:
+    elif committing and not reads:
         mark = made(connection, results[0], results[-1] if asking else None)
     if any(result.status == ExecStatus.FATAL_ERROR for result in results) and pgconn.status != ConnStatus.BAD:
         pgconn.finish()

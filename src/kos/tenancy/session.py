@@ -19,7 +19,7 @@ from psycopg.rows import TupleRow
 from kos import errors
 from kos.tenancy.bookmark import Bookmark
 from kos.tenancy.entry import After, Entering, Entry, translate
-from kos.tenancy.leave import is_plain, leave
+from kos.tenancy.leave import is_plain, is_reading, leave
 from kos.tenancy.placement import place_of
 from kos.tenancy.tenant import QUERIES, Tenant
 from kos.tenancy.together import send_together
@@ -45,6 +45,7 @@ class Session:
         self._tenant = tenant
         self._open = False
         self._plain = True  # what the statements may leave in the connection
+        self._reads = True  # whether they can write nothing
         self._connection: Connection | None = None
         self._bookmark: Bookmark | None = None
         self._first = Lock()  # of several tasks that begin at once, one takes the connection
@@ -69,7 +70,7 @@ class Session:
     @property
     def connection(self) -> Connection:
         """The connection, with the tenant entered: for cursors, COPY, pipelines and savepoints."""
-        self._plain = False
+        self._plain = self._reads = False
         if self._connection is None:
             with self._first:
                 if self._connection is None:
@@ -85,6 +86,7 @@ class Session:
             psycopg.Error: what the statement itself raised.
         """
         self._plain = self._plain and is_plain(query)
+        self._reads = self._reads and is_reading(query)
         if self._connection is None:
             with self._first:
                 if self._connection is None:
@@ -124,7 +126,7 @@ class Session:
             raise errors.TransactionFailed(self._name)
         try:
             with connection.lock:
-                self._bookmark = connection.wait(leave(connection, commit=True, plain=self._plain))
+                self._bookmark = connection.wait(leave(connection, commit=True, plain=self._plain, reads=self._reads))
         except psycopg.Error as error:
             if connection.broken:
                 raise errors.OutcomeUnknown(self._name, str(error).strip()) from error
