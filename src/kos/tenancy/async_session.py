@@ -35,11 +35,14 @@ class AsyncSession:
     the tenant has moved meanwhile, nothing was done yet and both are sent again to the new place.
     """
 
-    def __init__(self, store: AsyncStore, name: str, entry: Entry, tenant: Tenant | None = None) -> None:
+    def __init__(
+        self, store: AsyncStore, name: str, entry: Entry, tenant: Tenant | None = None, after: Bookmark | None = None
+    ) -> None:
         self._store = store
         self._name = name
         self._entry = entry
         self._tenant = tenant
+        self._after = after
         self._open = False
         self._plain = True  # what the statements may leave in the connection
         self._reads = True  # whether they can write nothing
@@ -58,6 +61,21 @@ class AsyncSession:
         if self._tenant is None:
             raise errors.SessionClosed(self._name)
         return self._tenant
+
+    @property
+    def entry(self) -> Entry:
+        """Who works, on whose behalf, and how."""
+        return self._entry
+
+    @property
+    def after(self) -> Bookmark | None:
+        """What a reader of the graph or the cache must see here at least; None if it does not care."""
+        return self._after
+
+    @property
+    def has_only_read(self) -> bool:
+        """Whether its statements so far can have written nothing, as far as that can be told from their text."""
+        return self._reads
 
     @property
     def bookmark(self) -> Bookmark | None:

@@ -15,6 +15,7 @@ from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 from kos import errors, topology
 from kos.tenancy import placement
 from kos.tenancy.async_session import AsyncSession, roll_back
+from kos.tenancy.bookmark import Bookmark
 from kos.tenancy.entry import ATTEMPTS, Entry
 from kos.tenancy.handshake import LIBRARY, checked, refused
 from kos.tenancy.placement import Place
@@ -51,15 +52,18 @@ class AsyncStore:
         self._directory: dict[str, Tenant] = {}
         self._lock = Lock()
 
-    def tenant(self, name: str, **entry: Any) -> AsyncSession:
-        """A session in a tenant, for a `with` block. Keywords are the fields of `Entry`: persona, user, request,
-        address, agent, read_only, isolation, timeout.
+    def tenant(self, name: str, *, after: Bookmark | str | None = None, **entry: Any) -> AsyncSession:
+        """A session in a tenant, for a `with` block. Other keywords are the fields of `Entry`: persona, user, request,
+        address, agent, read_only, isolation, timeout. What it reads from the graph or the cache is not older than
+        `after`, another session's bookmark.
 
+        Raises:
+            BookmarkUnreadable
         Raises (when the block is entered):
             UnknownTenant, TenantUnfinished, StoreUnavailable, PoolExhausted, StoreClosed, DatabaseNotInstalled,
             DatabaseBehind, LibraryTooOld
         """
-        return AsyncSession(self, name, Entry.of(**entry))
+        return AsyncSession(self, name, Entry.of(**entry), after=None if after is None else Bookmark.read(after))
 
     def session(self, tenant: Tenant, **entry: Any) -> AsyncSession:
         """A session in a tenant that was found already, finished or not."""

@@ -1,0 +1,166 @@
+"""What a projection is: a store that follows tenants' logs. Plain values, and the interface."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+from uuid import UUID
+
+Values = Mapping[str, str | None]
+Kind = Literal["created", "changed", "deleted", "truncated"]
+
+
+@dataclass(frozen=True, order=True)
+class Reached:
+    """How far in a tenant's log. Ordered: a later incarnation's log goes on where it began, so more is later.
+
+    `leaf` is the last event's: it tells a log that was restored to before it from the one that it was read from.
+    """
+
+    incarnation: int = 0
+    position: int = 0
+    leaf: bytes | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True)
+class Whose:
+    """A tenant, at the epoch that its place has now."""
+
+    tenant: UUID
+    epoch: int = 0
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One generation of what a projection has of a tenant, and how far that is. Readers see one of them."""
+
+    generation: str
+    reached: Reached
+
+
+@dataclass(frozen=True)
+class TableName:
+    """A table of the tenant: in whichever schema its tables are, or, for a product's table, in that one."""
+
+    name: str
+    schema: str | None = None
+
+    @classmethod
+    def read(cls, text: str) -> TableName:
+        """`atoms` or `public.orders`."""
+        schema, _, name = text.rpartition(".")
+        return cls(name, schema or None)
+
+    def means(self, schema: str, table: str) -> bool:
+        """Whether a table of that name is meant."""
+        return self.name == table and self.schema in (None, schema)
+
+    def __str__(self) -> str:
+        return f"{self.schema}.{self.name}" if self.schema else self.name
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the snapshot that a generation is made from: `key` and `values` as the log would have them, as text."""
+
+    table: TableName
+    key: tuple[str, ...]
+    values: Values
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a batch of events makes of one row. All events of a row in a batch are one change.
+
+    `values` is the whole row if it was created, else what may have changed. `before` is the whole row as it was at the
+    beginning of the batch, where the projection asks for it and there was one. Of `truncated`, `key` is empty: all rows
+    that the table had before are gone.
+    """
+
+    table: TableName
+    kind: Kind
+    key: tuple[str, ...]
+    values: Values
+    position: int
+    before: Values | None = None
+
+    @property
+    def after(self) -> Values | None:
+        """The whole row after the batch, as far as `before` is known; None where it is gone."""
+        if self.kind in ("deleted", "truncated"):
+            return None
+        return self.values if self.kind == "created" else {**(self.before or {}), **self.values}
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A table that a projection follows. `columns`: all that it looks at, None for whatever there is; `before`: whether
+    it has to know the row before a change."""
+
+    table: TableName
+    columns: tuple[str, ...] | None = None
+    before: bool = False
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Where a projection is not what the tables say."""
+
+    what: str
+    key: str
+    fault: Literal["missing", "left over", "different"]
+    expected: str = ""
+    found: str = ""
+
+
+class Projection(Protocol):
+    """A store that follows logs. One contract for all: `tests/contracts/projection_contract.py`.
+
+    Everything of a tenant is in a *generation*; readers see one, and another can be made beside it. A generation's
+    position is stored in the store itself, in one transaction with what it stands for. All of it can be repeated.
+
+    What its methods raise:
+        StoreUnavailable: it can't be reached, or is busy; the same is tried again later.
+        ProjectionMoved: the generation isn't where the caller thinks it is; another one has moved it.
+        ChangeRejected: the store won't have these changes, however often they are tried.
+    """
+
+    name: str
+    wanted: Sequence[Wanted] | None  # None: every logged table
+
+    def prepare(self) -> None:
+        """Make what the store needs before anything is in it, such as indexes."""
+
+    def identity(self) -> str:
+        """A text that is another one where the store has lost something, or was put back to an earlier state."""
+
+    def live(self, whose: Whose) -> Standing | None:
+        """What readers see; None where they see nothing."""
+
+    def begin(self, whose: Whose, generation: str) -> Standing:
+        """An empty generation that nobody sees, at position 0."""
+
+    def load(self, whose: Whose, standing: Standing, rows: Sequence[Row]) -> None:
+        """Rows of a snapshot into a generation that nobody sees. Each row comes once."""
+
+    def apply(
+        self, whose: Whose, standing: Standing, changes: Sequence[Change], reached: Reached, *, rehearse: bool = False
+    ) -> Standing:
+        """The changes, and that `reached` is reached, in one transaction; `rehearse` takes it back in the end. A change
+        applies only to a row that has no later one."""
+
+    def switch(self, whose: Whose, standing: Standing) -> None:
+        """Readers see this generation from now on."""
+
+    def clear(self, whose: Whose) -> None:
+        """Remove the generations that nobody sees, and what is left of a tenant's earlier epochs."""
+
+    def forget(self, tenant: UUID) -> None:
+        """Remove everything of a tenant that is no more."""
+
+    def compare(self, whose: Whose, standing: Standing, rows: Iterable[Row]) -> Iterator[Difference]:
+        """How a generation differs from a snapshot at its position."""
+
+    def close(self) -> None:
+        """Give its connections back."""
