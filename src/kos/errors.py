@@ -27,6 +27,9 @@ Every error has named fields, a sentence that states the fact, and the command t
     ├── LogError               FeedDiverged, FeedMoved (retryable), WithinTransaction, InvalidFeedName, UnknownFeed,
     │                          NoLog, ValueUnreadable, ServeRefused, BookmarkUnreadable, BookmarkLost,
     │                          BookmarkUnsealed (retryable)
+    ├── ProjectionError        UnknownProjection, ProjectionMoved (retryable), ChangeRejected, TransactionTooLong,
+    │                          ProjectionBehind (retryable), ProjectionNotReady (retryable),
+    │                          ProjectionBusy (retryable), ProjectionDiffers
     ├── DatasetError           UnknownDataset, DatasetMissing, DatasetDamaged, DatasetConflict, DatasetChanged,
     │                          DatasetInUse
     ├── ExportError            ExportTargetExists, ExportTargetRefused, ExportRunning, ExportMissing, ExportDamaged,
@@ -1027,6 +1030,88 @@ class ImportRunning(ExportError):
     tenant: str
     fact = "another command is importing the tenant {tenant!r} now"
     mend = "wait for it, then: kos tenant show {tenant}"
+
+
+# projections
+
+
+class ProjectionError(KosError):
+    """A projection can't do what was asked."""
+
+    exit_code = REFUSED
+
+
+@dataclass(eq=False)
+class UnknownProjection(ProjectionError):
+    projection: str
+    known: str
+    fact = "there is no projection {projection}; there are: {known}"
+    mend = "kos projection list"
+    exit_code = WRONG_USE
+
+
+@dataclass(eq=False)
+class ProjectionMoved(ProjectionError):
+    projection: str
+    tenant: str
+    fact = "the projection {projection} of {tenant} was moved on by somebody else meanwhile"
+    mend = "run it again"
+    retryable = True
+
+
+@dataclass(eq=False)
+class ChangeRejected(ProjectionError):
+    projection: str
+    reason: str
+    fact = "the store of the projection {projection} refuses a change: {reason}"
+    mend = "kos projection parked {projection}"
+
+
+@dataclass(eq=False)
+class TransactionTooLong(ProjectionError):
+    tenant: str
+    events: int
+    fact = "a transaction of {tenant} has {events} events: too many to apply at once"
+    mend = "kos projection rebuild NAME --tenant {tenant}"
+
+
+@dataclass(eq=False)
+class ProjectionBehind(ProjectionError):
+    projection: str
+    tenant: str
+    seconds: float
+    fact = "the projection {projection} of {tenant} did not reach the bookmark within {seconds:g} s"
+    mend = "kos projection status"
+    retryable = True
+
+
+@dataclass(eq=False)
+class ProjectionNotReady(ProjectionError):
+    projection: str
+    tenant: str
+    fact = "the projection {projection} has nothing of {tenant} yet"
+    mend = "kos worker   (it follows the log), then: kos projection status"
+    retryable = True
+
+
+@dataclass(eq=False)
+class ProjectionBusy(ProjectionError):
+    projection: str
+    tenant: str
+    purpose: str
+    fact = "somebody else is at the projection {projection} of {tenant} ({purpose})"
+    mend = "wait for it, then run this again"
+    retryable = True
+
+
+@dataclass(eq=False)
+class ProjectionDiffers(ProjectionError):
+    projection: str
+    tenant: str
+    differences: int
+    example: str
+    fact = "the new copy of {tenant} in the projection {projection} differs from the tables in {differences} places: {example}"
+    mend = "kos projection verify {projection} --tenant {tenant}; readers go on seeing the copy before"
 
 
 # adoption

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
@@ -60,9 +61,15 @@ class TableName:
         return f"{self.schema}.{self.name}" if self.schema else self.name
 
 
+def key_text(key: Sequence[str]) -> str:
+    """A row's key as one text: its only part as it is, several as JSON."""
+    return key[0] if len(key) == 1 else json.dumps(list(key), ensure_ascii=False, separators=(",", ":"))
+
+
 @dataclass(frozen=True)
 class Row:
-    """A row of the snapshot that a generation is made from: `key` and `values` as the log would have them, as text."""
+    """A row of the snapshot that a generation is made from: `key` (without the tenant's own id) and `values` as the log
+    would have them, as text."""
 
     table: TableName
     key: tuple[str, ...]
@@ -73,9 +80,9 @@ class Row:
 class Change:
     """What a batch of events makes of one row. All events of a row in a batch are one change.
 
-    `values` is the whole row if it was created, else what may have changed. `before` is the whole row as it was at the
-    beginning of the batch, where the projection asks for it and there was one. Of `truncated`, `key` is empty: all rows
-    that the table had before are gone.
+    `key` is without the tenant's own id. `values` is the whole row if it was created, else what may have changed.
+    `before` is the whole row as it was at the beginning of the batch, where the projection asks for it and there was
+    one. Of `truncated`, `key` is empty: all rows that the table had before are gone.
     """
 
     table: TableName
@@ -96,16 +103,21 @@ class Change:
 @dataclass(frozen=True)
 class Wanted:
     """A table that a projection follows. `columns`: all that it looks at, None for whatever there is; `before`: whether
-    it has to know the row before a change."""
+    it has to know the row as it was before a change, or only before one that names one of the columns `before_of`."""
 
     table: TableName
     columns: tuple[str, ...] | None = None
     before: bool = False
+    before_of: tuple[str, ...] = ()
+
+    def asks_before(self, change: Change) -> bool:
+        """Whether it has to know the row before this change."""
+        return self.before or any(name in change.values for name in self.before_of)
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Where a projection is not what the tables say."""
+    """Where a projection is not what the tables say: what kind of thing, and the `key_text` of its row."""
 
     what: str
     key: str
@@ -134,6 +146,9 @@ class Projection(Protocol):
 
     def identity(self) -> str:
         """A text that is another one where the store has lost something, or was put back to an earlier state."""
+
+    def asking(self) -> Sequence[Whose]:
+        """Tenants whose readers have found nothing here since this was last asked."""
 
     def live(self, whose: Whose) -> Standing | None:
         """What readers see; None where they see nothing."""

@@ -69,11 +69,11 @@ def probe(graph: GraphServer, seconds: int) -> Answer:
             with driver.session(database=graph.database) as session:
                 session.run("RETURN 1").consume()
     except (DriverError, Neo4jError, OSError) as error:
-        raise StoreUnavailable("the graph", graph.uri, _reason(error)) from error
+        raise StoreUnavailable("the graph", graph.uri, reason(error)) from error
     return _answer(agent)
 
 
-def _reason(error: BaseException) -> str:
+def reason(error: BaseException) -> str:
     """What went wrong: the driver tells a server's complaint with its codes, and hides why TLS failed in a cause."""
     from neo4j.exceptions import Neo4jError
 

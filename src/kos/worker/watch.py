@@ -14,6 +14,7 @@ from uuid import UUID
 import psycopg
 
 from kos import errors
+from kos.pace import BUSY_SECONDS, IDLE_SECONDS, Growing, Rest, Resting, longest, ready_of
 from kos.tenancy.placement import Place, server_at, shard_named
 from kos.topology import postgres
 from kos.topology.model import Topology
@@ -21,7 +22,6 @@ from kos.translate import translated
 from kos.worker.find import Counted, Finder
 from kos.worker.log_lines import tell, trace
 from kos.worker.metrics import Metrics
-from kos.worker.pace import BUSY_SECONDS, IDLE_SECONDS, Growing, Rest, Resting, longest, ready_of
 from kos.worker.seals import QUERIES, Connection, Outcome, Seals, told, told_of_database
 
 STANDBY_SECONDS = 1.0
