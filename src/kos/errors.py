@@ -27,8 +27,8 @@ Every error has named fields, a sentence that states the fact, and the command t
     ├── LogError               FeedDiverged, FeedMoved (retryable), WithinTransaction, InvalidFeedName, UnknownFeed,
     │                          NoLog, ValueUnreadable, ServeRefused, BookmarkUnreadable, BookmarkLost,
     │                          BookmarkUnsealed (retryable)
-    ├── ProjectionError        UnknownProjection, ProjectionMoved (retryable), ChangeRejected, TransactionTooLong,
-    │                          ProjectionBehind (retryable), ProjectionNotReady (retryable),
+    ├── ProjectionError        UnknownProjection, ProjectionMisdeclared, ProjectionMoved (retryable), ChangeRejected,
+    │                          TransactionTooLong, ProjectionBehind (retryable), ProjectionNotReady (retryable),
     │                          ProjectionBusy (retryable), ProjectionDiffers
     ├── DatasetError           UnknownDataset, DatasetMissing, DatasetDamaged, DatasetConflict, DatasetChanged,
     │                          DatasetInUse
@@ -1051,6 +1051,15 @@ class UnknownProjection(ProjectionError):
 
 
 @dataclass(eq=False)
+class ProjectionMisdeclared(ProjectionError):
+    projection: str
+    reason: str
+    fact = "the projection {projection} is declared wrongly: {reason}"
+    mend = "correct [projections.{projection}] in kos.toml, then: kos projection list"
+    exit_code = WRONG_USE
+
+
+@dataclass(eq=False)
 class ProjectionMoved(ProjectionError):
     projection: str
     tenant: str
@@ -1110,7 +1119,7 @@ class ProjectionDiffers(ProjectionError):
     tenant: str
     differences: int
     example: str
-    fact = "the new copy of {tenant} in the projection {projection} differs from the tables in {differences} places: {example}"
+    fact = "the new copy of {tenant} in {projection} differs from the tables in {differences} places: {example}"
     mend = "kos projection verify {projection} --tenant {tenant}; readers go on seeing the copy before"
 
 

@@ -32,12 +32,14 @@ _PASSING = (errors.StoreUnavailable, errors.StoreBusy, errors.ProjectionBusy)
 
 @dataclass(frozen=True)
 class Progress:
-    """What a follower knows; replaced as a whole, so that other threads may read it. `parked`: tenants that fail."""
+    """What a follower knows; replaced as a whole, so that other threads may read it. `behind` in events, `lag` in
+    seconds; `parked`: rows that the store refuses; `failing`: tenants that can't be followed, and why."""
 
     state: str = "starting"
     error: str | None = None
     behind: int = 0
     lag: float = 0.0
+    parked: int = 0
     applied: int = 0
     rebuilds: int = 0
     failing: dict[UUID, str] = field(default_factory=dict)
@@ -225,7 +227,8 @@ class Follower:
         self._again.reset()
         behind = sum(count for _, count, _ in waiting)
         lag = max((seconds for *_, seconds in waiting), default=0.0)
-        self._say("following", None, behind=behind, lag=max(lag, 0.0))
+        parked = connection.execute(QUERIES.count_parked, {"projection": self.name}).fetchone() or (0,)
+        self._say("following", None, behind=behind, lag=max(lag, 0.0), parked=parked[0])
 
     def _remake(self, connection: Connection, whose: Whose) -> bool:
         """Have it made anew, beside the others; one at a time."""

@@ -138,8 +138,13 @@ class Projection(Protocol):
         ChangeRejected: the store won't have these changes, however often they are tried.
     """
 
-    name: str
-    wanted: Sequence[Wanted] | None  # None: every logged table
+    @property
+    def name(self) -> str:
+        """As commands and settings call it."""
+
+    @property
+    def wanted(self) -> Sequence[Wanted] | None:
+        """The tables that it follows; None: every logged one. A generation is loaded in this order."""
 
     def prepare(self) -> None:
         """Make what the store needs before anything is in it, such as indexes."""

@@ -86,7 +86,7 @@ delete from kos.projection_leavers where projection = %(projection)s and tenant_
 
 -- name: status
 -- How far each projection is, in this database.
-select projection, tenants, behind, tenants_behind, oldest, parked from kos.projection_status();
+select projection, tenants, parked from kos.projection_status();
 
 -- name: tables
 -- The logged tables, with whether a projection finds rows of its tenants in them.
@@ -116,3 +116,15 @@ select schema_name from kos.fence where tenant_id = %(tenant)s and not adopted;
 -- The tenants that have something for a projection, with how many events and for how many seconds.
 select tenant_id, head - position, extract(epoch from clock_timestamp() - since)::float8
   from kos.feed_waiting(%(feed)s, %(limit)s);
+
+-- name: count_parked
+-- How many rows its store refuses, in this database.
+select count(*) from kos.projection_parked where projection = %(projection)s;
+
+-- name: key_of
+-- The columns that tell a table's rows apart, and the one that says whose they are.
+select l.key_columns, l.tenant_column
+  from kos.logged_tables l
+  join pg_class c on c.oid = l.relation
+  join pg_namespace n on n.oid = c.relnamespace
+ where n.nspname = %(schema)s and c.relname = %(table)s;

@@ -88,7 +88,7 @@ def _open(store: Store, place: Place, tenant: UUID, reader: Connection, tables: 
 def _tables(
     reader: Connection, tenant: UUID, projection: Projection
 ) -> tuple[tuple[TableName, tuple[str, ...] | None], ...]:
-    """The logged tables that a projection wants and that can have rows of the tenant, in the order that it names them."""
+    """The logged tables that a projection wants and that can have rows of the tenant, in its order."""
     row = reader.execute(QUERIES.schema_of, {"tenant": tenant}).fetchone()
     own = row[0] if row else None
     found = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from kos.projections.model import TableName, Values, Wanted, key_text
 
@@ -49,7 +49,7 @@ class Property:
         name, _, kind = text.partition(":")
         if not _NAME.fullmatch(name) or name.startswith(OWN) or kind not in ("", "text", "integer", "float", "boolean"):
             raise ValueError(f"not a property: {text!r}; write NAME or NAME:integer, float or boolean")
-        return cls(name, kind or "text")
+        return cls(name, cast(Type, kind or "text"))
 
 
 def properties_of(declared: Sequence[Property], values: Values) -> dict[str, Any]:

@@ -120,8 +120,8 @@ def edges_of_nodes(label: str) -> str:
     """The edges that nodes have which are about to go."""
     return (
         f"UNWIND $rows AS row MATCH (n:{label} {{kos_id: row.id}})-[r]-() WHERE n.kos_position < row.position "
-        "WITH DISTINCT r RETURN r.kos_id AS id, type(r) AS kind, startNode(r).kos_id AS begins, endNode(r).kos_id AS ends, "
-        "properties(r) AS p"
+        "WITH DISTINCT r RETURN r.kos_id AS id, type(r) AS kind, startNode(r).kos_id AS begins, "
+        "endNode(r).kos_id AS ends, properties(r) AS p"
     )
 
 

@@ -139,18 +139,14 @@ begin
   delete from kos.projection_parked where tenant_id = tenant;
 end $$;
 
--- How far each projection is in this database, where it is behind, what is parked.
-create function kos.projection_status() returns table (
-  projection text, tenants bigint, behind bigint, tenants_behind bigint, oldest timestamptz, parked bigint)
+-- Whom each projection follows in this database, and what it has parked.
+create function kos.projection_status() returns table (projection text, tenants bigint, parked bigint)
 language sql stable security definer set search_path = pg_catalog, pg_temp as $$
   with followed as (
-    select substr(f.feed, 12) as name, greatest(f.head - f.position, 0) as behind, f.since from kos.feeds() f where starts_with(f.feed, 'projection.')
+    select substr(c.feed, 12) as name, count(*) as tenants from kos.feed_cursors c where starts_with(c.feed, 'projection.') group by 1
   ), refused as (
     select p.projection as name, count(*) as parked from kos.projection_parked p group by 1
   )
-  select coalesce(f.name, r.name), count(f.behind), coalesce(sum(f.behind), 0)::bigint, count(*) filter (where f.behind > 0), min(f.since),
-         coalesce(max(r.parked), 0)
-    from followed f full join refused r using (name)
-   group by 1 order by 1
+  select name, coalesce(f.tenants, 0), coalesce(r.parked, 0) from followed f full join refused r using (name) order by 1
 $$;
 grant execute on function kos.projection_status() to kos_operator, kos_auditor;
