@@ -132,7 +132,7 @@ def projection_rebuild(name: Name, tenants: Tenants = None, dry_run: DryRun = Fa
 
 
 def projection_parked(name: Name, json: Json = False) -> None:
-    """The rows whose changes its store refuses, with the reason. Nothing that came after it is applied to such a row."""
+    """The rows whose changes its store refuses, with the reason. What came after is not applied to such a row."""
     with open_store() as store:
         make(store.topology, name).close()
         found = parked_everywhere(store, name)

@@ -22,6 +22,7 @@ from kos.projections.queries import QUERIES
 from kos.tenancy import Place, Store
 from kos.tenancy.store import Connection
 
+TIDY_SECONDS = 30.0
 LOOK_SECONDS = 1.0  # between two looks at what was sealed by others, at the store, and at who has left
 MOST_TENANTS = 1000
 CHECKS = 20  # of tenants that nobody has said anything about, between two batches
@@ -72,7 +73,7 @@ class Follower:
         self._standings: dict[Whose, Standing] = {}
         self._making: dict[UUID, Thread] = {}
         self._resting = Resting()
-        self._look_due = 0.0
+        self._look_due = self._tidy_due = 0.0
         self._again = Growing(AGAIN_FIRST_SECONDS, AGAIN_MOST_SECONDS)
         self._thread = Thread(target=self._run, name=f"follow {name} {place.database}", daemon=True)
 
@@ -222,6 +223,9 @@ class Follower:
             connection.execute(QUERIES.note_store, {"projection": self.name, "identity": identity})
         for whose in projection.asking():
             self._unchecked.append(whose.tenant)
+        if self._clock() >= self._tidy_due:
+            projection.tidy()
+            self._tidy_due = self._clock() + TIDY_SECONDS
         waiting = connection.execute(QUERIES.waiting, {"feed": feed_of(projection), "limit": MOST_TENANTS}).fetchall()
         self._due |= dict.fromkeys(tenant for tenant, *_ in waiting)
         self._again.reset()

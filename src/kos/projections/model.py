@@ -176,6 +176,9 @@ class Projection(Protocol):
     def clear(self, whose: Whose) -> None:
         """Remove the generations that nobody sees, and what is left of a tenant's earlier epochs."""
 
+    def tidy(self) -> None:
+        """Remove the generations that readers have ceased to see so long ago that nobody is at them any more."""
+
     def forget(self, tenant: UUID) -> None:
         """Remove everything of a tenant that is no more."""
 

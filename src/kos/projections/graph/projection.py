@@ -131,6 +131,12 @@ class GraphProjection:
             if not each["live"] and self._now() - each["superseded"] > GRACE_SECONDS:
                 self._remove(each["scope"])
 
+    def tidy(self) -> None:
+        with self._session() as session:
+            found = session.run(statements.SUPERSEDED, before=self._now() - GRACE_SECONDS).data()
+        for each in found:
+            self._remove(each["scope"])
+
     def forget(self, tenant: UUID) -> None:
         # First what leads there: from then on nobody can see it.
         self._write(lambda tx: tx.run(statements.REMOVE_TENANT, tenant=str(tenant)).consume())

@@ -64,6 +64,10 @@ OPTIONAL MATCH (t:KosTenant {kos_id: $tenant})
 RETURN g.kos_id AS scope, t IS NOT NULL AND t.kos_live = g.kos_id AS live, g.kos_superseded AS superseded
 """
 
+SUPERSEDED = """
+MATCH (g:KosGeneration) WHERE g.kos_superseded > 0 AND g.kos_superseded < $before RETURN g.kos_id AS scope
+"""
+
 REMOVE_GENERATION = "MATCH (g:KosGeneration {kos_id: $scope}) DELETE g"
 REMOVE_TENANT = "MATCH (t:KosTenant {kos_id: $tenant}) DELETE t"
 SET_PENDING = "MATCH (g:KosGeneration {kos_id: $scope}) SET g.kos_pending = g.kos_pending + $more"
