@@ -27,6 +27,7 @@ Every error has named fields, a sentence that states the fact, and the command t
     ├── LogError               FeedDiverged, FeedMoved (retryable), WithinTransaction, InvalidFeedName, UnknownFeed,
     │                          NoLog, ValueUnreadable, ServeRefused, BookmarkUnreadable, BookmarkLost,
     │                          BookmarkUnsealed (retryable)
+    ├── ProjectionError        GraphQueryRefused, ForeignNode
     ├── DatasetError           UnknownDataset, DatasetMissing, DatasetDamaged, DatasetConflict, DatasetChanged,
     │                          DatasetInUse
     ├── ExportError            ExportTargetExists, ExportTargetRefused, ExportRunning, ExportMissing, ExportDamaged,
@@ -910,6 +911,31 @@ class ServeRefused(LogError):
     fact = "feeds can't be served: {reason}"
     mend = "{instead}"
     exit_code = WRONG_USE
+
+
+class ProjectionError(KosError):
+    """What follows the log can't be asked, or must not answer."""
+
+
+@dataclass(eq=False)
+class GraphQueryRefused(ProjectionError):
+    reason: str
+    position: int
+    excerpt: str
+    fact = "the graph query is refused at {position}, {excerpt!r}: {reason}"
+    mend = (
+        "read with MATCH, OPTIONAL MATCH, WHERE, WITH, UNWIND, RETURN, UNION, EXISTS, COUNT and COLLECT subqueries and "
+        "built-in functions; give values as parameters; no name may begin with kos_"
+    )
+    exit_code = REFUSED
+
+
+@dataclass(eq=False)
+class ForeignNode(ProjectionError):
+    element: str
+    scope: str
+    fact = "the graph answered {scope} with {element}, which is not of that scope: nothing of the answer is shown"
+    mend = "keep the query, report it; then: kos projection verify"
 
 
 class DatasetError(KosError):

@@ -1,0 +1,1 @@
+"""Projections: graph and cache follow the log."""
