@@ -29,7 +29,8 @@ Every error has named fields, a sentence that states the fact, and the command t
     │                          BookmarkUnsealed (retryable)
     ├── ProjectionError        UnknownProjection, ProjectionMisdeclared, ProjectionMoved (retryable), ChangeRejected,
     │                          TransactionTooLong, ProjectionBehind (retryable), ProjectionNotReady (retryable),
-    │                          ProjectionBusy (retryable), ProjectionDiffers
+    │                          ProjectionBusy (retryable), ProjectionDiffers, GraphQueryRefused, ForeignNode,
+    │                          GraphWithoutPersonas
     ├── DatasetError           UnknownDataset, DatasetMissing, DatasetDamaged, DatasetConflict, DatasetChanged,
     │                          DatasetInUse
     ├── ExportError            ExportTargetExists, ExportTargetRefused, ExportRunning, ExportMissing, ExportDamaged,
@@ -1038,6 +1039,35 @@ class ImportRunning(ExportError):
 class ProjectionError(KosError):
     """A projection can't do what was asked."""
 
+    exit_code = REFUSED
+
+
+@dataclass(eq=False)
+class GraphQueryRefused(ProjectionError):
+    reason: str
+    position: int
+    excerpt: str
+    fact = "the graph query is refused at {position}, {excerpt!r}: {reason}"
+    mend = (
+        "read with MATCH, OPTIONAL MATCH, WHERE, WITH, UNWIND, RETURN, UNION, EXISTS, COUNT and COLLECT subqueries and "
+        "built-in functions; give values as parameters; no name may begin with kos_"
+    )
+    exit_code = REFUSED
+
+
+@dataclass(eq=False)
+class ForeignNode(ProjectionError):
+    element: str
+    scope: str
+    fact = "the graph answered {scope} with {element}, which is not of that scope: nothing of the answer is shown"
+    mend = "keep the query, report it; then: kos projection verify"
+
+
+@dataclass(eq=False)
+class GraphWithoutPersonas(ProjectionError):
+    persona: str
+    fact = "the graph shows whole tenants, and a session of the persona {persona} may see a part of its tenant only"
+    mend = "ask PostgreSQL, or open the session without a persona where whoever asks may see all of the tenant"
     exit_code = REFUSED
 
 
