@@ -14,8 +14,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
-from kos.projections.cypher import Cursor, Token
-from kos.projections.vocabulary import FUNCTIONS
+from kos.projections.graph.cypher import Cursor, Token
+from kos.projections.graph.vocabulary import FUNCTIONS
 
 _OPERATORS = ("+", "-", "*", "/", "%", "^", "=", "<>", "<", ">", "<=", ">=", "=~", "||")
 _WORD_OPERATORS = (("AND",), ("OR",), ("XOR",), ("IN",), ("CONTAINS",), ("STARTS", "WITH"), ("ENDS", "WITH"))
