@@ -27,6 +27,8 @@ Every error has named fields, a sentence that states the fact, and the command t
     ├── LogError               FeedDiverged, FeedMoved (retryable), WithinTransaction, InvalidFeedName, UnknownFeed,
     │                          NoLog, ValueUnreadable, ServeRefused, BookmarkUnreadable, BookmarkLost,
     │                          BookmarkUnsealed (retryable)
+    ├── ProjectionError        ProjectionMoved (retryable), UnknownCacheKind, CacheKindInvalid, CacheKeyRefused,
+    │                          CacheValueRefused
     ├── DatasetError           UnknownDataset, DatasetMissing, DatasetDamaged, DatasetConflict, DatasetChanged,
     │                          DatasetInUse
     ├── ExportError            ExportTargetExists, ExportTargetRefused, ExportRunning, ExportMissing, ExportDamaged,
@@ -909,6 +911,57 @@ class ServeRefused(LogError):
     instead: str
     fact = "feeds can't be served: {reason}"
     mend = "{instead}"
+    exit_code = WRONG_USE
+
+
+class ProjectionError(KosError):
+    """A store that follows the log is not as it was thought to be, or can't have what it was given."""
+
+
+@dataclass(eq=False)
+class ProjectionMoved(ProjectionError):
+    projection: str
+    tenant: str
+    fact = (
+        "the projection {projection} of {tenant} is no longer where it was: another worker has moved it, or it is gone"
+    )
+    mend = "look where it is, and go on from there"
+    retryable = True
+
+
+@dataclass(eq=False)
+class UnknownCacheKind(ProjectionError):
+    kind: str
+    known: str
+    fact = "no kind of cached value is called {kind!r}; there are: {known}"
+    mend = "declare it: kos.projections.cache.CacheKind(name, table), for the store and for the worker"
+    exit_code = WRONG_USE
+
+
+@dataclass(eq=False)
+class CacheKindInvalid(ProjectionError):
+    kind: str
+    reason: str
+    fact = "{kind!r} can't be a kind of cached value: {reason}"
+    mend = "declare it otherwise"
+    exit_code = WRONG_USE
+
+
+@dataclass(eq=False)
+class CacheKeyRefused(ProjectionError):
+    kind: str
+    expected: str
+    fact = "a key of the kind {kind} is {expected}"
+    mend = "pass the row's key without the tenant's own column, in the types that the kind declares"
+    exit_code = WRONG_USE
+
+
+@dataclass(eq=False)
+class CacheValueRefused(ProjectionError):
+    kind: str
+    reason: str
+    fact = "what was loaded for the kind {kind} is neither JSON nor bytes: {reason}"
+    mend = "have load return text, numbers, lists and dictionaries of these, bytes, or None"
     exit_code = WRONG_USE
 
 
