@@ -71,6 +71,9 @@ def _credentials(login: Login) -> Any:
         def get_credentials(self) -> tuple[str, str]:
             return login.user, login.password.read() if login.password else ""
 
+        async def get_credentials_async(self) -> tuple[str, str]:
+            return self.get_credentials()
+
     return Credentials()
 
 

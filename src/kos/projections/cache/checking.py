@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kos import log
+from kos.projections.cache import names
 from kos.projections.cache.kinds import touched
 from kos.projections.cache.projection import CacheProjection
 from kos.projections.model import Change, Difference, Kind, Standing, TableName, Whose
@@ -31,9 +32,10 @@ def check_entries(
     kinds = {kind.name: kind for kind in projection.kinds}
     for entry, reader, at in kept:
         kind = kinds[entry.partition(":")[0]]
-        if any(floors.get(table, (0, 0)) > at for table in kind.tables):
+        tables = kind.tables if names.has_persona(reader) else kind.tables_of_all
+        if any(floors.get(table, (0, 0)) > at for table in tables):
             continue  # no reader is given it
-        last = max(events.get(each, 0) for each in (entry, *(f"table:{table}" for table in kind.tables)))
+        last = max(events.get(each, 0) for each in (entry, *(f"table:{table}" for table in tables)))
         if last > at[1]:
             what = f"{kind.name} of {reader.decode(errors='replace')!r}"
             yield Difference(what, entry, "different", f"nothing before position {last}", f"position {at[1]}")

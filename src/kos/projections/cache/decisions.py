@@ -81,13 +81,15 @@ class Wish:
     tenant: UUID
     epoch: int
     reader: str
+    tables: tuple[str, ...]
     ttl: float
 
     @classmethod
     def of(cls, kind: CacheKind, key: Key, tenant: Tenant, entry: Entry, ttl: float, *, any_user: bool) -> Wish:
         """Of a session's."""
         name, whose = kind.entry(key), names.reader(entry, any_user=any_user)
-        return cls(kind, name, tenant.id, tenant.epoch, whose, ttl)
+        tables = kind.tables_of_all if entry.persona is None else kind.tables
+        return cls(kind, name, tenant.id, tenant.epoch, whose, tables, ttl)
 
     def is_of(self, tenant: Tenant) -> bool:
         """Whether the tenant is still where it was."""
@@ -95,7 +97,7 @@ class Wish:
 
     def read(self, need: Position) -> tuple[bytes, ...]:
         """What the script `read` is given."""
-        tables = (f"table:{each}" for each in self.kind.tables)
+        tables = (f"table:{each}" for each in self.tables)
         need_texts = (str(need.incarnation), str(need.position), str(LEASE_MS))
         return tuple(part.encode() for part in (*self._common(), *need_texts, *tables))
 

@@ -22,14 +22,16 @@ _TYPES = (UUID, int, str)
 class CacheKind:
     """A kind of value: made of one row of `table`, and of whatever rows of the tables in `depends`.
 
-    Any event of a table in `depends` makes all values of the kind old. `key` has the types of the row's key, without
-    the tenant's own column; without a `table` it is the caller's own, and only `depends` counts. A key that is text has
-    to be spelled as it is stored.
+    Any event of a table in `depends` makes all values of the kind old, one in `persona_depends` those that sessions
+    with a persona have read: which rows a persona sees may hang on other tables. `key` has the types of the row's key,
+    without the tenant's own column; without a `table` it is the caller's own, and only the others count. A key that is
+    text has to be spelled as it is stored.
     """
 
     name: str
     table: str | None = None
     depends: tuple[str, ...] = ()
+    persona_depends: tuple[str, ...] = ()
     key: tuple[type, ...] = (UUID,)
 
     def __post_init__(self) -> None:
@@ -43,13 +45,18 @@ class CacheKind:
     @cached_property
     def tables(self) -> tuple[str, ...]:
         """All that it is made of."""
+        return (*self.tables_of_all, *self.persona_depends)
+
+    @cached_property
+    def tables_of_all(self) -> tuple[str, ...]:
+        """What it is made of for whoever has no persona."""
         return (*((self.table,) if self.table else ()), *self.depends)
 
     @cached_property
     def definition(self) -> str:
         """What makes a value old, as one text: readers and the worker that follows the log compare it."""
         types = ",".join(each.__name__ for each in self.key)
-        return f"{self.table or ''}|{','.join(sorted(self.depends))}|{types}"
+        return f"{self.table or ''}|{','.join(sorted(self.depends))}|{','.join(sorted(self.persona_depends))}|{types}"
 
     def entry(self, key: Key) -> str:
         """The name of the value for a key, the same however the key is written.
@@ -100,7 +107,7 @@ class CacheKind:
 
 
 KINDS = (
-    CacheKind("atom", "atoms"),
+    CacheKind("atom", "atoms", persona_depends=("implementations", "capability_mappings")),
     CacheKind("molecule", "molecules", depends=("molecule_atoms",)),
     CacheKind("document", "documents"),
     CacheKind("annotation", "annotations"),
@@ -138,7 +145,7 @@ def touched(change: Change, kinds: Iterable[CacheKind], tenant: UUID) -> Touched
     entries: list[str] = []
     tables: set[str] = set()
     for kind in kinds:
-        tables.update(each for each in kind.depends if _means(each, change.table))
+        tables.update(each for each in (*kind.depends, *kind.persona_depends) if _means(each, change.table))
         if kind.table is None or not _means(kind.table, change.table):
             continue
         entry = None if change.kind == "truncated" else kind.entry_of_row(change.key, tenant)

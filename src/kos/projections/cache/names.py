@@ -27,6 +27,11 @@ def reader(entry: Entry, *, any_user: bool) -> str:
     return f"{_said(entry.persona)}\0{_said(user)}"
 
 
+def has_persona(reader_name: bytes) -> bool:
+    """Of a reader that is named so."""
+    return reader_name.startswith(b"=")
+
+
 def _said(value: object) -> str:
     return "-" if value is None else f"={value}"
 
