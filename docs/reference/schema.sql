@@ -2648,7 +2648,7 @@ ALTER FUNCTION kos.log_baseline(part regclass, rows tid[]) OWNER TO kos_owner;
 -- Name: log_head(); Type: FUNCTION; Schema: kos; Owner: kos_owner
 --
 
-CREATE FUNCTION kos.log_head() RETURNS TABLE(incarnation integer, "position" bigint, has_written boolean)
+CREATE FUNCTION kos.log_head(OUT incarnation integer, OUT "position" bigint, OUT has_written boolean) RETURNS record
     LANGUAGE sql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
@@ -2657,7 +2657,7 @@ CREATE FUNCTION kos.log_head() RETURNS TABLE(incarnation integer, "position" big
 $$;
 
 
-ALTER FUNCTION kos.log_head() OWNER TO kos_owner;
+ALTER FUNCTION kos.log_head(OUT incarnation integer, OUT "position" bigint, OUT has_written boolean) OWNER TO kos_owner;
 
 --
 -- Name: log_state(uuid, integer, bigint); Type: FUNCTION; Schema: kos; Owner: kos_owner
@@ -3306,19 +3306,16 @@ ALTER FUNCTION kos.projection_key(projection text, tenant uuid, purpose text) OW
 -- Name: projection_status(); Type: FUNCTION; Schema: kos; Owner: kos_owner
 --
 
-CREATE FUNCTION kos.projection_status() RETURNS TABLE(projection text, tenants bigint, behind bigint, tenants_behind bigint, oldest timestamp with time zone, parked bigint)
+CREATE FUNCTION kos.projection_status() RETURNS TABLE(projection text, tenants bigint, parked bigint)
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
   with followed as (
-    select substr(f.feed, 12) as name, greatest(f.head - f.position, 0) as behind, f.since from kos.feeds() f where starts_with(f.feed, 'projection.')
+    select substr(c.feed, 12) as name, count(*) as tenants from kos.feed_cursors c where starts_with(c.feed, 'projection.') group by 1
   ), refused as (
     select p.projection as name, count(*) as parked from kos.projection_parked p group by 1
   )
-  select coalesce(f.name, r.name), count(f.behind), coalesce(sum(f.behind), 0)::bigint, count(*) filter (where f.behind > 0), min(f.since),
-         coalesce(max(r.parked), 0)
-    from followed f full join refused r using (name)
-   group by 1 order by 1
+  select name, coalesce(f.tenants, 0), coalesce(r.parked, 0) from followed f full join refused r using (name) order by 1
 $$;
 
 
@@ -6687,13 +6684,13 @@ GRANT ALL ON FUNCTION kos.log_baseline(part regclass, rows tid[]) TO kos_operato
 
 
 --
--- Name: FUNCTION log_head(); Type: ACL; Schema: kos; Owner: kos_owner
+-- Name: FUNCTION log_head(OUT incarnation integer, OUT "position" bigint, OUT has_written boolean); Type: ACL; Schema: kos; Owner: kos_owner
 --
 
-REVOKE ALL ON FUNCTION kos.log_head() FROM PUBLIC;
-GRANT ALL ON FUNCTION kos.log_head() TO kos_app;
-GRANT ALL ON FUNCTION kos.log_head() TO kos_persona;
-GRANT ALL ON FUNCTION kos.log_head() TO kos_operator;
+REVOKE ALL ON FUNCTION kos.log_head(OUT incarnation integer, OUT "position" bigint, OUT has_written boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.log_head(OUT incarnation integer, OUT "position" bigint, OUT has_written boolean) TO kos_app;
+GRANT ALL ON FUNCTION kos.log_head(OUT incarnation integer, OUT "position" bigint, OUT has_written boolean) TO kos_persona;
+GRANT ALL ON FUNCTION kos.log_head(OUT incarnation integer, OUT "position" bigint, OUT has_written boolean) TO kos_operator;
 
 
 --

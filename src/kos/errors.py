@@ -30,7 +30,8 @@ Every error has named fields, a sentence that states the fact, and the command t
     ├── ProjectionError        UnknownProjection, ProjectionMisdeclared, ProjectionMoved (retryable), ChangeRejected,
     │                          TransactionTooLong, ProjectionBehind (retryable), ProjectionNotReady (retryable),
     │                          ProjectionBusy (retryable), ProjectionDiffers, GraphQueryRefused, ForeignNode,
-    │                          GraphWithoutPersonas
+    │                          GraphWithoutPersonas, UnknownCacheKind, CacheKindInvalid, CacheKeyRefused,
+    │                          CacheValueRefused
     ├── DatasetError           UnknownDataset, DatasetMissing, DatasetDamaged, DatasetConflict, DatasetChanged,
     │                          DatasetInUse
     ├── ExportError            ExportTargetExists, ExportTargetRefused, ExportRunning, ExportMissing, ExportDamaged,
@@ -1069,6 +1070,42 @@ class GraphWithoutPersonas(ProjectionError):
     fact = "the graph shows whole tenants, and a session of the persona {persona} may see a part of its tenant only"
     mend = "ask PostgreSQL, or open the session without a persona where whoever asks may see all of the tenant"
     exit_code = REFUSED
+
+
+@dataclass(eq=False)
+class UnknownCacheKind(ProjectionError):
+    kind: str
+    known: str
+    fact = "no kind of cached value is called {kind!r}; there are: {known}"
+    mend = "declare it: kos.projections.cache.CacheKind(name, table), for the store and for the worker"
+    exit_code = WRONG_USE
+
+
+@dataclass(eq=False)
+class CacheKindInvalid(ProjectionError):
+    kind: str
+    reason: str
+    fact = "{kind!r} can't be a kind of cached value: {reason}"
+    mend = "declare it otherwise"
+    exit_code = WRONG_USE
+
+
+@dataclass(eq=False)
+class CacheKeyRefused(ProjectionError):
+    kind: str
+    expected: str
+    fact = "a key of the kind {kind} is {expected}"
+    mend = "pass the row's key without the tenant's own column, in the types that the kind declares"
+    exit_code = WRONG_USE
+
+
+@dataclass(eq=False)
+class CacheValueRefused(ProjectionError):
+    kind: str
+    reason: str
+    fact = "what was loaded for the kind {kind} is neither JSON nor bytes: {reason}"
+    mend = "have load return text, numbers, lists and dictionaries of these, bytes, or None"
+    exit_code = WRONG_USE
 
 
 @dataclass(eq=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from asyncio import Lock
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from importlib import import_module
 from types import TracebackType
 from typing import Any, Self
 
@@ -26,6 +27,9 @@ from kos.topology.model import Topology
 
 Connection = psycopg.AsyncConnection[TupleRow]
 Pool = AsyncConnectionPool[Connection]
+
+# As text: the core imports no capability.
+_CACHE = ("kos.projections.cache", "AsyncCacheReader")
 
 
 def open_async(using: Topology | None = None, *, pool_size: int = placement.POOL_SIZE) -> AsyncStore:
@@ -50,6 +54,7 @@ class AsyncStore:
         self._lent: dict[Connection, Pool] = {}
         self._closed = False
         self._directory: dict[str, Tenant] = {}
+        self._readers: dict[str, Any] = {}
         self._lock = Lock()
 
     def tenant(self, name: str, *, after: Bookmark | str | None = None, **entry: Any) -> AsyncSession:
@@ -68,6 +73,19 @@ class AsyncStore:
     def session(self, tenant: Tenant, **entry: Any) -> AsyncSession:
         """A session in a tenant that was found already, finished or not."""
         return AsyncSession(self, tenant.name, Entry.of(**entry), tenant)
+
+    @property
+    def cache(self) -> Any:
+        """What sessions read through: an `AsyncCacheReader`. Set another one for other kinds, times and limits."""
+        if not self._readers:
+            module, name = _CACHE
+            # Of several that make one at once, one is kept; the others have not connected.
+            self._readers.setdefault("cache", getattr(import_module(module), name)(self.topology.cache))
+        return self._readers["cache"]
+
+    @cache.setter
+    def cache(self, reader: Any) -> None:
+        self._readers["cache"] = reader
 
     async def find(self, name: str, *, again: bool = False) -> Tenant:
         """A tenant that can be entered, by name or id; from memory unless `again`."""
@@ -170,12 +188,15 @@ class AsyncStore:
             await pool.close()
 
     async def close(self) -> None:
-        """Close all pools. A session that has begun its transaction may end it; anything else raises `StoreClosed`."""
+        """Close all pools, and the connections to the cache. A session that has begun its transaction may end it;
+        anything else raises `StoreClosed`."""
         async with self._lock:
             self._closed = True
             pools, self._pools = list(self._pools.values()), {}
         for pool in pools:
             await pool.close()
+        for reader in self._readers.values():
+            await reader.close()
 
     async def __aenter__(self) -> Self:
         return self

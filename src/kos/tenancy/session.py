@@ -4,11 +4,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from threading import Lock
 from time import sleep
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
+from uuid import UUID
 
 import psycopg
 from psycopg.abc import Params
@@ -105,6 +107,37 @@ class Session:
         """
         self._plain = self._plain and is_plain(query)
         self._reads = self._reads and is_reading(query)
+        return self._run(query, params, options)
+
+    def look(self, query: Query, params: Params | None = None) -> Cursor:
+        """The same with a question of the library's own, which writes nothing and leaves nothing."""
+        return self._run(query, params, {})
+
+    def cached(
+        self,
+        kind: str,
+        key: str | int | UUID | tuple[str | int | UUID, ...],
+        load: Callable[[], Any],
+        *,
+        ttl: float | None = None,
+        any_user: bool = False,
+    ) -> Any:
+        """A value that is kept in the cache: from there, else what `load()` returns, which reads it in this session.
+
+        It is never older than the session's bookmark, and never another tenant's, persona's or user's; `any_user` says
+        that what `load` reads doesn't depend on the user. `ttl`: for how many seconds it is kept. What `load` returns
+        is JSON or bytes; None, for a row that isn't there, is kept too. A session that has written, or isn't READ
+        COMMITTED, loads it always.
+
+        Raises:
+            UnknownCacheKind, CacheKeyRefused, CacheValueRefused
+            BookmarkLost: the database was restored, or promoted, since.
+        """
+        if not self._open:
+            raise errors.SessionClosed(self._name)
+        return self._store.cache.read(self, kind, key, load, ttl=ttl, any_user=any_user)
+
+    def _run(self, query: Query, params: Params | None, options: dict[str, Any]) -> Cursor:
         if self._connection is None:
             with self._first:
                 if self._connection is None:

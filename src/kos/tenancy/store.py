@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from threading import Lock
 from types import TracebackType
 from typing import Any, Self
@@ -28,6 +29,9 @@ from kos.topology.model import Topology
 
 Connection = psycopg.Connection[TupleRow]
 Pool = ConnectionPool[Connection]
+
+# As text: the core imports no capability.
+_CACHE = ("kos.projections.cache", "CacheReader")
 
 
 def open(using: Topology | None = None, *, pool_size: int = placement.POOL_SIZE) -> Store:
@@ -52,6 +56,7 @@ class Store:
         self._lent: dict[Connection, Pool] = {}
         self._closed = False
         self._directory: dict[str, Tenant] = {}
+        self._readers: dict[str, Any] = {}
         self._lock = Lock()
 
     def tenant(self, name: str, *, after: Bookmark | str | None = None, **entry: Any) -> Session:
@@ -70,6 +75,19 @@ class Store:
     def session(self, tenant: Tenant, **entry: Any) -> Session:
         """A session in a tenant that was found already, finished or not."""
         return Session(self, tenant.name, Entry.of(**entry), tenant)
+
+    @property
+    def cache(self) -> Any:
+        """What sessions read through: an `CacheReader`. Set another one for other kinds, times and limits."""
+        if not self._readers:
+            module, name = _CACHE
+            # Of several that make one at once, one is kept; the others have not connected.
+            self._readers.setdefault("cache", getattr(import_module(module), name)(self.topology.cache))
+        return self._readers["cache"]
+
+    @cache.setter
+    def cache(self, reader: Any) -> None:
+        self._readers["cache"] = reader
 
     def find(self, name: str, *, again: bool = False) -> Tenant:
         """A tenant that can be entered, by name or id; from memory unless `again`."""
@@ -172,12 +190,15 @@ class Store:
             pool.close()
 
     def close(self) -> None:
-        """Close all pools. A session that has begun its transaction may end it; anything else raises `StoreClosed`."""
+        """Close all pools, and the connections to the cache. A session that has begun its transaction may end it;
+        anything else raises `StoreClosed`."""
         with self._lock:
             self._closed = True
             pools, self._pools = list(self._pools.values()), {}
         for pool in pools:
             pool.close()
+        for reader in self._readers.values():
+            reader.close()
 
     def __enter__(self) -> Self:
         return self

@@ -52,8 +52,10 @@ create function kos.projection_key(projection text, tenant uuid, purpose text de
 language sql immutable parallel safe
 return pg_catalog.hashtextextended(pg_catalog.concat_ws(' ', 'kos projection', projection, tenant::text, purpose), 0);
 
--- How far the entered tenant's log is, and whether this transaction has written anything.
-create function kos.log_head() returns table (incarnation integer, "position" bigint, has_written boolean)
+-- The end of the entered tenant's log. What a later statement of a READ COMMITTED transaction reads has everything up to
+-- there, so a value that was read after this question may be kept under that position. `has_written`: what is read may
+-- be this transaction's own, which nobody else is to see.
+create function kos.log_head(out incarnation integer, out "position" bigint, out has_written boolean)
 language sql volatile security definer set search_path = pg_catalog, pg_temp as $$
   select s.incarnation, s.position, pg_current_xact_id_if_assigned() is not null
     from kos.newest_seal(kos.current_tenant_id()) s
