@@ -15,6 +15,7 @@ from fix_cache import SERVERS, AsyncSite, Site
 from fix_proxy import ANSWERS, Proxy, ProxyTo
 from fix_redis import OwnCache
 from kos import errors
+from kos.projections.cache.decisions import Breaker
 from kos.topology import cache as opening
 from kos.topology.model import Login, fixed
 
@@ -110,7 +111,23 @@ def test_a_failure_leaves_the_cache_alone_for_a_while(server: OwnCache, proxy_to
         site.cached(atom)
     counters = site.reader.counters
     assert (counters.failures, counters.resting) == (1, 9)
-    assert site.reader._breaker.pause == 5.0
+
+
+def test_the_pause_grows_with_each_try_and_ends_with_an_answer() -> None:
+    breaker = Breaker()
+    now = 0.0
+    for _ in range(3):  # three readers had asked at once
+        breaker.failed(now)
+    pauses = []
+    for _ in range(8):
+        pauses.append(breaker.pause)
+        assert not breaker.allows(now + breaker.pause * 0.9)
+        now += breaker.pause
+        assert [breaker.allows(now), breaker.allows(now)] == [True, False]
+        breaker.failed(now)
+    assert pauses == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0]
+    breaker.answered()
+    assert [breaker.allows(now), breaker.allows(now)] == [True, True]
 
 
 def test_a_server_that_is_killed_and_comes_back(server: OwnCache, site_of: Any, kind: type[Site]) -> None:
@@ -139,14 +156,13 @@ def test_a_server_that_comes_back_as_it_was_earlier(server: OwnCache, site_of: A
     site = site_of(server.store)
     atom = ready(site)
     with opening.open(server.store) as client:
-        client.config_set("dbfilename", "kept.rdb")
         client.save()
     identity = site.follower.projection.identity()
     mark = site.rename(atom, "Berne")
     site.follower.follow()
     assert site.cached(atom, after=mark) == "Berne"
     server.kill()
-    server.start("--dbfilename", "kept.rdb")
+    server.start()
     site.reader.budget = 20.0
     assert site.follower.projection.live(site.follower.whose) is not None, "it has come back"
     eventually(lambda: site.cached(atom) == "Bern")

@@ -187,10 +187,11 @@ def value_of(payload: bytes) -> Any:
 
 @dataclass
 class Breaker:
-    """Leaves a cache that has failed alone, each time longer; then one reader tries it."""
+    """Leaves a cache that has failed alone; then one reader tries it, and if that fails, it rests twice as long."""
 
     until: float = 0.0
     pause: float = 0.0
+    tried: bool = False
 
     def allows(self, now: float) -> bool:
         """Whether this reader may ask it."""
@@ -198,18 +199,20 @@ class Breaker:
             return True
         if now < self.until:
             return False
-        self.until = now + self.pause  # the others wait for what becomes of this one
+        self.until, self.tried = now + self.pause, True  # the others wait for what becomes of this one
         return True
 
     def failed(self, now: float) -> None:
         """It did not answer, or could not. Those who had asked at the same time say so, too: that is one failure."""
-        if now >= self.until or not self.pause:
-            self.pause = min(max(self.pause * 2, FIRST_PAUSE), LONGEST_PAUSE)
-        self.until = now + self.pause
+        if not self.pause:
+            self.pause = FIRST_PAUSE
+        elif self.tried:
+            self.pause = min(self.pause * 2, LONGEST_PAUSE)
+        self.until, self.tried = now + self.pause, False
 
     def answered(self) -> None:
         """It did."""
-        self.pause = 0.0
+        self.pause, self.tried = 0.0, False
 
 
 @dataclass
