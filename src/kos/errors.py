@@ -30,8 +30,8 @@ Every error has named fields, a sentence that states the fact, and the command t
     ├── ProjectionError        UnknownProjection, ProjectionMisdeclared, ProjectionMoved (retryable), ChangeRejected,
     │                          TransactionTooLong, ProjectionBehind (retryable), ProjectionNotReady (retryable),
     │                          ProjectionBusy (retryable), ProjectionDiffers, GraphQueryRefused, ForeignNode,
-    │                          GraphWithoutPersonas, UnknownCacheKind, CacheKindInvalid, CacheKeyRefused,
-    │                          CacheValueRefused
+    │                          GraphWithoutPersonas, GraphQueryFailed, StoreNotConfigured, UnknownCacheKind,
+    │                          CacheKindInvalid, CacheKeyRefused, CacheValueRefused
     ├── DatasetError           UnknownDataset, DatasetMissing, DatasetDamaged, DatasetConflict, DatasetChanged,
     │                          DatasetInUse
     ├── ExportError            ExportTargetExists, ExportTargetRefused, ExportRunning, ExportMissing, ExportDamaged,
@@ -1054,6 +1054,21 @@ class GraphQueryRefused(ProjectionError):
         "built-in functions; give values as parameters; no name may begin with kos_"
     )
     exit_code = REFUSED
+
+
+@dataclass(eq=False)
+class GraphQueryFailed(ProjectionError):
+    reason: str
+    fact = "the graph can't answer the query: {reason}"
+    mend = "correct the query; the names of labels, types and properties: kos projection list"
+
+
+@dataclass(eq=False)
+class StoreNotConfigured(ProjectionError):
+    store: str
+    fact = "no {store} is configured"
+    mend = "name it in kos.toml, then: kos doctor"
+    exit_code = WRONG_USE
 
 
 @dataclass(eq=False)

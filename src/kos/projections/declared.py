@@ -7,6 +7,8 @@ from functools import partial
 from importlib import import_module
 
 from kos import errors
+from kos.projections.cache import CacheProjection
+from kos.projections.cache.kinds import kinds_of
 from kos.projections.graph import SHIPPED, Edge, End, GraphMap, GraphProjection, Node, Property
 from kos.projections.model import Projection, TableName
 from kos.topology.model import GraphServer, ProjectionSettings, Topology
@@ -21,6 +23,8 @@ def declared(topology: Topology) -> dict[str, Make]:
     found: dict[str, Make] = {}
     if topology.graph is not None:
         found[GRAPH] = partial(_graph, topology.graph, settings.get(GRAPH, ProjectionSettings(GRAPH)))
+    if topology.cache is not None:
+        found[CACHE] = partial(CacheProjection, topology.cache, kinds_of(topology))
     for name, each in settings.items():
         if each.use is not None:
             found[name] = partial(_own, each)

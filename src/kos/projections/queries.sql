@@ -128,3 +128,14 @@ select l.key_columns, l.tenant_column
   join pg_class c on c.oid = l.relation
   join pg_namespace n on n.oid = c.relnamespace
  where n.nspname = %(schema)s and c.relname = %(table)s;
+
+-- name: nothing
+-- Asked of a session, which enters with it.
+select;
+
+-- name: bookmark_position
+-- Where a reader of the entered tenant's log has to be: position, and the incarnation of the event there. Nulls if that
+-- is not sealed, or was sealed while this was asked.
+select p.position, case p.position when 0 then 0 else e.incarnation end
+  from (select kos.bookmark_position(%(incarnation)s, %(transaction)s::xid8) as position) p
+  left join kos.knowledge_events e on e.tenant_id = kos.current_tenant_id() and e.position = p.position;

@@ -190,7 +190,7 @@ def _projection(name: str, keys: ProjectionKeys) -> model.ProjectionSettings:
             model.ProjectionEdge(kind, edge.table, _end(edge.from_), _end(edge.to), tuple(edge.properties), edge.hidden)
             for kind, edge in keys.edges.items()
         ),
-        tuple((kind, each.table, tuple(each.depends)) for kind, each in keys.kinds.items()),
+        tuple((kind, each.table, tuple(each.depends), tuple(each.key)) for kind, each in keys.kinds.items()),
         keys.use,
         tuple(keys.options.items()),
     )

@@ -319,6 +319,9 @@ class KindKeys(Table):
 
     table: TableText = Field(examples=['table = "public.orders"'])
     depends: list[TableText] = Field([], examples=['depends = ["public.order_lines"]'])
+    key: Annotated[list[Literal["uuid", "integer", "text"]], Field(min_length=1)] = Field(
+        ["uuid"], examples=['key = ["integer"]']
+    )
 
 
 class ProjectionKeys(Table):

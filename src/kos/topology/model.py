@@ -190,15 +190,15 @@ class ProjectionEdge:
 
 @dataclass(frozen=True)
 class ProjectionSettings:
-    """What kos.toml says of a store that follows the log. `kinds`: of the cache, by name: table, and tables it depends
-    on. `use`: what makes one of the product's own, as `module:name`, from `options`."""
+    """What kos.toml says of a store that follows the log. `kinds`: of the cache, by name: table, tables that it depends
+    on, types of the key. `use`: what makes one of the product's own, as `module:name`, from `options`."""
 
     name: str
     enabled: bool = True
     shipped: bool = True
     nodes: tuple[ProjectionNode, ...] = ()
     edges: tuple[ProjectionEdge, ...] = ()
-    kinds: tuple[tuple[str, str, tuple[str, ...]], ...] = ()
+    kinds: tuple[tuple[str, str, tuple[str, ...], tuple[str, ...]], ...] = ()
     use: str | None = None
     options: tuple[tuple[str, Any], ...] = ()
 
