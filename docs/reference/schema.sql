@@ -2641,6 +2641,21 @@ end $_$;
 ALTER FUNCTION kos.log_baseline(part regclass, rows tid[]) OWNER TO kos_owner;
 
 --
+-- Name: log_head(); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.log_head(OUT incarnation integer, OUT "position" bigint, OUT has_written boolean) RETURNS record
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select s.incarnation, s.position, pg_current_xact_id_if_assigned() is not null
+    from kos.newest_seal(kos.current_tenant_id()) s
+$$;
+
+
+ALTER FUNCTION kos.log_head(OUT incarnation integer, OUT "position" bigint, OUT has_written boolean) OWNER TO kos_owner;
+
+--
 -- Name: log_state(uuid, integer, bigint); Type: FUNCTION; Schema: kos; Owner: kos_owner
 --
 
@@ -6414,6 +6429,15 @@ REVOKE ALL ON FUNCTION kos.local_column(target regclass) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION kos.log_baseline(part regclass, rows tid[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION kos.log_baseline(part regclass, rows tid[]) TO kos_operator;
+
+
+--
+-- Name: FUNCTION log_head(OUT incarnation integer, OUT "position" bigint, OUT has_written boolean); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.log_head(OUT incarnation integer, OUT "position" bigint, OUT has_written boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.log_head(OUT incarnation integer, OUT "position" bigint, OUT has_written boolean) TO kos_app;
+GRANT ALL ON FUNCTION kos.log_head(OUT incarnation integer, OUT "position" bigint, OUT has_written boolean) TO kos_persona;
 
 
 --
