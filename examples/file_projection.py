@@ -103,7 +103,9 @@ class FileProjection:
     def forget(self, tenant: UUID) -> None:
         shutil.rmtree(self._of(tenant), ignore_errors=True)
 
-    def compare(self, whose: Whose, standing: Standing, rows: Iterable[Row]) -> Iterator[Difference]:
+    def compare(
+        self, whose: Whose, standing: Standing, rows: Iterable[Row], log: object = None
+    ) -> Iterator[Difference]:
         found = {
             (table, key): row["values"]
             for table, known in self._read(whose, standing.generation)["rows"].items()

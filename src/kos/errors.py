@@ -30,7 +30,7 @@ Every error has named fields, a sentence that states the fact, and the command t
     ├── ProjectionError        UnknownProjection, ProjectionMisdeclared, ProjectionMoved (retryable), ChangeRejected,
     │                          TransactionTooLong, ProjectionBehind (retryable), ProjectionNotReady (retryable),
     │                          ProjectionBusy (retryable), ProjectionDiffers, GraphQueryRefused, ForeignNode,
-    │                          GraphWithoutPersonas, GraphQueryFailed, StoreNotConfigured, UnknownCacheKind,
+    │                          GraphWithoutPersonas, GraphQueryFailed, UnknownCacheKind,
     │                          CacheKindInvalid, CacheKeyRefused, CacheValueRefused
     ├── DatasetError           UnknownDataset, DatasetMissing, DatasetDamaged, DatasetConflict, DatasetChanged,
     │                          DatasetInUse
@@ -1061,14 +1061,6 @@ class GraphQueryFailed(ProjectionError):
     reason: str
     fact = "the graph can't answer the query: {reason}"
     mend = "correct the query; the names of labels, types and properties: kos projection list"
-
-
-@dataclass(eq=False)
-class StoreNotConfigured(ProjectionError):
-    store: str
-    fact = "no {store} is configured"
-    mend = "name it in kos.toml, then: kos doctor"
-    exit_code = WRONG_USE
 
 
 @dataclass(eq=False)

@@ -31,7 +31,7 @@ class Kind:
 
 def _files(request: pytest.FixtureRequest) -> Kind:
     sys.path.insert(0, str(Path(__file__).parents[2] / "examples"))
-    from file_projection import FileProjection  # noqa: PLC0415
+    from file_projection import FileProjection
 
     folder = request.getfixturevalue("tmp_path")
     return Kind(lambda: FileProjection("files", str(folder), ["atoms", "relations"]))

@@ -24,7 +24,7 @@ def declared(topology: Topology) -> dict[str, Make]:
     if topology.graph is not None:
         found[GRAPH] = partial(_graph, topology.graph, settings.get(GRAPH, ProjectionSettings(GRAPH)))
     if topology.cache is not None:
-        found[CACHE] = partial(CacheProjection, topology.cache, kinds_of(topology))
+        found[CACHE] = partial(_cache, topology)
     for name, each in settings.items():
         if each.use is not None:
             found[name] = partial(_own, each)
@@ -45,6 +45,11 @@ def make(topology: Topology, name: str) -> Projection:
 
 def _graph(server: GraphServer, settings: ProjectionSettings) -> Projection:
     return GraphProjection(server, graph_map(settings))
+
+
+def _cache(topology: Topology) -> Projection:
+    assert topology.cache is not None
+    return CacheProjection(topology.cache, kinds_of(topology))
 
 
 def graph_map(settings: ProjectionSettings) -> GraphMap:

@@ -111,7 +111,9 @@ def _compare(site: Site, standing: Standing, here: Snapshot, parked: dict[RowNam
             yield row
 
     held = {key_text(row.key) for row in parked.values()}
-    found = (each for each in site.projection.compare(site.whose, standing, rows()) if each.key not in held)
+    found = (
+        each for each in site.projection.compare(site.whose, standing, rows(), here.connection) if each.key not in held
+    )
     first = tuple(islice(found, EXAMPLES))
     differing = len(first) + sum(1 for _ in found)
     return Comparison(site.tenant, here.reached.position, counted, tuple(parked.values()), differing, first)

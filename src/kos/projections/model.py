@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 from uuid import UUID
 
+from kos.tenancy.store import Connection
+
 Values = Mapping[str, str | None]
 Kind = Literal["created", "changed", "deleted", "truncated"]
 
@@ -182,8 +184,11 @@ class Projection(Protocol):
     def forget(self, tenant: UUID) -> None:
         """Remove everything of a tenant that is no more."""
 
-    def compare(self, whose: Whose, standing: Standing, rows: Iterable[Row]) -> Iterator[Difference]:
-        """How a generation differs from a snapshot at its position."""
+    def compare(
+        self, whose: Whose, standing: Standing, rows: Iterable[Row], log: Connection | None = None
+    ) -> Iterator[Difference]:
+        """How a generation differs from a snapshot at its position. `log`: where its tenant's log can be read, for who
+        has to compare with that."""
 
     def close(self) -> None:
         """Give its connections back."""

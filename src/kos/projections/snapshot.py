@@ -95,7 +95,9 @@ def _tables(
     order = [each.table for each in projection.wanted or ()]
     for schema, name in reader.execute(QUERIES.tables).fetchall():
         wanted = wanted_for(projection.wanted, TableName(name, schema))
+        if wanted is None or wanted.columns == ():  # it looks at none of its rows
+            continue
         # A tenant of ours has its tables in one schema; others of that name are of other tenants.
-        if wanted is not None and (own is None or schema == own or wanted.table.schema or projection.wanted is None):
+        if own is None or schema == own or wanted.table.schema or projection.wanted is None:
             found.append((TableName(name, schema), wanted.columns, order.index(wanted.table) if order else 0))
     return tuple((table, columns) for table, columns, _ in sorted(found, key=lambda each: each[2]))

@@ -60,7 +60,7 @@ class AsyncGraphReader:
     ) -> list[Record]:
         """The answer, as the driver's records; see `AsyncGraph.run`."""
         if self._driver is None or self._server is None:
-            raise errors.StoreNotConfigured("graph")
+            raise errors.StoreNotConfigured("graph", "session.graph")
         text = question(session.entry, query, parameters)
         deadline = monotonic() + (self.seconds if seconds is None else seconds)
         need = await self._need(session, deadline)
@@ -116,7 +116,7 @@ class AsyncGraphReader:
 
 
 async def _answer(tx: AsyncTransaction, text: str, parameters: Mapping[str, Any] | None, scope: str) -> list[Record]:
-    found = await tx.run(text, {**(parameters or {}), "kos_scope": scope})  # type: ignore[arg-type]
+    found = await tx.run(text, {**(parameters or {}), "kos_scope": scope})
     records = [record async for record in found]
     for record in records:
         check_scope(record.values(), scope)

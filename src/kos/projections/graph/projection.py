@@ -18,6 +18,7 @@ from kos.projections.graph.mapping import GraphMap
 from kos.projections.graph.shipped import SHIPPED
 from kos.projections.graph.writing import MOST, Writing
 from kos.projections.model import Change, Difference, Reached, Row, Standing, Whose
+from kos.tenancy.store import Connection
 from kos.topology import graph as opening
 from kos.topology.model import GraphServer
 
@@ -145,7 +146,9 @@ class GraphProjection:
         for each in found:
             self._remove(each["scope"])
 
-    def compare(self, whose: Whose, standing: Standing, rows: Iterable[Row]) -> Iterator[Difference]:
+    def compare(
+        self, whose: Whose, standing: Standing, rows: Iterable[Row], log: Connection | None = None
+    ) -> Iterator[Difference]:
         with self._session() as session:
             yield from differences(session, self._graph, scope_of(whose.tenant, standing.generation), rows)
 

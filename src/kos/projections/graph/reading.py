@@ -61,7 +61,7 @@ class GraphReader:
     ) -> list[Record]:
         """The answer, as the driver's records; see `Graph.run`."""
         if self._driver is None or self._server is None:
-            raise errors.StoreNotConfigured("graph")
+            raise errors.StoreNotConfigured("graph", "session.graph")
         text = question(session.entry, query, parameters)
         deadline = monotonic() + (self.seconds if seconds is None else seconds)
         need = self._need(session, deadline)
@@ -117,8 +117,8 @@ class GraphReader:
 
 
 def _answer(tx: Transaction, text: str, parameters: Mapping[str, Any] | None, scope: str) -> list[Record]:
-    found = tx.run(text, {**(parameters or {}), "kos_scope": scope})  # type: ignore[arg-type]
-    records = [record for record in found]
+    found = tx.run(text, {**(parameters or {}), "kos_scope": scope})
+    records = [record for record in found]  # noqa: C416
     for record in records:
         check_scope(record.values(), scope)
     return records
