@@ -21,11 +21,12 @@ from kos.topology import graph as opening
 from kos.topology.model import GraphServer, Topology
 
 if TYPE_CHECKING:
-    from neo4j import AsyncTransaction, Record
+    from neo4j import AsyncDriver, AsyncTransaction, Record
 
 SECONDS = 5.0  # that a bookmark is waited for
 TIMEOUT = 30.0  # seconds that a query may take
 FIRST_PAUSE, LONGEST_PAUSE = 0.005, 0.1
+ALL = 2**62  # records
 
 
 class AsyncGraphReader:
@@ -62,21 +63,45 @@ class AsyncGraphReader:
         if self._driver is None or self._server is None:
             raise errors.StoreNotConfigured("graph", "session.graph")
         text = question(session.entry, query, parameters)
-        deadline = monotonic() + (self.seconds if seconds is None else seconds)
+        limit = self.seconds if seconds is None else seconds
+        deadline = monotonic() + limit
         need = await self._need(session, deadline)
+        pause = FIRST_PAUSE
+        while (records := await self._answer(session, need, text, parameters)) is None:
+            if monotonic() >= deadline:
+                raise errors.ProjectionBehind(NAME, session.tenant.name, limit)
+            await sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+        return records
+
+    async def _answer(
+        self, session: AsyncSession, need: Reached, text: str, parameters: Mapping[str, Any] | None
+    ) -> list[Record] | None:
+        """None where the graph isn't as far as it has to be."""
+        assert self._driver is not None
+        assert self._server is not None
         with typed(self._server):
-            async with self._driver.session(database=self._server.database, default_access_mode="READ") as asked:
-                pause = FIRST_PAUSE
-                while True:
-                    async with await asked.begin_transaction(timeout=self.timeout) as tx:
-                        scope = await self._scope(tx, session, need)
-                        if scope is not None:
-                            return await _answer(tx, text, parameters, scope)
-                    if monotonic() >= deadline:
-                        limit = self.seconds if seconds is None else seconds
-                        raise errors.ProjectionBehind(NAME, session.tenant.name, limit)
-                    await sleep(pause)
-                    pause = min(2 * pause, LONGEST_PAUSE)
+            return await self._ask(self._driver, session, need, text, parameters)
+
+    async def _ask(
+        self,
+        driver: AsyncDriver,
+        session: AsyncSession,
+        need: Reached,
+        text: str,
+        parameters: Mapping[str, Any] | None,
+    ) -> list[Record] | None:
+        database = self._server.database if self._server else None
+        async with driver.session(database=database, default_access_mode="READ") as asked:
+            tx = await asked.begin_transaction(timeout=self.timeout)
+            scope = await self._scope(tx, session, need)
+            if scope is None:
+                return None
+            found = await tx.run(text, {**(parameters or {}), "kos_scope": scope})
+            records = await found.fetch(ALL)
+        for record in records:
+            check_scope(record.values(), scope)
+        return records
 
     async def _scope(self, tx: AsyncTransaction, session: AsyncSession, need: Reached) -> str | None:
         """The generation that is shown; None where it isn't as far as it has to be."""
@@ -90,7 +115,7 @@ class AsyncGraphReader:
         return scope_of(session.tenant.id, standing.generation) if standing.reached >= need else None
 
     async def _need(self, session: AsyncSession, deadline: float) -> Reached:
-        """How far the graph has to be. It also enters the tenant: PostgreSQL says whether it is here, and may be read."""
+        """How far the graph has to be. Asked in PostgreSQL, which says whether the tenant is here, and may be read."""
         mark = session.after
         if mark is None:
             await session.look(QUERIES.nothing)
@@ -113,14 +138,6 @@ class AsyncGraphReader:
             if monotonic() >= deadline:
                 raise errors.BookmarkUnsealed(str(mark), self.seconds)
             await sleep(FIRST_PAUSE)
-
-
-async def _answer(tx: AsyncTransaction, text: str, parameters: Mapping[str, Any] | None, scope: str) -> list[Record]:
-    found = await tx.run(text, {**(parameters or {}), "kos_scope": scope})
-    records = [record async for record in found]
-    for record in records:
-        check_scope(record.values(), scope)
-    return records
 
 
 class AsyncGraph:

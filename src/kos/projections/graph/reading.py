@@ -22,11 +22,12 @@ from kos.topology import graph as opening
 from kos.topology.model import GraphServer, Topology
 
 if TYPE_CHECKING:
-    from neo4j import Record, Transaction
+    from neo4j import Driver, Record, Transaction
 
 SECONDS = 5.0  # that a bookmark is waited for
 TIMEOUT = 30.0  # seconds that a query may take
 FIRST_PAUSE, LONGEST_PAUSE = 0.005, 0.1
+ALL = 2**62  # records
 
 
 class GraphReader:
@@ -63,21 +64,45 @@ class GraphReader:
         if self._driver is None or self._server is None:
             raise errors.StoreNotConfigured("graph", "session.graph")
         text = question(session.entry, query, parameters)
-        deadline = monotonic() + (self.seconds if seconds is None else seconds)
+        limit = self.seconds if seconds is None else seconds
+        deadline = monotonic() + limit
         need = self._need(session, deadline)
+        pause = FIRST_PAUSE
+        while (records := self._answer(session, need, text, parameters)) is None:
+            if monotonic() >= deadline:
+                raise errors.ProjectionBehind(NAME, session.tenant.name, limit)
+            sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+        return records
+
+    def _answer(
+        self, session: Session, need: Reached, text: str, parameters: Mapping[str, Any] | None
+    ) -> list[Record] | None:
+        """None where the graph isn't as far as it has to be."""
+        assert self._driver is not None
+        assert self._server is not None
         with typed(self._server):
-            with self._driver.session(database=self._server.database, default_access_mode="READ") as asked:
-                pause = FIRST_PAUSE
-                while True:
-                    with asked.begin_transaction(timeout=self.timeout) as tx:
-                        scope = self._scope(tx, session, need)
-                        if scope is not None:
-                            return _answer(tx, text, parameters, scope)
-                    if monotonic() >= deadline:
-                        limit = self.seconds if seconds is None else seconds
-                        raise errors.ProjectionBehind(NAME, session.tenant.name, limit)
-                    sleep(pause)
-                    pause = min(2 * pause, LONGEST_PAUSE)
+            return self._ask(self._driver, session, need, text, parameters)
+
+    def _ask(
+        self,
+        driver: Driver,
+        session: Session,
+        need: Reached,
+        text: str,
+        parameters: Mapping[str, Any] | None,
+    ) -> list[Record] | None:
+        database = self._server.database if self._server else None
+        with driver.session(database=database, default_access_mode="READ") as asked:
+            tx = asked.begin_transaction(timeout=self.timeout)
+            scope = self._scope(tx, session, need)
+            if scope is None:
+                return None
+            found = tx.run(text, {**(parameters or {}), "kos_scope": scope})
+            records = found.fetch(ALL)
+        for record in records:
+            check_scope(record.values(), scope)
+        return records
 
     def _scope(self, tx: Transaction, session: Session, need: Reached) -> str | None:
         """The generation that is shown; None where it isn't as far as it has to be."""
@@ -91,7 +116,7 @@ class GraphReader:
         return scope_of(session.tenant.id, standing.generation) if standing.reached >= need else None
 
     def _need(self, session: Session, deadline: float) -> Reached:
-        """How far the graph has to be. It also enters the tenant: PostgreSQL says whether it is here, and may be read."""
+        """How far the graph has to be. Asked in PostgreSQL, which says whether the tenant is here, and may be read."""
         mark = session.after
         if mark is None:
             session.look(QUERIES.nothing)
@@ -114,14 +139,6 @@ class GraphReader:
             if monotonic() >= deadline:
                 raise errors.BookmarkUnsealed(str(mark), self.seconds)
             sleep(FIRST_PAUSE)
-
-
-def _answer(tx: Transaction, text: str, parameters: Mapping[str, Any] | None, scope: str) -> list[Record]:
-    found = tx.run(text, {**(parameters or {}), "kos_scope": scope})
-    records = [record for record in found]  # noqa: C416
-    for record in records:
-        check_scope(record.values(), scope)
-    return records
 
 
 class Graph:
