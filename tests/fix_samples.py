@@ -66,12 +66,15 @@ def child_environment(topology: Topology, folder: Path) -> dict[str, str]:
     """What a process of its own needs to work with this topology."""
     secrets: dict[str, str] = {}
 
-    def login(login: Login) -> str:
+    def keys(login: Login, between: str = "\n") -> str:
         name = f"TEST_PASSWORD_{len(secrets)}"
         if login.password is None:
-            return f'{{ user = "{login.user}" }}'
+            return f'user = "{login.user}"'
         secrets[name] = login.password.read()
-        return f'{{ user = "{login.user}", password = {{ env = "{name}" }} }}'
+        return f'user = "{login.user}"{between}password = {{ env = "{name}" }}'
+
+    def login(login: Login) -> str:
+        return f"{{ {keys(login, ', ')} }}"
 
     text = ""
     for shard in topology.shards:
@@ -97,6 +100,20 @@ def child_environment(topology: Topology, folder: Path) -> dict[str, str]:
             region = "{topology.objects.region}"
             access_key = {{ env = "TEST_ACCESS" }}
             secret_key = {{ env = "TEST_SECRET" }}
+        """)
+    if topology.graph is not None:
+        text += textwrap.dedent(f"""
+            [graph]
+            uri = "{topology.graph.uri}"
+            {keys(topology.graph.login)}
+            database = "{topology.graph.database}"
+        """)
+    if topology.cache is not None:
+        text += textwrap.dedent(f"""
+            [cache]
+            host = "{topology.cache.host}"
+            port = {topology.cache.port}
+            {keys(topology.cache.login)}
         """)
     path = folder / "child.toml"
     path.write_text(text)
