@@ -85,6 +85,7 @@ class Load:
     marks: deque[Mark] = field(default_factory=lambda: deque(maxlen=50))
     counts: Counter[str] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
+    longest: float = 0.0  # seconds that the graph was asked
     pauses: list[Lock] = field(default_factory=list)
 
     def __enter__(self) -> Load:
@@ -129,7 +130,7 @@ class Load:
                     connection.execute(f"truncate knowledge.{table} cascade".encode())
                 self.counts[f"truncated {table}"] += 1
             except (*DOWN, psycopg.Error) as error:
-                self.counts[f"truncating: {type(error).__name__}"] += 1
+                self.counts[f"truncating: {error}"] += 1
                 if any(self.is_in_table(row) for row in gone):
                     for row in gone:
                         row.states[-1] = VOID
@@ -235,9 +236,7 @@ class Writer:
 
         def write(acme: Any) -> None:
             acme.execute("delete from relations where %s in (from_atom_id, to_atom_id)", (row.key,))
-            acme.execute(
-                "update atoms set id = %s, version = 1, deleted_at = null where id = %s", (new.key, row.key)
-            )
+            acme.execute("update atoms set id = %s, version = 1, deleted_at = null where id = %s", (new.key, row.key))
 
         self.commit(name, [(row, GONE), (new, SHOWN)], write)
 
@@ -310,10 +309,13 @@ class Reader:
             self.gone(dice.choice(load.tenants))
 
     def graph(self, mark: Mark, after: str | None) -> None:
-        floor = mark.row.floor
-        with self.load.store.tenant(mark.row.tenant, after=after) as acme:
-            found = acme.graph.run("MATCH (a:Atom {id: $id}) RETURN a.version AS version",
-                                   {"id": str(mark.row.key)}, seconds=2)  # fmt: skip
+        floor, began = mark.row.floor, time.monotonic()
+        try:
+            with self.load.store.tenant(mark.row.tenant, after=after) as acme:
+                found = acme.graph.run("MATCH (a:Atom {id: $id}) RETURN a.version AS version",
+                                       {"id": str(mark.row.key)}, seconds=2)  # fmt: skip
+        finally:
+            self.load.longest = max(self.load.longest, time.monotonic() - began)
         if len(found) > 1:
             raise WrongAnswer(f"{mark.row.key} is there {len(found)} times")
         self.load.counts["graph"] += 1
@@ -328,7 +330,11 @@ class Reader:
                 row = acme.execute(READ, (mark.row.key,)).fetchone()
                 return None if row is None else row[0]
 
-            version = acme.cached("atom", mark.row.key, read)
+            try:
+                version = acme.cached("atom", mark.row.key, read)
+            except Exception as error:
+                self.load.counts[f"cached: {type(error).__name__}"] += 1
+                raise
         self.load.counts["cached"] += 1
         self.check("cache", mark, version, (GONE,), place_of(mark, after), 0, raises_floor=False)
 

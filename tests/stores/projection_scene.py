@@ -11,16 +11,15 @@ from typing import Any
 import psycopg
 
 from fix_arcadedb import OwnArcadeDB
-from fix_exports import until
 from fix_neo4j import OwnNeo4j
 from fix_own_postgres import OwnPostgres, install_on
 from fix_redis import OwnCache
 from fix_worker import Process, StartWorker
 from kos import errors
-from kos.projections import Projection, Whose, verify
+from kos.projections import verify
 from kos.projections.declared import declared, make
 from kos.projections.graph import GraphProjection
-from kos.projections.whole import Part, parked_everywhere, parts_of, status
+from kos.projections.whole import parked_everywhere, parts_of, status
 from kos.tenancy import Store, create_tenant
 from kos.topology import graph as graphs
 from kos.topology import postgres as opening
@@ -56,42 +55,11 @@ class Scene:
             create_tenant(self.store, name)
         return list(names)
 
-    def parts(self) -> tuple[Part, ...]:
-        return parts_of(self.store)
-
-    def await_followed(self, seconds: float = SECONDS) -> None:
-        """Whoever follows has come to the end of every log, with nobody's help."""
-        until(self.is_followed, seconds)
-
-    def is_followed(self) -> bool:
-        try:
-            counts = {part.tenant for part in self.parts()}
-            found = status(self.store)
-        except AWAY:
-            return False
-        return all(each.tenants == len(counts) and not each.tenants_behind for each in found) and not self.unsealed()
-
-    def unsealed(self) -> bool:
-        with self.superuser() as connection:
-            return connection.execute("select from kos.unsealed()").fetchone() is not None
-
-    def check_equal(self) -> int:
-        """Each tenant in each projection is what its tables say, and nothing is parked; how many rows that were."""
-        rows = 0
-        for name in declared(self.topology):
-            assert parked_everywhere(self.store, name) == []
-            with closing(make(self.topology, name)) as projection:
-                for part in self.parts():
-                    found = verify(part.site(self.store, projection))
-                    assert found.differing == 0, (name, part.name, found)
-                    rows += found.rows
-        return rows
-
     def check_tidy(self) -> None:
         """When nobody reads what is no longer shown, nothing of it is left in the graph."""
         assert self.topology.graph is not None
         with closing(GraphProjection(self.topology.graph, now=lambda: time.time() + LATER)) as projection:
-            for part in self.parts():
+            for part in parts_of(self.store):
                 projection.clear(part.site(self.store, projection).whose)
             projection.tidy()
         assert left_over(self.topology) == {}
@@ -103,6 +71,32 @@ def scene(postgres: OwnPostgres, graph: OwnArcadeDB | OwnNeo4j, cache: OwnCache,
     topology = replace(install_on(postgres, database), graph=graph.store, cache=cache.store)
     with Store(topology, pool_size=20) as store:
         yield Scene(postgres, graph, cache, topology, store)
+
+
+def is_followed(store: Store) -> bool:
+    """Whoever follows has come to the end of every log."""
+    try:
+        found = status(store)
+        with store.operator() as operator:
+            unsealed = operator.execute("select from kos.unsealed()").fetchone()
+        return unsealed is None and all(
+            each.tenants == len(parts_of(store)) and not each.tenants_behind for each in found
+        )
+    except AWAY:
+        return False
+
+
+def check_equal(store: Store) -> int:
+    """Each tenant in each projection is what its tables say, and nothing is parked; how many rows that were."""
+    rows = 0
+    for name in declared(store.topology):
+        assert parked_everywhere(store, name) == []
+        with closing(make(store.topology, name)) as projection:
+            for part in parts_of(store):
+                found = verify(part.site(store, projection))
+                assert found.differing == 0, (name, part.name, found)
+                rows += found.rows
+    return rows
 
 
 def asked(topology: Topology, query: str, **parameters: Any) -> list[dict[str, Any]]:
@@ -137,6 +131,3 @@ def eventually(act: Callable[[], Any], seconds: float = SECONDS) -> Any:
             if time.monotonic() >= deadline:
                 raise
             time.sleep(0.1)
-
-
-__all__ = ["Projection", "Scene", "Whose", "asked", "eventually", "left_over", "scene"]

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from projection_load import Load, check_acknowledged
-from projection_scene import SECONDS, Scene, scene
+from projection_scene import SECONDS, Scene, check_equal, is_followed, scene
 
 from fix_arcadedb import OwnArcadeDB
 from fix_exports import until
@@ -35,9 +35,7 @@ def graph(request: pytest.FixtureRequest) -> Iterator[OwnArcadeDB | OwnNeo4j]:
 
 
 @pytest.fixture
-def site(
-    own_postgres: MakePostgres, graph: OwnArcadeDB | OwnNeo4j, start_worker: StartWorker
-) -> Iterator[Scene]:
+def site(own_postgres: MakePostgres, graph: OwnArcadeDB | OwnNeo4j, start_worker: StartWorker) -> Iterator[Scene]:
     """Two workers: one leads, the other stands by."""
     postgres = own_postgres("wheel", "--no-sync")
     postgres.configure(track_commit_timestamp="on", shared_buffers="64MB")
@@ -130,6 +128,6 @@ def test_everything_dies_in_turn_under_load(site: Scene) -> None:
     assert load.wrong == []
     assert set(deaths.killed) == set(VICTIMS)
     assert check_acknowledged(site.store, load) > 0
-    site.await_followed()
-    print("rows compared:", site.check_equal())
+    until(lambda: is_followed(site.store), SECONDS)
+    print("rows compared:", check_equal(site.store))
     site.check_tidy()

@@ -29,6 +29,7 @@ NAME = "graph"
 ATTEMPTS = 5  # of a transaction that another one of the server's stood in the way of
 GRACE_SECONDS = 120.0  # a generation that readers see no more is kept so long: their transactions end before
 WRITE_SECONDS = 600.0
+ANSWER_SECONDS = 120.0  # that the server may say nothing while it is asked
 T = TypeVar("T")
 
 
@@ -52,7 +53,7 @@ class GraphProjection:
         self.name = name
         self.wanted = graph.wanted
         self._server, self._graph, self._now, self._sleep = server, graph, now, sleep
-        self._driver = opening.open(server)
+        self._driver = opening.open(server, answer_seconds=ANSWER_SECONDS)
 
     def close(self) -> None:
         self._driver.close()
