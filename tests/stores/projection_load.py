@@ -81,6 +81,7 @@ class Load:
     seed: int
     writers: int = 2
     readers: int = 2
+    pause: float = 0.05  # seconds, at most, between two transactions of a writer
     rows: list[History] = field(default_factory=list)
     marks: deque[Mark] = field(default_factory=lambda: deque(maxlen=50))
     counts: Counter[str] = field(default_factory=Counter)
@@ -159,7 +160,7 @@ class Writer:
     def run(self, dice: random.Random) -> None:
         with self.pause:
             self.step(dice)
-        self.load.ends.wait(dice.uniform(0, 0.01))
+        self.load.ends.wait(dice.uniform(0, self.load.pause))
 
     def step(self, dice: random.Random) -> None:
         name = dice.choice(self.load.tenants)
