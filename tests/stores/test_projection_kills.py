@@ -105,7 +105,7 @@ def test_whoever_is_killed_leaves_what_the_next_one_takes_up(site: Site, what: s
     with Child(site.store, tmp_path) as child:
         for number in range(KILLS):
             write(site.store, 60)
-            child.strike(what, "acme", dice.uniform(0, 1.3 * takes if what == "rebuild" else 0.6))
+            child.strike(what, "acme", dice.uniform(0, 2.5 * takes if what == "rebuild" else 0.6))
             live = site.projection.live(site.whose)
             assert live is not None
             generations.add(live.generation)
