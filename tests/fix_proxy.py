@@ -76,9 +76,9 @@ class Link:
 class Proxy:
     """Stands in front of one server on loopback; its methods may be called from any thread.
 
-    `server` is the same server as clients find it through the proxy. A fault holds for the connections that there are
-    and for new ones, until the next fault of that direction or `heal`; `cut` and `half_close` are done to those that
-    there are, which is certain of one that something came through. `connections` counts what was ever accepted.
+    A fault holds for the connections that there are and for new ones, until the next fault of that direction or `heal`;
+    it is of both directions unless told otherwise. `cut` and `half_close` are done to those that there are: certainly to
+    one that something came through. `connections` counts what was ever accepted.
     """
 
     def __init__(self, port: int) -> None:
@@ -185,9 +185,6 @@ class Proxy:
 
     async def _serve(self, from_client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
         self.connections += 1
-        if self._refuses:
-            _reset(to_client)
-            return
         try:
             from_server, to_server = await asyncio.open_connection(LOOPBACK, self._target)
         except OSError:  # the server is down
@@ -196,7 +193,8 @@ class Proxy:
         link = Link({REQUESTS: to_server, ANSWERS: to_client})
         self._links.add(link)
         try:
-            await self._forward(link, from_client, from_server)
+            if not self._refuses:
+                await self._forward(link, from_client, from_server)
         except asyncio.CancelledError:
             pass  # the proxy closes
         finally:

@@ -203,6 +203,7 @@ def test_healing_ends_a_delay_that_has_begun(wire: Wire) -> None:
     client, server = wire.pair()
     wire.proxy.delay(10 * SECONDS)
     client.sendall(b"a")
+    assert says_nothing(server)
     wire.proxy.stall()  # what waits goes on to wait, in the next fault
     assert says_nothing(server)
     wire.proxy.heal()
