@@ -77,8 +77,8 @@ class Proxy:
     """Stands in front of one server on loopback; its methods may be called from any thread.
 
     A fault holds for the connections that there are and for new ones, until the next fault of that direction or `heal`;
-    it is of both directions unless told otherwise. `cut` and `half_close` are done to those that there are: certainly to
-    one that something came through. `connections` counts what was ever accepted.
+    it is of both directions unless told otherwise. `cut` and `half_close` are done to those that there are: certainly
+    to one that something came through. `connections` counts what was ever accepted.
     """
 
     def __init__(self, port: int) -> None:
@@ -185,6 +185,9 @@ class Proxy:
 
     async def _serve(self, from_client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
         self.connections += 1
+        if self._refuses:
+            _reset(to_client)
+            return
         try:
             from_server, to_server = await asyncio.open_connection(LOOPBACK, self._target)
         except OSError:  # the server is down
@@ -193,7 +196,7 @@ class Proxy:
         link = Link({REQUESTS: to_server, ANSWERS: to_client})
         self._links.add(link)
         try:
-            if not self._refuses:
+            if not self._refuses:  # since we connected
                 await self._forward(link, from_client, from_server)
         except asyncio.CancelledError:
             pass  # the proxy closes
