@@ -26,14 +26,10 @@ def differences(session: Session, graph: GraphMap, scope: str, rows: Iterable[Ro
     nodes: dict[Found, bytes] = {}
     edges: dict[Found, tuple[tuple[str, str], bytes]] = {}
     for row in rows:
-        try:
-            if (node := expected_node(graph, row)) is not None:
-                label, key, properties = node
-                nodes[label, key] = _hash(properties)
-            for kind, key, ends, properties in expected_edges(graph, row):
-                edges[kind, key] = ends, _hash(properties)
-        except ValueError as error:
-            yield Difference(str(row.table), "/".join(row.key), "different", str(error))
+        if (node := expected_node(graph, row)) is not None:
+            nodes[node[:2]] = _hash(node[2])
+        for kind, key, ends, properties in expected_edges(graph, row):
+            edges[kind, key] = ends, _hash(properties)
     present = set(nodes)
     yield from _nodes(session, graph, scope, nodes)
     yield from _edges(session, graph, scope, edges, present)
@@ -87,8 +83,10 @@ def _edges(
         yield Difference(kind, key, "missing")
 
 
-def _hash(properties: dict[str, Any]) -> bytes:
-    """Without what kos keeps there, and without what is not there."""
+def _hash(properties: dict[str, Any] | None) -> bytes:
+    """Without what kos keeps there, and without what is not there. Of a row that the graph can't hold, equal to none."""
+    if properties is None:
+        return b""
     said = {name: value for name, value in properties.items() if value is not None and not name.startswith(OWN)}
     # A float that is a whole number is one in both: the types are part of the text.
     return hashlib.blake2b(json.dumps(said, sort_keys=True).encode(), digest_size=16).digest()
