@@ -29,6 +29,7 @@ pytest_plugins = [
     "fix_exports",
     "fix_worker",
     "fix_redis",
+    "fix_cache",
     "fix_arcadedb",
     "fix_neo4j",
     "fix_proxy",
