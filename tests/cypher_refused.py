@@ -65,6 +65,7 @@ REFUSED = {
         "RETURN genai.vector.encode('x', 'y')",
         "MATCH (n) RETURN n.name.toLowerCase()",
         "RETURN ſize([1])",
+        "RETURN \u212aeys({})",
         "RETURN trim(BOTH 'x' FROM 'y')",
     ],
     "our names": [
