@@ -193,6 +193,8 @@ REFUSED = {
         "RETURN (x:A|(B)-[r]-(C))",
         "RETURN [(a)--(b)]",
         "RETURN NOT --(b)",
+        "RETURN -NOT (a)--(b)",
+        "RETURN 1 = NOT (a)--(b)",
     ],
     "words of Cypher as names": [
         "MATCH (match) RETURN 1",

@@ -18,7 +18,7 @@ from kos.projections.cypher import Cursor, Token
 from kos.projections.vocabulary import FUNCTIONS
 
 _OPERATORS = ("+", "-", "*", "/", "%", "^", "=", "<>", "<", ">", "<=", ">=", "=~", "||")
-_WORD_OPERATORS = (("AND",), ("OR",), ("XOR",), ("IN",), ("CONTAINS",), ("STARTS", "WITH"), ("ENDS", "WITH"))
+_WORD_OPERATORS = (("IN",), ("CONTAINS",), ("STARTS", "WITH"), ("ENDS", "WITH"))
 _PATHS = ("SHORTESTPATH", "ALLSHORTESTPATHS")
 _CLAUSES = ("MATCH", "OPTIONAL", "UNWIND", "WITH", "RETURN")
 
@@ -39,6 +39,7 @@ class Expressions(Cursor, ABC):
     def expression(self, *, bar_ends: bool = False) -> None:
         """Operands and operators. Inside of a comprehension `|` ends it, and is no "or" of labels."""
         before, self.bar_ends = self.bar_ends, bar_ends
+        self._nots()
         self._operand()
         while self._accept_operator():
             self._operand()
@@ -83,16 +84,23 @@ class Expressions(Cursor, ABC):
             elif not (self.accept_sign("&") or self.accept_sign(":")):
                 return
 
+    def _nots(self) -> None:
+        """Where a truth value begins; elsewhere NOT would be the name of a function."""
+        while self.accept_word("NOT"):
+            pass
+
     def _operand(self) -> None:
-        while True:
+        self._refuse_arrow()
+        while self.accept_sign("+") or self.accept_sign("-"):
             self._refuse_arrow()
-            if not (self.accept_word("NOT") or self.accept_sign("+") or self.accept_sign("-")):
-                break
         self._primary()
         self._postfixes()
 
     def _accept_operator(self) -> bool:
         self._refuse_arrow()
+        if self.accept_word("AND") or self.accept_word("OR") or self.accept_word("XOR"):
+            self._nots()
+            return True
         if self.peek().is_sign(*_OPERATORS):
             self.take()
             return True
