@@ -4,6 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 OTHERS := $(VENV)/.other-versions
+NEO4J  := $(VENV)/.neo4j
 
 .DEFAULT_GOAL := help
 .PHONY: help run stop test test-long lint bench lock clean
@@ -21,6 +22,11 @@ $(READY): requirements.lock pyproject.toml
 $(OTHERS): requirements.versions.lock | $(READY)
 	-@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $< && touch $@
 
+$(NEO4J): tests/neo4j.pom.xml | $(READY)
+	-@rm -rf $(VENV)/neo4j && mvn --batch-mode --quiet --strict-checksums --file $< \
+	  org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies \
+	  -DincludeScope=runtime -DoutputDirectory=$(CURDIR)/$(VENV)/neo4j && touch $@
+
 run: $(READY) ## set up, start the embedded stack, load real data, take the tour
 	$(BIN)/kos tour
 
@@ -37,7 +43,7 @@ lint: $(READY) ## ruff, mypy and the import rules
 test: lint ## everything a laptop can, under ten minutes
 	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not long"
 
-test-long: $(READY) $(OTHERS) ## full sweeps, PostgreSQL 15 to 18, no superuser
+test-long: $(READY) $(OTHERS) $(NEO4J) ## full sweeps, PostgreSQL 15 to 18, Neo4j, no superuser
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m long
 
 bench: $(READY) ## every speed claim beside its control; writes docs/benchmarks.md

@@ -28,6 +28,11 @@ pytest_plugins = [
     "fix_enforced",
     "fix_exports",
     "fix_worker",
+    "fix_redis",
+    "fix_cache",
+    "fix_arcadedb",
+    "fix_neo4j",
+    "fix_proxy",
 ]
 
 

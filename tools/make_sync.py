@@ -11,18 +11,24 @@ import subprocess
 import sys
 from pathlib import Path
 
-TENANCY = Path(__file__).parent.parent / "src/kos/tenancy"
-TWINS = {"async_session.py": "session.py", "async_store.py": "store.py"}
+SOURCE = Path(__file__).parent.parent / "src/kos"
+TWINS = {
+    "tenancy/async_session.py": "tenancy/session.py",
+    "tenancy/async_store.py": "tenancy/store.py",
+    "projections/cache/async_reading.py": "projections/cache/reading.py",
+    "projections/graph/async_reading.py": "projections/graph/reading.py",
+}
 
 REPLACEMENTS = (
     (r"^( *)# sync: (.*)$", r"\1\2"),
     (r"from asyncio import Lock$", "from threading import Lock"),
     (r"from asyncio import Lock, sleep$", "from threading import Lock\nfrom time import sleep"),
+    (r"from asyncio import sleep$", "from time import sleep"),
     (r"\basync (def|with|for)\b", r"\1"),
     (r"\bawait ", ""),
     (r"\basynccontextmanager\b", "contextmanager"),
     (r"\bAsync(?=[A-Z])", ""),
-    (r"\basync_(session|store)\b", r"\1"),
+    (r"\basync_(session|store|wire|reading)\b", r"\1"),
     (r"\b(open|connect)_async\b", r"\1"),
     (r"\b__a(enter|exit)__\b", r"__\1__"),
 )
@@ -33,12 +39,12 @@ def twin(text: str, source: str) -> str:
     for pattern, replacement in REPLACEMENTS:
         text = re.sub(pattern, replacement, text, flags=re.MULTILINE)
     docstring, rest = text.split("\n", 1)
-    text = f"{docstring}\n\n# Written by tools/make_sync.py from {source}: change that file.\n{rest}"
+    text = f"{docstring}\n\n# Written by tools/make_sync.py from {Path(source).name}: change that file.\n{rest}"
     for command in (
         ["ruff", "check", "--select", "I", "--fix", "--quiet", "-"],
         ["ruff", "format", "--quiet", "-"],
     ):
-        where = ["--stdin-filename", str(TENANCY / TWINS[source])]
+        where = ["--stdin-filename", str(SOURCE / TWINS[source])]
         run = subprocess.run(
             [sys.executable, "-m", *command, *where], input=text, capture_output=True, text=True, check=True
         )
@@ -50,8 +56,8 @@ def main() -> int:
     """Write or check all twins; the number of files that differ."""
     differing = 0
     for source, target in TWINS.items():
-        text = twin((TENANCY / source).read_text(encoding="utf-8"), source)
-        path = TENANCY / target
+        text = twin((SOURCE / source).read_text(encoding="utf-8"), source)
+        path = SOURCE / target
         if path.exists() and path.read_text(encoding="utf-8") == text:
             continue
         differing += 1

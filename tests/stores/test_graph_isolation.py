@@ -14,7 +14,7 @@ from neo4j.exceptions import Neo4jError
 from cypher_attacks import ATTACKS, ESCAPES
 from cypher_queries import PARAMETERS, Maker, expected, plain
 from kos import errors
-from kos.projections.scoping import check_parameters, check_scope, scoped
+from kos.projections.graph.scoping import check_parameters, check_scope, scoped
 from kos.topology import graph as opening
 from kos.topology.embedded import Stack
 from kos.topology.model import GraphServer

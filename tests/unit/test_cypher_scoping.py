@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from cypher_queries import ENTRY, Maker, expected, plain
 from cypher_refused import REFUSED
 from kos.errors import GraphQueryRefused
-from kos.projections.scoping import check_parameters, scoped
+from kos.projections.graph.scoping import check_parameters, scoped
 
 # What is put in stands between « and ».
 ACCEPTED = [

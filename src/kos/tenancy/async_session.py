@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from asyncio import Lock, sleep
+from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
+from uuid import UUID
 
 import psycopg
 from psycopg.abc import Params
@@ -35,11 +37,14 @@ class AsyncSession:
     the tenant has moved meanwhile, nothing was done yet and both are sent again to the new place.
     """
 
-    def __init__(self, store: AsyncStore, name: str, entry: Entry, tenant: Tenant | None = None) -> None:
+    def __init__(
+        self, store: AsyncStore, name: str, entry: Entry, tenant: Tenant | None = None, after: Bookmark | None = None
+    ) -> None:
         self._store = store
         self._name = name
         self._entry = entry
         self._tenant = tenant
+        self._after = after
         self._open = False
         self._plain = True  # what the statements may leave in the connection
         self._reads = True  # whether they can write nothing
@@ -58,6 +63,21 @@ class AsyncSession:
         if self._tenant is None:
             raise errors.SessionClosed(self._name)
         return self._tenant
+
+    @property
+    def entry(self) -> Entry:
+        """Who works, on whose behalf, and how."""
+        return self._entry
+
+    @property
+    def after(self) -> Bookmark | None:
+        """What a reader of the graph or the cache must see here at least; None if it does not care."""
+        return self._after
+
+    @property
+    def has_only_read(self) -> bool:
+        """Whether its statements so far can have written nothing, as far as that can be told from their text."""
+        return self._reads
 
     @property
     def bookmark(self) -> Bookmark | None:
@@ -84,6 +104,49 @@ class AsyncSession:
         """
         self._plain = self._plain and is_plain(query)
         self._reads = self._reads and is_reading(query)
+        return await self._run(query, params, options)
+
+    async def look(self, query: Query, params: Params | None = None) -> Cursor:
+        """The same with a question of the library's own, which writes nothing and leaves nothing."""
+        return await self._run(query, params, {})
+
+    @property
+    def graph(self) -> Any:
+        """The graph of this tenant, an `AsyncGraph`: `run` asks it in Cypher, and is answered from this tenant alone,
+        with what the session's bookmark stands for.
+
+        Raises:
+            SessionClosed
+        """
+        if not self._open:
+            raise errors.SessionClosed(self._name)
+        return self._store.graph.of_session(self)
+
+    async def cached(
+        self,
+        kind: str,
+        key: str | int | UUID | tuple[str | int | UUID, ...],
+        load: Callable[[], Any],
+        *,
+        ttl: float | None = None,
+        any_user: bool = False,
+    ) -> Any:
+        """A value that is kept in the cache: from there, else what `load()` returns, which reads it in this session.
+
+        It is never older than the session's bookmark, and never another tenant's, persona's or user's; `any_user` says
+        that what `load` reads doesn't depend on the user. `ttl`: for how many seconds it is kept. What `load` returns
+        is JSON or bytes; None, for a row that isn't there, is kept too. A session that has written, or isn't READ
+        COMMITTED, loads it always.
+
+        Raises:
+            UnknownCacheKind, CacheKeyRefused, CacheValueRefused
+            BookmarkLost: the database was restored, or promoted, since.
+        """
+        if not self._open:
+            raise errors.SessionClosed(self._name)
+        return await self._store.cache.read(self, kind, key, load, ttl=ttl, any_user=any_user)
+
+    async def _run(self, query: Query, params: Params | None, options: dict[str, Any]) -> Cursor:
         if self._connection is None:
             async with self._first:
                 if self._connection is None:

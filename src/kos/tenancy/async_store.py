@@ -5,6 +5,7 @@ from __future__ import annotations
 from asyncio import Lock
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from importlib import import_module
 from types import TracebackType
 from typing import Any, Self
 
@@ -15,6 +16,7 @@ from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 from kos import errors, topology
 from kos.tenancy import placement
 from kos.tenancy.async_session import AsyncSession, roll_back
+from kos.tenancy.bookmark import Bookmark
 from kos.tenancy.entry import ATTEMPTS, Entry
 from kos.tenancy.handshake import LIBRARY, checked, refused
 from kos.tenancy.placement import Place
@@ -25,6 +27,12 @@ from kos.topology.model import Topology
 
 Connection = psycopg.AsyncConnection[TupleRow]
 Pool = AsyncConnectionPool[Connection]
+
+# As text: the core imports no capability.
+_READERS = {
+    "cache": ("kos.projections.cache", "AsyncCacheReader"),
+    "graph": ("kos.projections.graph.async_reading", "AsyncGraphReader"),
+}
 
 
 def open_async(using: Topology | None = None, *, pool_size: int = placement.POOL_SIZE) -> AsyncStore:
@@ -49,21 +57,50 @@ class AsyncStore:
         self._lent: dict[Connection, Pool] = {}
         self._closed = False
         self._directory: dict[str, Tenant] = {}
+        self._readers: dict[str, Any] = {}
         self._lock = Lock()
 
-    def tenant(self, name: str, **entry: Any) -> AsyncSession:
-        """A session in a tenant, for a `with` block. Keywords are the fields of `Entry`: persona, user, request,
-        address, agent, read_only, isolation, timeout.
+    def tenant(self, name: str, *, after: Bookmark | str | None = None, **entry: Any) -> AsyncSession:
+        """A session in a tenant, for a `with` block. Other keywords are the fields of `Entry`: persona, user, request,
+        address, agent, read_only, isolation, timeout. What it reads from the graph or the cache is not older than
+        `after`, another session's bookmark.
 
+        Raises:
+            BookmarkUnreadable
         Raises (when the block is entered):
             UnknownTenant, TenantUnfinished, StoreUnavailable, PoolExhausted, StoreClosed, DatabaseNotInstalled,
             DatabaseBehind, LibraryTooOld
         """
-        return AsyncSession(self, name, Entry.of(**entry))
+        return AsyncSession(self, name, Entry.of(**entry), after=None if after is None else Bookmark.read(after))
 
     def session(self, tenant: Tenant, **entry: Any) -> AsyncSession:
         """A session in a tenant that was found already, finished or not."""
         return AsyncSession(self, tenant.name, Entry.of(**entry), tenant)
+
+    @property
+    def cache(self) -> Any:
+        """What sessions read through: an `AsyncCacheReader`. Set another one for other kinds, times and limits."""
+        return self._reader("cache")
+
+    @cache.setter
+    def cache(self, reader: Any) -> None:
+        self._readers["cache"] = reader
+
+    @property
+    def graph(self) -> Any:
+        """What sessions ask the graph through: an `AsyncGraphReader`. Set another one for other times."""
+        return self._reader("graph")
+
+    @graph.setter
+    def graph(self, reader: Any) -> None:
+        self._readers["graph"] = reader
+
+    def _reader(self, what: str) -> Any:
+        """Made when it is first used. Of several that make one at once, one is kept; the others have not connected."""
+        if what not in self._readers:
+            module, name = _READERS[what]
+            self._readers.setdefault(what, getattr(import_module(module), name).of(self.topology))
+        return self._readers[what]
 
     async def find(self, name: str, *, again: bool = False) -> Tenant:
         """A tenant that can be entered, by name or id; from memory unless `again`."""
@@ -166,12 +203,15 @@ class AsyncStore:
             await pool.close()
 
     async def close(self) -> None:
-        """Close all pools. A session that has begun its transaction may end it; anything else raises `StoreClosed`."""
+        """Close all pools, and the connections to cache and graph. A session that has begun its transaction may end it;
+        anything else raises `StoreClosed`."""
         async with self._lock:
             self._closed = True
             pools, self._pools = list(self._pools.values()), {}
         for pool in pools:
             await pool.close()
+        for reader in self._readers.values():
+            await reader.close()
 
     async def __aenter__(self) -> Self:
         return self

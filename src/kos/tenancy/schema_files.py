@@ -72,7 +72,7 @@ class Source:
         return len(self.files)
 
 
-CONTROL = Source(("kos.tenancy", "kos.journal", "kos.log", "kos.adoption", "kos.schema_change"))
+CONTROL = Source(("kos.tenancy", "kos.journal", "kos.log", "kos.adoption", "kos.schema_change", "kos.projections"))
 TENANT_TABLES = Source(("kos.knowledge",))
 
 

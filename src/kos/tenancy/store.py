@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from threading import Lock
 from types import TracebackType
 from typing import Any, Self
@@ -16,6 +17,7 @@ from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
 from kos import errors, topology
 from kos.tenancy import placement
+from kos.tenancy.bookmark import Bookmark
 from kos.tenancy.entry import ATTEMPTS, Entry
 from kos.tenancy.handshake import LIBRARY, checked, refused
 from kos.tenancy.placement import Place
@@ -27,6 +29,12 @@ from kos.topology.model import Topology
 
 Connection = psycopg.Connection[TupleRow]
 Pool = ConnectionPool[Connection]
+
+# As text: the core imports no capability.
+_READERS = {
+    "cache": ("kos.projections.cache", "CacheReader"),
+    "graph": ("kos.projections.graph.reading", "GraphReader"),
+}
 
 
 def open(using: Topology | None = None, *, pool_size: int = placement.POOL_SIZE) -> Store:
@@ -51,21 +59,50 @@ class Store:
         self._lent: dict[Connection, Pool] = {}
         self._closed = False
         self._directory: dict[str, Tenant] = {}
+        self._readers: dict[str, Any] = {}
         self._lock = Lock()
 
-    def tenant(self, name: str, **entry: Any) -> Session:
-        """A session in a tenant, for a `with` block. Keywords are the fields of `Entry`: persona, user, request,
-        address, agent, read_only, isolation, timeout.
+    def tenant(self, name: str, *, after: Bookmark | str | None = None, **entry: Any) -> Session:
+        """A session in a tenant, for a `with` block. Other keywords are the fields of `Entry`: persona, user, request,
+        address, agent, read_only, isolation, timeout. What it reads from the graph or the cache is not older than
+        `after`, another session's bookmark.
 
+        Raises:
+            BookmarkUnreadable
         Raises (when the block is entered):
             UnknownTenant, TenantUnfinished, StoreUnavailable, PoolExhausted, StoreClosed, DatabaseNotInstalled,
             DatabaseBehind, LibraryTooOld
         """
-        return Session(self, name, Entry.of(**entry))
+        return Session(self, name, Entry.of(**entry), after=None if after is None else Bookmark.read(after))
 
     def session(self, tenant: Tenant, **entry: Any) -> Session:
         """A session in a tenant that was found already, finished or not."""
         return Session(self, tenant.name, Entry.of(**entry), tenant)
+
+    @property
+    def cache(self) -> Any:
+        """What sessions read through: an `CacheReader`. Set another one for other kinds, times and limits."""
+        return self._reader("cache")
+
+    @cache.setter
+    def cache(self, reader: Any) -> None:
+        self._readers["cache"] = reader
+
+    @property
+    def graph(self) -> Any:
+        """What sessions ask the graph through: an `GraphReader`. Set another one for other times."""
+        return self._reader("graph")
+
+    @graph.setter
+    def graph(self, reader: Any) -> None:
+        self._readers["graph"] = reader
+
+    def _reader(self, what: str) -> Any:
+        """Made when it is first used. Of several that make one at once, one is kept; the others have not connected."""
+        if what not in self._readers:
+            module, name = _READERS[what]
+            self._readers.setdefault(what, getattr(import_module(module), name).of(self.topology))
+        return self._readers[what]
 
     def find(self, name: str, *, again: bool = False) -> Tenant:
         """A tenant that can be entered, by name or id; from memory unless `again`."""
@@ -168,12 +205,15 @@ class Store:
             pool.close()
 
     def close(self) -> None:
-        """Close all pools. A session that has begun its transaction may end it; anything else raises `StoreClosed`."""
+        """Close all pools, and the connections to cache and graph. A session that has begun its transaction may end it;
+        anything else raises `StoreClosed`."""
         with self._lock:
             self._closed = True
             pools, self._pools = list(self._pools.values()), {}
         for pool in pools:
             pool.close()
+        for reader in self._readers.values():
+            reader.close()
 
     def __enter__(self) -> Self:
         return self

@@ -11,6 +11,7 @@ from kos.topology.tls import authorities
 
 if TYPE_CHECKING:
     from redis import Redis
+    from redis.asyncio import Redis as AsyncRedis
 
 CONNECT_SECONDS = 5.0
 
@@ -25,11 +26,25 @@ def open(cache: CacheServer, *, connect_seconds: float = CONNECT_SECONDS) -> Red
     from redis.backoff import NoBackoff
     from redis.retry import Retry
 
+    return Redis(retry=Retry(NoBackoff(), 0), **_options(cache, connect_seconds))
+
+
+def open_async(cache: CacheServer, *, connect_seconds: float = CONNECT_SECONDS) -> AsyncRedis:
+    """The same for asyncio."""
+    from redis.asyncio import Redis
+    from redis.asyncio.retry import Retry
+    from redis.backoff import NoBackoff
+
+    return Redis(retry=Retry(NoBackoff(), 0), **_options(cache, connect_seconds))
+
+
+def _options(cache: CacheServer, connect_seconds: float) -> dict[str, Any]:
     options: dict[str, Any] = {
+        "host": cache.host,
+        "port": cache.port,
         "db": cache.database,
         "socket_connect_timeout": connect_seconds,
         "socket_timeout": connect_seconds,
-        "retry": Retry(NoBackoff(), 0),
         "client_name": "kos",
         "health_check_interval": 30,
     }
@@ -46,7 +61,7 @@ def open(cache: CacheServer, *, connect_seconds: float = CONNECT_SECONDS) -> Red
             "ssl_certfile": cache.tls.certificate and str(cache.tls.certificate),
             "ssl_keyfile": cache.tls.key and str(cache.tls.key),
         }
-    return Redis(host=cache.host, port=cache.port, **options)
+    return options
 
 
 def _credentials(login: Login) -> Any:
@@ -55,6 +70,9 @@ def _credentials(login: Login) -> Any:
     class Credentials(CredentialProvider):
         def get_credentials(self) -> tuple[str, str]:
             return login.user, login.password.read() if login.password else ""
+
+        async def get_credentials_async(self) -> tuple[str, str]:
+            return self.get_credentials()
 
     return Credentials()
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal, NoReturn
 
 from kos import errors
-from kos.projections.vocabulary import WORDS
+from kos.projections.graph.vocabulary import WORDS
 
 Kind = Literal["name", "quoted name", "parameter", "string", "number", "sign", "end"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
-from kos.projections.cypher import DEEPEST, Cursor, Token
-from kos.projections.vocabulary import FUNCTIONS, PATHS
+from kos.projections.graph.cypher import DEEPEST, Cursor, Token
+from kos.projections.graph.vocabulary import FUNCTIONS, PATHS
 
 _OPERATORS = ("+", "-", "*", "/", "%", "^", "=", "<>", "<", ">", "<=", ">=", "=~", "||")
 _WORD_OPERATORS = (("IN",), ("CONTAINS",), ("STARTS", "WITH"), ("ENDS", "WITH"))

@@ -10,8 +10,8 @@ Three rules make sure that no server finds a node pattern where this finds none:
 
 from __future__ import annotations
 
-from kos.projections.expressions import Expressions
-from kos.projections.vocabulary import PATHS
+from kos.projections.graph.expressions import Expressions
+from kos.projections.graph.vocabulary import PATHS
 
 _CLAUSES = ("MATCH", "OPTIONAL", "UNWIND", "WITH", "RETURN")
 

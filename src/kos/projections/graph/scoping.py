@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from kos import errors
-from kos.projections import cypher
-from kos.projections.reading import Query
+from kos.projections.graph import cypher
+from kos.projections.graph.grammar import Query
 
 SCOPE = "kos_scope"
 _ENTRY = f"{SCOPE}: ${SCOPE}"
