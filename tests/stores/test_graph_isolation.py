@@ -19,7 +19,7 @@ from kos.topology import graph as opening
 from kos.topology.embedded import Stack
 from kos.topology.model import GraphServer
 
-SERVERS = ["embedded_graph"]
+SERVERS = ["embedded_graph", pytest.param("neo4j", marks=pytest.mark.long)]
 
 _NODES = """
 UNWIND range(1, 4) AS i
