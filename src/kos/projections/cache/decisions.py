@@ -17,7 +17,6 @@ from kos.tenancy.bookmark import Bookmark
 from kos.tenancy.entry import Entry
 from kos.tenancy.tenant import Tenant
 
-_LEASE = b"1000"  # milliseconds that others believe that a reader loads what is missing
 MOST_READERS = 1000  # of one entry: more than so many users have it anew
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0  # seconds that a cache is left alone after a failure
 KNOWN_BOOKMARKS = 10_000
@@ -93,9 +92,9 @@ class Wish(NamedTuple):
         return tenant.key == self.key
 
 
-def read_command(wish: Wish, need: Position) -> wire.Command:
-    """Ask for a value."""
-    return wire.Command(READ, (*_which(wish, need), _LEASE), wish.kind.for_reading[wish.has_persona])
+def read_command(wish: Wish, need: Position, lease: bytes) -> wire.Command:
+    """Ask for a value; where it is missing, others believe for so many milliseconds that this reader loads it."""
+    return wire.Command(READ, (*_which(wish, need), lease), wish.kind.for_reading[wish.has_persona])
 
 
 def fill_command(wish: Wish, generation: bytes, head: Position, payload: bytes, ttl: float) -> wire.Command:

@@ -10,6 +10,7 @@ import os
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -189,10 +190,8 @@ class Lines:
             self._client.close()
 
     def _take(self, deadline: float) -> Line:
-        try:
+        with suppress(IndexError):  # another thread may be first
             return self._idle.pop()
-        except IndexError:
-            pass
         future = self._dialling.submit(self._dial)
         try:
             return future.result(_left(deadline))
