@@ -194,9 +194,45 @@ def test_a_load_that_only_reads_is_kept_whatever_its_text(site: Site) -> None:
         pytest.skip("the same decisions")
     site.insert("Bern")
     site.follower.follow()
+    count, first, second = "select count(*) from atoms", uuid4(), uuid4()
     with site.store.tenant("acme") as acme:
-        assert acme.cached("atom", uuid4(), lambda: acme.execute("select count(*) from atoms").fetchone()[0]) == 1
-    assert site.reader.counters.fills == 1
+        for key in (first, second, first):
+            assert acme.cached("atom", key, lambda: acme.execute(count).fetchone()[0]) == 1
+    assert acme.bookmark is None
+    assert counted(site) == (1, 2, 2)
+    with site.store.tenant("acme") as acme:
+        assert acme.connection.execute(count).fetchone() == (1,)
+        assert acme.cached("atom", first, lambda: acme.execute(count).fetchone()[0]) == 1
+        assert acme.cached("atom", first, lambda: acme.execute(count).fetchone()[0]) == 1
+    assert site.reader.counters.around == 2, "what is done with the connection itself, nobody sees"
+
+
+def test_a_write_that_is_under_way_is_not_forgotten(site: Site) -> None:
+    """Of two tasks in one session, one asks whether anything was written before the other's write has come there."""
+    if not isinstance(site, AsyncSite):
+        pytest.skip("a session is of one thread")
+    atom = site.insert("Bern")
+    site.follower.follow()
+
+    async def work() -> Any:
+        async with site.asynchronous.tenant("acme") as acme:
+
+            async def load() -> Any:
+                found = await (await acme.execute("select count(*) from atoms")).fetchone()
+                tasks.append(
+                    asyncio.create_task(acme.execute("update atoms set name = 'Berne' where id = %s", (atom,)))
+                )
+                await asyncio.sleep(0)  # it has begun
+                return found and found[0]
+
+            tasks: list[Any] = []
+            await acme.execute("select 1")
+            await acme.cached("atom", uuid4(), load)
+            await asyncio.gather(*tasks)
+            assert not acme.has_only_read
+        return acme.bookmark
+
+    assert site.runner.run(work()) is not None
 
 
 def test_personas_and_users_do_not_share(site: Site) -> None:

@@ -168,9 +168,13 @@ class AsyncCacheReader:
             return False
         if session.has_only_read:
             return True
+        settled = session.settled
         cursor = await session.look(QUERIES.log_head)
         row = await cursor.fetchone()
-        return row is not None and not row[2]
+        if row is None or row[2]:
+            return False
+        session.has_written_nothing(settled)  # so that its next reads need not go around the cache
+        return True
 
     async def _load(self, wish: Wish, load: Callable[[], Any]) -> Any:
         """Without the cache; what comes out is what would come out of it."""
