@@ -88,25 +88,20 @@ def test_nothing_is_kept_between_the_parts_of_a_batch(site: Site, monkeypatch: p
     atoms = [site.insert("Bern") for _ in range(3)]
     site.follower.follow()
     apply = site.follower.projection._apply
-    parts = []
-
-    def first_part_only(*arguments: Any) -> None:
-        parts.append(arguments)
-        if len(parts) == 1:
-            apply(*arguments)
+    parts: list[Any] = []
 
     def meanwhile() -> None:
         for atom in atoms:
             site.rename(atom, "Berne")
         with monkeypatch.context() as patched:
-            patched.setattr(site.follower.projection, "_apply", first_part_only)
-            before = site.follower.standing
+            patched.setattr(site.follower.projection, "_apply", lambda *part: parts.append(part))
             site.follower.follow()
-            site.follower.standing = before
+        apply(*parts[0])
 
     site.cached(atoms[0], after_load=meanwhile)
+    for part in parts[1:]:
+        apply(*part)
     assert len(parts) == 3
-    site.follower.follow()
     assert [site.cached(atom) for atom in atoms] == ["Berne"] * 3
 
 
