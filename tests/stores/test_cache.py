@@ -69,6 +69,21 @@ def test_a_reader_with_a_bookmark_sees_what_it_stands_for(site: Site) -> None:
     assert site.cached(atom, after=mark) == "Berne"
 
 
+def test_a_bookmark_of_another_incarnation_is_asked_about_again(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    atom = site.insert("Bern")
+    mark = site.rename(atom, "Berne")
+    site.follower.follow()
+    assert [site.cached(atom, after=mark) for _ in range(2)] == ["Berne"] * 2
+    site.follower.operator.execute("select kos.begin_incarnation('restored')")
+    site.rename(atom, "BERN")
+    site.follower.follow()
+    assert [site.cached(atom, after=mark) for _ in range(2)] == ["BERN"] * 2
+    assert site.loads == 3, "the cache knows no more than that it may be lost"
+    monkeypatch.setattr("kos.projections.cache.decisions.KNOWN_SECONDS", 0.0)
+    with pytest.raises(errors.BookmarkLost):
+        site.cached(atom, after=mark)
+
+
 def test_what_was_read_before_an_invalidation_is_not_kept(site: Site) -> None:
     atom = site.insert("Bern")
     site.follower.follow()

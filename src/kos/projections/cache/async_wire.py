@@ -70,6 +70,7 @@ class AsyncLines:
         except BaseException as error:
             if line:
                 await line.close()
+                await self._hang_up()
             raise lost(error) from error  # TimeoutError is an OSError
         await self._put(line)
         if isinstance(answer, Refused):
@@ -82,10 +83,14 @@ class AsyncLines:
         for task in list(self._dialling):
             task.cancel()
         await asyncio.gather(*self._dialling, return_exceptions=True)
-        while self._idle:
-            await self._idle.pop().close()
+        await self._hang_up()
         if self._client:
             await self._client.aclose()
+
+    async def _hang_up(self) -> None:
+        """One has ended: the others have most likely ended with their server, too."""
+        while self._idle:
+            await self._idle.pop().close()
 
     async def _new(self, deadline: float) -> AsyncLine:
         task = asyncio.create_task(self._dial())

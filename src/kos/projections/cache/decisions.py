@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
+from time import monotonic
 from typing import Any, NamedTuple
-from uuid import UUID
 
 from kos import errors
 from kos.projections.cache import names, wire
 from kos.projections.cache.kinds import CacheKind, Key
 from kos.projections.cache.scripts import FILL, READ
-from kos.tenancy.bookmark import Bookmark
+from kos.tenancy.bookmark import KNOWN_SECONDS, Bookmark
 from kos.tenancy.entry import Entry
 from kos.tenancy.tenant import Tenant
 
@@ -204,22 +205,21 @@ class Breaker:
 
 @dataclass
 class KnownBookmarks:
-    """Positions of bookmarks that are sealed; so a read that finds its value asks PostgreSQL nothing. The most recent
-    ones: who has a bookmark reads soon. A database that was restored since makes new incarnations, so none is wrong."""
+    """Positions of bookmarks that are sealed; so a read that finds its value asks PostgreSQL nothing. For a while: then
+    it is asked again, whether it was restored meanwhile."""
 
-    known: OrderedDict[tuple[UUID, int, Bookmark], int] = field(default_factory=OrderedDict)
+    known: OrderedDict[tuple[tuple[str, str], Bookmark], tuple[Position, float]] = field(default_factory=OrderedDict)
 
     def find(self, tenant: Tenant, mark: Bookmark) -> Position | None:
         """Where it is, if that is known."""
-        position = self.known.get((tenant.id, tenant.epoch, mark))
-        return None if position is None else Position(mark.incarnation, position)
+        position, asked = self.known.get((tenant.key, mark), (None, 0.0))
+        return position if monotonic() - asked < KNOWN_SECONDS else None
 
     def note(self, tenant: Tenant, mark: Bookmark, position: int) -> Position:
         """Remember it."""
-        self.known[tenant.id, tenant.epoch, mark] = position
-        try:
+        found = Position(mark.incarnation, position)
+        self.known[tenant.key, mark] = found, monotonic()
+        with suppress(KeyError):  # another thread was at it
             if len(self.known) > KNOWN_BOOKMARKS:
                 self.known.popitem(last=False)
-        except KeyError:  # another thread was at it
-            self.known.clear()
-        return Position(mark.incarnation, position)
+        return found

@@ -172,6 +172,7 @@ class Lines:
         except BaseException as error:
             if line:
                 line.close()
+                self._hang_up()
             raise lost(error) from error
         self._put(line)
         if isinstance(answer, Refused):
@@ -184,10 +185,15 @@ class Lines:
             return
         self._closed = True
         self._dialling.shutdown(wait=True, cancel_futures=True)
-        while self._idle:
-            self._idle.pop().close()
+        self._hang_up()
         if self._client:
             self._client.close()
+
+    def _hang_up(self) -> None:
+        """One has ended: the others have most likely ended with their server, too."""
+        with suppress(IndexError):
+            while True:
+                self._idle.pop().close()
 
     def _take(self, deadline: float) -> Line:
         with suppress(IndexError):  # another thread may be first

@@ -10,14 +10,18 @@ local function reaches(incarnation, position, other, at)
   return incarnation > other or (incarnation == other and position >= at)
 end
 
+-- The same incarnation: in a later one what the bookmark stands for may be lost.
+local function has_it(incarnation, position)
+  return ARGV[4] == '0' or (incarnation == ARGV[4] and tonumber(position) >= tonumber(ARGV[5]))
+end
+
 local key = ARGV[1] .. state[1] .. ':' .. ARGV[2]
 local entry = redis.call('HMGET', key, 'v' .. ARGV[3], 'l' .. ARGV[3])
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 if entry[1] then
   local incarnation, position, expires, begin = string.match(entry[1], '^(%d+) (%d+) (%d+) ()')
-  local good = now < tonumber(expires) and (reaches(state[2], state[3], ARGV[4], ARGV[5])
-                                            or reaches(incarnation, position, ARGV[4], ARGV[5]))
+  local good = now < tonumber(expires) and (has_it(state[2], state[3]) or has_it(incarnation, position))
   for n = 5, 4 + #ARGV - 8 do
     if good and state[n] then
       local from, at = string.match(state[n], '^(%d+) (%d+)$')
