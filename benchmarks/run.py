@@ -24,6 +24,7 @@ import change_many
 import change_stalls
 import change_throttle
 import old_snapshot
+import projection
 import row_security
 import sample_loading
 import sealing
@@ -46,6 +47,7 @@ CLAIMS: dict[str, ModuleType] = {
     "change_throttle": change_throttle,
     "backfill": backfill,
     "cache": cache,
+    "projection": projection,
 }
 PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
 ROUNDS = 15

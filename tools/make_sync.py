@@ -16,6 +16,7 @@ TWINS = {
     "tenancy/async_session.py": "tenancy/session.py",
     "tenancy/async_store.py": "tenancy/store.py",
     "projections/cache/async_reading.py": "projections/cache/reading.py",
+    "projections/graph/async_reading.py": "projections/graph/reading.py",
 }
 
 REPLACEMENTS = (
@@ -27,7 +28,7 @@ REPLACEMENTS = (
     (r"\bawait ", ""),
     (r"\basynccontextmanager\b", "contextmanager"),
     (r"\bAsync(?=[A-Z])", ""),
-    (r"\basync_(session|store|wire)\b", r"\1"),
+    (r"\basync_(session|store|wire|reading)\b", r"\1"),
     (r"\b(open|connect)_async\b", r"\1"),
     (r"\b__a(enter|exit)__\b", r"__\1__"),
 )

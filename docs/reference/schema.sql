@@ -1956,12 +1956,16 @@ CREATE FUNCTION kos.forget_log(tenant uuid) RETURNS void
 begin
   perform pg_advisory_xact_lock_shared(kos.all_logs_key());
   perform pg_advisory_xact_lock(kos.log_key(tenant));
+  insert into kos.projection_leavers (projection, tenant_id)
+    select substr(c.feed, 12), c.tenant_id from kos.feed_cursors c where c.tenant_id = tenant and starts_with(c.feed, 'projection.')
+    on conflict do nothing;
   delete from kos.pending_1 where tenant_id = tenant;
   delete from kos.pending_2 where tenant_id = tenant;
   delete from kos.knowledge_events where tenant_id = tenant;
   delete from kos.seals where tenant_id = tenant;
   delete from kos.tenant_keys where tenant_id = tenant;
   delete from kos.feed_cursors where tenant_id = tenant;
+  delete from kos.projection_parked where tenant_id = tenant;
 end $$;
 
 
@@ -3288,6 +3292,36 @@ $$;
 ALTER FUNCTION kos.present_name(logged kos.logged_tables, column_name text) OWNER TO kos_owner;
 
 --
+-- Name: projection_key(text, uuid, text); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.projection_key(projection text, tenant uuid, purpose text DEFAULT 'apply'::text) RETURNS bigint
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN hashtextextended(concat_ws(' '::text, 'kos projection', projection, (tenant)::text, purpose), (0)::bigint);
+
+
+ALTER FUNCTION kos.projection_key(projection text, tenant uuid, purpose text) OWNER TO kos_owner;
+
+--
+-- Name: projection_status(); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.projection_status() RETURNS TABLE(projection text, tenants bigint, parked bigint)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  with followed as (
+    select substr(c.feed, 12) as name, count(*) as tenants from kos.feed_cursors c where starts_with(c.feed, 'projection.') group by 1
+  ), refused as (
+    select p.projection as name, count(*) as parked from kos.projection_parked p group by 1
+  )
+  select name, coalesce(f.tenants, 0), coalesce(r.parked, 0) from followed f full join refused r using (name) order by 1
+$$;
+
+
+ALTER FUNCTION kos.projection_status() OWNER TO kos_owner;
+
+--
 -- Name: protect(regclass); Type: FUNCTION; Schema: kos; Owner: kos_owner
 --
 
@@ -3727,6 +3761,81 @@ end $$;
 
 
 ALTER FUNCTION kos.route_to_shard(tenant_id uuid) OWNER TO kos_owner;
+
+--
+-- Name: rows_at(uuid, bigint, text, text, jsonb); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.rows_at(tenant uuid, at bigint, schema_name text, table_name text, keys jsonb) RETURNS TABLE(key text[], data jsonb)
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  with logged as materialized (
+    select kos.logged_id_of(rows_at.schema_name, rows_at.table_name) as id
+  ), layout as materialized (
+    select kos.columns_at(rows_at.tenant, l.id, 9223372036854775807) as names from logged l
+  ), shape as materialized (
+    select s.shape_id, s.table_name, array(select l.names ->> c.id from unnest(s.column_ids) with ordinality c (id, number) order by c.number) as names,
+           array(select c.description ->> 'name' from jsonb_array_elements(s.columns) with ordinality c (description, number)
+                  order by c.number) as written
+      from kos.shapes s, layout l where s.logged_id = (select id from logged)
+  ), called as materialized (
+    select distinct s.table_name from shape s
+  ), emptied as materialized (
+    select coalesce(max(t.position), 0) as position
+      from called c
+      join kos.knowledge_events t on t.tenant_id = rows_at.tenant and t.aggregate_id = kos.aggregate_of(c.table_name, '{}', '{}')
+     where t.operation = 'T' and t.position <= rows_at.at
+  ), asked as materialized (
+    select array(select jsonb_array_elements_text(k.key)) as key from jsonb_array_elements(rows_at.keys) k (key)
+  )
+  select a.key, kos.masked_data(kos.overlay(e.operation, kos.renamed_data(s.names, s.written, e.image) order by e.position))
+    from asked a
+   cross join called c
+    join kos.knowledge_events e on e.tenant_id = rows_at.tenant and e.key = a.key and e.position <= rows_at.at
+     and e.aggregate_id = kos.aggregate_of(c.table_name, a.key, array_remove(a.key, rows_at.tenant::text))
+     and e.position > (select position from emptied)
+    join shape s on s.shape_id = e.shape_id and s.table_name = c.table_name
+   group by a.key
+  having kos.overlay(e.operation, kos.renamed_data(s.names, s.written, e.image) order by e.position) is not null
+$$;
+
+
+ALTER FUNCTION kos.rows_at(tenant uuid, at bigint, schema_name text, table_name text, keys jsonb) OWNER TO kos_owner;
+
+--
+-- Name: rows_of(regclass, uuid, text[]); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.rows_of(target regclass, tenant uuid, columns text[] DEFAULT NULL::text[]) RETURNS TABLE(key text[], data jsonb)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET "DateStyle" TO 'ISO, YMD'
+    SET "IntervalStyle" TO 'postgres'
+    SET "TimeZone" TO 'UTC'
+    SET extra_float_digits TO '1'
+    SET bytea_output TO 'hex'
+    SET lc_monetary TO 'C'
+    AS $_$
+declare
+  logged kos.logged_tables := kos.logged(target);
+  owner_of_row text := kos.tenant_expression(target, 'n');
+  names text[];
+  read text;
+begin
+  select coalesce(array_agg(c.name order by c.number), '{}'),
+         coalesce(string_agg(case when logged.sensitive ->> c.name = 'encrypted' then format('case when n.%I is not null then ''[encrypted]'' end', c.name)
+                                  else kos.compared_value(c.name, c.escapes, logged.sensitive ->> c.name, owner_of_row) end, ', ' order by c.number), '')
+    into names, read
+    from kos.image_columns(target) c
+   where c.name = any (columns) or columns is null;
+  return query execute format('select (%s) collate "default", jsonb_object($1, array[%s]::text[]) from %s n where %s = $2',
+                              kos.key_expression(target, '{n}'), read, target, owner_of_row)
+    using names, tenant;
+end $_$;
+
+
+ALTER FUNCTION kos.rows_of(target regclass, tenant uuid, columns text[]) OWNER TO kos_owner;
 
 --
 -- Name: same_key(regclass, text, text); Type: FUNCTION; Schema: kos; Owner: kos_owner
@@ -4954,6 +5063,65 @@ CREATE TABLE kos.placements (
 ALTER TABLE kos.placements OWNER TO kos_owner;
 
 --
+-- Name: projection_leavers; Type: TABLE; Schema: kos; Owner: kos_owner
+--
+
+CREATE TABLE kos.projection_leavers (
+    projection text NOT NULL,
+    tenant_id uuid NOT NULL,
+    left_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+);
+
+ALTER TABLE ONLY kos.projection_leavers FORCE ROW LEVEL SECURITY;
+
+
+ALTER TABLE kos.projection_leavers OWNER TO kos_owner;
+
+--
+-- Name: projection_parked; Type: TABLE; Schema: kos; Owner: kos_owner
+--
+
+CREATE TABLE kos.projection_parked (
+    projection text NOT NULL,
+    tenant_id uuid NOT NULL,
+    schema_name text NOT NULL,
+    table_name text NOT NULL,
+    key text[] NOT NULL,
+    "position" bigint NOT NULL,
+    reason text NOT NULL,
+    parked_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    tried_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+);
+
+ALTER TABLE ONLY kos.projection_parked FORCE ROW LEVEL SECURITY;
+
+
+ALTER TABLE kos.projection_parked OWNER TO kos_owner;
+
+--
+-- Name: TABLE projection_parked; Type: COMMENT; Schema: kos; Owner: kos_owner
+--
+
+COMMENT ON TABLE kos.projection_parked IS 'Rows that a projection leaves as they were, since its store refuses their changes.';
+
+
+--
+-- Name: projection_stores; Type: TABLE; Schema: kos; Owner: kos_owner
+--
+
+CREATE TABLE kos.projection_stores (
+    projection text NOT NULL,
+    identity text NOT NULL,
+    noted_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT projection_stores_projection_check CHECK ((projection ~ '^[a-z0-9][a-z0-9._-]{0,50}$'::text))
+);
+
+ALTER TABLE ONLY kos.projection_stores FORCE ROW LEVEL SECURITY;
+
+
+ALTER TABLE kos.projection_stores OWNER TO kos_owner;
+
+--
 -- Name: schema_versions; Type: TABLE; Schema: kos; Owner: kos_owner
 --
 
@@ -5248,6 +5416,30 @@ ALTER TABLE ONLY kos.placements
 
 
 --
+-- Name: projection_leavers projection_leavers_pkey; Type: CONSTRAINT; Schema: kos; Owner: kos_owner
+--
+
+ALTER TABLE ONLY kos.projection_leavers
+    ADD CONSTRAINT projection_leavers_pkey PRIMARY KEY (projection, tenant_id);
+
+
+--
+-- Name: projection_parked projection_parked_pkey; Type: CONSTRAINT; Schema: kos; Owner: kos_owner
+--
+
+ALTER TABLE ONLY kos.projection_parked
+    ADD CONSTRAINT projection_parked_pkey PRIMARY KEY (projection, tenant_id, schema_name, table_name, key);
+
+
+--
+-- Name: projection_stores projection_stores_pkey; Type: CONSTRAINT; Schema: kos; Owner: kos_owner
+--
+
+ALTER TABLE ONLY kos.projection_stores
+    ADD CONSTRAINT projection_stores_pkey PRIMARY KEY (projection);
+
+
+--
 -- Name: schema_versions schema_versions_pkey; Type: CONSTRAINT; Schema: kos; Owner: kos_owner
 --
 
@@ -5536,6 +5728,27 @@ CREATE POLICY auditor_access ON kos.knowledge_events_default FOR SELECT TO kos_a
 
 
 --
+-- Name: projection_leavers auditor_access; Type: POLICY; Schema: kos; Owner: kos_owner
+--
+
+CREATE POLICY auditor_access ON kos.projection_leavers FOR SELECT TO kos_auditor USING (true);
+
+
+--
+-- Name: projection_parked auditor_access; Type: POLICY; Schema: kos; Owner: kos_owner
+--
+
+CREATE POLICY auditor_access ON kos.projection_parked FOR SELECT TO kos_auditor USING (true);
+
+
+--
+-- Name: projection_stores auditor_access; Type: POLICY; Schema: kos; Owner: kos_owner
+--
+
+CREATE POLICY auditor_access ON kos.projection_stores FOR SELECT TO kos_auditor USING (true);
+
+
+--
 -- Name: feed_cursors; Type: ROW SECURITY; Schema: kos; Owner: kos_owner
 --
 
@@ -5573,6 +5786,45 @@ CREATE POLICY operator_access ON kos.knowledge_events TO kos_owner, kos_operator
 
 CREATE POLICY operator_access ON kos.knowledge_events_default TO kos_owner, kos_operator USING (true);
 
+
+--
+-- Name: projection_leavers operator_access; Type: POLICY; Schema: kos; Owner: kos_owner
+--
+
+CREATE POLICY operator_access ON kos.projection_leavers TO kos_owner, kos_operator USING (true);
+
+
+--
+-- Name: projection_parked operator_access; Type: POLICY; Schema: kos; Owner: kos_owner
+--
+
+CREATE POLICY operator_access ON kos.projection_parked TO kos_owner, kos_operator USING (true);
+
+
+--
+-- Name: projection_stores operator_access; Type: POLICY; Schema: kos; Owner: kos_owner
+--
+
+CREATE POLICY operator_access ON kos.projection_stores TO kos_owner, kos_operator USING (true);
+
+
+--
+-- Name: projection_leavers; Type: ROW SECURITY; Schema: kos; Owner: kos_owner
+--
+
+ALTER TABLE kos.projection_leavers ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: projection_parked; Type: ROW SECURITY; Schema: kos; Owner: kos_owner
+--
+
+ALTER TABLE kos.projection_parked ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: projection_stores; Type: ROW SECURITY; Schema: kos; Owner: kos_owner
+--
+
+ALTER TABLE kos.projection_stores ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: feed_cursors tenant_isolation; Type: POLICY; Schema: kos; Owner: kos_owner
@@ -6438,6 +6690,7 @@ GRANT ALL ON FUNCTION kos.log_baseline(part regclass, rows tid[]) TO kos_operato
 REVOKE ALL ON FUNCTION kos.log_head(OUT incarnation integer, OUT "position" bigint, OUT has_written boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION kos.log_head(OUT incarnation integer, OUT "position" bigint, OUT has_written boolean) TO kos_app;
 GRANT ALL ON FUNCTION kos.log_head(OUT incarnation integer, OUT "position" bigint, OUT has_written boolean) TO kos_persona;
+GRANT ALL ON FUNCTION kos.log_head(OUT incarnation integer, OUT "position" bigint, OUT has_written boolean) TO kos_operator;
 
 
 --
@@ -6658,6 +6911,22 @@ REVOKE ALL ON FUNCTION kos.present_name(logged kos.logged_tables, column_name te
 
 
 --
+-- Name: FUNCTION projection_key(projection text, tenant uuid, purpose text); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.projection_key(projection text, tenant uuid, purpose text) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION projection_status(); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.projection_status() FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.projection_status() TO kos_operator;
+GRANT ALL ON FUNCTION kos.projection_status() TO kos_auditor;
+
+
+--
 -- Name: FUNCTION protect(target regclass); Type: ACL; Schema: kos; Owner: kos_owner
 --
 
@@ -6794,6 +7063,22 @@ REVOKE ALL ON FUNCTION kos.route_to_shard(tenant_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION kos.route_to_shard(tenant_id uuid) TO kos_app;
 GRANT ALL ON FUNCTION kos.route_to_shard(tenant_id uuid) TO kos_operator;
 GRANT ALL ON FUNCTION kos.route_to_shard(tenant_id uuid) TO kos_auditor;
+
+
+--
+-- Name: FUNCTION rows_at(tenant uuid, at bigint, schema_name text, table_name text, keys jsonb); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.rows_at(tenant uuid, at bigint, schema_name text, table_name text, keys jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.rows_at(tenant uuid, at bigint, schema_name text, table_name text, keys jsonb) TO kos_operator;
+
+
+--
+-- Name: FUNCTION rows_of(target regclass, tenant uuid, columns text[]); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.rows_of(target regclass, tenant uuid, columns text[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.rows_of(target regclass, tenant uuid, columns text[]) TO kos_operator;
 
 
 --
@@ -7185,6 +7470,30 @@ GRANT SELECT ON TABLE kos.pending_turn TO kos_auditor;
 GRANT SELECT ON TABLE kos.placements TO kos_app;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE kos.placements TO kos_operator;
 GRANT SELECT ON TABLE kos.placements TO kos_auditor;
+
+
+--
+-- Name: TABLE projection_leavers; Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE kos.projection_leavers TO kos_operator;
+GRANT SELECT ON TABLE kos.projection_leavers TO kos_auditor;
+
+
+--
+-- Name: TABLE projection_parked; Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE kos.projection_parked TO kos_operator;
+GRANT SELECT ON TABLE kos.projection_parked TO kos_auditor;
+
+
+--
+-- Name: TABLE projection_stores; Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE kos.projection_stores TO kos_operator;
+GRANT SELECT ON TABLE kos.projection_stores TO kos_auditor;
 
 
 --

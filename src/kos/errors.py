@@ -27,8 +27,11 @@ Every error has named fields, a sentence that states the fact, and the command t
     ├── LogError               FeedDiverged, FeedMoved (retryable), WithinTransaction, InvalidFeedName, UnknownFeed,
     │                          NoLog, ValueUnreadable, ServeRefused, BookmarkUnreadable, BookmarkLost,
     │                          BookmarkUnsealed (retryable)
-    ├── ProjectionError        ProjectionMoved (retryable), UnknownCacheKind, CacheKindInvalid, CacheKeyRefused,
-    │                          CacheValueRefused
+    ├── ProjectionError        UnknownProjection, ProjectionMisdeclared, ProjectionMoved (retryable), ChangeRejected,
+    │                          TransactionTooLong, ProjectionBehind (retryable), ProjectionNotReady (retryable),
+    │                          ProjectionBusy (retryable), ProjectionDiffers, GraphQueryRefused, ForeignNode,
+    │                          GraphWithoutPersonas, GraphQueryFailed, UnknownCacheKind,
+    │                          CacheKindInvalid, CacheKeyRefused, CacheValueRefused
     ├── DatasetError           UnknownDataset, DatasetMissing, DatasetDamaged, DatasetConflict, DatasetChanged,
     │                          DatasetInUse
     ├── ExportError            ExportTargetExists, ExportTargetRefused, ExportRunning, ExportMissing, ExportDamaged,
@@ -914,57 +917,6 @@ class ServeRefused(LogError):
     exit_code = WRONG_USE
 
 
-class ProjectionError(KosError):
-    """A store that follows the log is not as it was thought to be, or can't have what it was given."""
-
-
-@dataclass(eq=False)
-class ProjectionMoved(ProjectionError):
-    projection: str
-    tenant: str
-    fact = (
-        "the projection {projection} of {tenant} is no longer where it was: another worker has moved it, or it is gone"
-    )
-    mend = "look where it is, and go on from there"
-    retryable = True
-
-
-@dataclass(eq=False)
-class UnknownCacheKind(ProjectionError):
-    kind: str
-    known: str
-    fact = "no kind of cached value is called {kind!r}; there are: {known}"
-    mend = "declare it: kos.projections.cache.CacheKind(name, table), for the store and for the worker"
-    exit_code = WRONG_USE
-
-
-@dataclass(eq=False)
-class CacheKindInvalid(ProjectionError):
-    kind: str
-    reason: str
-    fact = "{kind!r} can't be a kind of cached value: {reason}"
-    mend = "declare it otherwise"
-    exit_code = WRONG_USE
-
-
-@dataclass(eq=False)
-class CacheKeyRefused(ProjectionError):
-    kind: str
-    expected: str
-    fact = "a key of the kind {kind} is {expected}"
-    mend = "pass the row's key without the tenant's own column, in the types that the kind declares"
-    exit_code = WRONG_USE
-
-
-@dataclass(eq=False)
-class CacheValueRefused(ProjectionError):
-    kind: str
-    reason: str
-    fact = "what was loaded for the kind {kind} is neither JSON nor bytes: {reason}"
-    mend = "have load return text, numbers, lists and dictionaries of these, bytes, or None"
-    exit_code = WRONG_USE
-
-
 class DatasetError(KosError):
     """A sample dataset can't be loaded."""
 
@@ -1080,6 +1032,169 @@ class ImportRunning(ExportError):
     tenant: str
     fact = "another command is importing the tenant {tenant!r} now"
     mend = "wait for it, then: kos tenant show {tenant}"
+
+
+# projections
+
+
+class ProjectionError(KosError):
+    """A projection can't do what was asked."""
+
+    exit_code = REFUSED
+
+
+@dataclass(eq=False)
+class GraphQueryRefused(ProjectionError):
+    reason: str
+    position: int
+    excerpt: str
+    fact = "the graph query is refused at {position}, {excerpt!r}: {reason}"
+    mend = (
+        "read with MATCH, OPTIONAL MATCH, WHERE, WITH, UNWIND, RETURN, UNION, EXISTS, COUNT and COLLECT subqueries and "
+        "built-in functions; give values as parameters; no name may begin with kos_"
+    )
+    exit_code = REFUSED
+
+
+@dataclass(eq=False)
+class GraphQueryFailed(ProjectionError):
+    reason: str
+    fact = "the graph can't answer the query: {reason}"
+    mend = "correct the query; the names of labels, types and properties: kos projection list"
+
+
+@dataclass(eq=False)
+class ForeignNode(ProjectionError):
+    element: str
+    scope: str
+    fact = "the graph answered {scope} with {element}, which is not of that scope: nothing of the answer is shown"
+    mend = "keep the query, report it; then: kos projection verify"
+
+
+@dataclass(eq=False)
+class GraphWithoutPersonas(ProjectionError):
+    persona: str
+    fact = "the graph shows whole tenants, and a session of the persona {persona} may see a part of its tenant only"
+    mend = "ask PostgreSQL, or open the session without a persona where whoever asks may see all of the tenant"
+    exit_code = REFUSED
+
+
+@dataclass(eq=False)
+class UnknownCacheKind(ProjectionError):
+    kind: str
+    known: str
+    fact = "no kind of cached value is called {kind!r}; there are: {known}"
+    mend = "declare it: kos.projections.cache.CacheKind(name, table), for the store and for the worker"
+    exit_code = WRONG_USE
+
+
+@dataclass(eq=False)
+class CacheKindInvalid(ProjectionError):
+    kind: str
+    reason: str
+    fact = "{kind!r} can't be a kind of cached value: {reason}"
+    mend = "declare it otherwise"
+    exit_code = WRONG_USE
+
+
+@dataclass(eq=False)
+class CacheKeyRefused(ProjectionError):
+    kind: str
+    expected: str
+    fact = "a key of the kind {kind} is {expected}"
+    mend = "pass the row's key without the tenant's own column, in the types that the kind declares"
+    exit_code = WRONG_USE
+
+
+@dataclass(eq=False)
+class CacheValueRefused(ProjectionError):
+    kind: str
+    reason: str
+    fact = "what was loaded for the kind {kind} is neither JSON nor bytes: {reason}"
+    mend = "have load return text, numbers, lists and dictionaries of these, bytes, or None"
+    exit_code = WRONG_USE
+
+
+@dataclass(eq=False)
+class UnknownProjection(ProjectionError):
+    projection: str
+    known: str
+    fact = "there is no projection {projection}; there are: {known}"
+    mend = "kos projection list"
+    exit_code = WRONG_USE
+
+
+@dataclass(eq=False)
+class ProjectionMisdeclared(ProjectionError):
+    projection: str
+    reason: str
+    fact = "the projection {projection} is declared wrongly: {reason}"
+    mend = "correct [projections.{projection}] in kos.toml, then: kos projection list"
+    exit_code = WRONG_USE
+
+
+@dataclass(eq=False)
+class ProjectionMoved(ProjectionError):
+    projection: str
+    tenant: str
+    fact = "the projection {projection} of {tenant} was moved on by somebody else meanwhile"
+    mend = "run it again"
+    retryable = True
+
+
+@dataclass(eq=False)
+class ChangeRejected(ProjectionError):
+    projection: str
+    reason: str
+    fact = "the store of the projection {projection} refuses a change: {reason}"
+    mend = "kos projection parked {projection}"
+
+
+@dataclass(eq=False)
+class TransactionTooLong(ProjectionError):
+    tenant: str
+    events: int
+    fact = "a transaction of {tenant} has {events} events: too many to apply at once"
+    mend = "kos projection rebuild NAME --tenant {tenant}"
+
+
+@dataclass(eq=False)
+class ProjectionBehind(ProjectionError):
+    projection: str
+    tenant: str
+    seconds: float
+    fact = "the projection {projection} of {tenant} did not reach the bookmark within {seconds:g} s"
+    mend = "kos projection status"
+    retryable = True
+
+
+@dataclass(eq=False)
+class ProjectionNotReady(ProjectionError):
+    projection: str
+    tenant: str
+    fact = "the projection {projection} has nothing of {tenant} yet"
+    mend = "kos worker   (it follows the log), then: kos projection status"
+    retryable = True
+
+
+@dataclass(eq=False)
+class ProjectionBusy(ProjectionError):
+    projection: str
+    tenant: str
+    purpose: str
+    fact = "somebody else is at the projection {projection} of {tenant} ({purpose})"
+    mend = "wait for it, then run this again"
+    retryable = True
+
+
+@dataclass(eq=False)
+class ProjectionDiffers(ProjectionError):
+    projection: str
+    tenant: str
+    differences: int
+    example: str
+    fact = "the new copy of {tenant} in {projection} differs from the tables in {differences} places: {example}"
+    mend = "kos projection verify {projection} --tenant {tenant}; readers go on seeing the copy before"
 
 
 # adoption

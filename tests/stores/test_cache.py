@@ -290,7 +290,7 @@ def test_another_epoch_has_another_cache(site: Site) -> None:
     assert site.cached(atom) == "Bern", "who asks for nothing more, and has not been there, hears of it from the worker"
     assert site.cached(atom, after=mark) == "Berne"
     assert [site.cached(atom), site.cached(atom)] == ["Berne", "Berne"]
-    assert site.follower.projection.asked_for() == [Whose(site.tenant.id, site.tenant.epoch + 1)]
+    assert site.follower.projection.asking() == [Whose(site.tenant.id, site.tenant.epoch + 1)]
     assert site.reader.counters.fills == 1
 
 

@@ -188,7 +188,7 @@ def test_a_server_that_is_killed_and_comes_back(server: OwnCache, site_of: Any, 
     server.start()
     site.reader.budget = 20.0
     assert site.follower.projection.identity() != identity
-    eventually(lambda: site.cached(atom) == "Berne" and site.follower.projection.asked_for() != [])
+    eventually(lambda: site.cached(atom) == "Berne" and site.follower.projection.asking() != [])
     with pytest.raises(errors.ProjectionMoved):
         site.follower.follow()
     assert site.follower.projection.live(site.follower.whose) is None
@@ -229,7 +229,7 @@ def test_all_is_flushed(server: OwnCache, site_of: Any, kind: type[Site]) -> Non
     assert site.cached(atom) == "Bern"
     assert site.reader.counters.fills == 1, "a reader does not make a state"
     assert site.follower.projection.identity() != identity
-    assert site.follower.projection.asked_for() == [site.follower.whose]
+    assert site.follower.projection.asking() == [site.follower.whose]
 
 
 @pytest.mark.parametrize("policy", ["allkeys-lru", "volatile-lru", "allkeys-random"])

@@ -103,8 +103,8 @@ def test_what_anybody_has_put_among_the_wanted_is_no_tenant(
     projection: CacheProjection, plain_client: redis.Redis
 ) -> None:
     plain_client.sadd("kos:wanted", f"{TENANT}.3", "nonsense", b"\xff.1", f"{TENANT}.x")
-    assert projection.asked_for() == [WHOSE]
-    assert projection.asked_for() == []
+    assert projection.asking() == [WHOSE]
+    assert projection.asking() == []
 
 
 def test_two_tables_of_one_name_in_two_schemas() -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import uuid
 
+from kos.pace import Growing, Resting, ready_of
 from kos.worker.log_lines import JsonLines
-from kos.worker.pace import Growing, Resting, ready_of
 
 A, B, C = (uuid.UUID(int=number) for number in (1, 2, 3))
 

@@ -26,7 +26,7 @@ from kos.log.consumer import (
     waiting,
 )
 from kos.log.cut import Cut, cut
-from kos.log.feed import Cursor, Event, read, tail
+from kos.log.feed import Cursor, Event, head_of, read, tail
 from kos.log.seal import seal, seal_all
 from kos.log.status import LogStatus, Mismatch, compare, status
 
@@ -46,6 +46,7 @@ __all__ = [
     "done",
     "drop",
     "feeds",
+    "head_of",
     "next_batch",
     "pages",
     "position_of",

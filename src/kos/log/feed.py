@@ -66,6 +66,13 @@ def read(connection: Connection, tenant: UUID, cursor: Cursor, limit: int = BATC
     return [event_of(row) for row in rows]
 
 
+def head_of(connection: Connection, tenant: UUID) -> int:
+    """How far a tenant's log is; 0 where it has none."""
+    row = connection.execute(QUERIES.head, {"tenant": tenant}).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
 def tail(
     connection: Connection,
     tenant: UUID,

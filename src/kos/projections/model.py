@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 from uuid import UUID
+
+from kos.tenancy.store import Connection
 
 Values = Mapping[str, str | None]
 Kind = Literal["created", "changed", "deleted", "truncated"]
@@ -60,9 +63,15 @@ class TableName:
         return f"{self.schema}.{self.name}" if self.schema else self.name
 
 
+def key_text(key: Sequence[str]) -> str:
+    """A row's key as one text: its only part as it is, several as JSON."""
+    return key[0] if len(key) == 1 else json.dumps(list(key), ensure_ascii=False, separators=(",", ":"))
+
+
 @dataclass(frozen=True)
 class Row:
-    """A row of the snapshot that a generation is made from: `key` and `values` as the log would have them, as text."""
+    """A row of the snapshot that a generation is made from: `key` (without the tenant's own id) and `values` as the log
+    would have them, as text."""
 
     table: TableName
     key: tuple[str, ...]
@@ -73,9 +82,9 @@ class Row:
 class Change:
     """What a batch of events makes of one row. All events of a row in a batch are one change.
 
-    `values` is the whole row if it was created, else what may have changed. `before` is the whole row as it was at the
-    beginning of the batch, where the projection asks for it and there was one. Of `truncated`, `key` is empty: all rows
-    that the table had before are gone.
+    `key` is without the tenant's own id. `values` is the whole row if it was created, else what may have changed.
+    `before` is the whole row as it was at the beginning of the batch, where the projection asks for it and there was
+    one. Of `truncated`, `key` is empty: all rows that the table had before are gone.
     """
 
     table: TableName
@@ -96,16 +105,21 @@ class Change:
 @dataclass(frozen=True)
 class Wanted:
     """A table that a projection follows. `columns`: all that it looks at, None for whatever there is; `before`: whether
-    it has to know the row before a change."""
+    it has to know the row as it was before a change, or only before one that names one of the columns `before_of`."""
 
     table: TableName
     columns: tuple[str, ...] | None = None
     before: bool = False
+    before_of: tuple[str, ...] = ()
+
+    def asks_before(self, change: Change) -> bool:
+        """Whether it has to know the row before this change."""
+        return self.before or any(name in change.values for name in self.before_of)
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Where a projection is not what the tables say."""
+    """Where a projection is not what the tables say: what kind of thing, and the `key_text` of its row."""
 
     what: str
     key: str
@@ -126,14 +140,22 @@ class Projection(Protocol):
         ChangeRejected: the store won't have these changes, however often they are tried.
     """
 
-    name: str
-    wanted: Sequence[Wanted] | None  # None: every logged table
+    @property
+    def name(self) -> str:
+        """As commands and settings call it."""
+
+    @property
+    def wanted(self) -> Sequence[Wanted] | None:
+        """The tables that it follows; None: every logged one. A generation is loaded in this order."""
 
     def prepare(self) -> None:
         """Make what the store needs before anything is in it, such as indexes."""
 
     def identity(self) -> str:
         """A text that is another one where the store has lost something, or was put back to an earlier state."""
+
+    def asking(self) -> Sequence[Whose]:
+        """Tenants whose readers have found nothing here since this was last asked."""
 
     def live(self, whose: Whose) -> Standing | None:
         """What readers see; None where they see nothing."""
@@ -156,11 +178,17 @@ class Projection(Protocol):
     def clear(self, whose: Whose) -> None:
         """Remove the generations that nobody sees, and what is left of a tenant's earlier epochs."""
 
+    def tidy(self) -> None:
+        """Remove the generations that readers have ceased to see so long ago that nobody is at them any more."""
+
     def forget(self, tenant: UUID) -> None:
         """Remove everything of a tenant that is no more."""
 
-    def compare(self, whose: Whose, standing: Standing, rows: Iterable[Row]) -> Iterator[Difference]:
-        """How a generation differs from a snapshot at its position."""
+    def compare(
+        self, whose: Whose, standing: Standing, rows: Iterable[Row], log: Connection | None = None
+    ) -> Iterator[Difference]:
+        """How a generation differs from a snapshot at its position. `log`: where its tenant's log can be read, for who
+        has to compare with that."""
 
     def close(self) -> None:
         """Give its connections back."""

@@ -29,7 +29,10 @@ Connection = psycopg.AsyncConnection[TupleRow]
 Pool = AsyncConnectionPool[Connection]
 
 # As text: the core imports no capability.
-_CACHE = ("kos.projections.cache", "AsyncCacheReader")
+_READERS = {
+    "cache": ("kos.projections.cache", "AsyncCacheReader"),
+    "graph": ("kos.projections.graph.async_reading", "AsyncGraphReader"),
+}
 
 
 def open_async(using: Topology | None = None, *, pool_size: int = placement.POOL_SIZE) -> AsyncStore:
@@ -77,15 +80,27 @@ class AsyncStore:
     @property
     def cache(self) -> Any:
         """What sessions read through: an `AsyncCacheReader`. Set another one for other kinds, times and limits."""
-        if not self._readers:
-            module, name = _CACHE
-            # Of several that make one at once, one is kept; the others have not connected.
-            self._readers.setdefault("cache", getattr(import_module(module), name)(self.topology.cache))
-        return self._readers["cache"]
+        return self._reader("cache")
 
     @cache.setter
     def cache(self, reader: Any) -> None:
         self._readers["cache"] = reader
+
+    @property
+    def graph(self) -> Any:
+        """What sessions ask the graph through: an `AsyncGraphReader`. Set another one for other times."""
+        return self._reader("graph")
+
+    @graph.setter
+    def graph(self, reader: Any) -> None:
+        self._readers["graph"] = reader
+
+    def _reader(self, what: str) -> Any:
+        """Made when it is first used. Of several that make one at once, one is kept; the others have not connected."""
+        if what not in self._readers:
+            module, name = _READERS[what]
+            self._readers.setdefault(what, getattr(import_module(module), name).of(self.topology))
+        return self._readers[what]
 
     async def find(self, name: str, *, again: bool = False) -> Tenant:
         """A tenant that can be entered, by name or id; from memory unless `again`."""
@@ -188,7 +203,7 @@ class AsyncStore:
             await pool.close()
 
     async def close(self) -> None:
-        """Close all pools, and the connections to the cache. A session that has begun its transaction may end it;
+        """Close all pools, and the connections to cache and graph. A session that has begun its transaction may end it;
         anything else raises `StoreClosed`."""
         async with self._lock:
             self._closed = True

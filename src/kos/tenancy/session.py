@@ -128,6 +128,18 @@ class Session:
         """The same with a question of the library's own, which writes nothing and leaves nothing."""
         return self._run(query, params, {})
 
+    @property
+    def graph(self) -> Any:
+        """The graph of this tenant, an `Graph`: `run` asks it in Cypher, and is answered from this tenant alone,
+        with what the session's bookmark stands for.
+
+        Raises:
+            SessionClosed
+        """
+        if not self._open:
+            raise errors.SessionClosed(self._name)
+        return self._store.graph.of_session(self)
+
     def cached(
         self,
         kind: str,

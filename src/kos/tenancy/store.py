@@ -31,7 +31,10 @@ Connection = psycopg.Connection[TupleRow]
 Pool = ConnectionPool[Connection]
 
 # As text: the core imports no capability.
-_CACHE = ("kos.projections.cache", "CacheReader")
+_READERS = {
+    "cache": ("kos.projections.cache", "CacheReader"),
+    "graph": ("kos.projections.graph.reading", "GraphReader"),
+}
 
 
 def open(using: Topology | None = None, *, pool_size: int = placement.POOL_SIZE) -> Store:
@@ -79,15 +82,27 @@ class Store:
     @property
     def cache(self) -> Any:
         """What sessions read through: an `CacheReader`. Set another one for other kinds, times and limits."""
-        if not self._readers:
-            module, name = _CACHE
-            # Of several that make one at once, one is kept; the others have not connected.
-            self._readers.setdefault("cache", getattr(import_module(module), name)(self.topology.cache))
-        return self._readers["cache"]
+        return self._reader("cache")
 
     @cache.setter
     def cache(self, reader: Any) -> None:
         self._readers["cache"] = reader
+
+    @property
+    def graph(self) -> Any:
+        """What sessions ask the graph through: an `GraphReader`. Set another one for other times."""
+        return self._reader("graph")
+
+    @graph.setter
+    def graph(self, reader: Any) -> None:
+        self._readers["graph"] = reader
+
+    def _reader(self, what: str) -> Any:
+        """Made when it is first used. Of several that make one at once, one is kept; the others have not connected."""
+        if what not in self._readers:
+            module, name = _READERS[what]
+            self._readers.setdefault(what, getattr(import_module(module), name).of(self.topology))
+        return self._readers[what]
 
     def find(self, name: str, *, again: bool = False) -> Tenant:
         """A tenant that can be entered, by name or id; from memory unless `again`."""
@@ -190,7 +205,7 @@ class Store:
             pool.close()
 
     def close(self) -> None:
-        """Close all pools, and the connections to the cache. A session that has begun its transaction may end it;
+        """Close all pools, and the connections to cache and graph. A session that has begun its transaction may end it;
         anything else raises `StoreClosed`."""
         with self._lock:
             self._closed = True

@@ -15,11 +15,13 @@ from kos.errors import ConfigInvalid, Mistake, NotConfigured, StackNotRunning
 from kos.topology import model, secrets
 from kos.topology.keys import (
     CacheKeys,
+    EndKeys,
     FeedKeys,
     FileKeys,
     GraphKeys,
     LoginKeys,
     ObjectsKeys,
+    ProjectionKeys,
     ReferenceKeys,
     ServerKeys,
     ShardKeys,
@@ -147,6 +149,7 @@ def _topology(keys: FileKeys, folder: Path, environ: Mapping[str, str]) -> model
         objects=_objects(keys.objects, secret) if keys.objects else None,
         regions=tuple(keys.regions),
         feeds=tuple(_feed(name, each, secret) for name, each in keys.feeds.items()),
+        projections=tuple(_projection(name, each) for name, each in keys.projections.items()),
         folder=folder,
     )
 
@@ -172,6 +175,29 @@ def _feed(name: str, keys: FeedKeys, secret: ReadSecret) -> model.Feed:
     token = secret(keys.token, f"feeds.{name}.token")
     assert token is not None
     return model.Feed(name, token, None if keys.tenants is None else tuple(keys.tenants))
+
+
+def _projection(name: str, keys: ProjectionKeys) -> model.ProjectionSettings:
+    return model.ProjectionSettings(
+        name,
+        keys.enabled,
+        keys.shipped,
+        tuple(
+            model.ProjectionNode(label, node.table, tuple(node.properties), node.hidden)
+            for label, node in keys.nodes.items()
+        ),
+        tuple(
+            model.ProjectionEdge(kind, edge.table, _end(edge.from_), _end(edge.to), tuple(edge.properties), edge.hidden)
+            for kind, edge in keys.edges.items()
+        ),
+        tuple((kind, each.table, tuple(each.depends), tuple(each.key)) for kind, each in keys.kinds.items()),
+        keys.use,
+        tuple(keys.options.items()),
+    )
+
+
+def _end(keys: EndKeys) -> tuple[str, tuple[str, ...]]:
+    return keys.node, tuple(keys.columns)
 
 
 def _graph(keys: GraphKeys, secret: ReadSecret) -> model.GraphServer:

@@ -12,9 +12,21 @@ from kos.topology.model import GraphServer
 from kos.topology.tls import authorities
 
 if TYPE_CHECKING:
-    from neo4j import Driver
+    from neo4j import AsyncDriver, Driver
 
 CONNECT_SECONDS = 10.0
+
+
+def open_async(graph: GraphServer, *, connect_seconds: float = CONNECT_SECONDS) -> AsyncDriver:
+    """The same for asyncio."""
+    from neo4j import AsyncGraphDatabase
+    from neo4j.auth_management import AsyncAuthManagers
+
+    async def credentials() -> tuple[str, str]:
+        return _login(graph)
+
+    uri, options = _options(graph, connect_seconds)
+    return AsyncGraphDatabase.driver(uri, auth=AsyncAuthManagers.basic(credentials), **options)
 
 
 def open(graph: GraphServer, *, connect_seconds: float = CONNECT_SECONDS) -> Driver:
@@ -25,19 +37,23 @@ def open(graph: GraphServer, *, connect_seconds: float = CONNECT_SECONDS) -> Dri
     from neo4j import GraphDatabase
     from neo4j.auth_management import AuthManagers
 
-    def credentials() -> tuple[str, str]:
-        return graph.login.user, graph.login.password.read() if graph.login.password else ""
+    uri, options = _options(graph, connect_seconds)
+    return GraphDatabase.driver(uri, auth=AuthManagers.basic(lambda: _login(graph)), **options)
 
+
+def _login(graph: GraphServer) -> tuple[str, str]:
+    return graph.login.user, graph.login.password.read() if graph.login.password else ""
+
+
+def _options(graph: GraphServer, connect_seconds: float) -> tuple[str, dict[str, Any]]:
     uri, trust = _protection(graph)
-    return GraphDatabase.driver(
-        uri,
-        auth=AuthManagers.basic(credentials),
-        connection_timeout=connect_seconds,
-        connection_acquisition_timeout=connect_seconds,
-        user_agent="kos",
-        telemetry_disabled=True,
+    return uri, {
+        "connection_timeout": connect_seconds,
+        "connection_acquisition_timeout": connect_seconds,
+        "user_agent": "kos",
+        "telemetry_disabled": True,
         **trust,
-    )
+    }
 
 
 def _protection(graph: GraphServer) -> tuple[str, dict[str, Any]]:
@@ -69,11 +85,11 @@ def probe(graph: GraphServer, seconds: int) -> Answer:
             with driver.session(database=graph.database) as session:
                 session.run("RETURN 1").consume()
     except (DriverError, Neo4jError, OSError) as error:
-        raise StoreUnavailable("the graph", graph.uri, _reason(error)) from error
+        raise StoreUnavailable("the graph", graph.uri, reason(error)) from error
     return _answer(agent)
 
 
-def _reason(error: BaseException) -> str:
+def reason(error: BaseException) -> str:
     """What went wrong: the driver tells a server's complaint with its codes, and hides why TLS failed in a cause."""
     from neo4j.exceptions import Neo4jError
 

@@ -72,6 +72,23 @@ def _reference(value: Any) -> Any:
     return value
 
 
+def _label(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,62}", text, re.ASCII) or text.lower().startswith("kos"):
+        raise mistake("is no label or type", "use letters, digits and _, and not Kos… at the beginning")
+    return text
+
+
+def _property(text: str) -> str:
+    name, _, kind = text.partition(":")
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,62}", name, re.ASCII) or name.lower().startswith("kos_"):
+        raise mistake(
+            "is no property", "write a column's name of letters, digits and _, and not kos_… at the beginning"
+        )
+    if kind not in ("", "text", "integer", "float", "boolean"):
+        raise mistake("has an unknown type", 'write "name", "name:integer", "name:float" or "name:boolean"')
+    return text
+
+
 def _existing(path: Path, info: ValidationInfo) -> Path:
     path = _context(info)["folder"] / path.expanduser()
     if not path.is_file():
@@ -99,6 +116,11 @@ ExistingFile = Annotated[Path, AfterValidator(_existing)]
 FileBeside = Annotated[Path, AfterValidator(_beside)]
 Region = Annotated[Text, AfterValidator(_declared)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$")]
+ProjectionName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,50}$")]
+LabelName = Annotated[str, AfterValidator(_label)]
+ColumnName = Annotated[str, Field(min_length=1, max_length=63)]
+TableText = Annotated[str, Field(pattern=r"^[^.]+(\.[^.]+)?$")]
+PropertyText = Annotated[str, AfterValidator(_property)]
 FeedName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
 
 
@@ -267,6 +289,55 @@ class FeedKeys(Table):
     tenants: Annotated[list[Text], Field(min_length=1)] | None = Field(None, examples=['tenants = ["acme", "beta"]'])
 
 
+class NodeKeys(Table):
+    """A table whose rows are nodes of the graph."""
+
+    table: TableText = Field(examples=['table = "public.orders"'])
+    properties: list[PropertyText] = Field([], examples=['properties = ["number", "total:float"]'])
+    hidden: ColumnName | None = Field(None, examples=['hidden = "deleted_at"'])
+
+
+class EndKeys(Table):
+    """The node that an edge begins or ends at."""
+
+    node: LabelName = Field(examples=['node = "Order"'])
+    columns: Annotated[list[ColumnName], Field(min_length=1)] = Field(examples=['columns = ["order_id"]'])
+
+
+class EdgeKeys(Table):
+    """A table whose rows are edges of the graph."""
+
+    table: TableText = Field(examples=['table = "public.orders"'])
+    from_: EndKeys = Field(alias="from", examples=['from = { node = "Order", columns = ["id"] }'])
+    to: EndKeys = Field(examples=['to = { node = "Customer", columns = ["customer_id"] }'])
+    properties: list[PropertyText] = Field([], examples=['properties = ["since"]'])
+    hidden: ColumnName | None = Field(None, examples=['hidden = "deleted_at"'])
+
+
+class KindKeys(Table):
+    """What `session.cached` knows by one name."""
+
+    table: TableText = Field(examples=['table = "public.orders"'])
+    depends: list[TableText] = Field([], examples=['depends = ["public.order_lines"]'])
+    key: Annotated[list[Literal["uuid", "integer", "text"]], Field(min_length=1)] = Field(
+        ["uuid"], examples=['key = ["integer"]']
+    )
+
+
+class ProjectionKeys(Table):
+    """A store that follows the log: the graph, the cache, or one of the product's own."""
+
+    enabled: bool = Field(True, examples=["enabled = false"])
+    shipped: bool = Field(True, examples=["shipped = false"])
+    nodes: dict[LabelName, NodeKeys] = Field({}, examples=["[projections.graph.nodes.Order]"])
+    edges: dict[LabelName, EdgeKeys] = Field({}, examples=["[projections.graph.edges.PLACED_BY]"])
+    kinds: dict[FeedName, KindKeys] = Field({}, examples=["[projections.cache.kinds.order]"])
+    use: Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")] | None = Field(
+        None, examples=['use = "product.search:SearchProjection"']
+    )
+    options: dict[str, Any] = Field({}, examples=['options = { folder = "/var/lib/product" }'])
+
+
 class FileKeys(Table):
     """The whole of kos.toml."""
 
@@ -278,3 +349,4 @@ class FileKeys(Table):
     cache: CacheKeys | None = Field(None, examples=["[cache]"])
     objects: ObjectsKeys | None = Field(None, examples=["[objects]"])
     feeds: dict[FeedName, FeedKeys] = Field({}, examples=["[feeds.search]"])
+    projections: dict[ProjectionName, ProjectionKeys] = Field({}, examples=["[projections.graph]"])

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 
@@ -166,6 +167,43 @@ class Feed:
 
 
 @dataclass(frozen=True)
+class ProjectionNode:
+    """A table whose rows are nodes. What its texts mean is read by `kos.projections`, here and below."""
+
+    label: str
+    table: str
+    properties: tuple[str, ...] = ()
+    hidden: str | None = None
+
+
+@dataclass(frozen=True)
+class ProjectionEdge:
+    """A table whose rows are edges; ends are a label and columns."""
+
+    type: str
+    table: str
+    begin: tuple[str, tuple[str, ...]]
+    end: tuple[str, tuple[str, ...]]
+    properties: tuple[str, ...] = ()
+    hidden: str | None = None
+
+
+@dataclass(frozen=True)
+class ProjectionSettings:
+    """What kos.toml says of a store that follows the log. `kinds`: of the cache, by name: table, tables that it depends
+    on, types of the key. `use`: what makes one of the product's own, as `module:name`, from `options`."""
+
+    name: str
+    enabled: bool = True
+    shipped: bool = True
+    nodes: tuple[ProjectionNode, ...] = ()
+    edges: tuple[ProjectionEdge, ...] = ()
+    kinds: tuple[tuple[str, str, tuple[str, ...], tuple[str, ...]], ...] = ()
+    use: str | None = None
+    options: tuple[tuple[str, Any], ...] = ()
+
+
+@dataclass(frozen=True)
 class Topology:
     """All stores of one installation. The first shard holds the control tables.
 
@@ -178,6 +216,7 @@ class Topology:
     objects: ObjectStore | None = None
     regions: tuple[str, ...] = ()
     feeds: tuple[Feed, ...] = ()
+    projections: tuple[ProjectionSettings, ...] = ()
     stack: str | None = None
     folder: Path | None = None  # where the embedded stack lives, or the folder of kos.toml
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from threading import Event, Lock, Thread
 from uuid import UUID
 
-from kos.worker.pace import BUSY_SECONDS, IDLE_SECONDS, Growing
+from kos.pace import BUSY_SECONDS, IDLE_SECONDS, Growing
 from kos.worker.seals import QUERIES, Connection
 
 MOST_TENANTS = 1000  # in one look; the longest waiting first, so the others come next

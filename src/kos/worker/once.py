@@ -8,12 +8,12 @@ from uuid import UUID
 import psycopg
 
 from kos import errors
+from kos.pace import longest
 from kos.progress import Advance, silent
 from kos.tenancy.placement import Place, control_place, places, server_at, shard_named
 from kos.topology import postgres
 from kos.topology.model import Topology
 from kos.worker.find import MOST_TENANTS
-from kos.worker.pace import longest
 from kos.worker.seals import QUERIES, Connection, seal, told, told_of_database
 
 LOCK_TIMEOUT = "10s"

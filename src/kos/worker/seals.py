@@ -14,9 +14,9 @@ from uuid import UUID
 
 import psycopg
 
+from kos.pace import Growing
 from kos.sql import load
 from kos.translate import translated
-from kos.worker.pace import Growing
 
 QUERIES = load("kos.worker")
 LOCK_TIMEOUT = "500ms"  # another's long seal of the same tenant must not hold a connection up

@@ -14,6 +14,7 @@ from uuid import UUID
 import psycopg
 
 from kos import errors
+from kos.pace import BUSY_SECONDS, IDLE_SECONDS, Growing, Rest, Resting, longest, ready_of
 from kos.tenancy.placement import Place, server_at, shard_named
 from kos.topology import postgres
 from kos.topology.model import Topology
@@ -21,7 +22,7 @@ from kos.translate import translated
 from kos.worker.find import Counted, Finder
 from kos.worker.log_lines import tell, trace
 from kos.worker.metrics import Metrics
-from kos.worker.pace import BUSY_SECONDS, IDLE_SECONDS, Growing, Rest, Resting, longest, ready_of
+from kos.worker.projecting import Projecting
 from kos.worker.seals import QUERIES, Connection, Outcome, Seals, told, told_of_database
 
 STANDBY_SECONDS = 1.0
@@ -89,12 +90,14 @@ class Watch:
         self._finder = Finder(
             self.label, lambda: connect(topology, place), self._notice, self._not_found, self._count_rows, clock
         )
+        self._projecting = Projecting(topology, place, self.label, lambda: connect(topology, place), metrics)
         self._thread = Thread(target=self._run, name=f"watch {self.label}", daemon=True)
 
     def start(self) -> None:
         """Begin."""
         self._metrics.watch(self.label)
         self._finder.start()
+        self._projecting.start()
         self._thread.start()
 
     def stop(self, grace: float) -> None:
@@ -102,12 +105,14 @@ class Watch:
         self._grace = grace
         self._ends.set()
         self._finder.stop()
+        self._projecting.stop()
         self._notice()
 
     def wait(self, seconds: float) -> None:
         """Wait for the end of it."""
         self._thread.join(seconds)
         self._finder.wait(seconds)
+        self._projecting.wait(seconds)
 
     def is_alive(self) -> bool:
         """Whether it is at work."""
@@ -136,6 +141,7 @@ class Watch:
             "sealed": self.sealed,
             "parked": parked,
             "error": error,
+            "projections": self._projecting.health(),
         }
 
     # the thread
@@ -147,7 +153,7 @@ class Watch:
                     self._seals.drop_idle()  # they were of the session before: its server may be gone
                     self._serve(connection)
             except Exception as raised:  # noqa: BLE001 - told, and tried again
-                self._finder.let(look=False)
+                self._let(lead=False)
                 self._failed(raised)
                 self._ends.wait(self._again.take())
         self._collect(self._seals.finish(self._grace))
@@ -158,7 +164,7 @@ class Watch:
         while not self._ends.is_set():
             if not leads:
                 leads = self._try_to_lead(connection)
-                self._finder.let(look=leads)
+                self._let(lead=leads)
                 self._led = self._clock()
             pause = self._lead(connection) if leads else STANDBY_SECONDS
             if not leads:
@@ -169,6 +175,11 @@ class Watch:
             (self._wake if self._crowded else self._news).wait(pause)
         if leads and self._seals.running:  # nobody is to take the lead for what is being finished here
             self._collect(self._seals.finish(self._grace))
+
+    def _let(self, *, lead: bool) -> None:
+        """Only a leader looks for tenants, and has projections follow."""
+        self._finder.let(look=lead)
+        self._projecting.let(follow=lead)
 
     def _try_to_lead(self, connection: Connection) -> bool:
         if _value(connection.execute(QUERIES.try_to_lead)):
@@ -254,6 +265,7 @@ class Watch:
         if outcome.raised is None:
             self._metrics.seconds.labels(self.label).observe(outcome.seconds)
             if outcome.events:
+                self._projecting.notice(outcome.tenant)
                 self._resting.done(outcome.tenant)
                 self.sealed += outcome.events
                 self._metrics.sealed.labels(self.label).inc(outcome.events)

@@ -12,6 +12,7 @@ from uuid import UUID
 from kos import errors
 from kos.projections.cache.wire import Packed
 from kos.projections.model import Change, TableName
+from kos.topology.model import ProjectionSettings, Topology
 
 Key = str | int | UUID | tuple[str | int | UUID, ...]
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}", re.ASCII)
@@ -128,6 +129,19 @@ KINDS = (
     CacheKind("sensitive_atom", "sensitive_atoms"),
 )
 """Those of the tables that kos ships."""
+
+
+_TYPE_NAMES = {"uuid": UUID, "integer": int, "text": str}
+
+
+def kinds_of(topology: Topology) -> tuple[CacheKind, ...]:
+    """The shipped kinds, and those that kos.toml declares for the cache."""
+    settings = next((each for each in topology.projections if each.name == "cache"), ProjectionSettings("cache"))
+    own = [
+        CacheKind(name, table, depends, key=tuple(_TYPE_NAMES[each] for each in key))
+        for name, table, depends, key in settings.kinds
+    ]
+    return (*(KINDS if settings.shipped else ()), *own)
 
 
 def by_name(kinds: Iterable[CacheKind]) -> Mapping[str, CacheKind]:

@@ -13,6 +13,7 @@ from kos.projections.cache import names
 from kos.projections.cache.kinds import KINDS, CacheKind, by_name, touched
 from kos.projections.cache.scripts import APPLY, BEGIN, SWITCH, Script
 from kos.projections.model import Change, Difference, Reached, Row, Standing, TableName, Wanted, Whose
+from kos.tenancy.store import Connection
 from kos.topology import cache
 from kos.topology.answer import one_line
 from kos.topology.model import CacheServer
@@ -126,9 +127,16 @@ class CacheProjection:
             for key in client.scan_iter(match=f"kos:{{{tenant}.*}}:*", count=SCANNED):
                 client.unlink(key)
 
-    def compare(self, whose: Whose, standing: Standing, rows: Iterable[Row]) -> Iterator[Difference]:
-        """Nothing: the rows of a snapshot don't say what sessions have read. `check_entries` compares with the log."""
-        return iter(())
+    def compare(
+        self, whose: Whose, standing: Standing, rows: Iterable[Row], log: Connection | None = None
+    ) -> Iterator[Difference]:
+        """The rows of a snapshot don't say what sessions have read: what is kept is compared with the log."""
+        from kos.projections.cache.checking import check_entries
+
+        return iter(()) if log is None else check_entries(self, log, whose, standing)
+
+    def tidy(self) -> None:
+        """Nothing: what readers see no more ends with its time."""
 
     def close(self) -> None:
         """Give the connections back."""
@@ -138,7 +146,7 @@ class CacheProjection:
 
     # what is the cache's own
 
-    def asked_for(self) -> list[Whose]:
+    def asking(self) -> list[Whose]:
         """Tenants that readers have found no state of, at the epochs where they were; each is told once."""
         with self._asking() as client:
             found: Any = client.spop(names.WANTED, MOST_WANTED)

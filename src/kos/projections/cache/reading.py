@@ -13,10 +13,10 @@ import psycopg
 from kos import errors, sql
 from kos.projections.cache import decisions
 from kos.projections.cache.decisions import Answer, Position, Said, Wish
-from kos.projections.cache.kinds import KINDS, CacheKind, Key, by_name
+from kos.projections.cache.kinds import KINDS, CacheKind, Key, by_name, kinds_of
 from kos.projections.cache.wire import Command, Lines, Lost, Refused
 from kos.tenancy.session import Session
-from kos.topology.model import CacheServer
+from kos.topology.model import CacheServer, Topology
 
 QUERIES = sql.load("kos.projections.cache")
 LOST = "KS028"
@@ -51,6 +51,11 @@ class CacheReader:
         self._lines = Lines(server) if server else None
         self._breaker = decisions.Breaker()
         self._bookmarks = decisions.KnownBookmarks()
+
+    @classmethod
+    def of(cls, topology: Topology) -> CacheReader:
+        """Of the cache that is configured, with the kinds that are declared."""
+        return cls(topology.cache, kinds_of(topology))
 
     def read(
         self,

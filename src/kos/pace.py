@@ -1,4 +1,4 @@
-"""When to ask again, whom to seal next, and whom to leave alone for a while. Pure: the time is an argument."""
+"""When to ask again, whom to take next, and whom to leave alone for a while. Pure: the time is an argument."""
 
 from __future__ import annotations
 

@@ -1,0 +1,187 @@
+"""`kos projection list | status | verify | rebuild | parked | retry`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from kos import console, errors
+from kos.console import DryRun, Json, emit, plain, say, seconds, table
+from kos.projections.declared import declared, make
+from kos.projections.generation import Comparison, verify
+from kos.projections.rebuild import REBUILD, plan_rebuild, run_rebuild
+from kos.projections.retry import retry
+from kos.projections.whole import parked_everywhere, parts_of, status
+from kos.tenancy import open as open_store
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The projection's name; see `kos projection list`.")]
+Tenants = Annotated[
+    list[str] | None, typer.Option("--tenant", help="Only this tenant, by name, id or its value. Repeat for more.")
+]
+
+
+def projection_list(json: Json = False) -> None:
+    """The projections that there are, and the tables that each follows."""
+    rows = []
+    with open_store() as store:
+        for name, making in declared(store.topology).items():
+            projection = making()
+            wanted = projection.wanted
+            tables = None if wanted is None else [str(each.table) for each in wanted]
+            rows.append({"projection": name, "tables": tables})
+            projection.close()
+
+    def human() -> None:
+        shown = [(row["projection"], ", ".join(row["tables"]) if row["tables"] else "all") for row in rows]
+        table(("projection", "tables"), shown)
+        if not rows:
+            say("none: kos.toml names neither a graph nor a cache")
+
+    emit(rows, as_json=json, human=human)
+
+
+def projection_status(json: Json = False) -> None:
+    """How far each projection is: tenants, events that it hasn't had, seconds, rows that its store refuses."""
+    with open_store() as store:
+        found = status(store)
+    headings = ("projection", "database", "tenants", "behind", "events", "lag s", "parked")
+
+    def human() -> None:
+        table(
+            headings,
+            [
+                (each.projection, each.database, each.tenants, each.tenants_behind, each.behind,
+                 seconds(each.lag_seconds), each.parked or "")
+                for each in found
+            ],
+            numbers=headings[2:],
+        )  # fmt: skip
+        for each in found:
+            if each.parked:
+                say(f"{each.projection}: some rows are refused: kos projection parked {each.projection}")
+
+    emit([plain(each) for each in found], as_json=json, human=human)
+
+
+def projection_verify(
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Which one; all of them if none is named.")] = None,
+    tenants: Tenants = None,
+    json: Json = False,
+) -> None:
+    """Compare projections with the tables, exactly, each tenant at one position. Readers and writers go on."""
+    rows: list[dict[str, Any]] = []
+    with open_store() as store, console.progress(quiet=json) as progress:
+        parts = parts_of(store, tenants or ())
+        for each in [name] if name else list(declared(store.topology)):
+            projection = make(store.topology, each)
+            try:
+                for number, part in enumerate(parts):
+                    progress(f"{each} of {part.name}", number, len(parts))
+                    rows.append(_compared(each, part.name, verify(part.site(store, projection))))
+            finally:
+                projection.close()
+    equal = all(not row["differing"] for row in rows)
+
+    def human() -> None:
+        headings = ("projection", "tenant", "position", "rows", "parked", "differing")
+        table(headings, [tuple(row[each] for each in headings) for row in rows], numbers=headings[2:])
+        for row in rows:
+            for each in row["differences"]:
+                say(f"{row['projection']} of {row['tenant']}: {each['what']} {each['key']}: {each['fault']}")
+        if not equal:
+            say("make it anew: kos projection rebuild NAME --tenant TENANT")
+
+    emit({"equal": equal, "compared": rows}, as_json=json, human=human)
+    if not equal:
+        raise typer.Exit(errors.FAILED)
+
+
+def _compared(projection: str, tenant: str, found: Comparison) -> dict[str, Any]:
+    return {
+        "projection": projection,
+        "tenant": tenant,
+        "position": found.position,
+        "rows": found.rows,
+        "parked": len(found.parked),
+        "differing": found.differing,
+        "differences": [plain(each) for each in found.differences],
+    }
+
+
+def projection_rebuild(name: Name, tenants: Tenants = None, dry_run: DryRun = False, json: Json = False) -> None:
+    """Make a projection anew beside what its readers see, and show it when it is equal to the tables."""
+    with open_store() as store, console.progress(quiet=json) as progress:
+        plan = plan_rebuild(store, name, tenants or ())
+        outcome = None if dry_run else run_rebuild(store, plan, progress)
+    value = {
+        "projection": name,
+        "tenants": [part.name for part in plan.parts],
+        "operation": str(outcome.operation) if outcome else None,
+    }
+
+    def human() -> None:
+        if outcome is None:
+            for step, text in REBUILD.described(plan):
+                say(f"{step}: {text}")
+            say(f"would make anew: {', '.join(part.name for part in plan.parts) or 'nothing'}")
+        else:
+            say(f"{name} is made anew and equal to the tables, for {plan.count} tenants")
+
+    emit(value, as_json=json, human=human)
+
+
+def projection_parked(name: Name, json: Json = False) -> None:
+    """The rows whose changes its store refuses, with the reason. What came after is not applied to such a row."""
+    with open_store() as store:
+        make(store.topology, name).close()
+        found = parked_everywhere(store, name)
+
+    def human() -> None:
+        table(
+            ("tenant", "table", "key", "position", "reason"),
+            [(str(each.tenant), each.table, "/".join(each.key), each.position, each.reason) for each in found],
+            numbers=("position",),
+        )
+        say(f"try them again: kos projection retry {name}" if found else "nothing is parked")
+
+    emit([plain(each) for each in found], as_json=json, human=human)
+
+
+def projection_retry(name: Name, tenants: Tenants = None, json: Json = False) -> None:
+    """Try again the rows that are parked: each is put as it is now."""
+    done = 0
+    refused: list[dict[str, Any]] = []
+    with open_store() as store:
+        projection = make(store.topology, name)
+        try:
+            waiting = {each.tenant for each in parked_everywhere(store, name)}
+            for part in parts_of(store, tenants or ()):
+                if part.tenant in waiting:
+                    count, still = retry(part.site(store, projection))
+                    done += count
+                    refused += [
+                        {"tenant": part.name, "table": str(each.table), "key": list(each.key), "reason": each.reason}
+                        for each in still
+                    ]
+        finally:
+            projection.close()
+
+    def human() -> None:
+        say(f"{done} rows are applied, {len(refused)} are refused")
+        for each in refused:
+            say(f"{each['tenant']}: {each['table']} {'/'.join(each['key'])}: {each['reason']}")
+
+    emit({"applied": done, "refused": refused}, as_json=json, human=human)
+    if refused:
+        raise typer.Exit(errors.FAILED)
+
+
+COMMANDS = {
+    "projection list": projection_list,
+    "projection status": projection_status,
+    "projection verify": projection_verify,
+    "projection rebuild": projection_rebuild,
+    "projection parked": projection_parked,
+    "projection retry": projection_retry,
+}

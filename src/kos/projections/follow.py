@@ -1,0 +1,213 @@
+"""Following the log: the next transactions of one tenant into one generation, and what a store refuses is parked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from uuid import UUID
+
+from kos import errors
+from kos.log import Cursor, Event, read, seek
+from kos.projections.changes import Key, changes_of
+from kos.projections.model import Change, Projection, Reached, Row, Standing, TableName, Whose
+from kos.projections.queries import QUERIES
+from kos.tenancy.store import Connection
+
+BATCH = 2000
+LONGEST = 100_000  # events of one transaction; a longer one would have to be in memory at once, here and in the store
+FEED = "projection."
+
+RowName = tuple[TableName, Key]
+
+
+@dataclass(frozen=True)
+class Parked:
+    """A row whose changes the store won't have, with the first one, and what the store said."""
+
+    table: TableName
+    key: Key
+    position: int
+    reason: str
+
+
+def feed_of(projection: Projection) -> str:
+    """What its cursors in PostgreSQL are called."""
+    return f"{FEED}{projection.name}"
+
+
+@contextmanager
+def locked(connection: Connection, projection: str, tenant: UUID, purpose: str = "apply") -> Iterator[bool]:
+    """Nobody else does the same meanwhile; False where somebody does already."""
+    facts = {"projection": projection, "tenant": tenant, "purpose": purpose}
+    has = connection.execute(QUERIES.try_lock, facts).fetchone() == (True,)
+    try:
+        yield has
+    finally:
+        if has and not connection.broken:
+            connection.execute(QUERIES.unlock, facts)
+
+
+def follow(
+    connection: Connection, projection: Projection, whose: Whose, standing: Standing, *, upto: int | None = None
+) -> Standing | None:
+    """Apply the next whole transactions to what readers see, and tell the cursor; None where nothing is left.
+
+    The connection is in autocommit mode, its session holds the tenant's lock. With `upto`, nothing after that position:
+    the end of a transaction.
+
+    Raises:
+        FeedDiverged: the log is not the one that the generation was made from.
+        TransactionTooLong: it has to be made anew.
+        ProjectionMoved, StoreUnavailable
+    """
+    events = _whole(connection, whose.tenant, standing.reached, upto)
+    if not events:
+        return None
+    changes = changes_of(connection, whose.tenant, standing.reached.position, events, projection.wanted)
+    parked = parked_rows(connection, projection, whose.tenant)
+    for table in [each.table for each in changes if each.kind == "truncated"]:
+        parked = {row: each for row, each in parked.items() if row[0] != table}
+    reached = _after(events)
+    keep = [change for change in changes if (change.table, change.key) not in parked]
+    try:
+        after = projection.apply(whose, standing, keep, reached)
+    except errors.ChangeRejected:
+        refused = _refused(projection, whose, standing, keep)
+        park(connection, projection, whose.tenant, refused)
+        gone = {(each.table, each.key) for each in refused}
+        rest = [change for change in keep if (change.table, change.key) not in gone]
+        after = projection.apply(whose, standing, rest, reached)
+    _unpark_truncated(connection, projection, whose.tenant, changes)
+    tell(connection, projection, whose.tenant, after.reached)
+    return after
+
+
+def catch_up(
+    connection: Connection,
+    projection: Projection,
+    whose: Whose,
+    standing: Standing,
+    parked: dict[RowName, Parked],
+    *,
+    upto: int | None = None,
+    progress: Callable[[int], None] = lambda _: None,
+) -> Standing:
+    """The same for a generation that nobody sees, to the end of the log or to `upto`: transactions may be cut, and what
+    is refused is added to `parked`.
+
+    Raises:
+        FeedDiverged, ProjectionMoved, StoreUnavailable
+    """
+    while events := _read(connection, whose.tenant, standing.reached, BATCH, upto):
+        changes = changes_of(connection, whose.tenant, standing.reached.position, events, projection.wanted)
+        keep = [change for change in changes if (change.table, change.key) not in parked]
+        try:
+            standing = projection.apply(whose, standing, keep, _after(events))
+        except errors.ChangeRejected:
+            parked |= {(each.table, each.key): each for each in _refused(projection, whose, standing, keep)}
+            rest = [change for change in keep if (change.table, change.key) not in parked]
+            standing = projection.apply(whose, standing, rest, _after(events))
+        progress(standing.reached.position)
+    return standing
+
+
+def tell(connection: Connection, projection: Projection, tenant: UUID, reached: Reached) -> None:
+    """Put the cursor where the generation is that readers see."""
+    leaf = reached.leaf if reached.position else None
+    seek(connection, feed_of(projection), tenant, Cursor(reached.position, leaf))
+
+
+def parked_rows(connection: Connection, projection: Projection, tenant: UUID) -> dict[RowName, Parked]:
+    """The rows of a tenant whose changes are not applied."""
+    facts = {"projection": projection.name, "tenant": tenant}
+    found = [
+        Parked(TableName(table, schema), tuple(key), position, reason)
+        for schema, table, key, position, reason, *_ in connection.execute(QUERIES.parked, facts)
+    ]
+    return {(each.table, each.key): each for each in found}
+
+
+def park(connection: Connection, projection: Projection, tenant: UUID, rows: Sequence[Parked]) -> None:
+    """Before anything behind them is applied: a row that is parked twice is none that is lost."""
+    with connection.transaction():
+        for row in rows:
+            connection.execute(QUERIES.park, _facts(projection, tenant, row.table, row.key) | {
+                "position": row.position, "reason": row.reason[:1000],
+            })  # fmt: skip
+
+
+def _facts(projection: Projection, tenant: UUID, table: TableName, key: Key) -> dict[str, object]:
+    return {
+        "projection": projection.name,
+        "tenant": tenant,
+        "schema": table.schema,
+        "table": table.name,
+        "key": list(key),
+    }
+
+
+def unpark(connection: Connection, projection: Projection, tenant: UUID, row: Parked) -> None:
+    """It is applied."""
+    connection.execute(QUERIES.unpark, _facts(projection, tenant, row.table, row.key))
+
+
+def _unpark_truncated(connection: Connection, projection: Projection, tenant: UUID, changes: Sequence[Change]) -> None:
+    for change in changes:
+        if change.kind == "truncated":
+            facts = _facts(projection, tenant, change.table, ()) | {"position": change.position}
+            connection.execute(QUERIES.unpark_table, facts)
+
+
+def _after(events: Sequence[Event]) -> Reached:
+    last = events[-1]
+    return Reached(last.incarnation, last.position, last.leaf)
+
+
+def _read(connection: Connection, tenant: UUID, reached: Reached, limit: int, upto: int | None) -> list[Event]:
+    if upto is not None:
+        limit = min(limit, upto - reached.position)
+    if limit <= 0:
+        return []
+    return read(connection, tenant, Cursor(reached.position, reached.leaf if reached.position else None), limit)
+
+
+def _whole(connection: Connection, tenant: UUID, reached: Reached, upto: int | None) -> list[Event]:
+    """The next transactions, none of them in part."""
+    events = _read(connection, tenant, reached, BATCH, upto)
+    ends = [number for number, event in enumerate(events, 1) if event.ends_transaction]
+    if not events or ends:
+        return events[: ends[-1]] if ends else []
+    facts = {"tenant": tenant, "position": reached.position}
+    row = connection.execute(QUERIES.length_of_next, facts).fetchone()
+    assert row is not None
+    if row[0] > LONGEST:
+        raise errors.TransactionTooLong(str(tenant), row[0])
+    return _read(connection, tenant, reached, row[0], upto)
+
+
+def _refused(projection: Projection, whose: Whose, standing: Standing, changes: Sequence[Change]) -> list[Parked]:
+    """Those of the changes that the store refuses by themselves, found by halving; nothing of it is left there."""
+    try:
+        projection.apply(whose, standing, changes, standing.reached, rehearse=True)
+    except errors.ChangeRejected as error:
+        if len(changes) == 1:
+            [change] = changes
+            return [Parked(change.table, change.key, change.position, error.reason)]
+        half = len(changes) // 2
+        return _refused(projection, whose, standing, changes[:half]) + _refused(
+            projection, whose, standing, changes[half:]
+        )
+    return []
+
+
+def load(projection: Projection, whose: Whose, standing: Standing, rows: Sequence[Row], at: int) -> list[Parked]:
+    """Rows of a snapshot into a generation that nobody sees; those that the store refuses by themselves."""
+    try:
+        projection.load(whose, standing, rows)
+    except errors.ChangeRejected as error:
+        if len(rows) == 1:
+            return [Parked(rows[0].table, rows[0].key, at, error.reason)]
+        half = len(rows) // 2
+        return load(projection, whose, standing, rows[:half], at) + load(projection, whose, standing, rows[half:], at)
+    return []

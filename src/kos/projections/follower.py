@@ -1,0 +1,279 @@
+"""A thread that keeps one projection where the logs of one database are, as long as it is let."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from threading import Event, Lock, Thread
+from typing import Any
+from uuid import UUID
+
+import psycopg
+
+from kos import errors
+from kos.log import head_of
+from kos.pace import Growing, Resting
+from kos.projections.follow import feed_of, follow, locked, tell
+from kos.projections.generation import Site, rebuild
+from kos.projections.model import Projection, Standing, Whose
+from kos.projections.queries import QUERIES
+from kos.tenancy import Place, Store
+from kos.tenancy.store import Connection
+
+TIDY_SECONDS = 30.0
+LOOK_SECONDS = 1.0  # between two looks at what was sealed by others, at the store, and at who has left
+MOST_TENANTS = 1000
+CHECKS = 20  # of tenants that nobody has said anything about, between two batches
+AGAIN_FIRST_SECONDS, AGAIN_MOST_SECONDS = 0.1, 5.0
+
+_PASSING = (errors.StoreUnavailable, errors.StoreBusy, errors.ProjectionBusy)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a follower knows; replaced as a whole, so that other threads may read it. `behind` in events, `lag` in
+    seconds; `parked`: rows that the store refuses; `failing`: tenants that can't be followed, and why."""
+
+    state: str = "starting"
+    error: str | None = None
+    behind: int = 0
+    lag: float = 0.0
+    parked: int = 0
+    applied: int = 0
+    rebuilds: int = 0
+    failing: dict[UUID, str] = field(default_factory=dict)
+
+
+class Follower:
+    """Follows while it is let. `notice` says that a tenant has new events; others are found within a second."""
+
+    def __init__(
+        self,
+        make: Callable[[], Projection],
+        name: str,
+        store: Store,
+        place: Place,
+        connect: Callable[[], Connection],
+        changed: Callable[[Follower], None] = lambda _: None,
+        told: Callable[[str, Exception], None] = lambda *_: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`changed` is called when there is something new in `progress`; `told` of what went wrong, in its thread."""
+        self.name = name
+        self.progress = Progress()
+        self._make, self._store, self._place, self._connect = make, store, place, connect
+        self._changed, self._told, self._clock = changed, told, clock
+        self._may, self._ends, self._news = Event(), Event(), Event()
+        self._lock = Lock()
+        self._noticed: set[UUID] = set()
+        self._due: dict[UUID, None] = {}  # in the order in which they came
+        self._unchecked: deque[UUID] = deque()
+        self._standings: dict[Whose, Standing] = {}
+        self._making: dict[UUID, Thread] = {}
+        self._resting = Resting()
+        self._look_due = self._tidy_due = 0.0
+        self._again = Growing(AGAIN_FIRST_SECONDS, AGAIN_MOST_SECONDS)
+        self._thread = Thread(target=self._run, name=f"follow {name} {place.database}", daemon=True)
+
+    def start(self) -> None:
+        """Begin, as soon as it is let."""
+        self._thread.start()
+
+    def let(self, *, follow: bool) -> None:
+        """Only who leads follows: two would move each other's generations on, harmlessly, and for nothing."""
+        (self._may.set if follow else self._may.clear)()
+
+    def notice(self, tenant: UUID) -> None:
+        """It was sealed."""
+        with self._lock:
+            self._noticed.add(tenant)
+        self._news.set()
+
+    def stop(self) -> None:
+        """End after the batch that is under way; returns at once."""
+        self._ends.set()
+        self._may.set()
+        self._news.set()
+
+    def wait(self, seconds: float) -> None:
+        """Wait for the end of it. A rebuild that is under way is left behind: the next one clears it."""
+        self._thread.join(seconds)
+
+    # the thread
+
+    def _run(self) -> None:
+        while not self._ends.is_set():
+            if not self._may.wait(LOOK_SECONDS) or self._ends.is_set():
+                continue
+            try:
+                with self._connect() as connection:
+                    projection = self._make()
+                    try:
+                        self._serve(connection, projection)
+                    finally:
+                        projection.close()
+            except Exception as raised:  # noqa: BLE001 - told, and tried again
+                if not self._ends.is_set():
+                    self._say("failing", str(raised))
+                    self._told("the projection can't be followed; trying again", raised)
+                self._ends.wait(self._again.take())
+
+    def _serve(self, connection: Connection, projection: Projection) -> None:
+        """Until the end, or until somebody else leads."""
+        projection.prepare()
+        self._standings.clear()
+        self._look_due = 0.0
+        self._unchecked = deque(tenant for (tenant,) in connection.execute(QUERIES.tenants_here))
+        while self._may.is_set() and not self._ends.is_set():
+            self._news.clear()
+            if self._clock() >= self._look_due:
+                self._look(connection, projection)
+                self._look_due = self._clock() + LOOK_SECONDS
+            with self._lock:
+                noticed, self._noticed = self._noticed, set()
+            self._due |= dict.fromkeys(noticed)
+            busy = self._round(connection, projection)
+            for _ in range(min(CHECKS, len(self._unchecked))):
+                self._guarded(self._unchecked.popleft(), lambda tenant: self._check(connection, projection, tenant))
+            if not busy and not self._unchecked:
+                self._news.wait(min(LOOK_SECONDS, self._resting.next_end(self._clock()) or LOOK_SECONDS))
+
+    def _round(self, connection: Connection, projection: Projection) -> bool:
+        """A batch of each tenant that is due; whether there is more."""
+        now = self._clock()
+        ready = [each for each in self._due if each not in self._making and not self._resting.rests(each, now)]
+        for tenant in ready:
+            more = self._guarded(tenant, lambda tenant: self._batch(connection, projection, tenant))
+            if not more:
+                self._due.pop(tenant, None)
+            if self._ends.is_set():
+                break
+        return bool(ready)
+
+    def _guarded(self, tenant: UUID, act: Callable[[UUID], bool]) -> bool:
+        """What fails for one tenant stops no other; a store or a database that is gone stops all of them."""
+        try:
+            more = act(tenant)
+        except (psycopg.OperationalError, *_PASSING):
+            raise
+        except Exception as raised:  # noqa: BLE001 - told, and tried again after a while
+            self._resting.park(tenant, self._clock(), str(raised))
+            self._told(f"tenant {tenant} can't be followed; trying again", raised)
+            self._due[tenant] = None
+            return True
+        if not more:
+            self._resting.done(tenant)
+        return more
+
+    def _batch(self, connection: Connection, projection: Projection, tenant: UUID) -> bool:
+        """The next transactions of one tenant; whether there may be more."""
+        whose = _whose(connection, tenant)
+        with locked(connection, self.name, tenant) as has:
+            if not has:  # it is being verified, or a new generation is being shown
+                self._resting.rest(tenant, self._clock())
+                return True
+            standing = self._standings.get(whose) or projection.live(whose)
+            if standing is not None:
+                try:
+                    after = follow(connection, projection, whose, standing)
+                except errors.ProjectionMoved:
+                    self._standings.pop(whose, None)
+                    return True
+                except (errors.FeedDiverged, errors.TransactionTooLong):
+                    pass
+                else:
+                    self._standings[whose] = after or standing
+                    if after is not None:
+                        count = after.reached.position - standing.reached.position
+                        self._say("following", None, applied=count)
+                    return after is not None
+        return self._remake(connection, whose)
+
+    def _check(self, connection: Connection, projection: Projection, tenant: UUID) -> bool:
+        """Whether the store has what the cursor says, of the log that there is."""
+        whose = _whose(connection, tenant)
+        with locked(connection, self.name, tenant) as has:
+            if not has:
+                self._unchecked.append(tenant)
+                return True
+            standing = projection.live(whose)
+            if standing is not None:
+                try:
+                    tell(connection, projection, tenant, standing.reached)
+                except (errors.FeedDiverged, errors.WithinTransaction):
+                    pass
+                else:
+                    self._standings[whose] = standing
+                    return False
+        return self._remake(connection, whose)
+
+    def _look(self, connection: Connection, projection: Projection) -> None:
+        """At what nobody has said."""
+        for (tenant,) in connection.execute(QUERIES.leavers, {"projection": self.name}).fetchall():
+            projection.forget(tenant)
+            self._due.pop(tenant, None)
+            connection.execute(QUERIES.has_left, {"projection": self.name, "tenant": tenant})
+        identity = projection.identity()
+        row = connection.execute(QUERIES.store_of, {"projection": self.name}).fetchone()
+        if row != (identity,):
+            self._standings.clear()
+            self._unchecked = deque(tenant for (tenant,) in connection.execute(QUERIES.tenants_here))
+            connection.execute(QUERIES.note_store, {"projection": self.name, "identity": identity})
+        for whose in projection.asking():
+            self._unchecked.append(whose.tenant)
+        if self._clock() >= self._tidy_due:
+            projection.tidy()
+            self._tidy_due = self._clock() + TIDY_SECONDS
+        waiting = connection.execute(QUERIES.waiting, {"feed": feed_of(projection), "limit": MOST_TENANTS}).fetchall()
+        self._due |= dict.fromkeys(tenant for tenant, *_ in waiting)
+        self._again.reset()
+        behind = sum(count for _, count, _ in waiting)
+        lag = max((seconds for *_, seconds in waiting), default=0.0)
+        parked = connection.execute(QUERIES.count_parked, {"projection": self.name}).fetchone() or (0,)
+        self._say("following", None, behind=behind, lag=max(lag, 0.0), parked=parked[0])
+
+    def _remake(self, connection: Connection, whose: Whose) -> bool:
+        """Have it made anew, beside the others; one at a time."""
+        if head_of(connection, whose.tenant) == 0:
+            return False  # it is gone, or has nothing yet
+        self._making = {tenant: thread for tenant, thread in self._making.items() if thread.is_alive()}
+        if self._making:
+            self._resting.rest(whose.tenant, self._clock())
+        else:
+            thread = Thread(target=self._rebuild, args=(whose,), name=f"rebuild {self.name}", daemon=True)
+            self._making[whose.tenant] = thread
+            thread.start()
+        self._due[whose.tenant] = None
+        return True
+
+    def _rebuild(self, whose: Whose) -> None:
+        """In a thread and with connections of its own."""
+        projection = self._make()
+        try:
+            rebuild(Site(self._store, self._place, projection, whose))
+            self._say(self.progress.state, self.progress.error, rebuilds=1)
+            self._resting.done(whose.tenant)
+        except Exception as raised:  # noqa: BLE001 - told, and tried again after a while
+            self._resting.park(whose.tenant, self._clock(), str(raised))
+            if not self._ends.is_set():
+                self._told(f"tenant {whose.tenant} can't be made anew; trying again", raised)
+        finally:
+            projection.close()
+            self._standings.pop(whose, None)
+            self._making.pop(whose.tenant, None)
+            self._news.set()
+
+    def _say(self, state: str, error: str | None, **news: Any) -> None:
+        """`behind` and `lag` as they are now; `applied` and `rebuilds` beside those before."""
+        failing = {tenant: rest.error or "" for tenant, rest in self._resting.parked().items()}
+        with self._lock:
+            added = {name: getattr(self.progress, name) + news.pop(name, 0) for name in ("applied", "rebuilds")}
+            self.progress = replace(self.progress, state=state, error=error, failing=failing, **added, **news)
+        self._changed(self)
+
+
+def _whose(connection: Connection, tenant: UUID) -> Whose:
+    row = connection.execute(QUERIES.epoch_of, {"tenant": tenant}).fetchone()
+    return Whose(tenant, row[0] if row else 0)

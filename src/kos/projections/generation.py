@@ -1,0 +1,167 @@
+"""Making a new generation beside the one that readers see, and showing it when it is equal to the tables."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import islice
+from uuid import UUID
+
+from kos import errors
+from kos.log import head_of
+from kos.progress import Advance, silent
+from kos.projections.follow import Parked, RowName, catch_up, follow, load, locked, park, parked_rows, tell
+from kos.projections.model import Difference, Projection, Reached, Row, Standing, Whose, key_text
+from kos.projections.queries import QUERIES
+from kos.projections.snapshot import Snapshot, snapshot
+from kos.tenancy import Place, Store
+from kos.tenancy.store import Connection
+
+PATIENCE = 60.0  # seconds that somebody else's batch, or verification, is waited for
+EXAMPLES = 20
+
+
+@dataclass(frozen=True)
+class Site:
+    """One tenant's part of a projection, and where its log is."""
+
+    store: Store
+    place: Place
+    projection: Projection
+    whose: Whose
+
+    @property
+    def tenant(self) -> UUID:
+        return self.whose.tenant
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A projection of one tenant and its tables at one position: rows that were compared, those that are parked, and
+    where it differs: how often, with the first of them."""
+
+    tenant: UUID
+    position: int
+    rows: int
+    parked: tuple[Parked, ...]
+    differing: int
+    differences: tuple[Difference, ...]
+
+
+def rebuild(site: Site, progress: Advance = silent) -> Reached:
+    """Make a generation from a snapshot, bring it to the end of the log, compare it, and show it. Readers see the one
+    before until then, and it is followed meanwhile by who follows it.
+
+    Killed at any moment, it leaves what the next one clears.
+
+    Raises:
+        ProjectionBusy: it is being rebuilt by somebody else, or somebody kept its lock for a minute.
+        ProjectionDiffers: the new one is not what the tables say; it is not shown.
+        StoreUnavailable, StoreBusy
+    """
+    with site.store.operator(site.place) as connection, only(connection, site, "rebuild"):
+        site.projection.clear(site.whose)
+        if head_of(connection, site.tenant) == 0 and site.projection.live(site.whose) is None:
+            return Reached()  # it is gone, or has nothing yet
+        building = site.projection.begin(site.whose, secrets.token_hex(4))
+        parked: dict[RowName, Parked] = {}
+        with snapshot(site.store, site.place, site.tenant, site.projection) as here:
+            for row in _load(site, replace(building, reached=here.reached), here, progress):
+                parked[row.table, row.key] = row
+            building = site.projection.apply(site.whose, building, [], here.reached)
+        building = catch_up(connection, site.projection, site.whose, building, parked)
+        with snapshot(site.store, site.place, site.tenant, site.projection) as here:
+            upto = here.reached.position
+            building = catch_up(connection, site.projection, site.whose, building, parked, upto=upto)
+            found = _compare(site, building, here, parked)
+        if found.differing:
+            first = found.differences[0]
+            example = f"{first.what} {first.key} {first.fault}"
+            raise errors.ProjectionDiffers(site.projection.name, str(site.tenant), found.differing, example)
+        return _show(connection, site, building, parked)
+
+
+def _load(site: Site, building: Standing, here: Snapshot, progress: Advance) -> Iterator[Parked]:
+    done = 0
+    for rows in here.chunks():
+        yield from load(site.projection, site.whose, building, rows, here.reached.position)
+        done += len(rows)
+        progress(f"rows of {site.tenant}", done, None)
+
+
+def _show(connection: Connection, site: Site, building: Standing, parked: dict[RowName, Parked]) -> Reached:
+    """Under the lock of those who follow: nothing that readers have seen is missing in what they see next."""
+    with only(connection, site, "apply"):
+        building = catch_up(connection, site.projection, site.whose, building, parked)
+        site.projection.switch(site.whose, building)
+        with connection.transaction():
+            connection.execute(QUERIES.unpark_all, {"projection": site.projection.name, "tenant": site.tenant})
+            park(connection, site.projection, site.tenant, list(parked.values()))
+        tell(connection, site.projection, site.tenant, building.reached)
+    return building.reached
+
+
+def _compare(site: Site, standing: Standing, here: Snapshot, parked: dict[RowName, Parked]) -> Comparison:
+    counted = 0
+
+    def rows() -> Iterator[Row]:
+        nonlocal counted
+        for row in here.rows():
+            counted += 1
+            yield row
+
+    held = {key_text(row.key) for row in parked.values()}
+    found = (
+        each for each in site.projection.compare(site.whose, standing, rows(), here.connection) if each.key not in held
+    )
+    first = tuple(islice(found, EXAMPLES))
+    differing = len(first) + sum(1 for _ in found)
+    return Comparison(site.tenant, here.reached.position, counted, tuple(parked.values()), differing, first)
+
+
+def verify(site: Site) -> Comparison:
+    """Compare what readers see with the tables, at one position. Nobody who writes or reads waits; what is followed of
+    this tenant waits until it is compared.
+
+    Raises:
+        ProjectionNotReady: nothing of the tenant is there.
+        ProjectionBusy: somebody kept its lock for a minute.
+        FeedDiverged: the log was restored to before what the projection has.
+        StoreUnavailable, StoreBusy
+    """
+    with site.store.operator(site.place) as connection, only(connection, site, "apply"):
+        standing = site.projection.live(site.whose)
+        if standing is None:
+            raise errors.ProjectionNotReady(site.projection.name, str(site.tenant))
+        with snapshot(site.store, site.place, site.tenant, site.projection) as here:
+            upto = here.reached.position
+            while after := follow(connection, site.projection, site.whose, standing, upto=upto):
+                standing = after
+            return _compare(site, standing, here, parked_rows(connection, site.projection, site.tenant))
+
+
+@contextmanager
+def only(
+    connection: Connection,
+    site: Site,
+    purpose: str,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Iterator[None]:
+    """Wait for a lock of the tenant, and hold it.
+
+    Raises:
+        ProjectionBusy
+    """
+    deadline = clock() + (0.0 if purpose == "rebuild" else PATIENCE)
+    while True:
+        with locked(connection, site.projection.name, site.tenant, purpose) as has:
+            if has:
+                yield
+                return
+        if clock() >= deadline:
+            raise errors.ProjectionBusy(site.projection.name, str(site.tenant), purpose)
+        sleep(0.02)

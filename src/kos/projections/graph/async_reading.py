@@ -1,0 +1,164 @@
+"""Asking the graph, in a session."""
+
+from __future__ import annotations
+
+from asyncio import sleep
+from collections.abc import Mapping
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+
+from kos import errors
+from kos.projections.graph import statements
+from kos.projections.graph.asking import LOST, Bookmarks, question, typed
+from kos.projections.graph.projection import NAME, scope_of, standing_of
+from kos.projections.graph.scoping import check_scope
+from kos.projections.model import Reached
+from kos.projections.queries import QUERIES
+from kos.tenancy.async_session import AsyncSession
+from kos.topology import graph as opening
+from kos.topology.model import GraphServer, Topology
+
+if TYPE_CHECKING:
+    from neo4j import AsyncDriver, AsyncTransaction, Record
+
+SECONDS = 5.0  # that a bookmark is waited for
+TIMEOUT = 30.0  # seconds that a query may take
+FIRST_PAUSE, LONGEST_PAUSE = 0.005, 0.1
+ALL = 2**62  # records
+
+
+class AsyncGraphReader:
+    """What a store's sessions ask the graph through. `server` None: there is no graph.
+
+    `seconds`: how long a session's bookmark is waited for. `timeout`: how long a query may take.
+    """
+
+    def __init__(self, server: GraphServer | None, *, seconds: float = SECONDS, timeout: float = TIMEOUT) -> None:
+        self.seconds = seconds
+        self.timeout = timeout
+        self._server = server
+        self._driver = opening.open_async(server) if server else None
+        self._bookmarks = Bookmarks()
+
+    @classmethod
+    def of(cls, topology: Topology) -> AsyncGraphReader:
+        """Of the graph that is configured."""
+        return cls(topology.graph)
+
+    def of_session(self, session: AsyncSession) -> AsyncGraph:
+        """The graph as one session sees it."""
+        return AsyncGraph(self, session)
+
+    async def close(self) -> None:
+        """End the connections to the graph."""
+        if self._driver:
+            await self._driver.close()
+
+    async def run(
+        self, session: AsyncSession, query: str, parameters: Mapping[str, Any] | None, seconds: float | None
+    ) -> list[Record]:
+        """The answer, as the driver's records; see `AsyncGraph.run`."""
+        if self._driver is None or self._server is None:
+            raise errors.StoreNotConfigured("graph", "session.graph")
+        text = question(session.entry, query, parameters)
+        limit = self.seconds if seconds is None else seconds
+        deadline = monotonic() + limit
+        need = await self._need(session, deadline)
+        pause = FIRST_PAUSE
+        while (records := await self._answer(session, need, text, parameters)) is None:
+            if monotonic() >= deadline:
+                raise errors.ProjectionBehind(NAME, session.tenant.name, limit)
+            await sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+        return records
+
+    async def _answer(
+        self, session: AsyncSession, need: Reached, text: str, parameters: Mapping[str, Any] | None
+    ) -> list[Record] | None:
+        """None where the graph isn't as far as it has to be."""
+        assert self._driver is not None
+        assert self._server is not None
+        with typed(self._server):
+            return await self._ask(self._driver, session, need, text, parameters)
+
+    async def _ask(
+        self,
+        driver: AsyncDriver,
+        session: AsyncSession,
+        need: Reached,
+        text: str,
+        parameters: Mapping[str, Any] | None,
+    ) -> list[Record] | None:
+        database = self._server.database if self._server else None
+        async with driver.session(database=database, default_access_mode="READ") as asked:
+            tx = await asked.begin_transaction(timeout=self.timeout)
+            scope = await self._scope(tx, session, need)
+            if scope is None:
+                return None
+            found = await tx.run(text, {**(parameters or {}), "kos_scope": scope})
+            records = await found.fetch(ALL)
+        for record in records:
+            check_scope(record.values(), scope)
+        return records
+
+    async def _scope(self, tx: AsyncTransaction, session: AsyncSession, need: Reached) -> str | None:
+        """The generation that is shown; None where it isn't as far as it has to be."""
+        found = await tx.run(statements.LIVE, tenant=str(session.tenant.id))
+        record = await found.single()
+        if record is None:
+            if need == Reached():
+                raise errors.ProjectionNotReady(NAME, session.tenant.name)
+            return None
+        standing = standing_of(record)
+        return scope_of(session.tenant.id, standing.generation) if standing.reached >= need else None
+
+    async def _need(self, session: AsyncSession, deadline: float) -> Reached:
+        """How far the graph has to be. Asked in PostgreSQL, which says whether the tenant is here, and may be read."""
+        mark = session.after
+        if mark is None:
+            await session.look(QUERIES.nothing)
+            return Reached()
+        known = self._bookmarks.find(session.tenant, mark)
+        if known is not None:
+            await session.look(QUERIES.nothing)
+            return known
+        facts = {"incarnation": mark.incarnation, "transaction": str(mark.transaction)}
+        while True:
+            try:
+                cursor = await session.look(QUERIES.bookmark_position, facts)
+                row = await cursor.fetchone()
+            except psycopg.Error as error:
+                if error.sqlstate == LOST:
+                    raise errors.BookmarkLost(str(mark)) from error
+                raise
+            if row is not None and row[1] is not None:
+                return self._bookmarks.note(session.tenant, mark, Reached(row[1], row[0]))
+            if monotonic() >= deadline:
+                raise errors.BookmarkUnsealed(str(mark), self.seconds)
+            await sleep(FIRST_PAUSE)
+
+
+class AsyncGraph:
+    """The graph of one session's tenant."""
+
+    def __init__(self, reader: AsyncGraphReader, session: AsyncSession) -> None:
+        self._reader, self._session = reader, session
+
+    async def run(
+        self, query: str, parameters: Mapping[str, Any] | None = None, *, seconds: float | None = None
+    ) -> list[Record]:
+        """Ask in Cypher: MATCH, WHERE, WITH, UNWIND, RETURN and what goes with them. Returns the driver's records.
+
+        Every node that is found is the tenant's own. What the session's bookmark stands for is in it: that is waited
+        for, `seconds` at most. What this session's own transaction has written is not in the graph yet.
+
+        Raises:
+            GraphQueryRefused: it does more than read, or isn't understood.
+            GraphWithoutPersonas: the session has a persona.
+            ProjectionBehind, ProjectionNotReady, BookmarkUnsealed, BookmarkLost
+            GraphQueryFailed: the server can't answer it.
+            StoreUnavailable, StoreNotConfigured
+        """
+        return await self._reader.run(self._session, query, parameters, seconds)

@@ -1,0 +1,157 @@
+"""What a batch of changes, or rows of a snapshot, comes to in the graph. Pure."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from kos.errors import ChangeRejected
+from kos.projections.graph.mapping import Edge, GraphMap, Node, Property, properties_of
+from kos.projections.model import Change, Row, Values, key_text
+
+Rows = dict[str, list[dict[str, Any]]]  # by label or type
+
+
+def _lists() -> Rows:
+    return defaultdict(list)
+
+
+@dataclass
+class Batch:
+    """Rows by label or type. `id` is unique in the graph: scope and key; `p` are the properties that are set.
+
+    `put`: a whole node, new or not. `patch`: what has changed of one that is there. `join`: an edge that is not there
+    yet. `emptied`: labels and types of which nothing is left of this generation.
+    """
+
+    scope: str
+    emptied: list[str] = field(default_factory=list)
+    cut: Rows = field(default_factory=_lists)
+    remove: Rows = field(default_factory=_lists)
+    put: Rows = field(default_factory=_lists)
+    patch: Rows = field(default_factory=_lists)
+    patch_edge: Rows = field(default_factory=_lists)
+    join: Rows = field(default_factory=_lists)
+
+    def id(self, key: str) -> str:
+        """Of a node or an edge in this generation."""
+        return f"{self.scope}/{key}"
+
+    def ordered(self) -> Batch:
+        """Each list by id: two transactions that lock in one order make no deadlock."""
+        for rows in (self.cut, self.remove, self.put, self.patch, self.patch_edge, self.join):
+            for each in rows.values():
+                each.sort(key=lambda row: row["id"])
+        return self
+
+
+def batch_of(name: str, graph: GraphMap, scope: str, changes: Iterable[Change]) -> Batch:
+    """What changes come to.
+
+    Raises:
+        ChangeRejected: a value is not of the declared type.
+    """
+    batch = Batch(scope)
+    with _refusing(name):
+        for change in changes:
+            for node in graph.nodes_of(change.table):
+                _node(batch, node, change)
+            for edge in graph.edges_of(change.table):
+                _edge(batch, edge, change)
+    return batch.ordered()
+
+
+def batch_of_rows(name: str, graph: GraphMap, scope: str, position: int, rows: Iterable[Row]) -> Batch:
+    """What rows of a snapshot come to.
+
+    Raises:
+        ChangeRejected: a value is not of the declared type.
+    """
+    return batch_of(name, graph, scope, (Change(row.table, "created", row.key, row.values, position) for row in rows))
+
+
+def _node(batch: Batch, node: Node, change: Change) -> None:
+    if change.kind == "truncated":
+        batch.emptied.append(node.label)
+        return
+    key = key_text(change.key)
+    row = {"id": batch.id(key), "position": change.position}
+    whole = _whole(node, change)
+    if change.kind == "deleted" or (whole is not None and not node.shows(whole)):
+        batch.remove[node.label].append(row)
+    elif whole is not None:
+        batch.put[node.label].append(row | {"key": key, "p": _all(node.properties, whole)})
+    elif patch := properties_of(node.properties, change.values):
+        batch.patch[node.label].append(row | {"p": patch | {"kos_position": change.position}})
+
+
+def _whole(node: Node, change: Change) -> Values | None:
+    """The whole row, where it may have to be put: it is new, or may be shown again."""
+    if change.kind == "created" or (node.hidden is not None and node.hidden in change.values):
+        return change.after
+    return None
+
+
+def _edge(batch: Batch, edge: Edge, change: Change) -> None:
+    if change.kind == "truncated":
+        batch.emptied.append(edge.type)
+        return
+    before, after = edge.ends(change.before), edge.ends(change.after)
+    row = {"id": batch.id(key_text(change.key)), "position": change.position}
+    if before is not None and before != after:
+        batch.cut[edge.type].append(row | {"from": batch.id(before[0])})
+    if after is None:
+        return
+    ends = {"from": batch.id(after[0]), "to": batch.id(after[1])}
+    if before == after:
+        if patch := properties_of(edge.properties, change.values):
+            batch.patch_edge[edge.type].append(row | ends | {"p": patch | {"kos_position": change.position}})
+    else:
+        batch.join[edge.type].append(row | ends | {"p": _all(edge.properties, change.after or {})})
+
+
+def _all(declared: tuple[Property, ...], values: Values) -> dict[str, Any]:
+    """Every declared property: one that the row has not is none."""
+    return {each.name: None for each in declared} | properties_of(declared, values)
+
+
+class _refusing:
+    """A value that the graph can't hold is the row's fault."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, _: object) -> None:
+        if isinstance(error, ValueError | OverflowError):
+            raise ChangeRejected(self._name, str(error)) from error
+
+
+def expected_node(graph: GraphMap, row: Row) -> tuple[str, str, dict[str, Any] | None] | None:
+    """Label, key and properties of the node that a row is; None if it is none. Properties are None where the graph
+    can't hold them."""
+    for node in graph.nodes_of(row.table):
+        if node.shows(row.values):
+            return node.label, key_text(row.key), _held(node.properties, row.values)
+    return None
+
+
+def expected_edges(graph: GraphMap, row: Row) -> list[tuple[str, str, tuple[str, str], dict[str, Any] | None]]:
+    """Type, key, keys of both ends and properties of the edges that a row is; properties as of nodes."""
+    found = []
+    for edge in graph.edges_of(row.table):
+        ends = edge.ends(row.values)
+        if ends is not None:
+            found.append((edge.type, key_text(row.key), ends, _held(edge.properties, row.values)))
+    return found
+
+
+def _held(declared: tuple[Property, ...], values: Values) -> dict[str, Any] | None:
+    try:
+        return properties_of(declared, values)
+    except ValueError:
+        return None

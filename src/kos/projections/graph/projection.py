@@ -1,0 +1,214 @@
+"""The graph as a projection."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar
+from uuid import UUID
+
+from kos import errors
+from kos.projections.graph import statements
+from kos.projections.graph.batch import Batch, batch_of, batch_of_rows
+from kos.projections.graph.comparing import differences
+from kos.projections.graph.mapping import GraphMap
+from kos.projections.graph.shipped import SHIPPED
+from kos.projections.graph.writing import MOST, Writing
+from kos.projections.model import Change, Difference, Reached, Row, Standing, Whose
+from kos.tenancy.store import Connection
+from kos.topology import graph as opening
+from kos.topology.model import GraphServer
+
+if TYPE_CHECKING:
+    from neo4j import Session, Transaction
+
+NAME = "graph"
+ATTEMPTS = 5  # of a transaction that another one of the server's stood in the way of
+GRACE_SECONDS = 120.0  # a generation that readers see no more is kept so long: their transactions end before
+WRITE_SECONDS = 600.0
+T = TypeVar("T")
+
+
+def scope_of(tenant: UUID, generation: str) -> str:
+    """What every node and edge of a generation carries."""
+    return f"{tenant}/{generation}"
+
+
+class GraphProjection:
+    """Neo4j, or what speaks like it, over Bolt. See `kos.projections.model.Projection`."""
+
+    def __init__(
+        self,
+        server: GraphServer,
+        graph: GraphMap = SHIPPED,
+        *,
+        name: str = NAME,
+        now: Callable[[], float] = time.time,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.name = name
+        self.wanted = graph.wanted
+        self._server, self._graph, self._now, self._sleep = server, graph, now, sleep
+        self._driver = opening.open(server)
+
+    def close(self) -> None:
+        self._driver.close()
+
+    def prepare(self) -> None:
+        with self._session() as session:
+            for statement in statements.schema(self._graph):
+                session.run(statement).consume()
+
+    def identity(self) -> str:
+        def ask(tx: Transaction) -> str:
+            made = secrets.token_hex(16)
+            return str(tx.run(statements.IDENTITY, identity=made).single(strict=True)["identity"])
+
+        return self._write(ask)
+
+    def asking(self) -> Sequence[Whose]:
+        return ()
+
+    def live(self, whose: Whose) -> Standing | None:
+        with self._session() as session:
+            found = session.run(statements.LIVE, tenant=str(whose.tenant)).single()
+        return standing_of(found) if found else None
+
+    def begin(self, whose: Whose, generation: str) -> Standing:
+        scope = scope_of(whose.tenant, generation)
+        self._write(lambda tx: tx.run(statements.BEGIN, scope=scope, tenant=str(whose.tenant)).consume())
+        return Standing(generation, Reached())
+
+    def load(self, whose: Whose, standing: Standing, rows: Sequence[Row]) -> None:
+        scope = scope_of(whose.tenant, standing.generation)
+        batch = batch_of_rows(self.name, self._graph, scope, standing.reached.position, rows)
+
+        def write(tx: Transaction) -> None:
+            pending = tx.run(statements.PENDING_COUNT, scope=scope).single(strict=True)["pending"]
+            Writing(self._graph, batch, tx, pending).load()
+
+        self._write(write)
+
+    def apply(
+        self, whose: Whose, standing: Standing, changes: Sequence[Change], reached: Reached, *, rehearse: bool = False
+    ) -> Standing:
+        scope = scope_of(whose.tenant, standing.generation)
+        batch = batch_of(self.name, self._graph, scope, changes)
+        self._write(lambda tx: self._apply(tx, whose, standing, batch, reached), rehearse=rehearse)
+        return replace(standing, reached=reached)
+
+    def _apply(self, tx: Transaction, whose: Whose, standing: Standing, batch: Batch, reached: Reached) -> None:
+        before = standing.reached
+        moved = tx.run(
+            statements.MOVE,
+            scope=batch.scope,
+            position=before.position,
+            incarnation=before.incarnation,
+            to_position=reached.position,
+            to_incarnation=reached.incarnation,
+            to_leaf=(reached.leaf or b"").hex(),
+        ).single()
+        if moved is None:
+            raise errors.ProjectionMoved(self.name, str(whose.tenant))
+        Writing(self._graph, batch, tx, moved["pending"]).write()
+
+    def switch(self, whose: Whose, standing: Standing) -> None:
+        scope, now = scope_of(whose.tenant, standing.generation), self._now()
+
+        def change(tx: Transaction) -> None:
+            before = tx.run(statements.SWITCH, scope=scope, tenant=str(whose.tenant)).single(strict=True)["before"]
+            if before is not None and before != scope:
+                tx.run(statements.SUPERSEDE, scope=before, now=now).consume()
+
+        self._write(change)
+
+    def clear(self, whose: Whose) -> None:
+        with self._session() as session:
+            found = session.run(statements.GENERATIONS, tenant=str(whose.tenant)).data()
+        for each in found:
+            if not each["live"] and self._now() - each["superseded"] > GRACE_SECONDS:
+                self._remove(each["scope"])
+
+    def tidy(self) -> None:
+        with self._session() as session:
+            found = session.run(statements.SUPERSEDED, before=self._now() - GRACE_SECONDS).data()
+        for each in found:
+            self._remove(each["scope"])
+
+    def forget(self, tenant: UUID) -> None:
+        # First what leads there: from then on nobody can see it.
+        self._write(lambda tx: tx.run(statements.REMOVE_TENANT, tenant=str(tenant)).consume())
+        with self._session() as session:
+            found = session.run(statements.GENERATIONS, tenant=str(tenant)).data()
+        for each in found:
+            self._remove(each["scope"])
+
+    def compare(
+        self, whose: Whose, standing: Standing, rows: Iterable[Row], log: Connection | None = None
+    ) -> Iterator[Difference]:
+        with self._session() as session:
+            yield from differences(session, self._graph, scope_of(whose.tenant, standing.generation), rows)
+
+    # how it is asked
+
+    def _remove(self, scope: str) -> None:
+        """A generation, in parts; what says that it is there goes last."""
+        with self._session() as session:
+            labels = [each["label"] for each in session.run(statements.LABELS).data()]
+        for label in labels:
+            if not label.startswith("Kos"):
+                self._until_none(statements.remove_some(label.replace("`", "``")), scope=scope)
+        self._until_none(statements.REMOVE_PENDING_OF, scope=scope)
+        self._write(lambda tx: tx.run(statements.REMOVE_GENERATION, scope=scope).consume())
+
+    def _until_none(self, cypher: str, **parameters: Any) -> None:
+        def some(tx: Transaction) -> int:
+            return int(tx.run(cypher, most=MOST, **parameters).single(strict=True)["removed"])
+
+        while self._write(some):
+            pass
+
+    def _write(self, work: Callable[[Transaction], T], *, rehearse: bool = False) -> T:
+        from neo4j.exceptions import TransientError
+
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                with self._session() as session, session.begin_transaction(timeout=WRITE_SECONDS) as tx:
+                    done = work(tx)
+                    if rehearse:
+                        tx.rollback()
+                    else:
+                        tx.commit()
+                    return done
+            except TransientError as error:
+                if attempt == ATTEMPTS:
+                    raise errors.StoreUnavailable("the graph", self._server.uri, str(error)) from error
+                self._sleep(0.01 * 2**attempt)
+        raise AssertionError
+
+    @contextmanager
+    def _session(self) -> Iterator[Session]:
+        """Errors of the driver as ours: what the server calls the client's mistake is a change that it won't have."""
+        from neo4j.exceptions import AuthError, ClientError, DriverError, Neo4jError, TransientError
+
+        try:
+            with self._driver.session(database=self._server.database) as session:
+                yield session
+        except TransientError:
+            raise
+        except AuthError as error:
+            raise errors.StoreUnavailable("the graph", self._server.uri, opening.reason(error)) from error
+        except ClientError as error:
+            raise errors.ChangeRejected(self.name, opening.reason(error)) from error
+        except (DriverError, Neo4jError, OSError) as error:
+            raise errors.StoreUnavailable("the graph", self._server.uri, opening.reason(error)) from error
+
+
+def standing_of(found: Any) -> Standing:
+    """From a record of `LIVE`."""
+    leaf = bytes.fromhex(found["leaf"]) or None
+    generation = found["scope"].partition("/")[2]
+    return Standing(generation, Reached(found["incarnation"], found["position"], leaf))

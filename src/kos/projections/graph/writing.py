@@ -1,0 +1,158 @@
+"""A batch into the graph, inside one transaction of the caller's."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from kos.projections.graph import statements
+from kos.projections.graph.batch import Batch
+from kos.projections.graph.mapping import OWN, Edge, GraphMap
+
+if TYPE_CHECKING:
+    from neo4j import Transaction
+
+MOST = 2000  # rows of one statement that removes
+
+
+class Writing:
+    """One batch. `pending` is how many edges of the generation lack a node: mostly none, and then nobody looks."""
+
+    def __init__(self, graph: GraphMap, batch: Batch, tx: Transaction, pending: int) -> None:
+        self._graph, self._batch, self._tx = graph, batch, tx
+        self._pending = self._before = pending
+        self._edges = {each.type: each for each in graph.edges}
+
+    def write(self) -> None:
+        """All of it: what goes before what comes, nodes before edges."""
+        batch = self._batch
+        for name in batch.emptied:
+            self._empty(name)
+        for kind, rows in batch.cut.items():
+            self._run(statements.cut(self._edges[kind]), rows)
+            self._forget_pending(kind, rows)
+        for label, rows in batch.remove.items():
+            self._remove(label, rows)
+        for node in self._graph.nodes:
+            if rows := batch.put.get(node.label, []):
+                created = self._count(statements.create_nodes(node), rows)
+                if created < len(rows):
+                    self._run(statements.patch_nodes(node.label), [_whole(row) for row in rows])
+                self._revive(rows)
+            if rows := batch.patch.get(node.label, []):
+                self._run(statements.patch_nodes(node.label), rows)
+        for kind, rows in batch.patch_edge.items():
+            self._patch(self._edges[kind], rows)
+        for kind, rows in batch.join.items():
+            self._join(self._edges[kind], rows)
+        if self._pending != self._before:
+            more = self._pending - self._before
+            self._tx.run(statements.SET_PENDING, scope=batch.scope, more=more).consume()
+
+    def load(self) -> None:
+        """The same of a batch that only puts and joins, into a generation that has none of its nodes."""
+        for node in self._graph.nodes:
+            if rows := self._batch.put.get(node.label, []):
+                self._run(statements.create_new_nodes(node), rows)
+                self._revive(rows)
+        for kind, rows in self._batch.join.items():
+            self._join(self._edges[kind], rows)
+        if self._pending != self._before:
+            more = self._pending - self._before
+            self._tx.run(statements.SET_PENDING, scope=self._batch.scope, more=more).consume()
+
+    def _run(self, cypher: str, rows: list[dict[str, Any]], **more: Any) -> list[dict[str, Any]]:
+        return self._tx.run(cypher, rows=rows, scope=self._batch.scope, **more).data()
+
+    def _count(self, cypher: str, rows: list[dict[str, Any]]) -> int:
+        return int(self._run(cypher, rows)[0]["count"])
+
+    def _empty(self, name: str) -> None:
+        """Nothing of a label or type is left in this generation."""
+        scope = self._batch.scope
+        if name in self._edges:
+            _until_none(self._tx, statements.cut_some(self._edges[name]), scope=scope)
+            if self._pending:
+                removed = _until_none(self._tx, statements.REMOVE_PENDING_TYPE, scope=scope, type=name)
+                self._pending -= removed
+            return
+        self._keep_pending(self._tx.run(statements.edges_of_all(name), scope=scope).data())
+        _until_none(self._tx, statements.remove_some(name), scope=scope)
+
+    def _remove(self, label: str, rows: list[dict[str, Any]]) -> None:
+        """Nodes. Edges whose rows are still there wait for their node to come back."""
+        self._keep_pending(self._run(statements.edges_of_nodes(label), rows))
+        self._run(statements.remove_nodes(label), rows)
+
+    def _keep_pending(self, edges: Iterable[dict[str, Any]]) -> None:
+        self._add_pending([
+            {"id": edge["id"], "type": edge["kind"], "from": edge["begins"], "to": edge["ends"],
+             "position": edge["p"]["kos_position"], "p": _said(edge["p"])}
+            for edge in edges
+        ])  # fmt: skip
+
+    def _add_pending(self, rows: list[dict[str, Any]]) -> None:
+        if rows:
+            rows = [row | {"data": json.dumps(row["p"])} for row in rows]
+            self._run(statements.CREATE_PENDING, rows)
+            self._pending += len(rows)
+
+    def _forget_pending(self, kind: str, rows: list[dict[str, Any]]) -> None:
+        if self._pending:
+            self._remove_pending(self._run(statements.PENDING, rows, type=kind))
+
+    def _remove_pending(self, found: list[dict[str, Any]]) -> None:
+        if found:
+            self._run(statements.REMOVE_PENDING, found)
+            self._pending -= len(found)
+
+    def _patch(self, edge: Edge, rows: list[dict[str, Any]]) -> None:
+        self._run(statements.patch_edges(edge), rows)
+        if self._pending:
+            found = {each["id"]: each for each in self._run(statements.PENDING, rows, type=edge.type)}
+            self._remove_pending(list(found.values()))
+            self._add_pending(
+                [
+                    row | {"type": edge.type, "p": json.loads(found[row["id"]]["data"]) | _said(row["p"])}
+                    for row in rows
+                    if row["id"] in found
+                ]
+            )
+
+    def _join(self, edge: Edge, rows: list[dict[str, Any]]) -> None:
+        joined = {each["id"] for each in self._run(statements.join(edge), rows)}
+        self._add_pending([row | {"type": edge.type} for row in rows if row["id"] not in joined])
+
+    def _revive(self, rows: list[dict[str, Any]]) -> None:
+        """Edges that have waited for these nodes."""
+        if not self._pending:
+            return
+        found = self._run(statements.PENDING_FROM, rows) + self._run(statements.PENDING_TO, rows)
+        waiting = {(each["kind"], each["id"]): each for each in found}
+        for edge in self._graph.edges:
+            of_type = [
+                {"id": each["id"], "from": each["begins"], "to": each["ends"], "position": each["position"],
+                 "p": {one.name: None for one in edge.properties} | json.loads(each["data"])}
+                for (kind, _), each in sorted(waiting.items()) if kind == edge.type
+            ]  # fmt: skip
+            if of_type:
+                joined = {each["id"] for each in self._run(statements.join(edge), of_type)}
+                self._remove_pending([waiting[edge.type, each] for each in joined])
+
+
+def _said(properties: dict[str, Any]) -> dict[str, Any]:
+    """Without what kos keeps there."""
+    return {name: value for name, value in properties.items() if not name.startswith(OWN)}
+
+
+def _whole(row: dict[str, Any]) -> dict[str, Any]:
+    return row | {"p": row["p"] | {"kos_position": row["position"]}}
+
+
+def _until_none(tx: Transaction, cypher: str, **parameters: Any) -> int:
+    """Repeat a statement that removes some, until there is nothing left; how many that were."""
+    removed = 0
+    while some := tx.run(cypher, most=MOST, **parameters).single(strict=True)["removed"]:
+        removed += some
+    return removed

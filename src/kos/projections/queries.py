@@ -1,0 +1,5 @@
+"""The SQL of projections."""
+
+from kos.sql import load
+
+QUERIES = load("kos.projections")

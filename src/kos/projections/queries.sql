@@ -1,0 +1,141 @@
+-- Queries of kos.projections, for the operator, in a data database.
+
+-- name: rows_at
+-- Rows as they were at a position.
+select key, data from kos.rows_at(%(tenant)s, %(at)s, %(schema)s, %(table)s, %(keys)s);
+
+-- name: rows_of
+-- A cursor on the rows of a snapshot; more of them are fetched than one at a time.
+select key, data from kos.rows_of(%(table)s::regclass, %(tenant)s, %(columns)s);
+
+-- name: try_lock
+-- Nobody else does something about this tenant in this projection, until it is unlocked.
+select pg_try_advisory_lock(kos.projection_key(%(projection)s, %(tenant)s, %(purpose)s));
+
+-- name: unlock
+-- At the end of it.
+select pg_advisory_unlock(kos.projection_key(%(projection)s, %(tenant)s, %(purpose)s));
+
+-- name: epoch_of
+-- The epoch that a tenant has here; no row for one that only adopted tables know, or that is gone.
+select epoch from kos.fence where tenant_id = %(tenant)s;
+
+-- name: head
+-- How far a tenant's log is.
+select incarnation, position from kos.newest_seal(%(tenant)s);
+
+-- name: length_of_next
+-- How many events the next transaction has.
+select coalesce(kos.end_of_transaction(%(tenant)s, %(position)s + 1) - %(position)s, 0);
+
+-- name: event_at
+-- The incarnation and the leaf of an event.
+select incarnation, leaf from kos.knowledge_events where tenant_id = %(tenant)s and position = %(position)s;
+
+-- name: parked
+-- The rows of a tenant that a projection leaves as they were.
+select schema_name, table_name, key, position, reason, parked_at, tried_at
+  from kos.projection_parked
+ where projection = %(projection)s and tenant_id = %(tenant)s
+ order by position, schema_name, table_name, key;
+
+-- name: park
+-- One more.
+insert into kos.projection_parked (projection, tenant_id, schema_name, table_name, key, position, reason)
+values (%(projection)s, %(tenant)s, %(schema)s, %(table)s, %(key)s, %(position)s, %(reason)s)
+    on conflict (projection, tenant_id, schema_name, table_name, key)
+    do update set reason = excluded.reason, tried_at = clock_timestamp();
+
+-- name: unpark
+-- It is applied.
+delete from kos.projection_parked
+ where projection = %(projection)s and tenant_id = %(tenant)s and schema_name = %(schema)s and table_name = %(table)s and key = %(key)s;
+
+-- name: unpark_table
+-- The table was truncated: what was parked of it is gone.
+delete from kos.projection_parked
+ where projection = %(projection)s and tenant_id = %(tenant)s and schema_name = %(schema)s and table_name = %(table)s and position < %(position)s;
+
+-- name: unpark_all
+-- A new generation is what readers see.
+delete from kos.projection_parked where projection = %(projection)s and tenant_id = %(tenant)s;
+
+-- name: parked_everywhere
+-- All of them in this database.
+select tenant_id, schema_name, table_name, key, position, reason, parked_at, tried_at
+  from kos.projection_parked
+ where projection = %(projection)s
+ order by tenant_id, position;
+
+-- name: store_of
+-- The store that the cursors tell of.
+select identity from kos.projection_stores where projection = %(projection)s;
+
+-- name: note_store
+-- They tell of this one from now on.
+insert into kos.projection_stores (projection, identity) values (%(projection)s, %(identity)s)
+    on conflict (projection) do update set identity = excluded.identity, noted_at = clock_timestamp();
+
+-- name: leavers
+-- Tenants that are no more.
+select tenant_id from kos.projection_leavers where projection = %(projection)s order by left_at limit 100;
+
+-- name: has_left
+-- Nothing of it is left.
+delete from kos.projection_leavers where projection = %(projection)s and tenant_id = %(tenant)s;
+
+-- name: status
+-- How far each projection is, in this database.
+select projection, tenants, parked from kos.projection_status();
+
+-- name: tables
+-- The logged tables, with whether a projection finds rows of its tenants in them.
+select n.nspname, c.relname
+  from kos.logged_tables l
+  join pg_class c on c.oid = l.relation
+  join pg_namespace n on n.oid = c.relnamespace
+ order by 1, 2;
+
+-- name: import_snapshot
+-- What another session's cut shows.
+begin isolation level repeatable read read only;
+
+-- name: set_snapshot
+-- The same.
+set transaction snapshot {snapshot};
+
+-- name: tenants_here
+-- Whoever has a log here.
+select distinct tenant_id from kos.seals order by 1;
+
+-- name: schema_of
+-- Where the tables of a tenant of ours are.
+select schema_name from kos.fence where tenant_id = %(tenant)s and not adopted;
+
+-- name: waiting
+-- The tenants that have something for a projection, with how many events and for how many seconds.
+select tenant_id, head - position, extract(epoch from clock_timestamp() - since)::float8
+  from kos.feed_waiting(%(feed)s, %(limit)s);
+
+-- name: count_parked
+-- How many rows its store refuses, in this database.
+select count(*) from kos.projection_parked where projection = %(projection)s;
+
+-- name: key_of
+-- The columns that tell a table's rows apart, and the one that says whose they are.
+select l.key_columns, l.tenant_column
+  from kos.logged_tables l
+  join pg_class c on c.oid = l.relation
+  join pg_namespace n on n.oid = c.relnamespace
+ where n.nspname = %(schema)s and c.relname = %(table)s;
+
+-- name: nothing
+-- Asked of a session, which enters with it.
+select;
+
+-- name: bookmark_position
+-- Where a reader of the entered tenant's log has to be: position, and the incarnation of the event there. Nulls if that
+-- is not sealed, or was sealed while this was asked.
+select p.position, case p.position when 0 then 0 else e.incarnation end
+  from (select kos.bookmark_position(%(incarnation)s, %(transaction)s::xid8) as position) p
+  left join kos.knowledge_events e on e.tenant_id = kos.current_tenant_id() and e.position = p.position;

@@ -1,0 +1,103 @@
+"""The tables of one tenant at one position."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from uuid import UUID
+
+import psycopg
+import stamina
+from psycopg.sql import SQL, Identifier, Literal
+
+from kos.log import cut
+from kos.projections.changes import key_within, wanted_for
+from kos.projections.model import Projection, Reached, Row, TableName
+from kos.projections.queries import QUERIES
+from kos.tenancy import Place, Store
+from kos.tenancy.store import Connection
+
+CHUNK = 2000
+ATTEMPTS = 10
+LOCK_TIMEOUT = "2s"
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What the tables of a tenant held at a position; open as long as its block."""
+
+    connection: Connection
+    tenant: UUID
+    reached: Reached
+    tables: tuple[tuple[TableName, tuple[str, ...] | None], ...]  # with the columns that are looked at
+
+    def chunks(self) -> Iterator[list[Row]]:
+        """All rows, table after table."""
+        for table, columns in self.tables:
+            name = SQL("{}").format(Identifier(table.schema or "", table.name)).as_string(self.connection)
+            facts = {"table": name, "tenant": self.tenant, "columns": list(columns) if columns else None}
+            with self.connection.cursor(name="rows") as cursor:
+                cursor.execute(QUERIES.rows_of, facts)
+                while rows := cursor.fetchmany(CHUNK):
+                    yield [Row(table, key_within(self.tenant, key), data) for key, data in rows]
+
+    def rows(self) -> Iterator[Row]:
+        """The same one by one."""
+        for chunk in self.chunks():
+            yield from chunk
+
+
+@contextmanager
+def snapshot(store: Store, place: Place, tenant: UUID, projection: Projection) -> Iterator[Snapshot]:
+    """A tenant's tables as a projection wants them, at one position. No writer waits; who truncates a table or changes
+    it waits for the end of the block.
+
+    Raises:
+        StoreBusy: somebody kept one of the tables all the while.
+        StoreUnavailable
+    """
+    with store.operator(place) as reader:
+        wanted = _tables(reader, tenant, projection)
+        for attempt in stamina.retry_context(on=psycopg.errors.LockNotAvailable, attempts=ATTEMPTS):
+            with attempt:
+                reached = _open(store, place, tenant, reader, [table for table, _ in wanted])
+        yield Snapshot(reader, tenant, reached, wanted)
+        reader.rollback()
+
+
+def _open(store: Store, place: Place, tenant: UUID, reader: Connection, tables: list[TableName]) -> Reached:
+    try:
+        with cut(store, place, [tenant]) as here:
+            reader.execute(QUERIES.import_snapshot)
+            reader.execute(QUERIES.set_snapshot.format(snapshot=Literal(here.snapshot)))
+            reader.execute(SQL("set local lock_timeout = {}").format(LOCK_TIMEOUT))
+            if tables:
+                names = SQL(", ").join(Identifier(table.schema or "", table.name) for table in tables)
+                reader.execute(SQL("lock table {} in access share mode").format(names))
+            position = here.positions[tenant]
+            facts = {"tenant": tenant, "position": position}
+            row = here.connection.execute(QUERIES.event_at, facts).fetchone()
+    except BaseException:
+        if not reader.broken:
+            reader.rollback()
+        raise
+    return Reached(row[0], position, row[1]) if row else Reached()
+
+
+def _tables(
+    reader: Connection, tenant: UUID, projection: Projection
+) -> tuple[tuple[TableName, tuple[str, ...] | None], ...]:
+    """The logged tables that a projection wants and that can have rows of the tenant, in its order."""
+    row = reader.execute(QUERIES.schema_of, {"tenant": tenant}).fetchone()
+    own = row[0] if row else None
+    found = []
+    order = [each.table for each in projection.wanted or ()]
+    for schema, name in reader.execute(QUERIES.tables).fetchall():
+        wanted = wanted_for(projection.wanted, TableName(name, schema))
+        if wanted is None or wanted.columns == ():  # it looks at none of its rows
+            continue
+        # A tenant of ours has its tables in one schema; others of that name are of other tenants.
+        if own is None or schema == own or wanted.table.schema or projection.wanted is None:
+            found.append((TableName(name, schema), wanted.columns, order.index(wanted.table) if order else 0))
+    return tuple((table, columns) for table, columns, _ in sorted(found, key=lambda each: each[2]))

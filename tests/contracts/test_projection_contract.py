@@ -1,0 +1,282 @@
+"""What every projection promises, whatever store it is in: `kos.projections.Projection`."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from kos import errors
+from kos.projections import Change, Difference, Projection, Reached, Row, Standing, TableName, Whose
+from kos.projections.graph import GraphProjection
+from kos.topology.embedded import Stack
+
+ATOMS, RELATIONS = TableName("atoms", "knowledge"), TableName("relations", "knowledge")
+LEAF = bytes(32)
+Values = dict[str, str | None]
+
+
+@dataclass
+class Kind:
+    """A projection under the contract; `holds`: whether it keeps rows, as all do but a cache."""
+
+    make: Callable[[], Projection]
+    holds: bool = True
+
+
+def _files(request: pytest.FixtureRequest) -> Kind:
+    sys.path.insert(0, str(Path(__file__).parents[2] / "examples"))
+    from file_projection import FileProjection
+
+    folder = request.getfixturevalue("tmp_path")
+    return Kind(lambda: FileProjection("files", str(folder), ["atoms", "relations"]))
+
+
+def _arcadedb(request: pytest.FixtureRequest) -> Kind:
+    stack: Stack = request.getfixturevalue("stack")
+    server = stack.topology().graph
+    assert server is not None
+    return Kind(lambda: GraphProjection(server))
+
+
+def _neo4j(request: pytest.FixtureRequest) -> Kind:
+    server = request.getfixturevalue("neo4j")
+    return Kind(lambda: GraphProjection(server))
+
+
+KINDS = {"files": _files, "arcadedb": _arcadedb, "neo4j": _neo4j}
+
+
+@pytest.fixture(params=["files", "arcadedb", pytest.param("neo4j", marks=pytest.mark.long)])
+def kind(request: pytest.FixtureRequest) -> Kind:
+    """Each store, one after another."""
+    return KINDS[request.param](request)
+
+
+@pytest.fixture
+def projection(kind: Kind) -> Iterator[Projection]:
+    """One of the kind."""
+    made = kind.make()
+    made.prepare()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def whose(projection: Projection) -> Iterator[Whose]:
+    """A tenant of the test's own."""
+    tenant = Whose(uuid.uuid4(), 1)
+    yield tenant
+    projection.forget(tenant.tenant)
+
+
+def atom(key: str, /, **values: str | None) -> Values:
+    return {"id": key, "atom_type": "T", "name": key, "deleted_at": None, **values}
+
+
+def relation(key: str, one: str, other: str, kind: str = "R") -> Values:
+    return {"id": key, "relation_type": kind, "from_atom_id": one, "to_atom_id": other}
+
+
+def created(table: TableName, values: Values, position: int, before: Values | None = None) -> Change:
+    return Change(table, "created", (str(values["id"]),), values, position, before)
+
+
+def deleted(table: TableName, before: Values, position: int) -> Change:
+    return Change(table, "deleted", (str(before["id"]),), {}, position, before)
+
+
+def at(position: int) -> Reached:
+    return Reached(1, position, LEAF)
+
+
+def rows(table: TableName, *values: Values) -> list[Row]:
+    return [Row(table, (str(each["id"]),), each) for each in values]
+
+
+def differences(
+    projection: Projection, whose: Whose, standing: Standing, expected: Sequence[Row]
+) -> list[tuple[str, str]]:
+    found: list[Difference] = list(projection.compare(whose, standing, expected))
+    return sorted((each.key, each.fault) for each in found)
+
+
+def test_nothing_is_seen_before_it_is_shown(projection: Projection, whose: Whose) -> None:
+    assert projection.live(whose) is None
+    standing = projection.begin(whose, "one")
+    assert standing == Standing("one", Reached())
+    standing = projection.apply(whose, standing, [created(ATOMS, atom("a"), 1)], at(1))
+    assert projection.live(whose) is None
+    projection.switch(whose, standing)
+    assert projection.live(whose) == Standing("one", at(1))
+
+
+def test_the_leaf_is_kept(projection: Projection, whose: Whose) -> None:
+    standing = projection.begin(whose, "one")
+    reached = Reached(3, 7, bytes(range(32)))
+    projection.switch(whose, projection.apply(whose, standing, [], reached))
+    live = projection.live(whose)
+    assert live is not None
+    assert (live.reached, live.reached.leaf) == (reached, reached.leaf)
+
+
+def test_it_moves_only_from_where_it_is(projection: Projection, whose: Whose) -> None:
+    begun = projection.begin(whose, "one")
+    first = projection.apply(whose, begun, [created(ATOMS, atom("a"), 1)], at(1))
+    for stale in (begun, replace(first, reached=Reached(2, 1, LEAF)), replace(first, reached=at(2))):
+        with pytest.raises(errors.ProjectionMoved):
+            projection.apply(whose, stale, [created(ATOMS, atom("late"), 2)], at(2))
+    assert differences(projection, whose, first, rows(ATOMS, atom("a"))) == []
+
+
+def test_of_two_who_move_it_at_once_one_does(kind: Kind, projection: Projection, whose: Whose) -> None:
+    standing = projection.begin(whose, "one")
+    names = [f"of {number}" for number in range(4)]
+    together = threading.Barrier(len(names))
+    moved: list[str] = []
+
+    def move(name: str) -> None:
+        mine = kind.make()
+        together.wait(60)
+        try:
+            mine.apply(whose, standing, [created(ATOMS, atom(name), 1)], at(1))
+            moved.append(name)
+        except (errors.ProjectionMoved, errors.StoreUnavailable):
+            pass
+        mine.close()
+
+    threads = [threading.Thread(target=move, args=(name,)) for name in names]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join(60)
+    assert len(moved) == 1
+    projection.switch(whose, standing)
+    live = projection.live(whose)
+    assert live is not None
+    assert live.reached == at(1)
+    assert differences(projection, whose, live, rows(ATOMS, atom(moved[0]))) == []
+
+
+def test_a_rehearsal_leaves_nothing(projection: Projection, whose: Whose) -> None:
+    begun = projection.begin(whose, "one")
+    projection.apply(whose, begun, [created(ATOMS, atom("a"), 1)], at(1), rehearse=True)
+    first = projection.apply(whose, begun, [], at(1))
+    assert differences(projection, whose, first, []) == []
+
+
+def test_comparing_finds_each_fault(projection: Projection, whose: Whose) -> None:
+    standing = projection.begin(whose, "one")
+    both = [created(ATOMS, atom("a"), 1), created(ATOMS, atom("b"), 2)]
+    standing = projection.apply(whose, standing, [*both, created(RELATIONS, relation("r", "a", "b"), 3)], at(3))
+    right = [*rows(ATOMS, atom("a"), atom("b")), *rows(RELATIONS, relation("r", "a", "b"))]
+    assert differences(projection, whose, standing, right) == []
+    assert differences(projection, whose, standing, right[:-1]) == [("r", "left over")]
+    assert differences(projection, whose, standing, right[1:])[0] == ("a", "left over")
+    assert ("c", "missing") in differences(projection, whose, standing, [*right, *rows(ATOMS, atom("c"))])
+    other = [*rows(ATOMS, atom("a", name="z"), atom("b")), *rows(RELATIONS, relation("r", "b", "a"))]
+    assert differences(projection, whose, standing, other) == [("a", "different"), ("r", "different")]
+
+
+def test_a_snapshot_and_what_came_after_it(projection: Projection, whose: Whose) -> None:
+    begun = projection.begin(whose, "one")
+    atoms = [atom(f"atom {number}") for number in range(50)]
+    loading = replace(begun, reached=at(100))
+    projection.load(whose, loading, rows(ATOMS, *atoms[:30]))
+    projection.load(whose, loading, rows(ATOMS, *atoms[30:]))
+    projection.load(whose, loading, rows(RELATIONS, relation("r", "atom 1", "atom 40")))
+    standing = projection.apply(whose, begun, [], at(100))
+    standing = projection.apply(whose, standing, [deleted(ATOMS, atoms[5], 101)], at(101))
+    expected = rows(ATOMS, *atoms[:5], *atoms[6:]) + rows(RELATIONS, relation("r", "atom 1", "atom 40"))
+    assert differences(projection, whose, standing, expected) == []
+
+
+def test_what_is_new_stands_beside_what_is_shown(projection: Projection, whose: Whose) -> None:
+    shown = projection.apply(whose, projection.begin(whose, "one"), [created(ATOMS, atom("a"), 1)], at(1))
+    projection.switch(whose, shown)
+    building = projection.begin(whose, "two")
+    projection.load(whose, replace(building, reached=at(1)), rows(ATOMS, atom("a")))
+    building = projection.apply(whose, building, [created(ATOMS, atom("b"), 2)], at(2))
+    assert projection.live(whose) == shown
+    assert differences(projection, whose, shown, rows(ATOMS, atom("a"))) == []
+    projection.switch(whose, building)
+    assert projection.live(whose) == building
+    assert differences(projection, whose, building, rows(ATOMS, atom("a"), atom("b"))) == []
+
+
+def test_what_was_never_shown_is_cleared(projection: Projection, whose: Whose) -> None:
+    shown = projection.apply(whose, projection.begin(whose, "one"), [created(ATOMS, atom("a"), 1)], at(1))
+    projection.switch(whose, shown)
+    left = projection.apply(whose, projection.begin(whose, "left"), [created(ATOMS, atom("x"), 1)], at(1))
+    projection.clear(whose)
+    projection.clear(whose)
+    again = projection.begin(whose, "left")
+    assert again.reached == Reached()
+    assert differences(projection, whose, again, []) == []
+    assert differences(projection, whose, shown, rows(ATOMS, atom("a"))) == []
+    assert left.reached == at(1)
+
+
+def test_a_truncation_takes_what_was_before_it(projection: Projection, whose: Whose) -> None:
+    standing = projection.begin(whose, "one")
+    begun = [created(ATOMS, atom(name), 1) for name in ("a", "b")]
+    standing = projection.apply(whose, standing, [*begun, created(RELATIONS, relation("r", "a", "b"), 2)], at(2))
+    emptied = [Change(RELATIONS, "truncated", (), {}, 3), Change(ATOMS, "truncated", (), {}, 4)]
+    standing = projection.apply(whose, standing, [*emptied, created(ATOMS, atom("b", name="new"), 5)], at(5))
+    assert differences(projection, whose, standing, rows(ATOMS, atom("b", name="new"))) == []
+
+
+def test_nothing_comes_back_that_was_deleted(projection: Projection, whose: Whose) -> None:
+    standing = projection.apply(whose, projection.begin(whose, "one"), [created(ATOMS, atom("a"), 1)], at(1))
+    standing = projection.apply(whose, standing, [deleted(ATOMS, atom("a"), 2)], at(2))
+    with pytest.raises(errors.ProjectionMoved):
+        projection.apply(whose, replace(standing, reached=Reached()), [created(ATOMS, atom("a"), 1)], at(1))
+    changed = Change(ATOMS, "changed", ("a",), {"name": "late"}, 3)
+    standing = projection.apply(whose, standing, [changed], at(3))  # of a row that is gone, nothing is made
+    assert differences(projection, whose, standing, []) == []
+
+
+def test_an_older_change_is_not_applied_over_a_newer_one(projection: Projection, whose: Whose) -> None:
+    standing = projection.begin(whose, "one")
+    standing = projection.apply(whose, standing, [created(ATOMS, atom("a", name="new"), 9)], at(9))
+    older = Change(ATOMS, "changed", ("a",), {"name": "old"}, 4)
+    standing = projection.apply(whose, standing, [older, deleted(ATOMS, atom("none"), 5)], at(10))
+    assert differences(projection, whose, standing, rows(ATOMS, atom("a", name="new"))) == []
+
+
+KEYS = ["", "a b", "a/b", '"', "'", "\\", "}", "{a}", "$x", "`", "ü", "\N{SNOWMAN}", "\n", "\u0001", "a" * 500, "[1,2]"]
+
+
+def test_keys_and_values_are_whatever_they_are(projection: Projection, whose: Whose) -> None:
+    standing = projection.begin(whose, "one")
+    atoms = [atom(key, name=key, value="'; MATCH (n) DETACH DELETE n //") for key in KEYS]
+    standing = projection.apply(whose, standing, [created(ATOMS, each, 1) for each in atoms], at(1))
+    assert differences(projection, whose, standing, rows(ATOMS, *atoms)) == []
+    gone = [deleted(ATOMS, each, 2) for each in atoms]
+    assert differences(projection, whose, projection.apply(whose, standing, gone, at(2)), []) == []
+
+
+def test_a_tenant_that_is_forgotten_takes_no_other_along(projection: Projection, whose: Whose) -> None:
+    other = Whose(uuid.uuid4(), 1)
+    standings = []
+    for each in (whose, other):
+        standing = projection.apply(each, projection.begin(each, "same"), [created(ATOMS, atom("a"), 1)], at(1))
+        projection.switch(each, standing)
+        standings.append(standing)
+    projection.forget(other.tenant)
+    projection.forget(other.tenant)
+    assert projection.live(other) is None
+    assert projection.live(whose) == standings[0]
+    assert differences(projection, whose, standings[0], rows(ATOMS, atom("a"))) == []
+    assert differences(projection, other, projection.begin(other, "same"), []) == []
+
+
+def test_it_says_which_store_it_is(kind: Kind, projection: Projection) -> None:
+    other = kind.make()
+    assert projection.identity() == projection.identity() == other.identity()
+    other.close()
