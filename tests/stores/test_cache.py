@@ -294,6 +294,19 @@ def test_another_epoch_has_another_cache(site: Site) -> None:
     assert site.reader.counters.fills == 1
 
 
+def test_who_learns_of_another_epoch_asks_at_that_one(site: Site) -> None:
+    """A bookmark is looked up in PostgreSQL; whoever finds there that the tenant has moved leaves the old place's cache,
+    whose positions may be another log's."""
+    atom = site.insert("Bern")
+    site.follower.follow()
+    site.cached(atom)
+    fence.raise_epoch(site.store, "acme")
+    mark = site.rename(atom, "Berne")
+    follower = site.follower
+    follower.projection.apply(follower.whose, follower.standing, [], follower.end())
+    assert site.cached(atom, after=mark) == "Berne"
+
+
 def test_one_loads_and_the_others_wait(site: Site) -> None:
     atom = site.insert("Bern")
     site.follower.follow()
