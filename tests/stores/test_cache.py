@@ -211,14 +211,13 @@ def test_a_load_that_only_reads_is_kept_whatever_its_text(site: Site) -> None:
     assert acme.bookmark is None
     assert counted(site) == (1, 2, 2)
     with site.store.tenant("acme") as acme:
-        assert acme.connection.execute(count).fetchone() == (1,)
-        assert acme.cached("atom", first, lambda: acme.execute(count).fetchone()[0]) == 1
-        assert acme.cached("atom", first, lambda: acme.execute(count).fetchone()[0]) == 1
-    assert site.reader.counters.around == 2, "what is done with the connection itself, nobody sees"
+        for key in (uuid4(), first):
+            assert acme.cached("atom", key, lambda: acme.connection.execute(count).fetchone()[0]) == 1
+    assert site.reader.counters.around == 1, "what is done with the connection itself, nobody sees"
 
 
 def test_a_write_that_is_under_way_is_not_forgotten(site: Site) -> None:
-    """Of two tasks in one session, one asks whether anything was written before the other's write has come there."""
+    """Of two tasks in one session, one asks whether anything was written just before the other writes."""
     if not isinstance(site, AsyncSite):
         pytest.skip("a session is of one thread")
     atom = site.insert("Bern")
@@ -232,7 +231,6 @@ def test_a_write_that_is_under_way_is_not_forgotten(site: Site) -> None:
                 tasks.append(
                     asyncio.create_task(acme.execute("update atoms set name = 'Berne' where id = %s", (atom,)))
                 )
-                await asyncio.sleep(0)  # it has begun
                 return found and found[0]
 
             tasks: list[Any] = []
@@ -295,7 +293,7 @@ def test_another_epoch_has_another_cache(site: Site) -> None:
 
 
 def test_who_learns_of_another_epoch_asks_at_that_one(site: Site) -> None:
-    """A bookmark is looked up in PostgreSQL; whoever finds there that the tenant has moved leaves the old place's cache,
+    """A bookmark is looked up in PostgreSQL. Who finds there that the tenant has moved leaves the old place's cache,
     whose positions may be another log's."""
     atom = site.insert("Bern")
     site.follower.follow()

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 import pytest
 import redis
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fix_redis import OwnCache
@@ -132,6 +132,8 @@ texts = st.text(st.characters(exclude_categories=("Cs",)), max_size=8) | st.text
 
 
 @given(st.lists(st.tuples(texts, texts), min_size=2, max_size=6, unique=True))
+@example([("", ":"), (":", "")])
+@example([("", "1:a"), ("1:a", "")])
 def test_no_two_keys_have_one_name(keys: list[tuple[str, str]]) -> None:
     kind = CacheKind("pair", "pairs", key=(str, str))
     assert len({kind.entry(key) for key in keys}) == len(keys)
