@@ -195,16 +195,24 @@ RETURN count(*) AS removed
 
 
 def nodes(node: Node) -> str:
-    """All of a generation."""
-    return f"MATCH (n:{node.label} {{kos_scope: $scope}}) RETURN n.kos_key AS key, properties(n) AS p"
+    """All of a generation, with the declared properties in their order, and how many it has in all."""
+    return (
+        f"MATCH (n:{node.label} {{kos_scope: $scope}}) "
+        f"RETURN n.kos_key AS key, {_listed('n', node.properties)} AS p, size(keys(n)) AS count"
+    )
 
 
 def edges(edge: Edge) -> str:
     """The same."""
     return (
         f"MATCH (a:{edge.begin.label} {{kos_scope: $scope}})-[r:{edge.type}]->(b) "
-        "RETURN r.kos_id AS id, a.kos_id AS begins, b.kos_id AS ends, r.kos_scope AS scope, properties(r) AS p"
+        "RETURN r.kos_id AS id, a.kos_id AS begins, b.kos_id AS ends, r.kos_scope AS scope, "
+        f"{_listed('r', edge.properties)} AS p, size(keys(r)) AS count"
     )
+
+
+def _listed(name: str, properties: Iterable[Property]) -> str:
+    return "[" + ", ".join(f"{name}.`{each.name}`" for each in properties) + "]"
 
 
 ALL_PENDING = """
