@@ -173,10 +173,11 @@ class Projection(Protocol):
         applies only to a row that has no later one."""
 
     def switch(self, whose: Whose, standing: Standing) -> None:
-        """Readers see this generation from now on."""
+        """Readers see this generation from now on; the one before moves no further."""
 
     def clear(self, whose: Whose) -> None:
-        """Remove the generations that nobody sees, and what is left of a tenant's earlier epochs."""
+        """Remove the generations that nobody sees, and what is left of a tenant's earlier epochs. Nothing is put into
+        them any more, whoever is at them."""
 
     def tidy(self) -> None:
         """Remove the generations that readers have ceased to see so long ago that nobody is at them any more."""
