@@ -18,11 +18,13 @@ from types import ModuleType
 
 import adoption
 import backfill
+import cache
 import capture
 import change_many
 import change_stalls
 import change_throttle
 import old_snapshot
+import projection
 import row_security
 import sample_loading
 import sealing
@@ -44,6 +46,8 @@ CLAIMS: dict[str, ModuleType] = {
     "change_stalls": change_stalls,
     "change_throttle": change_throttle,
     "backfill": backfill,
+    "cache": cache,
+    "projection": projection,
 }
 PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
 ROUNDS = 15

@@ -112,6 +112,7 @@ class FileProjection:
     def compare(
         self, whose: Whose, standing: Standing, rows: Iterable[Row], log: object = None
     ) -> Iterator[Difference]:
+        rows = list(rows)  # first of all
         found = {
             (table, key): row["values"]
             for table, known in self._read(whose, standing.generation)["rows"].items()

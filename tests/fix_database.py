@@ -147,6 +147,13 @@ def full_store(full_template: Stack) -> Iterator[Store]:
     drop(full_template, topology)
 
 
+@pytest.fixture
+def full_superuser(full_template: Stack, full_store: Store) -> Iterator[psycopg.Connection[tuple[object, ...]]]:
+    """A superuser in the database of `full_store`."""
+    with as_superuser(full_template, full_store.topology.control.primary.database) as connection:
+        yield connection
+
+
 @pytest.fixture(scope="module")
 def module_full_store(full_template: Stack) -> Iterator[Store]:
     """A store on the full shared stack that the tests of one module share."""

@@ -26,6 +26,7 @@ from kos.tenancy.store import Connection
 TIDY_SECONDS = 30.0
 LOOK_SECONDS = 1.0  # between two looks at what was sealed by others, at the store, and at who has left
 MOST_TENANTS = 1000
+MAKING = 2  # tenants that are made anew at once
 CHECKS = 20  # of tenants that nobody has said anything about, between two batches
 AGAIN_FIRST_SECONDS, AGAIN_MOST_SECONDS = 0.1, 5.0
 
@@ -191,7 +192,7 @@ class Follower:
                     self._standings.pop(whose, None)
                     return True
                 except (errors.FeedDiverged, errors.TransactionTooLong):
-                    pass
+                    self._standings.pop(whose, None)  # it is made anew
                 else:
                     self._standings[whose] = after or standing
                     if after is not None:
@@ -247,11 +248,11 @@ class Follower:
         self._say("following", None, behind=behind, lag=max(lag, 0.0), parked=parked[0])
 
     def _remake(self, connection: Connection, whose: Whose) -> bool:
-        """Have it made anew, beside the others; one at a time."""
+        """Have it made anew, beside the others; two at a time, so that small ones don't wait for a large one."""
         if head_of(connection, whose.tenant) == 0:
             return False  # it is gone, or has nothing yet
         self._making = {tenant: thread for tenant, thread in self._making.items() if thread.is_alive()}
-        if self._making:
+        if len(self._making) >= MAKING:
             self._resting.rest(whose.tenant, self._clock())
         else:
             thread = Thread(target=self._rebuild, args=(whose,), name=f"rebuild {self.name}", daemon=True)

@@ -188,8 +188,9 @@ class Projection(Protocol):
     def compare(
         self, whose: Whose, standing: Standing, rows: Iterable[Row], log: Connection | None = None
     ) -> Iterator[Difference]:
-        """How a generation differs from a snapshot at its position. `log`: where its tenant's log can be read, for who
-        has to compare with that."""
+        """How a generation differs from a snapshot at its position. All rows are taken before anything in the store is
+        looked at: so they can be loaded while they are taken. `log`: where its tenant's log can be read, for who has to
+        compare with that."""
 
     def close(self) -> None:
         """Give its connections back."""

@@ -68,7 +68,10 @@ class GraphProjection:
             made = secrets.token_hex(16)
             return str(tx.run(statements.IDENTITY, identity=made).single(strict=True)["identity"])
 
-        return self._write(ask)
+        try:
+            return self._write(ask)
+        except errors.ChangeRejected:  # another one has made it at the same moment
+            return self._write(ask)
 
     def asking(self) -> Sequence[Whose]:
         return ()
