@@ -92,7 +92,7 @@ def test_a_network_that_fails_under_load(net: Net, fault: Fault, monkeypatch: py
             until(lambda before=before: load.counts["graph"] > before + 5, SECONDS)  # type: ignore[misc]
         load.__exit__()
         print(dict(load.counts), load.longest)
-        assert load.wrong == []
+        assert not load.wrong, load.wrong[0]
         assert [each for each in load.counts if each.startswith("cached: ")] == []
         assert load.longest < 2 + ANSWER + SPARE
         check_acknowledged(net.store, load)

@@ -184,7 +184,7 @@ def test_two_who_follow_the_same_double_nothing(site: Scene) -> None:
             connection.execute("select kos.seal(tenant_id) from kos.unsealed()")
             assert time.monotonic() < ends + SECONDS, load.counts
             load.ends.wait(0.02)
-    assert load.wrong == []
+    assert not load.wrong, load.wrong[0]
     check_acknowledged(site.store, load)
     with site.superuser() as connection:
         connection.execute("select kos.seal(tenant_id) from kos.unsealed()")

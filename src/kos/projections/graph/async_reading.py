@@ -94,8 +94,11 @@ class AsyncGraphReader:
         parameters: Mapping[str, Any] | None,
     ) -> list[Record] | None:
         database = self._server.database if self._server else None
-        async with driver.session(database=database, default_access_mode="READ") as asked:
-            tx = await asked.begin_transaction(timeout=self.timeout)
+        # The transaction ends before the session: one that is lost would keep the session, and its connection.
+        async with (
+            driver.session(database=database, default_access_mode="READ") as asked,
+            await asked.begin_transaction(timeout=self.timeout) as tx,
+        ):
             scope = await self._scope(tx, session, need)
             if scope is None:
                 return None

@@ -95,8 +95,11 @@ class GraphReader:
         parameters: Mapping[str, Any] | None,
     ) -> list[Record] | None:
         database = self._server.database if self._server else None
-        with driver.session(database=database, default_access_mode="READ") as asked:
-            tx = asked.begin_transaction(timeout=self.timeout)
+        # The transaction ends before the session: one that is lost would keep the session, and its connection.
+        with (
+            driver.session(database=database, default_access_mode="READ") as asked,
+            asked.begin_transaction(timeout=self.timeout) as tx,
+        ):
             scope = self._scope(tx, session, need)
             if scope is None:
                 return None
