@@ -17,6 +17,7 @@ import pytest
 from projection_scene import LATER, eventually, left_over
 
 from fix_samples import child_environment
+from kos.log import seal
 from kos.projections import Site, make, rebuild, verify
 from kos.projections.graph import GraphProjection
 from kos.projections.whole import parts_of
@@ -68,6 +69,8 @@ def site(full_store: Store) -> Iterator[Site]:
     with closing(make(full_store.topology, "graph")) as projection:
         projection.prepare()
         [part] = parts_of(full_store, ["acme"])
+        with full_store.operator() as operator:
+            seal(operator, part.tenant)
         made = part.site(full_store, projection)
         rebuild(made)
         yield made

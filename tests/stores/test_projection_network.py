@@ -142,6 +142,8 @@ def shown(net: Net, name: str) -> Site:
     write(net.store, name, 3)
     with Store(net.topology) as store, closing(make(net.topology, "graph")) as projection:
         [part] = parts_of(store, [name])
+        with store.operator() as operator:
+            seal(operator, part.tenant)
         projection.prepare()
         rebuild(part.site(store, projection))
         return part.site(store, projection)

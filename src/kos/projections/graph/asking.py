@@ -19,6 +19,7 @@ from kos.topology import graph as opening
 from kos.topology.model import GraphServer
 
 LOST = "KS028"
+GONE = "Neo.ClientError.Statement.EntityNotFound"  # a node or an edge was removed between finding and reading it
 KNOWN = 1000
 
 

@@ -11,7 +11,7 @@ import psycopg
 
 from kos import errors
 from kos.projections.graph import statements
-from kos.projections.graph.asking import LOST, Bookmarks, question, typed
+from kos.projections.graph.asking import GONE, LOST, Bookmarks, question, typed
 from kos.projections.graph.projection import NAME, scope_of, standing_of
 from kos.projections.graph.scoping import check_scope
 from kos.projections.model import Reached
@@ -79,11 +79,18 @@ class AsyncGraphReader:
     async def _answer(
         self, session: AsyncSession, need: Reached, text: str, parameters: Mapping[str, Any] | None
     ) -> list[Record] | None:
-        """None where the graph isn't as far as it has to be."""
+        """None where it has to be asked again: the graph isn't as far as it has to be, or changed while it was read."""
+        from neo4j.exceptions import Neo4jError
+
         assert self._driver is not None
         assert self._server is not None
         with typed(self._server):
-            return await self._ask(self._driver, session, need, text, parameters)
+            try:
+                return await self._ask(self._driver, session, need, text, parameters)
+            except Neo4jError as error:
+                if error.code == GONE:
+                    return None
+                raise
 
     async def _ask(
         self,
