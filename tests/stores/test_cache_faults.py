@@ -268,6 +268,7 @@ def test_a_full_one_still_forgets(server: OwnCache, site_of: Any, kind: type[Sit
         client.config_set("maxmemory", "1")
         with pytest.raises(redis.exceptions.OutOfMemoryError):
             client.set("a", "b")
+        assert site.follower.projection.identity() == site.follower.projection.identity()
         assert is_hit(site, atom)
         other = site.insert("Thun")
         assert site.cached(other) == "Thun"
@@ -276,6 +277,8 @@ def test_a_full_one_still_forgets(server: OwnCache, site_of: Any, kind: type[Sit
         site.rename(atom, "Berne")
         site.follower.follow()
         assert site.cached(atom) == "Berne"
+        site.follower.begin()
+        assert site.follower.projection.live(site.follower.whose) == site.follower.standing
         client.config_set("maxmemory", "0")
         assert site.cached(atom) == "Berne"
         assert is_hit(site, atom)
