@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import closing
+import traceback
+from contextlib import closing, suppress
 
 import kos
+from kos import errors
 from kos.log import seal
 from kos.projections import Site, make, rebuild
 from kos.projections.follow import follow
@@ -18,7 +20,8 @@ from kos.projections.whole import parts_of
 
 def rebuild_for_ever(site: Site) -> None:
     while True:
-        rebuild(site)
+        with suppress(errors.ProjectionBusy):  # PostgreSQL has not noticed yet that the one before is gone
+            rebuild(site)
 
 
 def follow_for_ever(site: Site) -> None:
@@ -44,8 +47,9 @@ def main() -> None:
         if child == 0:
             try:
                 run(*line.split())
-            finally:
-                os._exit(1)
+            except BaseException:
+                traceback.print_exc()
+            os._exit(1)
         print(child, flush=True)
         os.waitpid(child, 0)
 

@@ -19,12 +19,18 @@ from fix_neo4j import OwnNeo4j
 from fix_own_postgres import MakePostgres
 from fix_redis import OwnCache
 from fix_worker import StartWorker
+from kos.tenancy import create_tenant
 
 SEED = int(os.environ.get("KOS_DEATHS_SEED", "6"))
 LOAD_SECONDS = float(os.environ.get("KOS_DEATHS_SECONDS", "40"))
 BETWEEN = 2.0
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.timeout(600),
+    # The driver leaves a session open whose server dies while it is closed.
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 
 
 @pytest.fixture(params=["arcadedb", "neo4j"])
@@ -109,7 +115,9 @@ VICTIMS = ("worker", "graph", "cache", "postgres")
 
 def test_everything_dies_in_turn_under_load(site: Scene) -> None:
     dice = random.Random(SEED)
-    names = site.tenants("acme", "beta", "gamma")
+    names = site.tenants("acme", "beta")
+    create_tenant(site.store, "own", "schema")
+    names.append("own")
     deaths = Deaths(site, dice)
     with Load(site.store, names, SEED) as load:
         until(lambda: has_read(load, 20), SECONDS)
@@ -120,13 +128,14 @@ def test_everything_dies_in_turn_under_load(site: Scene) -> None:
             deaths.kill(VICTIMS[turn % len(VICTIMS)])
             turn += 1
             if turn % 3 == 0:
-                load.truncate(site.superuser, "atoms" if turn % 12 == 0 else "relations")
+                load.truncate(site.superuser, "own", "atoms" if turn % 6 == 0 else "relations")
         deaths.all_up()
         among_deaths = dict(load.counts)
         until(lambda: has_read(load, among_deaths.get("graph", 0) + 20), SECONDS)
     print(deaths.killed, among_deaths, dict(load.counts), sep="\n")
     assert load.wrong == []
     assert set(deaths.killed) == set(VICTIMS)
+    assert load.counts["truncated relations"] > 0, load.counts
     assert check_acknowledged(site.store, load) > 0
     until(lambda: is_followed(site.store), SECONDS)
     print("rows compared:", check_equal(site.store))

@@ -21,9 +21,10 @@ from kos import errors
 from kos.log import seal
 from kos.projections import Comparison, Site, make, rebuild, verify
 from kos.projections.follow import follow
+from kos.projections.graph import GraphProjection
 from kos.projections.graph.async_reading import AsyncGraphReader
 from kos.projections.graph.reading import GraphReader
-from kos.projections.whole import parts_of
+from kos.projections.whole import parked_everywhere, parts_of
 from kos.tenancy import AsyncStore, Store, create_tenant
 from kos.topology.model import Topology
 from kos.worker.worker import Worker
@@ -100,6 +101,7 @@ def test_a_network_that_fails_under_load(net: Net, fault: Fault, monkeypatch: py
         assert check_equal(store) > 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("direction", [ANSWERS, REQUESTS])
 def test_a_graph_that_says_nothing_is_no_endless_wait(net: Net, direction: str) -> None:
     """While it is asked, and where it was asked before: the bookmark, then the question."""
@@ -116,6 +118,7 @@ def test_a_graph_that_says_nothing_is_no_endless_wait(net: Net, direction: str) 
         assert eventually(lambda: acme.graph.run(query))[0]["atoms"] == 3
 
 
+@pytest.mark.long
 def test_the_same_of_an_asynchronous_session(net: Net) -> None:
     shown(net, "acme")
 
@@ -193,3 +196,20 @@ def verified(net: Net, name: str) -> Comparison:
     with Store(net.topology) as store, closing(make(net.topology, "graph")) as projection:
         [part] = parts_of(store, [name])
         return verify(part.site(store, projection))
+
+
+def test_a_store_that_refuses_everything_parks_nothing(net: Net) -> None:
+    """It is being started, or is another one than was meant: no change has a fault."""
+    site = shown(net, "acme")
+    write(net.store, "acme", 2)
+    assert net.topology.graph is not None
+    elsewhere = GraphProjection(replace(net.topology.graph, database="nowhere"))
+    with Store(net.topology) as store, store.operator() as operator, closing(make(net.topology, "graph")) as here:
+        seal(operator, site.tenant)
+        standing = here.live(site.whose)
+        assert standing is not None
+        with closing(elsewhere), pytest.raises((errors.ChangeRejected, errors.StoreUnavailable)):
+            follow(operator, elsewhere, site.whose, standing)
+        assert parked_everywhere(store, "graph") == []
+        assert follow(operator, here, site.whose, standing) is not None
+    assert verified(net, "acme").differing == 0
