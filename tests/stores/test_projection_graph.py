@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from logged_table import log, make
 
 from kos import errors
 from kos.knowledge.removal import remove
@@ -14,7 +15,6 @@ from kos.projections import follow as following_module  # the module, to make a 
 from kos.projections.graph import Edge, End, GraphMap, Node, Property
 from kos.projections.retry import retry
 from kos.tenancy import Store, Tenant, create_tenant
-from logged_table import log, make
 from projecting import Following, ask, graph_of, scope
 
 

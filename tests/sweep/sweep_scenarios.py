@@ -16,6 +16,7 @@ import sweep_toy as toy
 from psycopg.sql import SQL, Identifier
 from sweep_changes import CHANGES
 
+import projecting
 from kos.adoption import adopt, release
 from kos.errors import UnknownTenant
 from kos.journal import Operation, Runner
@@ -26,6 +27,7 @@ from kos.knowledge.objects import list_holds
 from kos.knowledge.removal import remove
 from kos.knowledge.samples import load, load_sample, plan_load
 from kos.knowledge.samples.plan import stored
+from kos.projections.rebuild import REBUILD, plan_rebuild
 from kos.tenancy import Store, create_tenant, find_tenant, list_tenants
 
 
@@ -125,6 +127,35 @@ def _import_facts(store: Store, plan: Any) -> Any:
     return tenants, rows, databases, schemas, fences, _objects(store, plan.tenant_id), holds
 
 
+# projections
+
+
+def _projected(store: Store, folder: Path) -> None:
+    with suppress(UnknownTenant):
+        projecting.graph_of(store).forget(find_tenant(store, "acme").id)
+    _fresh_tenant(store, folder)
+    with store.tenant("acme") as acme:
+        acme.execute("insert into atoms (atom_type, name) select 'T', 'n' || n from generate_series(1, 20) n")
+    following = projecting.Following(store, "acme", projecting.graph_of(store))
+    following.follow()
+    wrong = "MATCH (n:Atom {kos_scope: $scope, name: 'n1'}) SET n.name = 'wrong'"
+    projecting.ask(store, wrong, scope=projecting.scope(following))
+    following.projection.close()
+
+
+def _plan_rebuild(store: Store, folder: Path) -> Any:
+    return plan_rebuild(store, "graph", ["acme"])
+
+
+def _graph_facts(store: Store, plan: Any) -> Any:
+    following = projecting.Following(store, "acme", projecting.graph_of(store))
+    found = following.verify()
+    following.projection.close()
+    query = "MATCH (g:KosGeneration {kos_tenant: $tenant}) WHERE g.kos_superseded = 0 RETURN count(g)"
+    unfinished = projecting.ask(store, query, tenant=str(find_tenant(store, "acme").id))
+    return found.rows, found.differing, found.parked, unfinished
+
+
 _TOY = Scenario(toy.TOY, toy.set_up, toy.plan, toy.facts)
 
 SCENARIOS = {
@@ -138,6 +169,7 @@ SCENARIOS = {
         adopt.ADOPT, product.set_up, product.plan_taking("enforce", "full"), product.facts, kept={"batch": 3}
     ),
     "release": Scenario(release.RELEASE, product.set_up_logged, product.plan_leaving, product.facts),
+    "projection-rebuild": Scenario(REBUILD, _projected, _plan_rebuild, _graph_facts),
     "import-row": Scenario(import_.IMPORT_TENANT, _no_copy, _plan_import("row"), _import_facts),
     "import-schema": Scenario(import_.IMPORT_TENANT, _no_copy, _plan_import("schema"), _import_facts),
     "import-database": Scenario(import_.IMPORT_TENANT, _no_copy, _plan_import("database"), _import_facts),

@@ -11,6 +11,7 @@ from itertools import islice
 from uuid import UUID
 
 from kos import errors
+from kos.log import head_of
 from kos.progress import Advance, silent
 from kos.projections.follow import Parked, RowName, catch_up, follow, load, locked, park, parked_rows, tell
 from kos.projections.model import Difference, Projection, Reached, Row, Standing, Whose, key_text
@@ -63,6 +64,8 @@ def rebuild(site: Site, progress: Advance = silent) -> Reached:
     """
     with site.store.operator(site.place) as connection, only(connection, site, "rebuild"):
         site.projection.clear(site.whose)
+        if head_of(connection, site.tenant) == 0 and site.projection.live(site.whose) is None:
+            return Reached()  # it is gone, or has nothing yet
         building = site.projection.begin(site.whose, secrets.token_hex(4))
         parked: dict[RowName, Parked] = {}
         with snapshot(site.store, site.place, site.tenant, site.projection) as here:

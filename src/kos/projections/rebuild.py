@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
 from kos import journal
@@ -40,34 +41,27 @@ def plan_rebuild(store: Store, projection: str, tenants: Sequence[str] = ()) -> 
     return RebuildPlan(projection, parts_of(store, tenants))
 
 
+def prepare_store(run: Run[RebuildPlan]) -> None:
+    """See that the store of {projection} answers, and has its indexes."""
+    with closing(make(run.store.topology, run.plan.projection)) as projection:
+        projection.prepare()
+
+
 def rebuild_tenants(run: Run[RebuildPlan]) -> None:
     """Make {count} tenants anew in {projection}, each beside what its readers see, and show each when it is equal."""
-    projection = make(run.store.topology, run.plan.projection)
-    try:
-        projection.prepare()
+    with closing(make(run.store.topology, run.plan.projection)) as projection:
         for number in range(run.cursor or 0, run.plan.count):
             rebuild(run.plan.parts[number].site(run.store, projection), run.progress)
             with run.transaction():
                 run.checkpoint(number + 1, done=number + 1)
-    finally:
-        projection.close()
-
-
-def clear_unfinished(run: Run[RebuildPlan]) -> None:
-    """Those that are shown are equal to the tables, and stay; what is not finished is removed."""
-    projection = make(run.store.topology, run.plan.projection)
-    try:
-        for part in run.plan.parts:
-            projection.clear(part.site(run.store, projection).whose)
-    finally:
-        projection.close()
 
 
 REBUILD = Operation(
     name="projection.rebuild",
     plan_type=RebuildPlan,
     plan=plan_rebuild,
-    steps=(Step(rebuild_tenants, clear_unfinished, total="count"),),
+    # Final: each tenant that is shown is equal to its tables, and there is nothing better to go back to.
+    steps=(Step(prepare_store), Step(rebuild_tenants, final=True, total="count")),
 )
 
 

@@ -84,7 +84,7 @@ def _edges(
 
 
 def _hash(properties: dict[str, Any] | None) -> bytes:
-    """Without what kos keeps there, and without what is not there. Of a row that the graph can't hold, equal to none."""
+    """Without what kos keeps there, and what is not there. Of a row that the graph can't hold: equal to none."""
     if properties is None:
         return b""
     said = {name: value for name, value in properties.items() if value is not None and not name.startswith(OWN)}
