@@ -23,7 +23,7 @@ $(OTHERS): requirements.versions.lock | $(READY)
 	-@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $< && touch $@
 
 $(NEO4J): tests/neo4j.pom.xml | $(READY)
-	-@rm -rf $(VENV)/neo4j && mvn --batch-mode --quiet --strict-checksums --file $< \
+	-@rm -rf $(VENV)/neo4j $@ && mvn --batch-mode --quiet --strict-checksums --file $< \
 	  org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies \
 	  -DincludeScope=runtime -DoutputDirectory=$(CURDIR)/$(VENV)/neo4j && touch $@
 

@@ -54,7 +54,8 @@ class Neo4j:
         """Its settings, and the password that its first start takes for its own."""
         site.make_folders()
         site.write(site.conf / "neo4j.conf", SETTINGS.format(host=LOOPBACK, port=site.port))
-        java = (str(site.programs.path), *OPTIONS)
+        # What it unpacks goes where the rest of it is, and with it.
+        java = (str(site.programs.path), f"-Djava.io.tmpdir={site.data}", f"-Djna.tmpdir={site.data}", *OPTIONS)
         if not (site.data / "data").exists():
             _set_password(site, java)
         arguments = ("org.neo4j.server.CommunityEntryPoint", f"--home-dir={site.data}", f"--config-dir={site.conf}")

@@ -59,7 +59,6 @@ class Link:
     """One connection of a client, and ours to the server. `to` has the end that each direction leads to."""
 
     to: dict[str, asyncio.StreamWriter]
-    task: asyncio.Task[None]
     shut: set[str] = field(default_factory=set)
 
     def shut_down(self, direction: str) -> None:
@@ -77,9 +76,9 @@ class Link:
 class Proxy:
     """Stands in front of one server on loopback; its methods may be called from any thread.
 
-    `server` is the same server as clients find it through the proxy. A fault holds for the connections that there are
-    and for new ones, until the next fault of that direction or `heal`; `cut` and `half_close` are done to those that
-    there are, which is certain of one that something came through. `connections` counts what was ever accepted.
+    A fault holds for the connections that there are and for new ones, until the next fault of that direction or `heal`;
+    it is of both directions unless told otherwise. `cut` and `half_close` are done to those that there are: certainly
+    to one that something came through. `connections` counts what was ever accepted.
     """
 
     def __init__(self, port: int) -> None:
@@ -155,7 +154,6 @@ class Proxy:
     def _cut(self) -> None:
         for link in self._links:
             link.reset()
-            link.task.cancel()
         self._links.clear()
 
     def _refuse(self) -> None:
@@ -195,12 +193,13 @@ class Proxy:
         except OSError:  # the server is down
             _reset(to_client)
             return
-        link = Link({REQUESTS: to_server, ANSWERS: to_client}, asyncio.current_task())
+        link = Link({REQUESTS: to_server, ANSWERS: to_client})
         self._links.add(link)
         try:
-            await self._forward(link, from_client, from_server)
+            if not self._refuses:  # since we connected
+                await self._forward(link, from_client, from_server)
         except asyncio.CancelledError:
-            pass  # it was cut, or the proxy closes
+            pass  # the proxy closes
         finally:
             self._links.discard(link)
             link.reset()
@@ -223,10 +222,13 @@ class Proxy:
 
     async def _pass_on(self, direction: str, data: bytes, link: Link) -> None:
         """Let data through, each piece under the fault that there is by then."""
-        while data and direction not in link.shut:
+        while data:
             fault = self._faults[direction]
             size = min(len(data), fault.most)
-            if await fault.is_sat_out(size) and direction not in link.shut:
+            passes = await fault.is_sat_out(size)
+            if direction in link.shut:
+                return
+            if passes:
                 link.to[direction].write(data[:size])
                 await link.to[direction].drain()
                 data = data[size:]

@@ -98,6 +98,16 @@ def child_environment(topology: Topology, folder: Path) -> dict[str, str]:
             access_key = {{ env = "TEST_ACCESS" }}
             secret_key = {{ env = "TEST_SECRET" }}
         """)
+    if topology.graph is not None:
+        text += textwrap.dedent(f"""
+            [graph]
+            uri = "{topology.graph.uri}"
+            user = "{topology.graph.login.user}"
+            password = {{ env = "TEST_GRAPH" }}
+            database = "{topology.graph.database}"
+        """)
+        assert topology.graph.login.password is not None
+        secrets["TEST_GRAPH"] = topology.graph.login.password.read()
     path = folder / "child.toml"
     path.write_text(text)
     return {**os.environ, **secrets, "KOS_CONFIG": str(path)}

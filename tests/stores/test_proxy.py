@@ -70,23 +70,36 @@ def says_nothing(end: socket.socket) -> bool:
     return False
 
 
-def test_it_forwards_both_ways_to_the_last_byte_and_counts(wire: Wire) -> None:
+def test_it_forwards_both_ways_and_counts(wire: Wire) -> None:
     client, server = wire.pair()
-    much = bytes(range(256)) * 4096
     client.sendall(b"question")
     assert get(server, 8) == b"question"
-    sending = threading.Thread(target=server.sendall, args=(much,))
-    sending.start()
-    assert get(client, len(much)) == much
-    sending.join()
+    server.sendall(b"answer")
     server.shutdown(socket.SHUT_WR)
-    assert client.recv(1) == b""
+    assert get(client, 7) == b"answer"
     client.sendall(b"still here")  # the end of one direction is not the end of the other
     client.close()
-    assert get(server, 100) == b"still here"
+    assert get(server, 11) == b"still here"
     until(lambda: wire.proxy.living() == 0)
     wire.pair()
     assert wire.proxy.connections == 2
+
+
+def test_what_a_server_said_before_it_left_arrives_to_the_last_byte(wire: Wire) -> None:
+    client, server = wire.pair()
+    client.shutdown(socket.SHUT_WR)
+    assert server.recv(1) == b""
+    much = bytes(range(256)) * 4096
+
+    def speak() -> None:
+        server.sendall(much)
+        server.close()
+
+    speaker = threading.Thread(target=speak)
+    speaker.start()
+    time.sleep(SHORT)  # it is on its way when the connection ends, or this test proves less
+    assert get(client, len(much) + 1) == much
+    speaker.join()
 
 
 def test_cut_is_a_reset_for_both_ends_and_new_connections_go_through(wire: Wire) -> None:
@@ -169,7 +182,10 @@ def test_a_stall_of_the_answers_lets_the_questions_through(wire: Wire) -> None:
     server.sendall(b"answer")
     assert says_nothing(client)
     wire.proxy.half_close(ANSWERS)
-    assert client.recv(1) == b""  # and what was held back is lost
+    assert client.recv(1) == b""
+    wire.proxy.heal()
+    client.sendall(b"more")  # what was held back is lost, and hurts nobody
+    assert get(server, 4) == b"more"
 
 
 def test_delay_holds_each_piece_back_that_long(wire: Wire) -> None:
@@ -188,6 +204,8 @@ def test_healing_ends_a_delay_that_has_begun(wire: Wire) -> None:
     wire.proxy.delay(10 * SECONDS)
     client.sendall(b"a")
     assert says_nothing(server)
+    wire.proxy.stall()  # what waits goes on to wait, in the next fault
+    assert says_nothing(server)
     wire.proxy.heal()
     assert get(server, 1) == b"a"
 
@@ -197,6 +215,14 @@ def test_throttle_lets_no_more_through_per_second(wire: Wire) -> None:
     wire.proxy.throttle(10_000, REQUESTS)
     began = time.monotonic()
     client.sendall(bytes(5_000))
-    assert len(get(server, 1)) == 1  # it comes in pieces
-    assert len(get(server, 4_999)) == 4_999
+    assert len(get(server, 5_000)) == 5_000
     assert time.monotonic() - began >= 0.5
+
+
+def test_what_is_throttled_comes_in_pieces(wire: Wire) -> None:
+    client, server = wire.pair()
+    wire.proxy.throttle(20)
+    client.sendall(bytes(10_000))
+    assert len(get(server, 1)) == 1  # the whole would take longer than we wait
+    wire.proxy.heal()
+    assert len(get(server, 9_999)) == 9_999
