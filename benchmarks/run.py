@@ -23,6 +23,7 @@ import change_many
 import change_stalls
 import change_throttle
 import old_snapshot
+import projection
 import row_security
 import sample_loading
 import sealing
@@ -44,6 +45,7 @@ CLAIMS: dict[str, ModuleType] = {
     "change_stalls": change_stalls,
     "change_throttle": change_throttle,
     "backfill": backfill,
+    "projection": projection,
 }
 PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
 ROUNDS = 15
