@@ -104,7 +104,7 @@ def _apply(report: Report, bench: Bench, name: str, server: GraphServer) -> None
     batches, singles = [], []
     position = 1
     many, few = (4 * BATCH, 100) if bench.quick else (10 * BATCH, 500)
-    for turn in range(2 if bench.quick else 6):
+    for turn in range(3 if bench.quick else 6):
         for size, count, rates in ((BATCH, many, batches), (1, few, singles)):
             changes = _events(count, position, known)
             began = time.perf_counter()

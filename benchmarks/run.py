@@ -18,6 +18,7 @@ from types import ModuleType
 
 import adoption
 import backfill
+import cache
 import capture
 import change_many
 import change_stalls
@@ -45,6 +46,7 @@ CLAIMS: dict[str, ModuleType] = {
     "change_stalls": change_stalls,
     "change_throttle": change_throttle,
     "backfill": backfill,
+    "cache": cache,
     "projection": projection,
 }
 PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"

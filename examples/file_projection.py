@@ -80,7 +80,7 @@ class FileProjection:
         self, whose: Whose, standing: Standing, changes: Sequence[Change], reached: Reached, *, rehearse: bool = False
     ) -> Standing:
         with self._changing(whose, standing.generation, keep=not rehearse) as content:
-            if _reached(content) != standing.reached:
+            if _reached(content) != standing.reached or content.get("ended"):
                 raise ProjectionMoved(self.name, str(whose.tenant))
             for change in changes:
                 _apply(content["rows"].setdefault(change.table.name, {}), change)
@@ -89,7 +89,13 @@ class FileProjection:
         return Standing(standing.generation, reached)
 
     def switch(self, whose: Whose, standing: Standing) -> None:
+        before = self.live(whose)
+        if not self._file(whose, standing.generation).exists():
+            raise ProjectionMoved(self.name, str(whose.tenant))
         _write(self._of(whose.tenant) / "live", standing.generation)
+        if before is not None and before.generation != standing.generation:
+            with self._changing(whose, before.generation) as content:
+                content["ended"] = True
 
     def clear(self, whose: Whose) -> None:
         live = self.live(whose)
@@ -106,6 +112,7 @@ class FileProjection:
     def compare(
         self, whose: Whose, standing: Standing, rows: Iterable[Row], log: object = None
     ) -> Iterator[Difference]:
+        rows = list(rows)  # first of all
         found = {
             (table, key): row["values"]
             for table, known in self._read(whose, standing.generation)["rows"].items()
@@ -139,6 +146,8 @@ class FileProjection:
         """A generation's content, and then the file in its new state: one who writes at a time, and no half of it."""
         with (self._of(whose.tenant) / "lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
+            if not self._file(whose, generation).exists():
+                raise ProjectionMoved(self.name, str(whose.tenant))
             content = self._read(whose, generation)
             yield content
             if keep:

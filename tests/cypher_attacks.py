@@ -123,3 +123,20 @@ ESCAPES = [
 ]
 
 ATTACKS = [*PLAIN, *PATHS, *INSIDE, *CHAINS, *IDENTITIES, *TEXT, *SCOPES, *CLAUSES]
+
+# They fail where they are tried on a node of B's, and whether they do tells about it. `$day` is what A's have in `day`.
+TELLING_BY_FAILING = [
+    "MATCH (n:Atom) WHERE date(n.day) = date($day) RETURN n.i",
+    "MATCH (n:Atom WHERE date(n.day) = date($day)) RETURN n.i",
+    "MATCH (n:Atom|Part) WHERE date(n.day) = date($day) RETURN n.i",
+    "MATCH (n:Atom {name: 'n2'}) WHERE date(n.day) = date($day) RETURN n.i",
+    "MATCH (n:Atom) WHERE n.secret = $guess AND date(n.day) = date($day) RETURN n.i",
+    "MATCH (n:Atom) WHERE elementId(n) = $element AND date(n.day) = date($day) RETURN n.i",
+    "MATCH (n) WHERE id(n) = $id AND date(n.day) = date($day) RETURN n.i",
+    "MATCH (n) WHERE n:Atom AND date(n.day) = date($day) RETURN n.i",
+    "MATCH (n:Atom) WHERE 1 / (CASE WHEN n.secret = $guess THEN 0 ELSE 1 END) = 1 RETURN n.i",
+    "MATCH (m)-->(n:Atom) WHERE date(n.day) = date($day) RETURN n.i",
+    "MATCH (m:Atom), (n:Atom) WHERE date(n.day) = date($day) AND n.i = m.i RETURN n.i",
+    "RETURN EXISTS { (n:Atom) WHERE date(n.day) <> date($day) }",
+    "RETURN [(n:Atom)-->() WHERE date(n.day) = date($day) | n.i]",
+]

@@ -65,6 +65,7 @@ REFUSED = {
         "RETURN genai.vector.encode('x', 'y')",
         "MATCH (n) RETURN n.name.toLowerCase()",
         "RETURN ſize([1])",
+        "RETURN \u212aeys({})",
         "RETURN trim(BOTH 'x' FROM 'y')",
     ],
     "our names": [
@@ -192,6 +193,8 @@ REFUSED = {
         "RETURN (x:A|(B)-[r]-(C))",
         "RETURN [(a)--(b)]",
         "RETURN NOT --(b)",
+        "RETURN -NOT (a)--(b)",
+        "RETURN 1 = NOT (a)--(b)",
     ],
     "words of Cypher as names": [
         "MATCH (match) RETURN 1",

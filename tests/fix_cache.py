@@ -75,7 +75,7 @@ class Site:
     reader_kind: Any = CacheReader
 
     def __init__(self, topology: Topology, tenant: Tenant, server: CacheServer, **options: Any) -> None:
-        self.options = {"budget": PATIENT, "patience": PATIENT, **options}
+        self.options = {"budget": PATIENT, "patience": PATIENT, "lease": 60.0, **options}
         self.topology = replace(topology, cache=server)
         self.store = Store(self.topology, pool_size=60)
         self.writer = Store(topology)  # another one: it learns nothing for the readers

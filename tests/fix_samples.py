@@ -66,12 +66,15 @@ def child_environment(topology: Topology, folder: Path) -> dict[str, str]:
     """What a process of its own needs to work with this topology."""
     secrets: dict[str, str] = {}
 
-    def login(login: Login) -> str:
+    def keys(login: Login, between: str = "\n") -> str:
         name = f"TEST_PASSWORD_{len(secrets)}"
         if login.password is None:
-            return f'{{ user = "{login.user}" }}'
+            return f'user = "{login.user}"'
         secrets[name] = login.password.read()
-        return f'{{ user = "{login.user}", password = {{ env = "{name}" }} }}'
+        return f'user = "{login.user}"{between}password = {{ env = "{name}" }}'
+
+    def login(login: Login) -> str:
+        return f"{{ {keys(login, ', ')} }}"
 
     text = ""
     for shard in topology.shards:
@@ -102,12 +105,16 @@ def child_environment(topology: Topology, folder: Path) -> dict[str, str]:
         text += textwrap.dedent(f"""
             [graph]
             uri = "{topology.graph.uri}"
-            user = "{topology.graph.login.user}"
-            password = {{ env = "TEST_GRAPH" }}
+            {keys(topology.graph.login)}
             database = "{topology.graph.database}"
         """)
-        assert topology.graph.login.password is not None
-        secrets["TEST_GRAPH"] = topology.graph.login.password.read()
+    if topology.cache is not None:
+        text += textwrap.dedent(f"""
+            [cache]
+            host = "{topology.cache.host}"
+            port = {topology.cache.port}
+            {keys(topology.cache.login)}
+        """)
     path = folder / "child.toml"
     path.write_text(text)
     return {**os.environ, **secrets, "KOS_CONFIG": str(path)}

@@ -209,6 +209,35 @@ def test_what_is_new_stands_beside_what_is_shown(projection: Projection, whose: 
     assert differences(projection, whose, building, rows(ATOMS, atom("a"), atom("b"))) == []
 
 
+def test_what_is_shown_no_more_moves_no_further(projection: Projection, whose: Whose) -> None:
+    """Else who has not heard of the new one would go on with it, and nobody with the new one."""
+    before = projection.apply(whose, projection.begin(whose, "one"), [], at(1))
+    projection.switch(whose, before)
+    before = projection.apply(whose, before, [], at(2))
+    after = projection.apply(whose, projection.begin(whose, "two"), [], at(2))
+    projection.switch(whose, after)
+    with pytest.raises(errors.ProjectionMoved):
+        projection.apply(whose, before, [created(ATOMS, atom("a"), 3)], at(3))
+    assert projection.live(whose) == after
+    projection.apply(whose, after, [created(ATOMS, atom("a"), 3)], at(3))
+
+
+def test_what_was_cleared_takes_nothing_and_is_not_shown(projection: Projection, whose: Whose) -> None:
+    """Two make one anew: the lock of the first was lost."""
+    projection.switch(whose, projection.begin(whose, "one"))
+    left = projection.begin(whose, "left")
+    projection.clear(whose)
+    with pytest.raises(errors.ProjectionMoved):
+        projection.load(whose, replace(left, reached=at(1)), rows(ATOMS, atom("a")))
+    with pytest.raises(errors.ProjectionMoved):
+        projection.apply(whose, left, [created(ATOMS, atom("a"), 1)], at(1))
+    with pytest.raises(errors.ProjectionMoved):
+        projection.switch(whose, left)
+    live = projection.live(whose)
+    assert live is not None
+    assert live.generation == "one"
+
+
 def test_what_was_never_shown_is_cleared(projection: Projection, whose: Whose) -> None:
     shown = projection.apply(whose, projection.begin(whose, "one"), [created(ATOMS, atom("a"), 1)], at(1))
     projection.switch(whose, shown)

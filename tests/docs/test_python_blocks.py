@@ -14,7 +14,7 @@ from kos.tenancy import Store, Tenant
 ROOT = Path(__file__).parents[2]
 PAGES = [
     "README.md",
-    *(f"docs/how-to/{name}.md" for name in ("get-started", "create-tenants", "python", "run-a-workload")),
+    *(f"docs/how-to/{name}.md" for name in ("get-started", "create-tenants", "python", "run-a-workload", "cache")),
 ]
 # A file can't say that servers are a stack's own, and loads are refused on any others.
 ON_A_STACK = ["docs/how-to/run-a-workload.md"]

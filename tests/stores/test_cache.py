@@ -69,6 +69,21 @@ def test_a_reader_with_a_bookmark_sees_what_it_stands_for(site: Site) -> None:
     assert site.cached(atom, after=mark) == "Berne"
 
 
+def test_a_bookmark_of_another_incarnation_is_asked_about_again(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    atom = site.insert("Bern")
+    mark = site.rename(atom, "Berne")
+    site.follower.follow()
+    assert [site.cached(atom, after=mark) for _ in range(2)] == ["Berne"] * 2
+    site.follower.operator.execute("select kos.begin_incarnation('restored')")
+    site.rename(atom, "BERN")
+    site.follower.follow()
+    assert [site.cached(atom, after=mark) for _ in range(2)] == ["BERN"] * 2
+    assert site.loads == 3, "the cache knows no more than that it may be lost"
+    monkeypatch.setattr("kos.projections.cache.decisions.KNOWN_SECONDS", 0.0)
+    with pytest.raises(errors.BookmarkLost):
+        site.cached(atom, after=mark)
+
+
 def test_what_was_read_before_an_invalidation_is_not_kept(site: Site) -> None:
     atom = site.insert("Bern")
     site.follower.follow()
@@ -88,25 +103,20 @@ def test_nothing_is_kept_between_the_parts_of_a_batch(site: Site, monkeypatch: p
     atoms = [site.insert("Bern") for _ in range(3)]
     site.follower.follow()
     apply = site.follower.projection._apply
-    parts = []
-
-    def first_part_only(*arguments: Any) -> None:
-        parts.append(arguments)
-        if len(parts) == 1:
-            apply(*arguments)
+    parts: list[Any] = []
 
     def meanwhile() -> None:
         for atom in atoms:
             site.rename(atom, "Berne")
         with monkeypatch.context() as patched:
-            patched.setattr(site.follower.projection, "_apply", first_part_only)
-            before = site.follower.standing
+            patched.setattr(site.follower.projection, "_apply", lambda *part: parts.append(part))
             site.follower.follow()
-            site.follower.standing = before
+        apply(*parts[0])
 
     site.cached(atoms[0], after_load=meanwhile)
+    for part in parts[1:]:
+        apply(*part)
     assert len(parts) == 3
-    site.follower.follow()
     assert [site.cached(atom) for atom in atoms] == ["Berne"] * 3
 
 
@@ -194,9 +204,43 @@ def test_a_load_that_only_reads_is_kept_whatever_its_text(site: Site) -> None:
         pytest.skip("the same decisions")
     site.insert("Bern")
     site.follower.follow()
+    count, first, second = "select count(*) from atoms", uuid4(), uuid4()
     with site.store.tenant("acme") as acme:
-        assert acme.cached("atom", uuid4(), lambda: acme.execute("select count(*) from atoms").fetchone()[0]) == 1
-    assert site.reader.counters.fills == 1
+        for key in (first, second, first):
+            assert acme.cached("atom", key, lambda: acme.execute(count).fetchone()[0]) == 1
+    assert acme.bookmark is None
+    assert counted(site) == (1, 2, 2)
+    with site.store.tenant("acme") as acme:
+        for key in (uuid4(), first):
+            assert acme.cached("atom", key, lambda: acme.connection.execute(count).fetchone()[0]) == 1
+    assert site.reader.counters.around == 1, "what is done with the connection itself, nobody sees"
+
+
+def test_a_write_that_is_under_way_is_not_forgotten(site: Site) -> None:
+    """Of two tasks in one session, one asks whether anything was written just before the other writes."""
+    if not isinstance(site, AsyncSite):
+        pytest.skip("a session is of one thread")
+    atom = site.insert("Bern")
+    site.follower.follow()
+
+    async def work() -> Any:
+        async with site.asynchronous.tenant("acme") as acme:
+
+            async def load() -> Any:
+                found = await (await acme.execute("select count(*) from atoms")).fetchone()
+                tasks.append(
+                    asyncio.create_task(acme.execute("update atoms set name = 'Berne' where id = %s", (atom,)))
+                )
+                return found and found[0]
+
+            tasks: list[Any] = []
+            await acme.execute("select 1")
+            await acme.cached("atom", uuid4(), load)
+            await asyncio.gather(*tasks)
+            assert not acme.has_only_read
+        return acme.bookmark
+
+    assert site.runner.run(work()) is not None
 
 
 def test_personas_and_users_do_not_share(site: Site) -> None:
@@ -246,6 +290,19 @@ def test_another_epoch_has_another_cache(site: Site) -> None:
     assert [site.cached(atom), site.cached(atom)] == ["Berne", "Berne"]
     assert site.follower.projection.asking() == [Whose(site.tenant.id, site.tenant.epoch + 1)]
     assert site.reader.counters.fills == 1
+
+
+def test_who_learns_of_another_epoch_asks_at_that_one(site: Site) -> None:
+    """A bookmark is looked up in PostgreSQL. Who finds there that the tenant has moved leaves the old place's cache,
+    whose positions may be another log's."""
+    atom = site.insert("Bern")
+    site.follower.follow()
+    site.cached(atom)
+    fence.raise_epoch(site.store, "acme")
+    mark = site.rename(atom, "Berne")
+    follower = site.follower
+    follower.projection.apply(follower.whose, follower.standing, [], follower.end())
+    assert site.cached(atom, after=mark) == "Berne"
 
 
 def test_one_loads_and_the_others_wait(site: Site) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
@@ -130,6 +134,48 @@ def test_the_pause_grows_with_each_try_and_ends_with_an_answer() -> None:
     assert [breaker.allows(now), breaker.allows(now)] == [True, True]
 
 
+def test_connections_that_have_ended_are_found_out_at_once(server: OwnCache, site_of: Any, kind: type[Site]) -> None:
+    """Many wait in the pool: one failure is enough."""
+    site = site_of(server.store, kind)
+    atom = ready(site)
+    site.reader.budget = 20.0
+    if isinstance(site, AsyncSite):
+
+        async def many() -> None:
+            await asyncio.gather(*(site.cached_there(atom) for _ in range(20)))
+
+        site.runner.run(many())
+    else:
+        threads = [threading.Thread(target=site.cached, args=(atom,)) for _ in range(20)]
+        for each in threads:
+            each.start()
+        for each in threads:
+            each.join()
+    with opening.open(server.store) as client:
+        client.client_kill_filter(_type="normal", skipme=True)
+    eventually(lambda: is_hit(site, atom))
+    assert site.reader.counters.failures == 1
+
+
+def test_a_process_that_was_forked_has_connections_of_its_own(server: OwnCache, site_of: Any) -> None:
+    """Two that read from one connection would have each other's answers."""
+    site = site_of(server.store)
+    atom, other = ready(site), site.insert("Thun")
+    site.reader.budget = 20.0
+    site.cached(other)
+    site.cached(other)
+    hits = site.reader.counters.hits
+    child = os.fork()
+    if child == 0:
+        wrong = 1
+        with suppress(BaseException):
+            wrong = int([site.cached(other) for _ in range(300)] != ["Thun"] * 300)
+        os._exit(wrong or int(site.reader.counters.hits != hits + 300))
+    assert [site.cached(atom) for _ in range(300)] == ["Bern"] * 300
+    assert os.waitpid(child, 0)[1] == 0
+    assert site.reader.counters.hits == hits + 300
+
+
 def test_a_server_that_is_killed_and_comes_back(server: OwnCache, site_of: Any, kind: type[Site]) -> None:
     site = site_of(server.store, kind)
     atom = ready(site)
@@ -142,7 +188,7 @@ def test_a_server_that_is_killed_and_comes_back(server: OwnCache, site_of: Any, 
     server.start()
     site.reader.budget = 20.0
     assert site.follower.projection.identity() != identity
-    eventually(lambda: site.cached(atom) == "Berne" and site.follower.projection.asked_for() != [])
+    eventually(lambda: site.cached(atom) == "Berne" and site.follower.projection.asking() != [])
     with pytest.raises(errors.ProjectionMoved):
         site.follower.follow()
     assert site.follower.projection.live(site.follower.whose) is None
@@ -183,7 +229,7 @@ def test_all_is_flushed(server: OwnCache, site_of: Any, kind: type[Site]) -> Non
     assert site.cached(atom) == "Bern"
     assert site.reader.counters.fills == 1, "a reader does not make a state"
     assert site.follower.projection.identity() != identity
-    assert site.follower.projection.asked_for() == [site.follower.whose]
+    assert site.follower.projection.asking() == [site.follower.whose]
 
 
 @pytest.mark.parametrize("policy", ["allkeys-lru", "volatile-lru", "allkeys-random"])

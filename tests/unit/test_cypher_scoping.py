@@ -165,6 +165,21 @@ def test_a_refusal_says_where_and_what_is_allowed() -> None:
 def test_deep_queries_are_refused_before_python_gives_up() -> None:
     for opening, closing in ("()", "[]"):
         assert scoped(f"RETURN {opening * 40}1{closing * 40}")
+    for piece in (
+        "CASE ",
+        "CASE WHEN 1 THEN ",
+        "[",
+        "a:(",
+        "/*\n",
+        "`\n",
+        "'\\\\",
+        "-",
+        "a.",
+        "(a {x: ",
+        "EXISTS { (a WHERE ",
+    ):
+        with pytest.raises(GraphQueryRefused):
+            scoped("RETURN " + piece * 4_000)
     long = "RETURN " + "NOT " * 20_000 + "true"
     assert scoped(long) == long
 

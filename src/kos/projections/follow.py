@@ -187,7 +187,17 @@ def _whole(connection: Connection, tenant: UUID, reached: Reached, upto: int | N
 
 
 def _refused(projection: Projection, whose: Whose, standing: Standing, changes: Sequence[Change]) -> list[Parked]:
-    """Those of the changes that the store refuses by themselves, found by halving; nothing of it is left there."""
+    """Those of the changes that the store refuses by themselves; nothing of it is left there.
+
+    Raises:
+        ChangeRejected: it refuses everything: that is no change's fault.
+    """
+    projection.apply(whose, standing, [], standing.reached, rehearse=True)
+    return _refused_of(projection, whose, standing, changes)
+
+
+def _refused_of(projection: Projection, whose: Whose, standing: Standing, changes: Sequence[Change]) -> list[Parked]:
+    """By halving."""
     try:
         projection.apply(whose, standing, changes, standing.reached, rehearse=True)
     except errors.ChangeRejected as error:
@@ -195,7 +205,7 @@ def _refused(projection: Projection, whose: Whose, standing: Standing, changes: 
             [change] = changes
             return [Parked(change.table, change.key, change.position, error.reason)]
         half = len(changes) // 2
-        return _refused(projection, whose, standing, changes[:half]) + _refused(
+        return _refused_of(projection, whose, standing, changes[:half]) + _refused_of(
             projection, whose, standing, changes[half:]
         )
     return []

@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from threading import Event, Lock, Thread
 from typing import Any
 from uuid import UUID
@@ -25,6 +26,7 @@ from kos.tenancy.store import Connection
 TIDY_SECONDS = 30.0
 LOOK_SECONDS = 1.0  # between two looks at what was sealed by others, at the store, and at who has left
 MOST_TENANTS = 1000
+MAKING = 2  # tenants that are made anew at once
 CHECKS = 20  # of tenants that nobody has said anything about, between two batches
 AGAIN_FIRST_SECONDS, AGAIN_MOST_SECONDS = 0.1, 5.0
 
@@ -125,7 +127,7 @@ class Follower:
         projection.prepare()
         self._standings.clear()
         self._look_due = 0.0
-        self._unchecked = deque(tenant for (tenant,) in connection.execute(QUERIES.tenants_here))
+        self._unchecked = deque(tenant for (tenant,) in connection.execute(QUERIES.tenants_known))
         while self._may.is_set() and not self._ends.is_set():
             self._news.clear()
             if self._clock() >= self._look_due:
@@ -135,9 +137,8 @@ class Follower:
                 noticed, self._noticed = self._noticed, set()
             self._due |= dict.fromkeys(noticed)
             busy = self._round(connection, projection)
-            for _ in range(min(CHECKS, len(self._unchecked))):
-                self._guarded(self._unchecked.popleft(), lambda tenant: self._check(connection, projection, tenant))
-            if not busy and not self._unchecked:
+            busy = self._check_some(connection, projection) or busy
+            if not busy:
                 self._news.wait(min(LOOK_SECONDS, self._resting.next_end(self._clock()) or LOOK_SECONDS))
 
     def _round(self, connection: Connection, projection: Projection) -> bool:
@@ -150,6 +151,15 @@ class Follower:
                 self._due.pop(tenant, None)
             if self._ends.is_set():
                 break
+        return bool(ready)
+
+    def _check_some(self, connection: Connection, projection: Projection) -> bool:
+        """Of the tenants that are to be checked; whether there were any."""
+        now = self._clock()
+        ready = list(islice((each for each in self._unchecked if not self._resting.rests(each, now)), CHECKS))
+        for tenant in ready:
+            self._unchecked.remove(tenant)
+            self._guarded(tenant, lambda tenant: self._check(connection, projection, tenant))
         return bool(ready)
 
     def _guarded(self, tenant: UUID, act: Callable[[UUID], bool]) -> bool:
@@ -196,6 +206,7 @@ class Follower:
         whose = _whose(connection, tenant)
         with locked(connection, self.name, tenant) as has:
             if not has:
+                self._resting.rest(tenant, self._clock())
                 self._unchecked.append(tenant)
                 return True
             standing = projection.live(whose)
@@ -203,7 +214,9 @@ class Follower:
                 try:
                     tell(connection, projection, tenant, standing.reached)
                 except (errors.FeedDiverged, errors.WithinTransaction):
-                    pass
+                    if head_of(connection, tenant) == 0:  # it was put back to before its first event
+                        projection.forget(tenant)
+                        return False
                 else:
                     self._standings[whose] = standing
                     return False
@@ -219,7 +232,7 @@ class Follower:
         row = connection.execute(QUERIES.store_of, {"projection": self.name}).fetchone()
         if row != (identity,):
             self._standings.clear()
-            self._unchecked = deque(tenant for (tenant,) in connection.execute(QUERIES.tenants_here))
+            self._unchecked = deque(tenant for (tenant,) in connection.execute(QUERIES.tenants_known))
             connection.execute(QUERIES.note_store, {"projection": self.name, "identity": identity})
         for whose in projection.asking():
             self._unchecked.append(whose.tenant)
@@ -235,11 +248,11 @@ class Follower:
         self._say("following", None, behind=behind, lag=max(lag, 0.0), parked=parked[0])
 
     def _remake(self, connection: Connection, whose: Whose) -> bool:
-        """Have it made anew, beside the others; one at a time."""
+        """Have it made anew, beside the others; two at a time, so that small ones don't wait for a large one."""
         if head_of(connection, whose.tenant) == 0:
             return False  # it is gone, or has nothing yet
         self._making = {tenant: thread for tenant, thread in self._making.items() if thread.is_alive()}
-        if self._making:
+        if len(self._making) >= MAKING:
             self._resting.rest(whose.tenant, self._clock())
         else:
             thread = Thread(target=self._rebuild, args=(whose,), name=f"rebuild {self.name}", daemon=True)
@@ -255,8 +268,13 @@ class Follower:
             rebuild(Site(self._store, self._place, projection, whose))
             self._say(self.progress.state, self.progress.error, rebuilds=1)
             self._resting.done(whose.tenant)
+        except errors.ProjectionBusy:  # somebody else does it
+            self._resting.rest(whose.tenant, self._clock())
         except Exception as raised:  # noqa: BLE001 - told, and tried again after a while
-            self._resting.park(whose.tenant, self._clock(), str(raised))
+            if isinstance(raised, (psycopg.OperationalError, *_PASSING)):
+                self._resting.rest(whose.tenant, self._clock())  # it is no fault of the tenant's
+            else:
+                self._resting.park(whose.tenant, self._clock(), str(raised))
             if not self._ends.is_set():
                 self._told(f"tenant {whose.tenant} can't be made anew; trying again", raised)
         finally:

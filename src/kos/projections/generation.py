@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -22,6 +23,7 @@ from kos.tenancy.store import Connection
 
 PATIENCE = 60.0  # seconds that somebody else's batch, or verification, is waited for
 EXAMPLES = 20
+MOST = 1_000_000  # differences that are counted
 
 
 @dataclass(frozen=True)
@@ -69,27 +71,40 @@ def rebuild(site: Site, progress: Advance = silent) -> Reached:
         building = site.projection.begin(site.whose, secrets.token_hex(4))
         parked: dict[RowName, Parked] = {}
         with snapshot(site.store, site.place, site.tenant, site.projection) as here:
-            for row in _load(site, replace(building, reached=here.reached), here, progress):
-                parked[row.table, row.key] = row
-            building = site.projection.apply(site.whose, building, [], here.reached)
-        building = catch_up(connection, site.projection, site.whose, building, parked)
-        with snapshot(site.store, site.place, site.tenant, site.projection) as here:
-            upto = here.reached.position
-            building = catch_up(connection, site.projection, site.whose, building, parked, upto=upto)
-            found = _compare(site, building, here, parked)
+            rows = _loading(site, building, here, parked, progress)
+            found = _compare(site, replace(building, reached=here.reached), here, parked, rows)
+        building = replace(building, reached=here.reached)
         if found.differing:
             first = found.differences[0]
             example = f"{first.what} {first.key} {first.fault}"
             raise errors.ProjectionDiffers(site.projection.name, str(site.tenant), found.differing, example)
+        building = catch_up(connection, site.projection, site.whose, building, parked)
         return _show(connection, site, building, parked)
 
 
-def _load(site: Site, building: Standing, here: Snapshot, progress: Advance) -> Iterator[Parked]:
+def _loading(
+    site: Site, building: Standing, here: Snapshot, parked: dict[RowName, Parked], progress: Advance
+) -> Iterator[Row]:
+    """The rows of a snapshot, for who compares them, which are loaded meanwhile: one chunk while the next is read. At
+    their end the generation is where the snapshot is."""
     done = 0
-    for rows in here.chunks():
-        yield from load(site.projection, site.whose, building, rows, here.reached.position)
-        done += len(rows)
-        progress(f"rows of {site.tenant}", done, None)
+    at = replace(building, reached=here.reached)
+    with ThreadPoolExecutor(1) as beside:
+        loading: Future[list[Parked]] | None = None
+        for rows in here.chunks():
+            if loading is not None:
+                _note(parked, loading.result())
+            loading = beside.submit(load, site.projection, site.whose, at, rows, here.reached.position)
+            yield from rows
+            done += len(rows)
+            progress(f"rows of {site.tenant}", done, None)
+        if loading is not None:
+            _note(parked, loading.result())
+    site.projection.apply(site.whose, building, [], here.reached)
+
+
+def _note(parked: dict[RowName, Parked], rows: Sequence[Parked]) -> None:
+    parked |= {(row.table, row.key): row for row in rows}
 
 
 def _show(connection: Connection, site: Site, building: Standing, parked: dict[RowName, Parked]) -> Reached:
@@ -104,22 +119,24 @@ def _show(connection: Connection, site: Site, building: Standing, parked: dict[R
     return building.reached
 
 
-def _compare(site: Site, standing: Standing, here: Snapshot, parked: dict[RowName, Parked]) -> Comparison:
+def _compare(
+    site: Site, standing: Standing, here: Snapshot, parked: Mapping[RowName, Parked], rows: Iterable[Row]
+) -> Comparison:
+    """`parked` may grow while rows are taken."""
     counted = 0
 
-    def rows() -> Iterator[Row]:
+    def counting() -> Iterator[Row]:
         nonlocal counted
-        for row in here.rows():
+        for row in rows:
             counted += 1
             yield row
 
+    differences = list(islice(site.projection.compare(site.whose, standing, counting(), here.connection), MOST))
     held = {key_text(row.key) for row in parked.values()}
-    found = (
-        each for each in site.projection.compare(site.whose, standing, rows(), here.connection) if each.key not in held
+    found = [each for each in differences if each.key not in held]
+    return Comparison(
+        site.tenant, here.reached.position, counted, tuple(parked.values()), len(found), tuple(found[:EXAMPLES])
     )
-    first = tuple(islice(found, EXAMPLES))
-    differing = len(first) + sum(1 for _ in found)
-    return Comparison(site.tenant, here.reached.position, counted, tuple(parked.values()), differing, first)
 
 
 def verify(site: Site) -> Comparison:
@@ -140,7 +157,8 @@ def verify(site: Site) -> Comparison:
             upto = here.reached.position
             while after := follow(connection, site.projection, site.whose, standing, upto=upto):
                 standing = after
-            return _compare(site, standing, here, parked_rows(connection, site.projection, site.tenant))
+            parked = parked_rows(connection, site.projection, site.tenant)
+            return _compare(site, standing, here, parked, here.rows())
 
 
 @contextmanager

@@ -173,10 +173,11 @@ class Projection(Protocol):
         applies only to a row that has no later one."""
 
     def switch(self, whose: Whose, standing: Standing) -> None:
-        """Readers see this generation from now on."""
+        """Readers see this generation from now on; the one before moves no further."""
 
     def clear(self, whose: Whose) -> None:
-        """Remove the generations that nobody sees, and what is left of a tenant's earlier epochs."""
+        """Remove the generations that nobody sees, and what is left of a tenant's earlier epochs. Nothing is put into
+        them any more, whoever is at them."""
 
     def tidy(self) -> None:
         """Remove the generations that readers have ceased to see so long ago that nobody is at them any more."""
@@ -187,8 +188,9 @@ class Projection(Protocol):
     def compare(
         self, whose: Whose, standing: Standing, rows: Iterable[Row], log: Connection | None = None
     ) -> Iterator[Difference]:
-        """How a generation differs from a snapshot at its position. `log`: where its tenant's log can be read, for who
-        has to compare with that."""
+        """How a generation differs from a snapshot at its position. All rows are taken before anything in the store is
+        looked at: so they can be loaded while they are taken. `log`: where its tenant's log can be read, for who has to
+        compare with that."""
 
     def close(self) -> None:
         """Give its connections back."""

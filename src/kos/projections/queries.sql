@@ -108,6 +108,10 @@ set transaction snapshot {snapshot};
 -- Whoever has a log here.
 select distinct tenant_id from kos.seals order by 1;
 
+-- name: tenants_known
+-- The same, and whoever is served here without one: its store may have what was lost when the log was put back.
+select tenant_id from kos.seals union select tenant_id from kos.fence where serving order by 1;
+
 -- name: schema_of
 -- Where the tables of a tenant of ours are.
 select schema_name from kos.fence where tenant_id = %(tenant)s and not adopted;

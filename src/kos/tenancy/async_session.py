@@ -48,6 +48,7 @@ class AsyncSession:
         self._open = False
         self._plain = True  # what the statements may leave in the connection
         self._reads = True  # whether they can write nothing
+        self._asked = self._answered = 0  # statements
         self._connection: Connection | None = None
         self._bookmark: Bookmark | None = None
         self._first = Lock()  # of several tasks that begin at once, one takes the connection
@@ -80,6 +81,16 @@ class AsyncSession:
         return self._reads
 
     @property
+    def settled(self) -> int | None:
+        """How many statements it has run; None while one is under way, or may be."""
+        return self._asked if self._asked == self._answered else None
+
+    def has_written_nothing(self, settled: int | None) -> None:
+        """The server itself has said so after so many statements, whatever their text looks like."""
+        if settled is not None and settled == self.settled:
+            self._reads = True
+
+    @property
     def bookmark(self) -> Bookmark | None:
         """What it has written, once that is committed, for a reader who must not see less; None if that is nothing."""
         return self._bookmark
@@ -88,6 +99,7 @@ class AsyncSession:
     async def connection(self) -> Connection:
         """The connection, with the tenant entered: for cursors, COPY, pipelines and savepoints."""
         self._plain = self._reads = False
+        self._asked += 1  # what is done there has no end that we see
         if self._connection is None:
             async with self._first:
                 if self._connection is None:
@@ -104,7 +116,10 @@ class AsyncSession:
         """
         self._plain = self._plain and is_plain(query)
         self._reads = self._reads and is_reading(query)
-        return await self._run(query, params, options)
+        self._asked += 1
+        cursor = await self._run(query, params, options)
+        self._answered += 1
+        return cursor
 
     async def look(self, query: Query, params: Params | None = None) -> Cursor:
         """The same with a question of the library's own, which writes nothing and leaves nothing."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from asyncio import Lock
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -59,6 +60,7 @@ class AsyncStore:
         self._directory: dict[str, Tenant] = {}
         self._readers: dict[str, Any] = {}
         self._lock = Lock()
+        self._making = threading.Lock()
 
     def tenant(self, name: str, *, after: Bookmark | str | None = None, **entry: Any) -> AsyncSession:
         """A session in a tenant, for a `with` block. Other keywords are the fields of `Entry`: persona, user, request,
@@ -96,11 +98,15 @@ class AsyncStore:
         self._readers["graph"] = reader
 
     def _reader(self, what: str) -> Any:
-        """Made when it is first used. Of several that make one at once, one is kept; the others have not connected."""
-        if what not in self._readers:
-            module, name = _READERS[what]
-            self._readers.setdefault(what, getattr(import_module(module), name).of(self.topology))
-        return self._readers[what]
+        """Made when it is first used; one, also where several threads use it first."""
+        found = self._readers.get(what)
+        if found is None:
+            with self._making:
+                found = self._readers.get(what)
+                if found is None:
+                    module, name = _READERS[what]
+                    found = self._readers[what] = getattr(import_module(module), name).of(self.topology)
+        return found
 
     async def find(self, name: str, *, again: bool = False) -> Tenant:
         """A tenant that can be entered, by name or id; from memory unless `again`."""

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -61,6 +62,7 @@ class Store:
         self._directory: dict[str, Tenant] = {}
         self._readers: dict[str, Any] = {}
         self._lock = Lock()
+        self._making = threading.Lock()
 
     def tenant(self, name: str, *, after: Bookmark | str | None = None, **entry: Any) -> Session:
         """A session in a tenant, for a `with` block. Other keywords are the fields of `Entry`: persona, user, request,
@@ -98,11 +100,15 @@ class Store:
         self._readers["graph"] = reader
 
     def _reader(self, what: str) -> Any:
-        """Made when it is first used. Of several that make one at once, one is kept; the others have not connected."""
-        if what not in self._readers:
-            module, name = _READERS[what]
-            self._readers.setdefault(what, getattr(import_module(module), name).of(self.topology))
-        return self._readers[what]
+        """Made when it is first used; one, also where several threads use it first."""
+        found = self._readers.get(what)
+        if found is None:
+            with self._making:
+                found = self._readers.get(what)
+                if found is None:
+                    module, name = _READERS[what]
+                    found = self._readers[what] = getattr(import_module(module), name).of(self.topology)
+        return found
 
     def find(self, name: str, *, again: bool = False) -> Tenant:
         """A tenant that can be entered, by name or id; from memory unless `again`."""

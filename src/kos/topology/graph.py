@@ -15,9 +15,12 @@ if TYPE_CHECKING:
     from neo4j import AsyncDriver, Driver
 
 CONNECT_SECONDS = 10.0
+ANSWER_SECONDS = 120.0
 
 
-def open_async(graph: GraphServer, *, connect_seconds: float = CONNECT_SECONDS) -> AsyncDriver:
+def open_async(
+    graph: GraphServer, *, connect_seconds: float = CONNECT_SECONDS, answer_seconds: float = ANSWER_SECONDS
+) -> AsyncDriver:
     """The same for asyncio."""
     from neo4j import AsyncGraphDatabase
     from neo4j.auth_management import AsyncAuthManagers
@@ -26,19 +29,43 @@ def open_async(graph: GraphServer, *, connect_seconds: float = CONNECT_SECONDS) 
         return _login(graph)
 
     uri, options = _options(graph, connect_seconds)
-    return AsyncGraphDatabase.driver(uri, auth=AsyncAuthManagers.basic(credentials), **options)
+    driver = AsyncGraphDatabase.driver(uri, auth=AsyncAuthManagers.basic(credentials), **options)
+    pool: Any = driver._pool
+    opener = pool.opener
+
+    async def opened(*arguments: Any) -> Any:
+        connection = await opener(*arguments)
+        connection.socket.set_read_timeout(answer_seconds)
+        return connection
+
+    pool.opener = opened
+    return driver
 
 
-def open(graph: GraphServer, *, connect_seconds: float = CONNECT_SECONDS) -> Driver:
+def open(
+    graph: GraphServer, *, connect_seconds: float = CONNECT_SECONDS, answer_seconds: float = ANSWER_SECONDS
+) -> Driver:
     """A driver for `graph`. It connects when it is used; the caller closes it.
 
-    The password is read when the driver first needs it, and again when the server no longer takes it.
+    The password is read when the driver first needs it, and again when the server no longer takes it. A server that
+    says nothing for `answer_seconds` while it is asked counts as gone: the driver itself would wait for ever, unless
+    the server has told it not to.
     """
     from neo4j import GraphDatabase
     from neo4j.auth_management import AuthManagers
 
     uri, options = _options(graph, connect_seconds)
-    return GraphDatabase.driver(uri, auth=AuthManagers.basic(lambda: _login(graph)), **options)
+    driver = GraphDatabase.driver(uri, auth=AuthManagers.basic(lambda: _login(graph)), **options)
+    pool: Any = driver._pool
+    opener = pool.opener
+
+    def opened(*arguments: Any) -> Any:
+        connection = opener(*arguments)
+        connection.socket.set_read_timeout(answer_seconds)
+        return connection
+
+    pool.opener = opened
+    return driver
 
 
 def _login(graph: GraphServer) -> tuple[str, str]:

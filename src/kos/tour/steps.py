@@ -17,6 +17,7 @@ from kos.topology.embedded import Started, postgres_tool
 from kos.topology.embedded.state import FOR_PSQL, write_whole
 from kos.tour.change import change_schema, clear
 from kos.tour.isolation import REFUSALS, reach_for
+from kos.tour.path import find_path
 from kos.tour.shop import adopt_shop
 from kos.tour.tour import Fact, Step, Tour, aligned
 from kos.workload import Load, running
@@ -244,6 +245,7 @@ STEPS = (
     Step("A live load runs", begin_load),
     Step("A table of another product is taken in under its load", adopt_shop),
     Step("A schema changes while old and new code use it", change_schema),
+    Step("A path through the graph, right after a write", find_path),
     Step("PostgreSQL is killed under it", crash_postgres),
     Step("The ledger is held against the databases", settle_ledger),
     Step("One tenant can't see another's rows", reach_across),

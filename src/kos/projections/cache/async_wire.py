@@ -7,8 +7,7 @@ from collections import deque
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from kos.errors import KosError
-from kos.projections.cache.wire import CONNECT_SECONDS, MOST_IDLE, PIECE, Command, Lost, Refused, parsed
+from kos.projections.cache.wire import CONNECT_SECONDS, MOST_IDLE, PIECE, Command, Lost, Refused, lost, parsed
 from kos.topology import cache
 from kos.topology.model import CacheServer
 
@@ -21,19 +20,25 @@ class AsyncLine:
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
+        self._reader, self._writer = connection._reader, connection._writer
 
-    async def ask(self, message: bytes) -> bytes | Refused:
-        """Send a command, wait for its answer."""
-        self._connection._writer.write(message)
-        buffer = bytearray()
-        while True:
-            piece = await self._connection._reader.read(PIECE)
-            if not piece:
-                raise Lost("the cache has closed the connection")
-            buffer += piece
-            answer = parsed(buffer)
-            if answer is not None:
-                return answer
+    async def ask(self, message: bytes, deadline: float) -> bytes | Refused:
+        """Send a command, wait for its answer. The connection ends when the time is over: that costs less than ending
+        the wait, and there is no use for it any more."""
+        over = asyncio.get_running_loop().call_later(deadline - monotonic(), self._writer.transport.abort)
+        try:
+            self._writer.write(message)
+            buffer = bytearray()
+            while True:
+                piece = await self._reader.read(PIECE)
+                if not piece:
+                    raise Lost("the cache has closed the connection, or the time is over")
+                buffer += piece
+                answer = parsed(buffer)
+                if answer is not None:
+                    return answer
+        finally:
+            over.cancel()
 
     async def close(self) -> None:
         """What may come yet on it, nobody wants."""
@@ -56,21 +61,17 @@ class AsyncLines:
         Raises:
             Refused, Lost
         """
-        from redis.exceptions import RedisError
-
         line = None
         try:
-            async with asyncio.timeout(deadline - monotonic()):
-                line = self._idle.pop() if self._idle else await self._new()
-                answer = await line.ask(command.message())
-                if isinstance(answer, Refused) and answer.code == "NOSCRIPT":
-                    answer = await line.ask(command.message(whole=True))
+            line = self._idle.pop() if self._idle else await self._new(deadline)
+            answer = await line.ask(command.message(), deadline)
+            if isinstance(answer, Refused) and answer.code == "NOSCRIPT":
+                answer = await line.ask(command.message(whole=True), deadline)
         except BaseException as error:
             if line:
                 await line.close()
-            if isinstance(error, RedisError | OSError | KosError):  # TimeoutError is an OSError
-                raise Lost(str(error)) from error
-            raise
+                await self._hang_up()
+            raise lost(error) from error  # TimeoutError is an OSError
         await self._put(line)
         if isinstance(answer, Refused):
             raise answer
@@ -82,20 +83,28 @@ class AsyncLines:
         for task in list(self._dialling):
             task.cancel()
         await asyncio.gather(*self._dialling, return_exceptions=True)
-        while self._idle:
-            await self._idle.pop().close()
+        await self._hang_up()
         if self._client:
             await self._client.aclose()
 
-    async def _new(self) -> AsyncLine:
+    async def _hang_up(self) -> None:
+        """One has ended: the others have most likely ended with their server, too."""
+        while self._idle:
+            await self._idle.pop().close()
+
+    async def _new(self, deadline: float) -> AsyncLine:
         task = asyncio.create_task(self._dial())
         self._dialling.add(task)
         task.add_done_callback(self._dialling.discard)
         try:
-            return await asyncio.shield(task)
+            await asyncio.wait({task}, timeout=deadline - monotonic())
         except asyncio.CancelledError:
             task.add_done_callback(self._keep)
             raise
+        if not task.done():
+            task.add_done_callback(self._keep)
+            raise TimeoutError("the time is over")
+        return task.result()
 
     async def _put(self, line: AsyncLine) -> None:
         if self._closed or len(self._idle) >= MOST_IDLE:

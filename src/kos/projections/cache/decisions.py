@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
+from time import monotonic
 from typing import Any, NamedTuple
-from uuid import UUID
 
 from kos import errors
 from kos.projections.cache import names, wire
 from kos.projections.cache.kinds import CacheKind, Key
 from kos.projections.cache.scripts import FILL, READ
-from kos.tenancy.bookmark import Bookmark
+from kos.tenancy.bookmark import KNOWN_SECONDS, Bookmark
 from kos.tenancy.entry import Entry
 from kos.tenancy.tenant import Tenant
 
-LEASE_MS = 1000  # that others believe that a reader loads what is missing
 MOST_READERS = 1000  # of one entry: more than so many users have it anew
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0  # seconds that a cache is left alone after a failure
 KNOWN_BOOKMARKS = 10_000
@@ -72,59 +72,47 @@ class Answer:
     generation: bytes = b""
 
 
-@dataclass(frozen=True)
-class Wish:
+class Wish(NamedTuple):
     """What a reader wants, at the place where its tenant is."""
 
     kind: CacheKind
     entry: str
-    tenant: UUID
-    epoch: int
+    key: tuple[str, str]  # the tenant's id and epoch
     reader: str
-    tables: tuple[str, ...]
+    has_persona: bool
     ttl: float
 
     @classmethod
     def of(cls, kind: CacheKind, key: Key, tenant: Tenant, entry: Entry, ttl: float, *, any_user: bool) -> Wish:
         """Of a session's."""
-        name, whose = kind.entry(key), names.reader(entry, any_user=any_user)
-        tables = kind.tables_of_all if entry.persona is None else kind.tables
-        return cls(kind, name, tenant.id, tenant.epoch, whose, tables, ttl)
+        whose = names.reader(entry, any_user=any_user)
+        return cls(kind, kind.entry(key), tenant.key, whose, entry.persona is not None, ttl)
 
     def is_of(self, tenant: Tenant) -> bool:
         """Whether the tenant is still where it was."""
-        return (tenant.id, tenant.epoch) == (self.tenant, self.epoch)
-
-    def read(self, need: Position) -> tuple[bytes, ...]:
-        """What the script `read` is given."""
-        tables = (f"table:{each}" for each in self.tables)
-        need_texts = (str(need.incarnation), str(need.position), str(LEASE_MS))
-        return tuple(part.encode() for part in (*self._common(), *need_texts, *tables))
-
-    def fill(self, generation: bytes, head: Position, payload: bytes, ttl: float) -> tuple[bytes, ...]:
-        """What the script `fill` is given."""
-        common = tuple(part.encode() for part in self._common())
-        at = (b"%d" % head.incarnation, b"%d" % head.position, b"%d" % max(1, round(ttl * 1000)))
-        return (*common, generation, *at, payload, b"%d" % MOST_READERS)
-
-    def _common(self) -> tuple[str, ...]:
-        prefix = names.prefix(self.tenant, self.epoch)
-        return f"{prefix}state", prefix, self.entry, self.reader, self.kind.name, self.kind.definition
+        return tenant.key == self.key
 
 
-def read_command(wish: Wish, need: Position) -> wire.Command:
-    """Ask for a value."""
-    return wire.Command(READ, wish.read(need))
+def read_command(wish: Wish, need: Position, lease: bytes) -> wire.Command:
+    """Ask for a value; where it is missing, others believe for so many milliseconds that this reader loads it."""
+    return wire.Command(READ, (*_which(wish, need), lease), wish.kind.for_reading[wish.has_persona])
 
 
 def fill_command(wish: Wish, generation: bytes, head: Position, payload: bytes, ttl: float) -> wire.Command:
     """Keep one."""
-    return wire.Command(FILL, wish.fill(generation, head, payload, ttl))
+    kind = (wish.kind.name.encode(), wish.kind.definition.encode())
+    how = (generation, b"%d" % max(1, round(ttl * 1000)), payload, b"%d" % MOST_READERS)
+    return wire.Command(FILL, (*_which(wish, head), *kind, *how))
+
+
+def _which(wish: Wish, at: Position) -> tuple[bytes, ...]:
+    prefix = names.prefix(*wish.key).encode()
+    return prefix + b"state", prefix, wish.entry.encode(), wish.reader.encode(), b"%d" % at[0], b"%d" % at[1]
 
 
 def want_command(wish: Wish) -> wire.Command:
     """Tell the worker that a tenant has no state."""
-    return wire.Command(None, (b"SADD", names.WANTED.encode(), f"{wish.tenant}.{wish.epoch}".encode()))
+    return wire.Command(None, (b"SADD", names.WANTED.encode(), ".".join(wish.key).encode()))
 
 
 def is_a_read(command: wire.Command) -> bool:
@@ -217,22 +205,21 @@ class Breaker:
 
 @dataclass
 class KnownBookmarks:
-    """Positions of bookmarks that are sealed; so a read that finds its value asks PostgreSQL nothing. The most recent
-    ones: who has a bookmark reads soon. A database that was restored since makes new incarnations, so none is wrong."""
+    """Positions of bookmarks that are sealed; so a read that finds its value asks PostgreSQL nothing. For a while: then
+    it is asked again, whether it was restored meanwhile."""
 
-    known: OrderedDict[tuple[UUID, int, Bookmark], int] = field(default_factory=OrderedDict)
+    known: OrderedDict[tuple[tuple[str, str], Bookmark], tuple[Position, float]] = field(default_factory=OrderedDict)
 
     def find(self, tenant: Tenant, mark: Bookmark) -> Position | None:
         """Where it is, if that is known."""
-        position = self.known.get((tenant.id, tenant.epoch, mark))
-        return None if position is None else Position(mark.incarnation, position)
+        position, asked = self.known.get((tenant.key, mark), (None, 0.0))
+        return position if monotonic() - asked < KNOWN_SECONDS else None
 
     def note(self, tenant: Tenant, mark: Bookmark, position: int) -> Position:
         """Remember it."""
-        self.known[tenant.id, tenant.epoch, mark] = position
-        try:
+        found = Position(mark.incarnation, position)
+        self.known[tenant.key, mark] = found, monotonic()
+        with suppress(KeyError):  # another thread was at it
             if len(self.known) > KNOWN_BOOKMARKS:
                 self.known.popitem(last=False)
-        except KeyError:  # another thread was at it
-            self.known.clear()
-        return Position(mark.incarnation, position)
+        return found

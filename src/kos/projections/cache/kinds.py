@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from kos import errors
+from kos.projections.cache.wire import Packed
 from kos.projections.model import Change, TableName
 from kos.topology.model import ProjectionSettings, Topology
 
@@ -59,16 +60,30 @@ class CacheKind:
         types = ",".join(each.__name__ for each in self.key)
         return f"{self.table or ''}|{','.join(sorted(self.depends))}|{','.join(sorted(self.persona_depends))}|{types}"
 
+    @cached_property
+    def for_reading(self) -> tuple[Packed, Packed]:
+        """What a read says of the kind: of a session without a persona, and of one with."""
+        which = (self.tables_of_all, self.tables)
+        said = ((self.name, self.definition, *(f"table:{each}" for each in tables)) for tables in which)
+        one, other = (Packed.of([part.encode() for part in parts]) for parts in said)
+        return one, other
+
     def entry(self, key: Key) -> str:
         """The name of the value for a key, the same however the key is written.
 
         Raises:
             CacheKeyRefused
         """
-        parts = key if isinstance(key, tuple) else (key,)
-        if len(parts) != len(self.key):
+        if not isinstance(key, tuple):
+            key = (key,)
+        if len(key) != len(self.key):
             raise self._refused()
-        return self._named(self._text(kind, part) for kind, part in zip(self.key, parts, strict=True))
+        # Each with its length before it, so that no two keys make one name, whatever is in them.
+        name = self.name
+        for kind, part in zip(self.key, key, strict=True):
+            text = self._text(kind, part)
+            name += f":{len(text)}:{text}"
+        return name
 
     def entry_of_row(self, key: tuple[str, ...], tenant: UUID) -> str | None:
         """The same for the key of an event, which has the tenant's column as well in most tables; None if it is of
@@ -97,10 +112,6 @@ class CacheKind:
         except UnicodeEncodeError as error:
             raise self._refused() from error
         return part
-
-    def _named(self, parts: Iterable[str]) -> str:
-        # Each with its length before it, so that no two keys make one name, whatever is in them.
-        return ":".join((self.name, *(f"{len(part)}:{part}" for part in parts)))
 
     def _refused(self) -> errors.CacheKeyRefused:
         types = ", ".join(each.__name__ for each in self.key)

@@ -11,7 +11,7 @@ WANTED = "kos:wanted"  # tenants that readers have found no state of
 IDENTITY = "kos:identity"
 
 
-def prefix(tenant: UUID, epoch: int) -> str:
+def prefix(tenant: UUID | str, epoch: int | str) -> str:
     """What all of a tenant's names at one epoch begin with."""
     return f"kos:{{{tenant}.{epoch}}}:"
 
@@ -24,6 +24,8 @@ def prefix_of(whose: Whose) -> str:
 def reader(entry: Entry, *, any_user: bool) -> str:
     """Whose a value is: row security shows another persona or user other rows. Neither can have a NUL in it."""
     user = None if any_user else entry.user
+    if entry.persona is None and user is None:
+        return "-\0-"
     return f"{_said(entry.persona)}\0{_said(user)}"
 
 

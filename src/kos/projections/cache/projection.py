@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from secrets import token_hex
@@ -133,6 +134,7 @@ class CacheProjection:
         """The rows of a snapshot don't say what sessions have read: what is kept is compared with the log."""
         from kos.projections.cache.checking import check_entries
 
+        deque(rows, maxlen=0)
         return iter(()) if log is None else check_entries(self, log, whose, standing)
 
     def tidy(self) -> None:

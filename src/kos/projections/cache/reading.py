@@ -26,7 +26,8 @@ class CacheReader:
     """What a store's sessions read through. `server` None: there is no cache, PostgreSQL answers.
 
     A read costs at most `budget` seconds for the cache beside what PostgreSQL takes, and waits at most `patience` for
-    another reader that loads the same. `kinds` are those that sessions may name; the worker has to have the same.
+    another reader that loads the same; a reader that loads is believed to be at it for `lease` seconds. `kinds` are
+    those that sessions may name; the worker has to have the same.
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class CacheReader:
         *,
         budget: float = 0.05,
         patience: float = 0.05,
+        lease: float = 1.0,
         ttl: float = 3600.0,
         negative_ttl: float = 60.0,
     ) -> None:
@@ -45,6 +47,7 @@ class CacheReader:
         self.ttl = ttl
         self.negative_ttl = negative_ttl
         self._kinds = by_name(kinds)
+        self._lease = b"%d" % max(1, round(lease * 1000))
         self._lines = Lines(server) if server else None
         self._breaker = decisions.Breaker()
         self._bookmarks = decisions.KnownBookmarks()
@@ -130,7 +133,7 @@ class CacheReader:
         return self._bookmarks.note(session.tenant, mark, row[0])
 
     def _look(self, wish: Wish, need: Position, deadline: float) -> Answer | None:
-        reply = self._ask(decisions.read_command(wish, need), deadline)
+        reply = self._ask(decisions.read_command(wish, need, self._lease), deadline)
         try:
             return None if reply is None else decisions.answer_of(reply)
         except decisions.Nonsense:
@@ -168,9 +171,13 @@ class CacheReader:
             return False
         if session.has_only_read:
             return True
+        settled = session.settled
         cursor = session.look(QUERIES.log_head)
         row = cursor.fetchone()
-        return row is not None and not row[2]
+        if row is None or row[2]:
+            return False
+        session.has_written_nothing(settled)  # so that its next reads need not go around the cache
+        return True
 
     def _load(self, wish: Wish, load: Callable[[], Any]) -> Any:
         """Without the cache; what comes out is what would come out of it."""

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import os
 from collections import deque
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import suppress
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kos.errors import KosError
 from kos.projections.cache.scripts import Script
@@ -38,24 +39,42 @@ class Lost(Exception):
     """The cache can't be reached, or hasn't answered in time, or what came makes no sense."""
 
 
-@dataclass(frozen=True)
-class Command:
-    """One command; of a script, its arguments."""
+class Packed(NamedTuple):
+    """Arguments that are the same each time, as they are sent."""
+
+    number: int = 0
+    bulk: bytes = b""
+
+    @classmethod
+    def of(cls, parts: Sequence[bytes]) -> Packed:
+        """Make them so once."""
+        return cls(len(parts), _bulk(parts))
+
+
+NOTHING = Packed()
+
+
+class Command(NamedTuple):
+    """One command; of a script, its arguments. `rest` comes behind `arguments`."""
 
     script: Script | None
     arguments: tuple[bytes, ...]
+    rest: Packed = NOTHING
 
     def message(self, *, whole: bool = False) -> bytes:
         """As it is sent; `whole` with the script's text, for a server that doesn't know it yet."""
-        if self.script is None:
-            return packed(self.arguments)
-        named = (b"EVAL", self.script.text.encode()) if whole else (b"EVALSHA", self.script.sha)
-        return packed((*named, b"%d" % self.script.keys, *self.arguments))
+        script, arguments, rest = self
+        named: tuple[bytes, ...] = ()
+        if script is not None and whole:
+            named = (b"EVAL", script.text.encode(), b"%d" % script.keys)
+        elif script is not None:
+            named = (b"EVALSHA", script.sha, b"%d" % script.keys)
+        count = len(named) + len(arguments) + rest.number
+        return b"*%d\r\n%b%b%b" % (count, _bulk(named), _bulk(arguments), rest.bulk)
 
 
-def packed(parts: tuple[bytes, ...]) -> bytes:
-    """A command in the protocol of Redis."""
-    return b"*%d\r\n" % len(parts) + b"".join([b"$%d\r\n%b\r\n" % (len(part), part) for part in parts])
+def _bulk(parts: Sequence[bytes]) -> bytes:
+    return b"".join([b"$%d\r\n%b\r\n" % (len(part), part) for part in parts])
 
 
 def parsed(buffer: bytes | bytearray) -> bytes | Refused | None:
@@ -82,6 +101,13 @@ def parsed(buffer: bytes | bytearray) -> bytes | Refused | None:
     elif len(buffer) == end + 2 and kind == b"-":
         return Refused(line)
     raise Lost("an answer to something else")
+
+
+def lost(error: BaseException) -> BaseException:
+    """What a command has failed with, as what it is to those who asked; what isn't the cache's doing stays."""
+    from redis.exceptions import RedisError
+
+    return Lost(str(error)) if isinstance(error, RedisError | OSError | KosError) else error
 
 
 class Line:
@@ -135,8 +161,6 @@ class Lines:
         Raises:
             Refused, Lost
         """
-        from redis.exceptions import RedisError
-
         if self._process != os.getpid():
             self._begin()  # a fork: what the parent has is the parent's, answers on it too
         line = None
@@ -148,9 +172,8 @@ class Lines:
         except BaseException as error:
             if line:
                 line.close()
-            if isinstance(error, RedisError | OSError | KosError):
-                raise Lost(str(error)) from error
-            raise
+                self._hang_up()
+            raise lost(error) from error
         self._put(line)
         if isinstance(answer, Refused):
             raise answer
@@ -162,16 +185,19 @@ class Lines:
             return
         self._closed = True
         self._dialling.shutdown(wait=True, cancel_futures=True)
-        while self._idle:
-            self._idle.pop().close()
+        self._hang_up()
         if self._client:
             self._client.close()
 
+    def _hang_up(self) -> None:
+        """One has ended: the others have most likely ended with their server, too."""
+        with suppress(IndexError):
+            while True:
+                self._idle.pop().close()
+
     def _take(self, deadline: float) -> Line:
-        try:
+        with suppress(IndexError):  # another thread may be first
             return self._idle.pop()
-        except IndexError:
-            pass
         future = self._dialling.submit(self._dial)
         try:
             return future.result(_left(deadline))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kos.errors import ChangeRejected
-from kos.projections.graph.mapping import Edge, GraphMap, Node, Property, properties_of
+from kos.projections.graph.mapping import Edge, GraphMap, Node, Property, properties_of, property_value
 from kos.projections.model import Change, Row, Values, key_text
 
 Rows = dict[str, list[dict[str, Any]]]  # by label or type
@@ -131,16 +131,16 @@ class _refusing:
             raise ChangeRejected(self._name, str(error)) from error
 
 
-def expected_node(graph: GraphMap, row: Row) -> tuple[str, str, dict[str, Any] | None] | None:
-    """Label, key and properties of the node that a row is; None if it is none. Properties are None where the graph
-    can't hold them."""
+def expected_node(graph: GraphMap, row: Row) -> tuple[str, str, list[Any] | None] | None:
+    """Label, key and properties, in the declared order, of the node that a row is; None if it is none. Properties are
+    None where the graph can't hold them."""
     for node in graph.nodes_of(row.table):
         if node.shows(row.values):
             return node.label, key_text(row.key), _held(node.properties, row.values)
     return None
 
 
-def expected_edges(graph: GraphMap, row: Row) -> list[tuple[str, str, tuple[str, str], dict[str, Any] | None]]:
+def expected_edges(graph: GraphMap, row: Row) -> list[tuple[str, str, tuple[str, str], list[Any] | None]]:
     """Type, key, keys of both ends and properties of the edges that a row is; properties as of nodes."""
     found = []
     for edge in graph.edges_of(row.table):
@@ -150,8 +150,8 @@ def expected_edges(graph: GraphMap, row: Row) -> list[tuple[str, str, tuple[str,
     return found
 
 
-def _held(declared: tuple[Property, ...], values: Values) -> dict[str, Any] | None:
+def _held(declared: tuple[Property, ...], values: Values) -> list[Any] | None:
     try:
-        return properties_of(declared, values)
+        return [property_value(each.type, values.get(each.name)) for each in declared]
     except ValueError:
         return None

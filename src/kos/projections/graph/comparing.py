@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from kos.projections.graph import statements
 from kos.projections.graph.batch import expected_edges, expected_node
-from kos.projections.graph.mapping import OWN, GraphMap
+from kos.projections.graph.mapping import GraphMap
 from kos.projections.model import Difference, Row
 
 if TYPE_CHECKING:
     from neo4j import Session
 
 Found = tuple[str, str]  # label or type, and key
+NODE_KEYS, EDGE_KEYS = 4, 3  # that kos keeps there itself: id, scope and position, and the key of a node
 
 
 def differences(session: Session, graph: GraphMap, scope: str, rows: Iterable[Row]) -> Iterator[Difference]:
@@ -28,8 +29,8 @@ def differences(session: Session, graph: GraphMap, scope: str, rows: Iterable[Ro
     for row in rows:
         if (node := expected_node(graph, row)) is not None:
             nodes[node[:2]] = _hash(node[2])
-        for kind, key, ends, properties in expected_edges(graph, row):
-            edges[kind, key] = ends, _hash(properties)
+        for kind, key, ends, values in expected_edges(graph, row):
+            edges[kind, key] = ends, _hash(values)
     present = set(nodes)
     yield from _nodes(session, graph, scope, nodes)
     yield from _edges(session, graph, scope, edges, present)
@@ -37,12 +38,12 @@ def differences(session: Session, graph: GraphMap, scope: str, rows: Iterable[Ro
 
 def _nodes(session: Session, graph: GraphMap, scope: str, expected: dict[Found, bytes]) -> Iterator[Difference]:
     for node in graph.nodes:
-        for record in session.run(statements.nodes(node), scope=scope):
-            wanted = expected.pop((node.label, record["key"]), None)
+        for key, values, count in session.run(statements.nodes(node), scope=scope):
+            wanted = expected.pop((node.label, key), None)
             if wanted is None:
-                yield Difference(node.label, record["key"], "left over")
-            elif wanted != _hash(record["p"]):
-                yield Difference(node.label, record["key"], "different")
+                yield Difference(node.label, key, "left over")
+            elif wanted != _hash(values) or count != _own(values) + NODE_KEYS:
+                yield Difference(node.label, key, "different")
     for label, key in expected:
         yield Difference(label, key, "missing")
 
@@ -55,16 +56,17 @@ def _edges(
     nodes: set[Found],
 ) -> Iterator[Difference]:
     start = len(scope) + 1
-    ends_of = {edge.type: (edge.begin.label, edge.end.label) for edge in graph.edges}
+    declared = {edge.type: edge for edge in graph.edges}
 
-    def judge(kind: str, record: Any, properties: dict[str, Any], *, pending: bool) -> Difference | None:
+    def judge(kind: str, record: Any, values: list[Any], *, pending: bool) -> Difference | None:
         key = record["id"][start:]
         wanted = expected.pop((kind, key), None)
         ends = record["begins"][start:], record["ends"][start:]
         if wanted is None:
             return Difference(kind, key, "left over")
-        has_both = all((label, end) in nodes for label, end in zip(ends_of[kind], ends, strict=True))
-        if wanted != (ends, _hash(properties)) or pending == has_both:
+        labels = declared[kind].begin.label, declared[kind].end.label
+        has_both = all(each in nodes for each in zip(labels, ends, strict=True))
+        if wanted != (ends, _hash(values)) or pending == has_both:
             return Difference(kind, key, "different")
         return None
 
@@ -74,19 +76,26 @@ def _edges(
                 yield Difference(edge.type, record["id"], "left over", "", "it leads to another tenant, or generation")
             elif found := judge(edge.type, record, record["p"], pending=False):
                 yield found
+            elif record["count"] != _own(record["p"]) + EDGE_KEYS:
+                yield Difference(edge.type, record["id"][start:], "different")
     for record in session.run(statements.ALL_PENDING, scope=scope):
-        if record["kind"] not in ends_of:
+        said = json.loads(record["data"])
+        if record["kind"] not in declared:
             yield Difference(record["kind"], record["id"][start:], "left over")
-        elif found := judge(record["kind"], record, json.loads(record["data"]), pending=True):
+        elif found := judge(
+            record["kind"], record, [said.get(each.name) for each in declared[record["kind"]].properties], pending=True
+        ):
             yield found
     for kind, key in expected:
         yield Difference(kind, key, "missing")
 
 
-def _hash(properties: dict[str, Any] | None) -> bytes:
-    """Without what kos keeps there, and what is not there. Of a row that the graph can't hold: equal to none."""
-    if properties is None:
-        return b""
-    said = {name: value for name, value in properties.items() if value is not None and not name.startswith(OWN)}
-    # A float that is a whole number is one in both: the types are part of the text.
-    return hashlib.blake2b(json.dumps(said, sort_keys=True).encode(), digest_size=16).digest()
+def _own(values: list[Any]) -> int:
+    """How many properties that are: null is none."""
+    return len(values) - values.count(None)
+
+
+def _hash(values: list[Any] | None) -> bytes:
+    """Of the declared properties in their order. Of a row that the graph can't hold: equal to none."""
+    # As JSON, so that 1, 1.0, "1" and true differ.
+    return b"" if values is None else hashlib.blake2b(json.dumps(values).encode(), digest_size=16).digest()

@@ -23,7 +23,7 @@ DEEPEST = 40  # brackets within brackets
 _PIECE = re.compile(
     r"""
       (?P<blank>     [ \t\n]+ | \r\n )
-    | (?P<comment>   //[^\r\n]* | /\*(?:.|\n)*?\*/ )
+    | (?P<comment>   //[^\r\n]* | /\*.*?\*/ )
     | (?P<string>    '(?:[^'\\]|\\.)*' | "(?:[^"\\]|\\.)*" )
     | (?P<quoted>    `(?:[^`]|``)*` )
     | (?P<parameter> \$(?:\w+|`(?:[^`]|``)*`) )

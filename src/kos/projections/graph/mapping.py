@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal, cast
 
 from kos.projections.model import TableName, Values, Wanted, key_text
@@ -136,10 +137,12 @@ class GraphMap:
                 if end.label not in {each.label for each in self.nodes}:
                     raise ValueError(f"edge {edge.type}: no node {end.label} is declared")
 
+    @lru_cache(maxsize=1000)  # noqa: B019 - there are few, and they live as long as their projection
     def nodes_of(self, table: TableName) -> list[Node]:
         """What rows of a table are, as nodes: one at most."""
         return [each for each in self.nodes if each.table.means(table.schema or "", table.name)]
 
+    @lru_cache(maxsize=1000)  # noqa: B019
     def edges_of(self, table: TableName) -> list[Edge]:
         """What they are as edges."""
         return [each for each in self.edges if each.table.means(table.schema or "", table.name)]

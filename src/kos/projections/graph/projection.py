@@ -29,6 +29,7 @@ NAME = "graph"
 ATTEMPTS = 5  # of a transaction that another one of the server's stood in the way of
 GRACE_SECONDS = 120.0  # a generation that readers see no more is kept so long: their transactions end before
 WRITE_SECONDS = 600.0
+ANSWER_SECONDS = 120.0  # that the server may say nothing while it is asked
 T = TypeVar("T")
 
 
@@ -52,7 +53,7 @@ class GraphProjection:
         self.name = name
         self.wanted = graph.wanted
         self._server, self._graph, self._now, self._sleep = server, graph, now, sleep
-        self._driver = opening.open(server)
+        self._driver = opening.open(server, answer_seconds=ANSWER_SECONDS)
 
     def close(self) -> None:
         self._driver.close()
@@ -67,7 +68,10 @@ class GraphProjection:
             made = secrets.token_hex(16)
             return str(tx.run(statements.IDENTITY, identity=made).single(strict=True)["identity"])
 
-        return self._write(ask)
+        try:
+            return self._write(ask)
+        except errors.ChangeRejected:  # another one has made it at the same moment
+            return self._write(ask)
 
     def asking(self) -> Sequence[Whose]:
         return ()
@@ -87,8 +91,10 @@ class GraphProjection:
         batch = batch_of_rows(self.name, self._graph, scope, standing.reached.position, rows)
 
         def write(tx: Transaction) -> None:
-            pending = tx.run(statements.PENDING_COUNT, scope=scope).single(strict=True)["pending"]
-            Writing(self._graph, batch, tx, pending).load()
+            loading = tx.run(statements.LOADING, scope=scope).single()
+            if loading is None:
+                raise errors.ProjectionMoved(self.name, str(whose.tenant))
+            Writing(self._graph, batch, tx, loading["pending"]).load()
 
         self._write(write)
 
@@ -119,7 +125,10 @@ class GraphProjection:
         scope, now = scope_of(whose.tenant, standing.generation), self._now()
 
         def change(tx: Transaction) -> None:
-            before = tx.run(statements.SWITCH, scope=scope, tenant=str(whose.tenant)).single(strict=True)["before"]
+            switched = tx.run(statements.SWITCH, scope=scope, tenant=str(whose.tenant)).single()
+            if switched is None:
+                raise errors.ProjectionMoved(self.name, str(whose.tenant))
+            before = switched["before"]
             if before is not None and before != scope:
                 tx.run(statements.SUPERSEDE, scope=before, now=now).consume()
 
@@ -156,6 +165,8 @@ class GraphProjection:
 
     def _remove(self, scope: str) -> None:
         """A generation, in parts; what says that it is there goes last."""
+        if self._write(lambda tx: tx.run(statements.CLOSE, scope=scope).single()) is None:
+            return  # it is shown meanwhile, or somebody else has removed it
         with self._session() as session:
             labels = [each["label"] for each in session.run(statements.LABELS).data()]
         for label in labels:

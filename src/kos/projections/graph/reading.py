@@ -28,19 +28,21 @@ SECONDS = 5.0  # that a bookmark is waited for
 TIMEOUT = 30.0  # seconds that a query may take
 FIRST_PAUSE, LONGEST_PAUSE = 0.005, 0.1
 ALL = 2**62  # records
+SPARE = 1.0  # seconds for the server to say that a query has taken too long
 
 
 class GraphReader:
     """What a store's sessions ask the graph through. `server` None: there is no graph.
 
-    `seconds`: how long a session's bookmark is waited for. `timeout`: how long a query may take.
+    `seconds`: how long a session's bookmark is waited for. `timeout`: how long a query may take, and how long
+    the server may say nothing.
     """
 
     def __init__(self, server: GraphServer | None, *, seconds: float = SECONDS, timeout: float = TIMEOUT) -> None:
         self.seconds = seconds
         self.timeout = timeout
         self._server = server
-        self._driver = opening.open(server) if server else None
+        self._driver = opening.open(server, answer_seconds=timeout + SPARE) if server else None
         self._bookmarks = Bookmarks()
 
     @classmethod

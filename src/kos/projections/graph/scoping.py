@@ -10,7 +10,7 @@ Patterns of relationships are left alone: Neo4j takes no properties in those of 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from kos import errors
@@ -57,13 +57,15 @@ def check_scope(value: Any, scope: str) -> None:
     """
     from neo4j.graph import Entity, Path
 
-    if isinstance(value, Entity):
-        if value.get(SCOPE) != scope:
-            raise errors.ForeignNode(value.element_id, scope)
-    elif isinstance(value, Path):
-        check_scope([*value.nodes, *value.relationships], scope)
-    elif isinstance(value, Mapping):
-        check_scope(value.values(), scope)
-    elif isinstance(value, Iterable) and not isinstance(value, str | bytes | bytearray):
-        for each in value:
-            check_scope(each, scope)
+    pending = [value]
+    while pending:
+        each = pending.pop()
+        if isinstance(each, Entity):
+            if each.get(SCOPE) != scope:
+                raise errors.ForeignNode(each.element_id, scope)
+        elif isinstance(each, Path):
+            pending += [*each.nodes, *each.relationships]
+        elif isinstance(each, Mapping):
+            pending += each.values()
+        elif isinstance(each, list | tuple):
+            pending += each

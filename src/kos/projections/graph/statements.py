@@ -44,13 +44,14 @@ CREATE (g:KosGeneration {kos_id: $scope, kos_tenant: $tenant, kos_incarnation: 0
 # The write comes before the comparison: so it is compared under the lock of the node, with what was committed by then.
 MOVE = """
 MATCH (g:KosGeneration {kos_id: $scope}) SET g.kos_turn = g.kos_turn + 1
-WITH g WHERE g.kos_position = $position AND g.kos_incarnation = $incarnation
+WITH g WHERE g.kos_position = $position AND g.kos_incarnation = $incarnation AND g.kos_superseded = 0
 SET g.kos_position = $to_position, g.kos_incarnation = $to_incarnation, g.kos_leaf = $to_leaf
 RETURN g.kos_pending AS pending
 """
 
 SWITCH = """
-MATCH (g:KosGeneration {kos_id: $scope})
+MATCH (g:KosGeneration {kos_id: $scope}) SET g.kos_turn = g.kos_turn + 1
+WITH g WHERE g.kos_position >= 0
 MERGE (t:KosTenant {kos_id: $tenant}) SET t.kos_turn = coalesce(t.kos_turn, 0) + 1
 WITH t, t.kos_live AS before SET t.kos_live = $scope
 RETURN before
@@ -68,6 +69,15 @@ SUPERSEDED = """
 MATCH (g:KosGeneration) WHERE g.kos_superseded > 0 AND g.kos_superseded < $before RETURN g.kos_id AS scope
 """
 
+# Before a generation is removed: from then on nothing is put into it, and it is not shown.
+CLOSE = """
+MATCH (g:KosGeneration {kos_id: $scope}) SET g.kos_turn = g.kos_turn + 1
+WITH g OPTIONAL MATCH (t:KosTenant {kos_id: g.kos_tenant})
+WITH g, t WHERE t IS NULL OR t.kos_live <> g.kos_id
+SET g.kos_position = -1
+RETURN g.kos_id AS scope
+"""
+
 REMOVE_GENERATION = "MATCH (g:KosGeneration {kos_id: $scope}) DELETE g"
 REMOVE_TENANT = "MATCH (t:KosTenant {kos_id: $tenant}) DELETE t"
 SET_PENDING = "MATCH (g:KosGeneration {kos_id: $scope}) SET g.kos_pending = g.kos_pending + $more"
@@ -77,7 +87,11 @@ MATCH (p:KosPending {kos_generation: $scope}) WITH p LIMIT $most DELETE p RETURN
 LABELS = "CALL db.labels() YIELD label RETURN label"
 
 
-PENDING_COUNT = "MATCH (g:KosGeneration {kos_id: $scope}) RETURN g.kos_pending AS pending"
+# Under the lock of the node, for the same reason.
+LOADING = """
+MATCH (g:KosGeneration {kos_id: $scope}) SET g.kos_turn = g.kos_turn + 1
+WITH g WHERE g.kos_position >= 0 RETURN g.kos_pending AS pending
+"""
 
 
 def edges_of_all(label: str) -> str:
@@ -195,16 +209,24 @@ RETURN count(*) AS removed
 
 
 def nodes(node: Node) -> str:
-    """All of a generation."""
-    return f"MATCH (n:{node.label} {{kos_scope: $scope}}) RETURN n.kos_key AS key, properties(n) AS p"
+    """All of a generation, with the declared properties in their order, and how many it has in all."""
+    return (
+        f"MATCH (n:{node.label} {{kos_scope: $scope}}) "
+        f"RETURN n.kos_key AS key, {_listed('n', node.properties)} AS p, size(keys(n)) AS count"
+    )
 
 
 def edges(edge: Edge) -> str:
     """The same."""
     return (
         f"MATCH (a:{edge.begin.label} {{kos_scope: $scope}})-[r:{edge.type}]->(b) "
-        "RETURN r.kos_id AS id, a.kos_id AS begins, b.kos_id AS ends, r.kos_scope AS scope, properties(r) AS p"
+        "RETURN r.kos_id AS id, a.kos_id AS begins, b.kos_id AS ends, r.kos_scope AS scope, "
+        f"{_listed('r', edge.properties)} AS p, size(keys(r)) AS count"
     )
+
+
+def _listed(name: str, properties: Iterable[Property]) -> str:
+    return "[" + ", ".join(f"{name}.`{each.name}`" for each in properties) + "]"
 
 
 ALL_PENDING = """

@@ -28,3 +28,5 @@ _FUNCTIONS = """
 """
 FUNCTIONS = frozenset(_FUNCTIONS.split())
 """Those that reach nothing but their arguments (and the clock). From an edge to its ends one stays in its scope."""
+
+PATHS = ("SHORTESTPATH", "ALLSHORTESTPATHS")

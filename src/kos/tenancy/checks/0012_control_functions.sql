@@ -1,5 +1,5 @@
 -- Applications may not call the operator's functions
--- These run with the rights of kos_owner. Seven of them are for applications.
+-- These run with the rights of kos_owner. Eight of them are for applications.
 select format('kos.%I(%s)', p.proname, pg_get_function_identity_arguments(p.oid)),
        string_agg(r.name, ', ' order by r.name) || ' may call it, and it runs with its owner''s rights',
        format('revoke execute on function kos.%I(%s) from %s cascade', p.proname,
@@ -14,6 +14,7 @@ select format('kos.%I(%s)', p.proname, pg_get_function_identity_arguments(p.oid)
                      'kos.admit(text, bigint, text, text, text, inet, text, integer)'::regprocedure,
                      'kos.register_tenant(text)'::regprocedure, 'kos.current_tenant_value()'::regprocedure,
                      'kos.require_change(text, name)'::regprocedure,
-                     'kos.incarnation()'::regprocedure, 'kos.bookmark_position(integer, xid8)'::regprocedure)
+                     'kos.incarnation()'::regprocedure, 'kos.bookmark_position(integer, xid8)'::regprocedure,
+                     'kos.log_head()'::regprocedure)
  group by p.oid, p.proname
  order by 1;

@@ -15,7 +15,7 @@ LADDER: Ladder = ((signal.SIGTERM, 20.0), (signal.SIGKILL, 10.0))
 START_SECONDS = 90.0
 
 _OPTIONS = """\
--Xmx384m
+-Xmx768m
 -XX:+UseSerialGC
 -XX:-UsePerfData
 -Djava.net.preferIPv4Stack=true
