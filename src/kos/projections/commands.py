@@ -11,7 +11,7 @@ from kos import console, errors
 from kos.console import DryRun, Json, emit, plain, say, seconds, table
 from kos.projections.declared import declared, make
 from kos.projections.generation import Comparison, verify
-from kos.projections.rebuild import REBUILD, plan_rebuild, run_rebuild
+from kos.projections.rebuilding import REBUILD, plan_rebuild, run_rebuild
 from kos.projections.retry import retry
 from kos.projections.whole import ProjectionStatus, parked_everywhere, parts_of, status
 from kos.tenancy import open as open_store
