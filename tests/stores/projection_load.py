@@ -1,8 +1,8 @@
 """Sessions that write and read while everything around them dies, and what each reader must not see.
 
-Every row has one writer, which numbers what it does to it (`version`): so what a reader sees of a row is a place in that
-row's history. A reader with a bookmark sees nothing before the bookmark's place, and nobody sees a place before one that
-was seen already, nor anything of a row that was seen to be gone.
+Every row has one writer, which numbers what it does to it (`version`): so what a reader sees of a row is a place in
+that row's history. A reader with a bookmark sees nothing before the bookmark's place, and nobody sees a place before
+one that was seen already, nor anything of a row that was seen to be gone.
 """
 
 from __future__ import annotations

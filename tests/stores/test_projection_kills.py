@@ -79,7 +79,8 @@ def write(store: Store, rows: int) -> None:
         acme.execute("insert into atoms (atom_type, name) select 'k', n from generate_series(1, %s) n", (rows,))
         acme.execute(
             "insert into relations (relation_type, from_atom_id, to_atom_id)"
-            " select 'R', id, lead(id, 1, id) over (order by id) from (select id from atoms order by id desc limit %s) a"
+            " select 'R', id, lead(id, 1, id) over (order by id)"
+            " from (select id from atoms order by id desc limit %s) a"
             " on conflict do nothing", (rows,))  # fmt: skip
         acme.execute("delete from atoms where id in (select id from atoms order by id limit %s)", (rows // 2,))
         acme.execute("update atoms set version = version + 1, deleted_at = case when random() < 0.2 then now() end"
