@@ -70,6 +70,10 @@ REFUSED = {
     ],
     "our names": [
         "MATCH (n {kos_scope: 'x'}) RETURN n",
+        "MATCH (n:KosGeneration) RETURN n",
+        "MATCH (n:Atom|`kosPending`) RETURN n",
+        "MATCH (n) WHERE n:KOSTENANT RETURN n",
+        "MATCH (n)-[:Kos]->() RETURN n",
         "MATCH (n {kos_scope: $kos_scope}) RETURN n",
         "MATCH (n {`kos_scope`: 'x'}) RETURN n",
         "MATCH (n {KOS_Scope: 'x'}) RETURN n",

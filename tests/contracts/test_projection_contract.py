@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from fix_redis import OwnCache
 from kos import errors
 from kos.projections import Change, Difference, Projection, Reached, Row, Standing, TableName, Whose
+from kos.projections.cache import CacheProjection
 from kos.projections.graph import GraphProjection
 from kos.topology.embedded import Stack
 
@@ -49,10 +51,27 @@ def _neo4j(request: pytest.FixtureRequest) -> Kind:
     return Kind(lambda: GraphProjection(server))
 
 
-KINDS = {"files": _files, "arcadedb": _arcadedb, "neo4j": _neo4j}
+def _cache(request: pytest.FixtureRequest) -> Kind:
+    server = request.getfixturevalue(f"contract_{request.param}").store
+    return Kind(lambda: CacheProjection(server), holds=False)
 
 
-@pytest.fixture(params=["files", "arcadedb", pytest.param("neo4j", marks=pytest.mark.long)])
+KINDS = {"files": _files, "arcadedb": _arcadedb, "neo4j": _neo4j, "valkey": _cache, "redis": _cache}
+
+
+@pytest.fixture(scope="module")
+def contract_valkey() -> Iterator[OwnCache]:
+    with OwnCache("valkey") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def contract_redis() -> Iterator[OwnCache]:
+    with OwnCache("redis") as server:
+        yield server
+
+
+@pytest.fixture(params=["files", "arcadedb", pytest.param("neo4j", marks=pytest.mark.long), "valkey", "redis"])
 def kind(request: pytest.FixtureRequest) -> Kind:
     """Each store, one after another."""
     return KINDS[request.param](request)
@@ -156,7 +175,7 @@ def test_of_two_who_move_it_at_once_one_does(kind: Kind, projection: Projection,
     for each in threads:
         each.join(60)
     assert len(moved) == 1
-    projection.switch(whose, standing)
+    projection.switch(whose, replace(standing, reached=at(1)))
     live = projection.live(whose)
     assert live is not None
     assert live.reached == at(1)
@@ -170,7 +189,9 @@ def test_a_rehearsal_leaves_nothing(projection: Projection, whose: Whose) -> Non
     assert differences(projection, whose, first, []) == []
 
 
-def test_comparing_finds_each_fault(projection: Projection, whose: Whose) -> None:
+def test_comparing_finds_each_fault(kind: Kind, projection: Projection, whose: Whose) -> None:
+    if not kind.holds:
+        pytest.skip("a cache holds what readers have put there, and is compared with the log")
     standing = projection.begin(whose, "one")
     both = [created(ATOMS, atom("a"), 1), created(ATOMS, atom("b"), 2)]
     standing = projection.apply(whose, standing, [*both, created(RELATIONS, relation("r", "a", "b"), 3)], at(3))
@@ -222,13 +243,14 @@ def test_what_is_shown_no_more_moves_no_further(projection: Projection, whose: W
     projection.apply(whose, after, [created(ATOMS, atom("a"), 3)], at(3))
 
 
-def test_what_was_cleared_takes_nothing_and_is_not_shown(projection: Projection, whose: Whose) -> None:
+def test_what_was_cleared_takes_nothing_and_is_not_shown(kind: Kind, projection: Projection, whose: Whose) -> None:
     """Two make one anew: the lock of the first was lost."""
     projection.switch(whose, projection.begin(whose, "one"))
     left = projection.begin(whose, "left")
     projection.clear(whose)
-    with pytest.raises(errors.ProjectionMoved):
-        projection.load(whose, replace(left, reached=at(1)), rows(ATOMS, atom("a")))
+    if kind.holds:  # of a snapshot a cache takes nothing in any case
+        with pytest.raises(errors.ProjectionMoved):
+            projection.load(whose, replace(left, reached=at(1)), rows(ATOMS, atom("a")))
     with pytest.raises(errors.ProjectionMoved):
         projection.apply(whose, left, [created(ATOMS, atom("a"), 1)], at(1))
     with pytest.raises(errors.ProjectionMoved):

@@ -192,7 +192,7 @@ class Follower:
                     self._standings.pop(whose, None)
                     return True
                 except (errors.FeedDiverged, errors.TransactionTooLong):
-                    pass
+                    self._standings.pop(whose, None)  # it is made anew
                 else:
                     self._standings[whose] = after or standing
                     if after is not None:

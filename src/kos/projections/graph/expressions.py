@@ -70,6 +70,8 @@ class Expressions(Cursor, ABC):
                 self._label_expression(False)
                 self.expect_sign(")")
             elif not self.accept_sign("%"):
+                if self.peek().text.casefold().startswith("kos"):
+                    self.refuse("labels and types that begin with Kos are its own")
                 self.name()
             if self.peek().is_sign("|") and not bar_ends:
                 self.take()

@@ -3,7 +3,9 @@ declaration; everything else is a parameter.
 
 Nodes of ours beside those of tenants: `KosTenant` says which generation readers see, `KosGeneration` how far one is,
 `KosPending` is an edge one of whose nodes is not there (yet, or any more), `KosStore` tells this store from another.
-None of them has a `kos_scope`: no query of a tenant can see them.
+Their `kos_scope` is empty, which is no tenant's: no query of a tenant sees them. It is there, and indexed, so that no
+server tries a tenant's conditions on them first: a condition that fails would tell of what it failed on. For the same
+reason no index of a tenant's labels begins with another property of the tenant's.
 """
 
 from __future__ import annotations
@@ -12,14 +14,14 @@ from collections.abc import Iterable, Iterator
 
 from kos.projections.graph.mapping import Edge, GraphMap, Node, Property
 
-SCOPE = "kos_scope"
+OURS = ("KosTenant", "KosGeneration", "KosStore", "KosPending")
 
 
 def schema(graph: GraphMap) -> Iterator[str]:
     """What is looked up by is indexed. All of it can be repeated."""
     for label in ("KosTenant", "KosGeneration", "KosStore", *(each.label for each in graph.nodes)):
         yield f"CREATE CONSTRAINT IF NOT EXISTS FOR (n:{label}) REQUIRE n.kos_id IS UNIQUE"
-    for label in (each.label for each in graph.nodes):
+    for label in (*OURS, *(each.label for each in graph.nodes)):
         yield f"CREATE INDEX IF NOT EXISTS FOR (n:{label}) ON (n.kos_scope)"
     for name in ("kos_id", "kos_from", "kos_to", "kos_generation"):
         yield f"CREATE INDEX IF NOT EXISTS FOR (n:KosPending) ON (n.{name})"
@@ -27,7 +29,7 @@ def schema(graph: GraphMap) -> Iterator[str]:
 
 
 IDENTITY = """
-MERGE (s:KosStore {kos_id: 'store'}) ON CREATE SET s.kos_identity = $identity
+MERGE (s:KosStore {kos_id: 'store'}) ON CREATE SET s.kos_identity = $identity, s.kos_scope = ''
 RETURN s.kos_identity AS identity
 """
 
@@ -38,7 +40,7 @@ RETURN g.kos_id AS scope, g.kos_incarnation AS incarnation, g.kos_position AS po
 
 BEGIN = """
 CREATE (g:KosGeneration {kos_id: $scope, kos_tenant: $tenant, kos_incarnation: 0, kos_position: 0, kos_leaf: '',
-                         kos_pending: 0, kos_superseded: 0, kos_turn: 0})
+                         kos_pending: 0, kos_superseded: 0, kos_turn: 0, kos_scope: ''})
 """
 
 # The write comes before the comparison: so it is compared under the lock of the node, with what was committed by then.
@@ -52,7 +54,7 @@ RETURN g.kos_pending AS pending
 SWITCH = """
 MATCH (g:KosGeneration {kos_id: $scope}) SET g.kos_turn = g.kos_turn + 1
 WITH g WHERE g.kos_position >= 0
-MERGE (t:KosTenant {kos_id: $tenant}) SET t.kos_turn = coalesce(t.kos_turn, 0) + 1
+MERGE (t:KosTenant {kos_id: $tenant}) SET t.kos_turn = coalesce(t.kos_turn, 0) + 1, t.kos_scope = ''
 WITH t, t.kos_live AS before SET t.kos_live = $scope
 RETURN before
 """
@@ -190,7 +192,7 @@ def cut_some(edge: Edge) -> str:
 CREATE_PENDING = """
 UNWIND $rows AS row
 CREATE (:KosPending {kos_id: row.id, kos_generation: $scope, kos_type: row.type, kos_from: row.from, kos_to: row.to,
-                     kos_position: row.position, kos_data: row.data})
+                     kos_position: row.position, kos_data: row.data, kos_scope: ''})
 """
 PENDING = """
 UNWIND $rows AS row MATCH (p:KosPending {kos_id: row.id}) WHERE p.kos_type = $type
