@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from arms import Bar, Finding, Ratio, Report, Worst, ratio
+from arms import Bar, Finding, Report, Worst, ratio
 from bench import Bench, temporary_folder
 from kos.knowledge import install
 from kos.log import seal_all
@@ -225,9 +225,7 @@ def _seen(report: Report, bench: Bench, name: str, topology: Topology) -> None:
             SEEN_BAR,
         ),
         Finding(
-            f"the same, one event at a time, {name}",
-            Worst(figures["one event at a time"] / one_batch, "×"),
-            is_control=True,
+            f"one event at a time, {name}", Worst(figures["one event at a time"] / one_batch, "×"), is_control=True
         ),
     ]
     report.figures += [
@@ -341,6 +339,3 @@ def _until(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline, "the graph has not caught up"
         time.sleep(0.05)
-
-
-__all__ = ["CLAIM", "CONTROL", "Ratio", "run"]
