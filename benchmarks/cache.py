@@ -58,7 +58,7 @@ def _cache(bench: Bench) -> Iterator[Topology]:
 
 
 def _race(report: Report, bench: Bench, topology: Topology, ids: list[UUID]) -> None:
-    reads, control = (20_000, 10_000) if bench.quick else (READS, CONTROL_READS)
+    reads, control = (20_000, 20_000) if bench.quick else (READS, CONTROL_READS)
     assert topology.cache
     cache_races.begin(topology, topology.cache)
     ours = Race(topology, ids[:ROWS], reads, PROCESSES).run(cache_races.through_sessions, follows=True)

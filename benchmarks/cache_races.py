@@ -27,8 +27,8 @@ from kos.topology.model import CacheServer, Topology
 
 READ = "select version from atoms where id = %s"
 WRITE = "update atoms set version = version + 1 where id = %s returning version"
-SHARE_OF_WRITES = 0.05
-SHARE_HELD_UP = 0.2
+SHARE_OF_WRITES = 0.03
+SHARE_HELD_UP = 0.1
 HELD_UP = 0.02  # seconds, at most
 PAUSE = 0.005  # between two looks of who follows the log
 _KINDS: dict[str, Kind] = {"I": "created", "U": "changed", "D": "deleted", "T": "truncated", "B": "created"}

@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from arms import Bar, Finding, Ratio, Report, Worst, ratio
+from arms import Bar, Finding, Report, Worst, ratio
 from bench import Bench, temporary_folder
 from kos.knowledge import install
 from kos.log import seal_all
@@ -150,12 +150,11 @@ def _rebuild(report: Report, bench: Bench, name: str, topology: Topology) -> Non
         projection.prepare()
         site = Site(store, place_of(tenant), projection, Whose(tenant.id, tenant.epoch))
         rates: dict[str, list[float]] = {"rebuild": [], "bulk": []}
-        for _ in range(2):
+        for turn in range(2):  # nothing is removed in between: that can take longer than all the rest
             began = time.perf_counter()
             rebuild(site)
             rates["rebuild"].append(rows / (time.perf_counter() - began))
-            projection.forget(tenant.id)
-            rates["bulk"].append(rows / _bulk(store, tenant_name, topology.graph))
+            rates["bulk"].append(rows / _bulk(store, tenant_name, topology.graph, turn))
         projection.close()
     report.findings.append(
         Finding(f"a rebuild of {rows:,} rows, found equal, {name}", ratio(rates["rebuild"], rates["bulk"]), REBUILD_BAR)
@@ -178,7 +177,7 @@ def _fill(store: Store, tenant: str, atoms: int) -> int:
     return int(row[0])
 
 
-def _bulk(store: Store, tenant: str, server: GraphServer) -> float:
+def _bulk(store: Store, tenant: str, server: GraphServer, turn: int) -> float:
     """Seconds that the store's own way takes for the same rows, which are in memory already."""
     with store.tenant(tenant, timeout=600) as session:
         atoms = session.execute("select id::text, atom_type, name, number_value::float8, confidence, version,"
@@ -186,25 +185,21 @@ def _bulk(store: Store, tenant: str, server: GraphServer) -> float:
         relations = session.execute("select id::text, relation_type, from_atom_id::text, to_atom_id::text,"
                                     " created_at::text from relations").fetchall()  # fmt: skip
     with opening.open(server) as driver, driver.session(database=server.database) as graph:
-        graph.run("CREATE CONSTRAINT IF NOT EXISTS FOR (n:Bulk) REQUIRE n.id IS UNIQUE").consume()
-        began = time.perf_counter()
+        label = f"Bulk{turn}"
+        graph.run(f"CREATE CONSTRAINT IF NOT EXISTS FOR (n:{label}) REQUIRE n.id IS UNIQUE").consume()
         create = (
-            "UNWIND $rows AS row CREATE (:Bulk {id: row[0], atom_type: row[1], name: row[2], number_value: row[3],"
+            f"UNWIND $rows AS row CREATE (:{label} {{id: row[0], atom_type: row[1], name: row[2], number_value: row[3],"
             " confidence: row[4], version: row[5], created_at: row[6], updated_at: row[7]})"
         )
         join = (
-            "UNWIND $rows AS row MATCH (a:Bulk {id: row[2]}) MATCH (b:Bulk {id: row[3]})"
-            " CREATE (a)-[:BULK {id: row[0], relation_type: row[1], created_at: row[4]}]->(b)"
+            f"UNWIND $rows AS row MATCH (a:{label} {{id: row[2]}}) MATCH (b:{label} {{id: row[3]}})"
+            f" CREATE (a)-[:BULK{turn} {{id: row[0], relation_type: row[1], created_at: row[4]}}]->(b)"
         )
+        began = time.perf_counter()
         for query, rows in ((create, atoms), (join, relations)):
             for start in range(0, len(rows), BATCH):
                 graph.run(query, rows=[list(row) for row in rows[start : start + BATCH]]).consume()
-        seconds = time.perf_counter() - began
-        while graph.run("MATCH (n:Bulk) WITH n LIMIT 5000 DETACH DELETE n RETURN count(*) AS n").single(strict=True)[
-            "n"
-        ]:
-            pass
-    return seconds
+        return time.perf_counter() - began
 
 
 # how soon a commit is seen
@@ -230,9 +225,7 @@ def _seen(report: Report, bench: Bench, name: str, topology: Topology) -> None:
             SEEN_BAR,
         ),
         Finding(
-            f"the same, one event at a time, {name}",
-            Worst(figures["one event at a time"] / one_batch, "×"),
-            is_control=True,
+            f"one event at a time, {name}", Worst(figures["one event at a time"] / one_batch, "×"), is_control=True
         ),
     ]
     report.figures += [
@@ -346,6 +339,3 @@ def _until(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline, "the graph has not caught up"
         time.sleep(0.05)
-
-
-__all__ = ["CLAIM", "CONTROL", "Ratio", "run"]

@@ -193,11 +193,3 @@ def site_of(database: Topology, tenant: Tenant) -> Iterator[Any]:
     yield make
     for each in made:
         each.close()
-
-
-@pytest.fixture(params=[Site, AsyncSite], ids=["sync", "async"])
-def site(request: pytest.FixtureRequest, site_of: Any, module_cache: OwnCache, plain_client: redis.Redis) -> Site:
-    """A tenant whose cache has just been begun."""
-    made: Site = site_of(module_cache.store, request.param)
-    made.follower.begin()
-    return made

@@ -10,11 +10,16 @@ import typer
 
 from kos import console, errors, topology
 from kos.console import DryRun, Json, emit, say, table
-from kos.tenancy import Failure, install
+from kos.projections import ProjectionStatus, declared
+from kos.projections import status as projections_status
+from kos.projections.commands import show_status
+from kos.tenancy import Failure, Store, install
 from kos.tenancy.checks import CHECKS, tenant_databases
 from kos.topology import config, health
 from kos.topology import doctor as examination
 from kos.topology.embedded import WORKER, Planned, Stack, StartPlan, WorkerHealth, require_embedded
+from kos.topology.model import Topology
+from kos.translate import translated
 
 
 def up(
@@ -129,11 +134,12 @@ def down(
 
 
 def status(json: Json = False) -> None:
-    """Every store: kind, version, address, and whether it answers; and the embedded stack's worker."""
+    """Every store: kind, version, address, and whether it answers; the stack's worker; how far projections are."""
     here = topology.find()
     stores = health.check(here)
     healthy = all(store.healthy for store in stores)
     workers = _workers(Stack(here.folder)) if here.stack and here.folder else []
+    followed, unknown = _projections(here, stores)
 
     def human() -> None:
         rows = [
@@ -145,8 +151,19 @@ def status(json: Json = False) -> None:
             for each in workers
         ]
         table(("store", "kind", "version", "address", "healthy"), rows)
+        if followed:
+            say("")
+            show_status(followed)
+        if unknown:
+            say(f"how far projections are is not known: {unknown}")
 
-    value = {"healthy": healthy, "stores": [_as_row(store) for store in stores], "workers": workers}
+    value = {
+        "healthy": healthy,
+        "stores": [_as_row(store) for store in stores],
+        "workers": workers,
+        "projections": followed,
+        "projections_unknown": unknown,
+    }
     emit(value, as_json=json, human=human)
     if not healthy:
         raise typer.Exit(errors.FAILED)
@@ -195,6 +212,21 @@ def upgrade(dry_run: DryRun = False, json: Json = False) -> None:
     value = {"dry_run": dry_run, "changes": changes, "failed": _as_objects(failures)}
     emit(value, as_json=json, human=human)
     console.fail_for(_broken(failures), as_json=json)
+
+
+def _projections(here: Topology, stores: list[health.StoreHealth]) -> tuple[list[ProjectionStatus], str | None]:
+    """How far each is, or why that can't be asked: what is wrong with it must not hide the rest."""
+    silent = [store.name for store in stores if store.kind == "postgresql" and not store.healthy]
+    if silent or not declared(here):
+        return [], f"{silent[0]} does not answer" if silent else None
+    try:
+        with Store(here) as store:
+            return projections_status(store), None
+    except Exception as raised:
+        error = translated(raised)
+        if error is None:
+            raise
+        return [], str(error)
 
 
 def _as_objects(failures: list[Failure]) -> list[dict[str, str]]:

@@ -16,6 +16,7 @@ from uuid import UUID
 import pytest
 from psycopg.sql import SQL
 
+from documents import until
 from fix_database import as_superuser
 from fix_samples import child_environment
 from fix_worker import Log
@@ -209,6 +210,28 @@ def test_feeds(documented: Store, cli: Cli, capsys: pytest.CaptureFixture[str]) 
     agrees("feed drop", cli("feed", "drop", "shapes", "--yes"))
     assert run(["feed", "drop", "shapes", "--yes"]) == errors.WRONG_USE
     assert run([*seek[:-1], "one"]) == errors.WRONG_USE
+
+
+def test_projections(documented: Store, cli: Cli) -> None:
+    with documented.tenant("documented") as session:
+        session.execute("insert into atoms (atom_type, name) values ('price', 'tea')")
+    cli("worker", "--once")
+    mine = ("graph", "--tenant", "documented")
+    until(lambda: run(["projection", "verify", *mine]) == errors.DONE)  # the stack's worker has made it
+    agrees("projection list", cli("projection", "list"))
+    agrees("projection status", cli("projection", "status"))
+    agrees("projection verify", cli("projection", "verify", *mine))
+    agrees("projection rebuild", cli("projection", "rebuild", *mine, "--dry-run"), 1)
+    agrees("projection rebuild", cli("projection", "rebuild", *mine))
+    tenant = find_tenant(documented, "documented").id
+    with documented.operator() as operator:
+        park = "insert into kos.projection_parked values ('graph', %s, 'knowledge', 'atoms', %s, 1, 'no')"
+        operator.execute(park, (tenant, [str(tenant)]))
+    parked = cli("projection", "parked", "graph")
+    assert str(tenant) in {each["tenant"] for each in parked}
+    agrees("projection parked", parked)
+    agrees("projection retry", cli("projection", "retry", *mine))
+    assert run(["projection", "retry", "nothing"]) == errors.WRONG_USE
 
 
 def test_operations(documented: Store, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,13 +3,19 @@ the test shows what it is for."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
 from uuid import UUID
 
 import psycopg
 import pytest
 
+from kos import errors
 from kos.log import seal
+from kos.projections.declared import make
 from kos.tenancy import Session, Store, Tenant, create_tenant
+from kos.tenancy.bookmark import Bookmark
+from projecting import Following
 
 USER = UUID("01900000-0000-7000-8000-00000000000a")
 REQUEST = UUID("01900000-0000-7000-8000-00000000000b")
@@ -185,3 +191,69 @@ def test_security_3_nobody_changes_the_trail(store: Store, tenant: Tenant, histo
     for statement in ("update knowledge_events set event_type = 'x'", "delete from kos.knowledge_events"):
         with pytest.raises(psycopg.DatabaseError), store.tenant("acme") as session:
             session.execute(statement)
+
+
+@pytest.fixture
+def polyglot(full_store: Store) -> Iterator[list[Following]]:
+    """A tenant with an atom, in the graph and in the cache."""
+    create_tenant(full_store, "acme")
+    with full_store.tenant("acme") as session:
+        new_atom(session, "before")
+    made = [Following(full_store, "acme", make(full_store.topology, name)) for name in ("graph", "cache")]
+    for each in made:
+        each.projection.prepare()
+        each.follow()
+    yield made
+    for each in made:
+        each.projection.forget(each.site.tenant)
+        each.projection.close()
+
+
+def test_polyglot_persistence_graph_and_cache_have_what_was_written(
+    full_store: Store, polyglot: list[Following]
+) -> None:
+    """The mission runs a graph and a cache beside PostgreSQL, and does not say what keeps them equal to it: here both
+    follow the log, and a reader says how far they have to be."""
+
+    def seen(mark: Bookmark | None) -> tuple[Any, Any]:
+        with full_store.tenant("acme", after=mark) as session:
+            found = session.graph.run("MATCH (a:Atom {id: $id}) RETURN a.name AS name", {"id": str(atom)})
+            return [each["name"] for each in found], session.cached("atom", atom, lambda: name_of(session, atom))
+
+    def after(statement: str) -> tuple[Any, Any]:
+        with full_store.tenant("acme") as session:
+            session.execute(statement.encode(), (atom,))
+        for each in polyglot:
+            each.follow()
+        return seen(session.bookmark)
+
+    with full_store.tenant("acme") as session:
+        atom = new_atom(session, "made")
+    for each in polyglot:
+        each.follow()
+    assert [seen(session.bookmark) for _ in range(2)] == [(["made"], "made")] * 2
+    assert full_store.cache.counters.hits == 1
+    assert after("update atoms set name = 'changed' where id = %s") == (["changed"], "changed")
+    assert after("delete from atoms where id = %s") == ([], None)
+    assert [each.verify().differing for each in polyglot] == [0, 0]
+
+
+def test_security_2_tenants_and_personas_in_the_graph(full_store: Store, polyglot: list[Following]) -> None:
+    """A graph has no row security: another tenant finds nothing, and a persona, who may see a part, is refused."""
+    create_tenant(full_store, "other")
+    graph = Following(full_store, "other", polyglot[0].projection)
+    with full_store.tenant("other") as session:
+        new_atom(session, "elsewhere")
+    graph.follow()
+    names = "MATCH (a:Atom) RETURN a.name AS name"
+    for tenant, seen in (("acme", "before"), ("other", "elsewhere")):
+        with full_store.tenant(tenant) as session:
+            assert [each["name"] for each in session.graph.run(names)] == [seen]
+    with full_store.tenant("acme", persona="developer") as session, pytest.raises(errors.GraphWithoutPersonas):
+        session.graph.run(names)
+    graph.projection.forget(graph.site.tenant)
+
+
+def name_of(session: Session, atom: UUID) -> str | None:
+    row = session.execute("select name from atoms where id = %s", (atom,)).fetchone()
+    return str(row[0]) if row else None

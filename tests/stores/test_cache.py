@@ -11,10 +11,19 @@ import pytest
 import redis
 
 from fix_cache import AsyncSite, Site
+from fix_redis import OwnCache
 from kos import errors
 from kos.projections.cache import CacheKind, check_entries
 from kos.projections.model import Whose
 from kos.tenancy import create_tenant, fence
+
+
+@pytest.fixture(params=[Site, AsyncSite], ids=["sync", "async"])
+def site(request: pytest.FixtureRequest, site_of: Any, module_cache: OwnCache, plain_client: redis.Redis) -> Site:
+    """A tenant whose cache has just been begun."""
+    made: Site = site_of(module_cache.store, request.param)
+    made.follower.begin()
+    return made
 
 
 def counted(site: Site) -> tuple[int, int, int]:

@@ -27,6 +27,9 @@ from kos.topology.model import Login, fixed
 # without a limit takes longer than this.
 LIMIT = 10.0
 
+LONG = pytest.mark.long
+OTHER_POLICIES = ("volatile-lru", "allkeys-random")
+
 pytestmark = pytest.mark.timeout(120)
 
 
@@ -85,7 +88,13 @@ FAULTS: dict[str, Fault] = {
 }
 
 
-@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+SHORT = {"stalls", "answers drop by drop"}
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [pytest.param(FAULTS[name], id=name, marks=() if name in SHORT else LONG) for name in FAULTS],
+)
 def test_a_network_that_fails_costs_the_budget_and_no_more(
     fault: Fault, server: OwnCache, proxy_to: ProxyTo, site_of: Any, kind: type[Site]
 ) -> None:
@@ -232,7 +241,7 @@ def test_all_is_flushed(server: OwnCache, site_of: Any, kind: type[Site]) -> Non
     assert site.follower.projection.asking() == [site.follower.whose]
 
 
-@pytest.mark.parametrize("policy", ["allkeys-lru", "volatile-lru", "allkeys-random"])
+@pytest.mark.parametrize("policy", ["allkeys-lru", *(pytest.param(each, marks=LONG) for each in OTHER_POLICIES)])
 def test_what_is_evicted_is_read_again(server: OwnCache, site_of: Any, policy: str) -> None:
     server.stop()
     server.start("--maxmemory", "3mb", "--maxmemory-policy", policy)
@@ -268,6 +277,7 @@ def test_a_full_one_still_forgets(server: OwnCache, site_of: Any, kind: type[Sit
         client.config_set("maxmemory", "1")
         with pytest.raises(redis.exceptions.OutOfMemoryError):
             client.set("a", "b")
+        assert site.follower.projection.identity() == site.follower.projection.identity()
         assert is_hit(site, atom)
         other = site.insert("Thun")
         assert site.cached(other) == "Thun"
@@ -276,6 +286,8 @@ def test_a_full_one_still_forgets(server: OwnCache, site_of: Any, kind: type[Sit
         site.rename(atom, "Berne")
         site.follower.follow()
         assert site.cached(atom) == "Berne"
+        site.follower.begin()
+        assert site.follower.projection.live(site.follower.whose) == site.follower.standing
         client.config_set("maxmemory", "0")
         assert site.cached(atom) == "Berne"
         assert is_hit(site, atom)

@@ -80,6 +80,8 @@ def test_a_store_that_is_down_stops_no_other_and_no_sealing(full_store: Store, a
         write(full_store, "a")
         until(lambda: is_level(full_store, ("cache",)))
         until(lambda: progress(worker, "graph")["state"] == "failing")
+        until(lambda: progress(worker, "graph")["behind"] == 1)  # PostgreSQL knows
+        assert metric(worker, "kos_projection_lag_events", "graph") == 1
         assert worker.health()[0]  # it is not the worker's fault, and another one would fare no better
         assert "the graph" in progress(worker, "graph")["error"]
         assert metric(worker, "kos_projection_up", "graph") == 0

@@ -27,7 +27,7 @@ from kos.knowledge.objects import list_holds
 from kos.knowledge.removal import remove
 from kos.knowledge.samples import load, load_sample, plan_load
 from kos.knowledge.samples.plan import stored
-from kos.projections.rebuild import REBUILD, plan_rebuild
+from kos.projections.rebuilding import REBUILD, plan_rebuild
 from kos.tenancy import Store, create_tenant, find_tenant, list_tenants
 
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
+from pkgutil import walk_packages
+from types import ModuleType
 
 import pytest
 
 SOURCE = Path(__file__).parents[2] / "src" / "kos"
 FILES = sorted(SOURCE.rglob("*.py"))
-CAPABILITIES = ("adoption", "worker", "workload", "tour")
+CAPABILITIES = ("adoption", "projections", "worker", "workload", "tour")
 VAGUE = {"utils", "util", "helpers", "helper", "manager", "service", "services", "common", "misc", "handler", "engine"}
 
 
@@ -63,6 +66,14 @@ def test_capabilities_import_each_other_through_the_front_door() -> None:
                 if inside and capability != own and not module.endswith(".commands"):
                     deep.append((str(path.relative_to(SOURCE)), module))
     assert deep == []
+
+
+def test_what_a_part_offers_is_not_replaced_by_a_module_of_that_name() -> None:
+    """A module that is imported later takes the place of whatever its package calls the same."""
+    modules = [import_module(each.name) for each in walk_packages([str(SOURCE)], "kos.") if "__main__" not in each.name]
+    offered = [(module, name) for module in modules for name in getattr(module, "__all__", ())]
+    assert len(offered) > 100
+    assert [(module.__name__, name) for module, name in offered if isinstance(getattr(module, name), ModuleType)] == []
 
 
 SQL = re.compile(

@@ -13,7 +13,7 @@ from kos.journal.operation import Operation
 OPERATIONS = {
     "sample.load": "kos.knowledge.samples.load:LOAD_SAMPLE",
     "adoption.adopt": "kos.adoption.adopt:ADOPT",
-    "projection.rebuild": "kos.projections.rebuild:REBUILD",
+    "projection.rebuild": "kos.projections.rebuilding:REBUILD",
     "schema.change": "kos.schema_change.change:CHANGE",
     "adoption.release": "kos.adoption.release:RELEASE",
     "tenant.import": "kos.knowledge.exchange.import_:IMPORT_TENANT",

@@ -26,6 +26,7 @@ from kos.projections.model import (
     Whose,
     key_text,
 )
+from kos.projections.whole import ProjectionStatus, status
 
 __all__ = [
     "Change",
@@ -34,6 +35,7 @@ __all__ = [
     "Follower",
     "Progress",
     "Projection",
+    "ProjectionStatus",
     "Reached",
     "Row",
     "Site",
@@ -45,5 +47,6 @@ __all__ = [
     "key_text",
     "make",
     "rebuild",
+    "status",
     "verify",
 ]

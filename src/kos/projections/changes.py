@@ -18,9 +18,9 @@ Key = tuple[str, ...]
 
 
 def key_within(tenant: UUID, key: Sequence[str]) -> Key:
-    """A row's key as its tenant knows it: without the tenant's own id."""
+    """A row's key as its tenant knows it: without the tenant's own id, unless that is all of it, as of an account."""
     own = str(tenant)
-    return tuple(part for part in key if part != own)
+    return tuple(part for part in key if part != own) or tuple(key)
 
 
 def wanted_for(wanted: Sequence[Wanted] | None, table: TableName) -> Wanted | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
@@ -10,9 +11,9 @@ from kos import console, errors
 from kos.console import DryRun, Json, emit, plain, say, seconds, table
 from kos.projections.declared import declared, make
 from kos.projections.generation import Comparison, verify
-from kos.projections.rebuild import REBUILD, plan_rebuild, run_rebuild
+from kos.projections.rebuilding import REBUILD, plan_rebuild, run_rebuild
 from kos.projections.retry import retry
-from kos.projections.whole import parked_everywhere, parts_of, status
+from kos.projections.whole import ProjectionStatus, parked_everywhere, parts_of, status
 from kos.tenancy import open as open_store
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The projection's name; see `kos projection list`.")]
@@ -45,23 +46,23 @@ def projection_status(json: Json = False) -> None:
     """How far each projection is: tenants, events that it hasn't had, seconds, rows that its store refuses."""
     with open_store() as store:
         found = status(store)
+    emit([plain(each) for each in found], as_json=json, human=lambda: show_status(found))
+
+
+def show_status(found: Sequence[ProjectionStatus]) -> None:
+    """The same for people, here and in `kos status`."""
     headings = ("projection", "database", "tenants", "behind", "events", "lag s", "parked")
-
-    def human() -> None:
-        table(
-            headings,
-            [
-                (each.projection, each.database, each.tenants, each.tenants_behind, each.behind,
-                 seconds(each.lag_seconds), each.parked or "")
-                for each in found
-            ],
-            numbers=headings[2:],
-        )  # fmt: skip
-        for each in found:
-            if each.parked:
-                say(f"{each.projection}: some rows are refused: kos projection parked {each.projection}")
-
-    emit([plain(each) for each in found], as_json=json, human=human)
+    table(
+        headings,
+        [
+            (each.projection, each.database, each.tenants, each.tenants_behind, each.behind,
+             seconds(each.lag_seconds), each.parked or "")
+            for each in found
+        ],
+        numbers=headings[2:],
+    )  # fmt: skip
+    for name in dict.fromkeys(each.projection for each in found if each.parked):
+        say(f"{name}: some rows are refused: kos projection parked {name}")
 
 
 def projection_verify(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from threading import Event, Lock, Thread
@@ -16,7 +17,7 @@ import psycopg
 from kos import errors
 from kos.log import head_of
 from kos.pace import Growing, Resting
-from kos.projections.follow import feed_of, follow, locked, tell
+from kos.projections.follow import FEED, follow, locked, tell
 from kos.projections.generation import Site, rebuild
 from kos.projections.model import Projection, Standing, Whose
 from kos.projections.queries import QUERIES
@@ -36,7 +37,8 @@ _PASSING = (errors.StoreUnavailable, errors.StoreBusy, errors.ProjectionBusy)
 @dataclass(frozen=True)
 class Progress:
     """What a follower knows; replaced as a whole, so that other threads may read it. `behind` in events, `lag` in
-    seconds; `parked`: rows that the store refuses; `failing`: tenants that can't be followed, and why."""
+    seconds; `parked`: rows that the store refuses; `making`: tenants that are made anew just now; `failing`: those that
+    can't be followed, and why."""
 
     state: str = "starting"
     error: str | None = None
@@ -45,6 +47,7 @@ class Progress:
     parked: int = 0
     applied: int = 0
     rebuilds: int = 0
+    making: int = 0
     failing: dict[UUID, str] = field(default_factory=dict)
 
 
@@ -111,16 +114,36 @@ class Follower:
                 continue
             try:
                 with self._connect() as connection:
-                    projection = self._make()
-                    try:
-                        self._serve(connection, projection)
-                    finally:
-                        projection.close()
+                    self._serve_until_failure(connection)
             except Exception as raised:  # noqa: BLE001 - told, and tried again
-                if not self._ends.is_set():
-                    self._say("failing", str(raised))
-                    self._told("the projection can't be followed; trying again", raised)
-                self._ends.wait(self._again.take())
+                self._fails(raised)
+
+    def _serve_until_failure(self, connection: Connection) -> None:
+        try:
+            with closing(self._make()) as projection:
+                self._serve(connection, projection)
+        except Exception as raised:
+            if isinstance(raised, psycopg.OperationalError):
+                raise
+            # The store is what fails: how far behind it is, PostgreSQL can say.
+            self._fails(raised, **self._measured(connection))
+
+    def _fails(self, raised: Exception, **news: Any) -> None:
+        if not self._ends.is_set():
+            self._say("failing", str(raised), **news)
+            self._told("the projection can't be followed; trying again", raised)
+        self._ends.wait(self._again.take())
+
+    def _measured(self, connection: Connection) -> dict[str, Any]:
+        """How many events the store hasn't had, for how long, and what is parked. Who waits is due."""
+        waiting = connection.execute(QUERIES.waiting, {"feed": FEED + self.name, "limit": MOST_TENANTS}).fetchall()
+        self._due |= dict.fromkeys(tenant for tenant, *_ in waiting)
+        parked = connection.execute(QUERIES.count_parked, {"projection": self.name}).fetchone() or (0,)
+        return {
+            "behind": sum(count for _, count, _ in waiting),
+            "lag": max((0.0, *(seconds for *_, seconds in waiting))),
+            "parked": parked[0],
+        }
 
     def _serve(self, connection: Connection, projection: Projection) -> None:
         """Until the end, or until somebody else leads."""
@@ -239,13 +262,8 @@ class Follower:
         if self._clock() >= self._tidy_due:
             projection.tidy()
             self._tidy_due = self._clock() + TIDY_SECONDS
-        waiting = connection.execute(QUERIES.waiting, {"feed": feed_of(projection), "limit": MOST_TENANTS}).fetchall()
-        self._due |= dict.fromkeys(tenant for tenant, *_ in waiting)
         self._again.reset()
-        behind = sum(count for _, count, _ in waiting)
-        lag = max((seconds for *_, seconds in waiting), default=0.0)
-        parked = connection.execute(QUERIES.count_parked, {"projection": self.name}).fetchone() or (0,)
-        self._say("following", None, behind=behind, lag=max(lag, 0.0), parked=parked[0])
+        self._say("following", None, **self._measured(connection))
 
     def _remake(self, connection: Connection, whose: Whose) -> bool:
         """Have it made anew, beside the others; two at a time, so that small ones don't wait for a large one."""
@@ -288,7 +306,8 @@ class Follower:
         failing = {tenant: rest.error or "" for tenant, rest in self._resting.parked().items()}
         with self._lock:
             added = {name: getattr(self.progress, name) + news.pop(name, 0) for name in ("applied", "rebuilds")}
-            self.progress = replace(self.progress, state=state, error=error, failing=failing, **added, **news)
+            now: dict[str, Any] = {"state": state, "error": error, "failing": failing, "making": len(self._making)}
+            self.progress = replace(self.progress, **now, **added, **news)
         self._changed(self)
 
 

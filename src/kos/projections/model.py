@@ -129,7 +129,7 @@ class Difference:
 
 
 class Projection(Protocol):
-    """A store that follows logs. One contract for all: `tests/contracts/projection_contract.py`.
+    """A store that follows logs. One contract for all: `tests/contracts/test_projection_contract.py`.
 
     Everything of a tenant is in a *generation*; readers see one, and another can be made beside it. A generation's
     position is stored in the store itself, in one transaction with what it stands for. All of it can be repeated.

@@ -117,6 +117,7 @@ FileBeside = Annotated[Path, AfterValidator(_beside)]
 Region = Annotated[Text, AfterValidator(_declared)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$")]
 ProjectionName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,50}$")]
+KindName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 LabelName = Annotated[str, AfterValidator(_label)]
 ColumnName = Annotated[str, Field(min_length=1, max_length=63)]
 TableText = Annotated[str, Field(pattern=r"^[^.]+(\.[^.]+)?$")]
@@ -331,7 +332,7 @@ class ProjectionKeys(Table):
     shipped: bool = Field(True, examples=["shipped = false"])
     nodes: dict[LabelName, NodeKeys] = Field({}, examples=["[projections.graph.nodes.Order]"])
     edges: dict[LabelName, EdgeKeys] = Field({}, examples=["[projections.graph.edges.PLACED_BY]"])
-    kinds: dict[FeedName, KindKeys] = Field({}, examples=["[projections.cache.kinds.order]"])
+    kinds: dict[KindName, KindKeys] = Field({}, examples=["[projections.cache.kinds.order]"])
     use: Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")] | None = Field(
         None, examples=['use = "product.search:SearchProjection"']
     )

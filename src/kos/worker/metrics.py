@@ -91,10 +91,11 @@ class ProjectionMetrics:
         self.lag = gauge("kos_projection_lag_seconds", "How long the oldest of them is committed; told by the leader.")
         self.parked = gauge("kos_projection_parked_rows", "Rows whose changes its store refuses; told by the leader.")
         self.up = gauge("kos_projection_up", "1 where its store takes what it is given; told by the leader.")
+        self.making = gauge("kos_projection_rebuilding_tenants", "Tenants that are made anew; told by the leader.")
         self.failing = gauge("kos_projection_failing_tenants", "Tenants that can't be followed; told by the leader.")
         self.applied = counter("kos_projection_applied_events", "Events that this worker applied.")
         self.rebuilds = counter("kos_projection_rebuilds", "Tenants that this worker made anew in a projection.")
-        self.of_leader = (self.behind, self.lag, self.parked, self.up, self.failing)
+        self.of_leader = (self.behind, self.lag, self.parked, self.up, self.making, self.failing)
         self.all = (*self.of_leader, self.applied, self.rebuilds)
         self._counted: dict[tuple[str, str], tuple[int, int]] = {}
 
@@ -109,6 +110,7 @@ class ProjectionMetrics:
         self.behind.labels(*where).set(progress.behind)
         self.lag.labels(*where).set(progress.lag)
         self.parked.labels(*where).set(progress.parked)
+        self.making.labels(*where).set(progress.making)
         self.failing.labels(*where).set(len(progress.failing))
         self.up.labels(*where).set(int(progress.state == "following"))
         applied, rebuilds = self._counted.get(where, (0, 0))

@@ -73,6 +73,7 @@ class Projecting:
                     "state": now.state,
                     "behind": now.behind,
                     "lag_seconds": round(now.lag, 3),
+                    "making": now.making,
                     "failing": failing,
                     "error": now.error,
                 }

@@ -13,8 +13,17 @@ Words: a *kind* says which table a value is of; a *generation* holds what was ke
 from kos.projections.cache.async_reading import AsyncCacheReader
 from kos.projections.cache.checking import check_entries
 from kos.projections.cache.decisions import Counters
-from kos.projections.cache.kinds import KINDS, CacheKind
+from kos.projections.cache.kinds import KINDS, CacheKind, kinds_of
 from kos.projections.cache.projection import CacheProjection
 from kos.projections.cache.reading import CacheReader
 
-__all__ = ["KINDS", "AsyncCacheReader", "CacheKind", "CacheProjection", "CacheReader", "Counters", "check_entries"]
+__all__ = [
+    "KINDS",
+    "AsyncCacheReader",
+    "CacheKind",
+    "CacheProjection",
+    "CacheReader",
+    "Counters",
+    "check_entries",
+    "kinds_of",
+]

@@ -12,7 +12,7 @@ from uuid import UUID
 from kos import errors
 from kos.projections.cache import names
 from kos.projections.cache.kinds import KINDS, CacheKind, by_name, touched
-from kos.projections.cache.scripts import APPLY, BEGIN, SWITCH, Script
+from kos.projections.cache.scripts import APPLY, BEGIN, MARK, SWITCH, Script
 from kos.projections.model import Change, Difference, Reached, Row, Standing, TableName, Wanted, Whose
 from kos.tenancy.store import Connection
 from kos.topology import cache
@@ -51,16 +51,15 @@ class CacheProjection:
     def identity(self) -> str:
         """The server's run, and a mark that is gone with everything else: an earlier state that was put back is of
         another run, and who has emptied it has taken the mark."""
-        from redis.exceptions import NoPermissionError
+        from redis.exceptions import ResponseError
 
         with self._asking() as client:
             try:
                 run = str(client.info("server").get("run_id", ""))
-            except NoPermissionError:
+            except ResponseError:  # this account may not, or nobody
                 run = ""
-            client.set(names.IDENTITY, token_hex(8), nx=True)
-            mark = client.get(names.IDENTITY)
-        return f"{run} {mark.decode() if isinstance(mark, bytes) else ''}"
+            mark = _run(client, MARK, [names.IDENTITY], [token_hex(8)])
+        return f"{run} {mark.decode()}"
 
     def live(self, whose: Whose) -> Standing | None:
         """What readers see; None also where they see kinds that are not the ones of this projection."""

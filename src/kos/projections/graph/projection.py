@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -53,6 +54,7 @@ class GraphProjection:
         self.name = name
         self.wanted = graph.wanted
         self._server, self._graph, self._now, self._sleep = server, graph, now, sleep
+        self._declared = hashlib.blake2b(repr(graph).encode(), digest_size=16).hexdigest()
         self._driver = opening.open(server, answer_seconds=ANSWER_SECONDS)
 
     def close(self) -> None:
@@ -79,11 +81,16 @@ class GraphProjection:
     def live(self, whose: Whose) -> Standing | None:
         with self._session() as session:
             found = session.run(statements.LIVE, tenant=str(whose.tenant)).single()
-        return standing_of(found) if found else None
+        # What was made of other declarations is none of ours: it is made anew, and shown until then.
+        return standing_of(found) if found and found["declared"] == self._declared else None
 
     def begin(self, whose: Whose, generation: str) -> Standing:
         scope = scope_of(whose.tenant, generation)
-        self._write(lambda tx: tx.run(statements.BEGIN, scope=scope, tenant=str(whose.tenant)).consume())
+        self._write(
+            lambda tx: tx.run(
+                statements.BEGIN, scope=scope, tenant=str(whose.tenant), declared=self._declared
+            ).consume()
+        )
         return Standing(generation, Reached())
 
     def load(self, whose: Whose, standing: Standing, rows: Sequence[Row]) -> None:

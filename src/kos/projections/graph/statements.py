@@ -35,12 +35,14 @@ RETURN s.kos_identity AS identity
 
 LIVE = """
 MATCH (t:KosTenant {kos_id: $tenant}) MATCH (g:KosGeneration {kos_id: t.kos_live})
-RETURN g.kos_id AS scope, g.kos_incarnation AS incarnation, g.kos_position AS position, g.kos_leaf AS leaf
+RETURN g.kos_id AS scope, g.kos_incarnation AS incarnation, g.kos_position AS position, g.kos_leaf AS leaf,
+       g.kos_declared AS declared
 """
 
 BEGIN = """
 CREATE (g:KosGeneration {kos_id: $scope, kos_tenant: $tenant, kos_incarnation: 0, kos_position: 0, kos_leaf: '',
-                         kos_pending: 0, kos_superseded: 0, kos_turn: 0, kos_scope: ''})
+                         kos_pending: 0, kos_superseded: 0, kos_turn: 0, kos_scope: '',
+                         kos_declared: $declared})
 """
 
 # The write comes before the comparison: so it is compared under the lock of the node, with what was committed by then.
