@@ -62,7 +62,8 @@ class Scene:
             for part in parts_of(self.store):
                 projection.clear(part.site(self.store, projection).whose)
             projection.tidy()
-        assert left_over(self.topology) == {}
+        left = left_over(self.topology)
+        assert not left, left
 
 
 @contextmanager
@@ -111,7 +112,7 @@ def left_over(topology: Topology) -> dict[str, int]:
     live = [each["live"] for each in asked(topology, "MATCH (t:KosTenant) RETURN t.kos_live AS live")]
     found: dict[str, int] = {}
     for query in (
-        "MATCH (n) WHERE n.kos_scope IS NOT NULL RETURN n.kos_scope AS scope, count(*) AS count",
+        "MATCH (n) WHERE n.kos_scope <> '' RETURN n.kos_scope AS scope, count(*) AS count",
         "MATCH (n:KosPending) RETURN n.kos_generation AS scope, count(*) AS count",
         "MATCH (n:KosGeneration) RETURN n.kos_id AS scope, count(*) AS count",
     ):
