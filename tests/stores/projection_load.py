@@ -170,7 +170,8 @@ class Writer:
         if len(there) < 20 or chosen < 0.15:
             self.insert(name, 200 if dice.random() < 0.03 else dice.randint(1, 3))
         elif chosen < 0.5:
-            self.change(name, dice.sample(there, dice.randint(1, 3)), dice)
+            some = there[:6] if dice.random() < 0.6 else there  # often the same: else no cache would have them
+            self.change(name, dice.sample(some, dice.randint(1, 3)), dice)
         elif chosen < 0.85:
             self.relate(name, there, dice)
         elif chosen < 0.93:
