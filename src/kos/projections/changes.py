@@ -65,9 +65,14 @@ def changes_of(
     """
     rows: dict[tuple[TableName, Key], _Row] = {}
     emptied: dict[TableName, int] = {}
+    tables: dict[tuple[str, str], TableName | None] = {}  # None: nobody wants it
     for event in events:
-        table = TableName(event.table, event.schema)
-        if wanted_for(wanted, table) is None:
+        name = event.schema, event.table
+        if name not in tables:
+            found_table = TableName(event.table, event.schema)
+            tables[name] = found_table if wanted_for(wanted, found_table) is not None else None
+        table = tables[name]
+        if table is None:
             continue
         if event.operation == "T":
             emptied[table] = event.position

@@ -79,6 +79,7 @@ def _options(graph: GraphServer, connect_seconds: float) -> tuple[str, dict[str,
         "connection_acquisition_timeout": connect_seconds,
         "user_agent": "kos",
         "telemetry_disabled": True,
+        "notifications_min_severity": "OFF",  # a label that nobody has used yet is no news
         **trust,
     }
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kos.errors import ChangeRejected
-from kos.projections.graph.mapping import Edge, GraphMap, Node, Property, properties_of, property_value
+from kos.projections.graph.mapping import Edge, GraphMap, Node, Property, properties_of
 from kos.projections.model import Change, Row, Values, key_text
 
 Rows = dict[str, list[dict[str, Any]]]  # by label or type
@@ -152,6 +152,6 @@ def expected_edges(graph: GraphMap, row: Row) -> list[tuple[str, str, tuple[str,
 
 def _held(declared: tuple[Property, ...], values: Values) -> list[Any] | None:
     try:
-        return [property_value(each.type, values.get(each.name)) for each in declared]
+        return [each.value(values.get(each.name)) for each in declared]
     except ValueError:
         return None

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property
 from typing import Any, Literal, cast
 
 from kos.projections.model import TableName, Values, Wanted, key_text
@@ -17,24 +17,21 @@ _INTEGERS = range(-(2**63), 2**63)
 _TRUE = {"true": True, "t": True, "false": False, "f": False}
 
 
-def property_value(kind: Type, text: str | None) -> str | int | float | bool | None:
-    """A column's text as the graph keeps it. What is no text, number or boolean stays the text that PostgreSQL writes.
+def _boolean(text: str) -> bool:
+    if text not in _TRUE:
+        raise ValueError(f"not a boolean: {text[:40]!r}")
+    return _TRUE[text]
 
-    Raises:
-        ValueError: it isn't of that type, or the graph can't hold it.
-    """
-    if text is None or kind == "text":
-        return text
-    if kind == "boolean":
-        if text not in _TRUE:
-            raise ValueError(f"not a boolean: {text[:40]!r}")
-        return _TRUE[text]
-    if kind == "float":
-        return float(text)
+
+def _integer(text: str) -> int:
     number = int(text)
     if number not in _INTEGERS:
         raise ValueError(f"an integer of more than 64 bits: {text[:40]!r}")
     return number
+
+
+# What is no text, number or boolean stays the text that PostgreSQL writes.
+_READ: dict[Type, Callable[[str], Any]] = {"text": str, "boolean": _boolean, "float": float, "integer": _integer}
 
 
 @dataclass(frozen=True)
@@ -43,6 +40,15 @@ class Property:
 
     name: str
     type: Type = "text"
+
+    def value(self, text: str | None) -> str | int | float | bool | None:
+        """A column's text as the graph keeps it.
+
+        Raises:
+            ValueError: it isn't of that type, or the graph can't hold it.
+        """
+        # Of most there is nothing to do, and of each row there are many.
+        return text if text is None or self.type == "text" else _READ[self.type](text)
 
     @classmethod
     def read(cls, text: str) -> Property:
@@ -55,7 +61,7 @@ class Property:
 
 def properties_of(declared: Sequence[Property], values: Values) -> dict[str, Any]:
     """Those of the values that are declared; null where the value is."""
-    return {each.name: property_value(each.type, values[each.name]) for each in declared if each.name in values}
+    return {each.name: each.value(values[each.name]) for each in declared if each.name in values}
 
 
 @dataclass(frozen=True)
@@ -137,15 +143,27 @@ class GraphMap:
                 if end.label not in {each.label for each in self.nodes}:
                     raise ValueError(f"edge {edge.type}: no node {end.label} is declared")
 
-    @lru_cache(maxsize=1000)  # noqa: B019 - there are few, and they live as long as their projection
+    @cached_property
+    def _found(self) -> dict[TableName, tuple[list[Node], list[Edge]]]:
+        """By the tables that were asked for: asked for each row, of few tables."""
+        return {}
+
+    def _of(self, table: TableName) -> tuple[list[Node], list[Edge]]:
+        found = self._found.get(table)
+        if found is None:
+            schema = table.schema or ""
+            nodes = [each for each in self.nodes if each.table.means(schema, table.name)]
+            edges = [each for each in self.edges if each.table.means(schema, table.name)]
+            found = self._found[table] = nodes, edges
+        return found
+
     def nodes_of(self, table: TableName) -> list[Node]:
         """What rows of a table are, as nodes: one at most."""
-        return [each for each in self.nodes if each.table.means(table.schema or "", table.name)]
+        return self._of(table)[0]
 
-    @lru_cache(maxsize=1000)  # noqa: B019
     def edges_of(self, table: TableName) -> list[Edge]:
         """What they are as edges."""
-        return [each for each in self.edges if each.table.means(table.schema or "", table.name)]
+        return self._of(table)[1]
 
     @property
     def wanted(self) -> tuple[Wanted, ...]:
