@@ -122,11 +122,11 @@ class FileProjection:
             place = row.table.name, key_text(row.key)
             values = found.pop(place, None)
             if values is None:
-                yield Difference(*place, "missing")
+                yield Difference(*place, "missing", table=place[0])
             elif values != row.values:
-                yield Difference(*place, "different", str(row.values), str(values))
+                yield Difference(*place, "different", str(row.values), str(values), place[0])
         for place in found:
-            yield Difference(*place, "left over")
+            yield Difference(*place, "left over", table=place[0])
 
     def close(self) -> None:
         """Nothing is kept open."""

@@ -71,7 +71,7 @@ def contract_redis() -> Iterator[OwnCache]:
         yield server
 
 
-@pytest.fixture(params=["files", "arcadedb", pytest.param("neo4j", marks=pytest.mark.long), "valkey", "redis"])
+@pytest.fixture(params=[pytest.param(name, marks=[pytest.mark.long] if name == "neo4j" else []) for name in KINDS])
 def kind(request: pytest.FixtureRequest) -> Kind:
     """Each store, one after another."""
     return KINDS[request.param](request)

@@ -13,7 +13,7 @@ from kos.projections.model import Change, Kind, TableName, Values, Wanted
 from kos.projections.queries import QUERIES
 from kos.tenancy.store import Connection
 
-_CREATES = {"I", "B"}
+_FOUND = "B"  # it was there before its table was logged: so it is in the snapshot that a generation was made from
 Key = tuple[str, ...]
 
 
@@ -39,20 +39,22 @@ class _Row:
         self.kind: Kind = "changed"
         self.values: dict[str, str | None] = {}
         self.position = 0
-        self.was_there = event.operation not in _CREATES
+        self.was_there = event.operation != "I"
+        self.found: Values | None = event.data if event.operation == _FOUND else None
 
     def take(self, event: Event) -> None:
         """One more event of it."""
         self.position = event.position
         if event.operation == "D":
             self.kind, self.values = "deleted", {}
-        elif event.operation in _CREATES:
+        elif event.operation == "I":
             self.kind, self.values = "created", dict(event.data)
         else:
             self.values |= event.data
 
     def change(self, tenant: UUID, before: Values | None = None) -> Change:
         """What it comes to."""
+        before = self.found if before is None else before
         return Change(self.table, self.kind, key_within(tenant, self.key), self.values, self.position, before)
 
 

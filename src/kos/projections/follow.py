@@ -68,6 +68,8 @@ def follow(
     parked = parked_rows(connection, projection, whose.tenant)
     for table in [each.table for each in changes if each.kind == "truncated"]:
         parked = {row: each for row, each in parked.items() if row[0] != table}
+    # First: what is parked from now on is of after a truncation. Killed here, the same batch does it again.
+    _unpark_truncated(connection, projection, whose.tenant, changes)
     reached = _after(events)
     keep = [change for change in changes if (change.table, change.key) not in parked]
     try:
@@ -78,7 +80,6 @@ def follow(
         gone = {(each.table, each.key) for each in refused}
         rest = [change for change in keep if (change.table, change.key) not in gone]
         after = projection.apply(whose, standing, rest, reached)
-    _unpark_truncated(connection, projection, whose.tenant, changes)
     tell(connection, projection, whose.tenant, after.reached)
     return after
 

@@ -132,8 +132,8 @@ def _compare(
             yield row
 
     differences = list(islice(site.projection.compare(site.whose, standing, counting(), here.connection), MOST))
-    held = {key_text(row.key) for row in parked.values()}
-    found = [each for each in differences if each.key not in held]
+    held = {(row.table.name, key_text(row.key)) for row in parked.values()}
+    found = [each for each in differences if (each.table, each.key) not in held]
     return Comparison(
         site.tenant, here.reached.position, counted, tuple(parked.values()), len(found), tuple(found[:EXAMPLES])
     )

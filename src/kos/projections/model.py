@@ -126,6 +126,7 @@ class Difference:
     fault: Literal["missing", "left over", "different"]
     expected: str = ""
     found: str = ""
+    table: str = ""  # of the row, where it is one row's
 
 
 class Projection(Protocol):

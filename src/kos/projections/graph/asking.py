@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
-from uuid import UUID
 
 from kos import errors
 from kos.projections.graph.scoping import check_parameters, scoped
-from kos.projections.model import Reached
-from kos.tenancy.bookmark import Bookmark
 from kos.tenancy.entry import Entry
-from kos.tenancy.tenant import Tenant
 from kos.topology import graph as opening
 from kos.topology.model import GraphServer
 
 LOST = "KS028"
 GONE = "Neo.ClientError.Statement.EntityNotFound"  # a node or an edge was removed between finding and reading it
-KNOWN = 1000
 
 
 def question(entry: Entry, query: str, parameters: Mapping[str, Any] | None) -> str:
@@ -38,24 +32,6 @@ def question(entry: Entry, query: str, parameters: Mapping[str, Any] | None) -> 
 @lru_cache(maxsize=1000)
 def _scoped(query: str) -> str:
     return scoped(query)
-
-
-class Bookmarks:
-    """Those that are sealed, with where: so that each is asked for once."""
-
-    def __init__(self) -> None:
-        self._known: OrderedDict[tuple[UUID, Bookmark], Reached] = OrderedDict()
-
-    def find(self, tenant: Tenant, mark: Bookmark) -> Reached | None:
-        """Where it is, if that is known."""
-        return self._known.get((tenant.id, mark))
-
-    def note(self, tenant: Tenant, mark: Bookmark, reached: Reached) -> Reached:
-        """It is there."""
-        self._known[tenant.id, mark] = reached
-        while len(self._known) > KNOWN:
-            self._known.popitem(last=False)
-        return reached
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import psycopg
 
 from kos import errors
 from kos.projections.graph import statements
-from kos.projections.graph.asking import GONE, LOST, Bookmarks, question, typed
+from kos.projections.graph.asking import GONE, LOST, question, typed
 from kos.projections.graph.projection import NAME, scope_of, standing_of
 from kos.projections.graph.scoping import check_scope
 from kos.projections.model import Reached
@@ -42,7 +42,6 @@ class AsyncGraphReader:
         self.timeout = timeout
         self._server = server
         self._driver = opening.open_async(server, answer_seconds=timeout + SPARE) if server else None
-        self._bookmarks = Bookmarks()
 
     @classmethod
     def of(cls, topology: Topology) -> AsyncGraphReader:
@@ -67,7 +66,7 @@ class AsyncGraphReader:
         text = question(session.entry, query, parameters)
         limit = self.seconds if seconds is None else seconds
         deadline = monotonic() + limit
-        need = await self._need(session, deadline)
+        need = await self._need(session, deadline, limit)
         pause = FIRST_PAUSE
         while (records := await self._answer(session, need, text, parameters)) is None:
             if monotonic() >= deadline:
@@ -126,16 +125,12 @@ class AsyncGraphReader:
         standing = standing_of(record)
         return scope_of(session.tenant.id, standing.generation) if standing.reached >= need else None
 
-    async def _need(self, session: AsyncSession, deadline: float) -> Reached:
+    async def _need(self, session: AsyncSession, deadline: float, limit: float) -> Reached:
         """How far the graph has to be. Asked in PostgreSQL, which says whether the tenant is here, and may be read."""
         mark = session.after
         if mark is None:
             await session.look(QUERIES.nothing)
             return Reached()
-        known = self._bookmarks.find(session.tenant, mark)
-        if known is not None:
-            await session.look(QUERIES.nothing)
-            return known
         facts = {"incarnation": mark.incarnation, "transaction": str(mark.transaction)}
         while True:
             try:
@@ -146,9 +141,9 @@ class AsyncGraphReader:
                     raise errors.BookmarkLost(str(mark)) from error
                 raise
             if row is not None and row[1] is not None:
-                return self._bookmarks.note(session.tenant, mark, Reached(row[1], row[0]))
+                return Reached(row[1], row[0])
             if monotonic() >= deadline:
-                raise errors.BookmarkUnsealed(str(mark), self.seconds)
+                raise errors.BookmarkUnsealed(str(mark), limit)
             await sleep(FIRST_PAUSE)
 
 

@@ -41,11 +41,12 @@ def _nodes(session: Session, graph: GraphMap, scope: str, expected: dict[Found, 
         for key, values, count in session.run(statements.nodes(node), scope=scope):
             wanted = expected.pop((node.label, key), None)
             if wanted is None:
-                yield Difference(node.label, key, "left over")
+                yield Difference(node.label, key, "left over", table=node.table.name)
             elif wanted != _hash(values) or count != _own(values) + NODE_KEYS:
-                yield Difference(node.label, key, "different")
+                yield Difference(node.label, key, "different", table=node.table.name)
+    tables = {node.label: node.table.name for node in graph.nodes}
     for label, key in expected:
-        yield Difference(label, key, "missing")
+        yield Difference(label, key, "missing", table=tables[label])
 
 
 def _edges(
@@ -63,11 +64,11 @@ def _edges(
         wanted = expected.pop((kind, key), None)
         ends = record["begins"][start:], record["ends"][start:]
         if wanted is None:
-            return Difference(kind, key, "left over")
+            return Difference(kind, key, "left over", table=declared[kind].table.name)
         labels = declared[kind].begin.label, declared[kind].end.label
         has_both = all(each in nodes for each in zip(labels, ends, strict=True))
         if wanted != (ends, _hash(values)) or pending == has_both:
-            return Difference(kind, key, "different")
+            return Difference(kind, key, "different", table=declared[kind].table.name)
         return None
 
     for edge in graph.edges:
@@ -77,7 +78,7 @@ def _edges(
             elif found := judge(edge.type, record, record["p"], pending=False):
                 yield found
             elif record["count"] != _own(record["p"]) + EDGE_KEYS:
-                yield Difference(edge.type, record["id"][start:], "different")
+                yield Difference(edge.type, record["id"][start:], "different", table=edge.table.name)
     for record in session.run(statements.ALL_PENDING, scope=scope):
         said = json.loads(record["data"])
         if record["kind"] not in declared:
@@ -87,7 +88,7 @@ def _edges(
         ):
             yield found
     for kind, key in expected:
-        yield Difference(kind, key, "missing")
+        yield Difference(kind, key, "missing", table=declared[kind].table.name)
 
 
 def _own(values: list[Any]) -> int:

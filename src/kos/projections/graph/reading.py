@@ -12,7 +12,7 @@ import psycopg
 
 from kos import errors
 from kos.projections.graph import statements
-from kos.projections.graph.asking import GONE, LOST, Bookmarks, question, typed
+from kos.projections.graph.asking import GONE, LOST, question, typed
 from kos.projections.graph.projection import NAME, scope_of, standing_of
 from kos.projections.graph.scoping import check_scope
 from kos.projections.model import Reached
@@ -43,7 +43,6 @@ class GraphReader:
         self.timeout = timeout
         self._server = server
         self._driver = opening.open(server, answer_seconds=timeout + SPARE) if server else None
-        self._bookmarks = Bookmarks()
 
     @classmethod
     def of(cls, topology: Topology) -> GraphReader:
@@ -68,7 +67,7 @@ class GraphReader:
         text = question(session.entry, query, parameters)
         limit = self.seconds if seconds is None else seconds
         deadline = monotonic() + limit
-        need = self._need(session, deadline)
+        need = self._need(session, deadline, limit)
         pause = FIRST_PAUSE
         while (records := self._answer(session, need, text, parameters)) is None:
             if monotonic() >= deadline:
@@ -127,16 +126,12 @@ class GraphReader:
         standing = standing_of(record)
         return scope_of(session.tenant.id, standing.generation) if standing.reached >= need else None
 
-    def _need(self, session: Session, deadline: float) -> Reached:
+    def _need(self, session: Session, deadline: float, limit: float) -> Reached:
         """How far the graph has to be. Asked in PostgreSQL, which says whether the tenant is here, and may be read."""
         mark = session.after
         if mark is None:
             session.look(QUERIES.nothing)
             return Reached()
-        known = self._bookmarks.find(session.tenant, mark)
-        if known is not None:
-            session.look(QUERIES.nothing)
-            return known
         facts = {"incarnation": mark.incarnation, "transaction": str(mark.transaction)}
         while True:
             try:
@@ -147,9 +142,9 @@ class GraphReader:
                     raise errors.BookmarkLost(str(mark)) from error
                 raise
             if row is not None and row[1] is not None:
-                return self._bookmarks.note(session.tenant, mark, Reached(row[1], row[0]))
+                return Reached(row[1], row[0])
             if monotonic() >= deadline:
-                raise errors.BookmarkUnsealed(str(mark), self.seconds)
+                raise errors.BookmarkUnsealed(str(mark), limit)
             sleep(FIRST_PAUSE)
 
 

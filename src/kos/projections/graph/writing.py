@@ -63,10 +63,14 @@ class Writing:
             self._tx.run(statements.SET_PENDING, scope=self._batch.scope, more=more).consume()
 
     def _run(self, cypher: str, rows: list[dict[str, Any]], **more: Any) -> list[dict[str, Any]]:
-        return self._tx.run(cypher, rows=rows, scope=self._batch.scope, **more).data()
+        found: list[dict[str, Any]] = []
+        for start in range(0, len(rows), MOST):
+            part = rows[start : start + MOST]
+            found += self._tx.run(cypher, rows=part, scope=self._batch.scope, **more).data()
+        return found
 
     def _count(self, cypher: str, rows: list[dict[str, Any]]) -> int:
-        return int(self._run(cypher, rows)[0]["count"])
+        return sum(each["count"] for each in self._run(cypher, rows))
 
     def _empty(self, name: str) -> None:
         """Nothing of a label or type is left in this generation."""

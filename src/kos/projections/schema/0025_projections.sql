@@ -63,7 +63,8 @@ $$;
 grant execute on function kos.log_head() to kos_app, kos_persona, kos_operator;
 
 -- Rows as they were at a position, by their keys, as the log has them: text by the columns that the table has now. What
--- was not there then is not returned. Each is found by the index that tells a row's events.
+-- was not there then is not returned. Each is found by the index that tells a row's events. Where a table is logged
+-- without its rows of before ("lazy"), each change has the row as it was: so it tells of the position before it.
 create function kos.rows_at(tenant uuid, at bigint, schema_name text, table_name text, keys jsonb)
 returns table (key text[], data jsonb)
 language sql stable set search_path = pg_catalog, pg_temp as $$
@@ -85,16 +86,27 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
      where t.operation = 'T' and t.position <= rows_at.at
   ), asked as materialized (
     select array(select jsonb_array_elements_text(k.key)) as key from jsonb_array_elements(rows_at.keys) k (key)
+  ), events as materialized (
+    select a.key, e.position, e.operation, kos.renamed_data(s.names, s.written, e.before) as before, e.before is not null as told,
+           case when e.before is null then '{}' else kos.renamed_data(s.names, s.written, e.before) end
+             || kos.renamed_data(s.names, s.written, e.image) as data
+      from asked a
+     cross join called c
+      join kos.knowledge_events e on e.tenant_id = rows_at.tenant and e.key = a.key
+       and e.aggregate_id = kos.aggregate_of(c.table_name, a.key, array_remove(a.key, rows_at.tenant::text))
+       and e.position > (select position from emptied)
+      join shape s on s.shape_id = e.shape_id and s.table_name = c.table_name
+  ), next as materialized (
+    select distinct on (e.key) e.key, e.before, e.told from events e where e.position > rows_at.at order by e.key, e.position
   )
-  select a.key, kos.masked_data(kos.overlay(e.operation, kos.renamed_data(s.names, s.written, e.image) order by e.position))
-    from asked a
-   cross join called c
-    join kos.knowledge_events e on e.tenant_id = rows_at.tenant and e.key = a.key and e.position <= rows_at.at
-     and e.aggregate_id = kos.aggregate_of(c.table_name, a.key, array_remove(a.key, rows_at.tenant::text))
-     and e.position > (select position from emptied)
-    join shape s on s.shape_id = e.shape_id and s.table_name = c.table_name
-   group by a.key
-  having kos.overlay(e.operation, kos.renamed_data(s.names, s.written, e.image) order by e.position) is not null
+  select f.key, kos.masked_data(f.data)
+    from (select e.key, kos.overlay(e.operation, e.data order by e.position) as data
+            from events e where e.position <= rows_at.at group by e.key
+          union all
+          -- Of a row that has no event yet: what the first one says it was.
+          select n.key, n.before from next n
+           where n.told and not exists (select from events e where e.key = n.key and e.position <= rows_at.at)) f
+   where f.data is not null
 $$;
 grant execute on function kos.rows_at(uuid, bigint, text, text, jsonb) to kos_operator;
 
