@@ -6,12 +6,13 @@ nothing of kos: no position, no scope, and nothing compared.
 
 from __future__ import annotations
 
+import random
 import statistics
 import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +24,7 @@ from kos.knowledge import install
 from kos.log import seal_all
 from kos.projections import Change, Reached, Site, Standing, TableName, Whose, follow, rebuild
 from kos.projections.graph import GraphProjection
+from kos.projections.graph.projection import scope_of
 from kos.tenancy import Store, create_tenant
 from kos.tenancy.placement import place_of
 from kos.topology import graph as opening
@@ -80,6 +82,7 @@ def _neo4j() -> Iterator[GraphServer | None]:
 def _events(count: int, first: int, known: list[str]) -> list[Change]:
     """Half of them new atoms, a quarter new relations, a quarter new names of atoms that are there."""
     made = []
+    chance = random.Random(first)
     for number in range(first, first + count):
         kind = number % 4
         if kind < 2 or len(known) < 2:
@@ -89,10 +92,10 @@ def _events(count: int, first: int, known: list[str]) -> list[Change]:
             made.append(Change(ATOMS, "created", (key,), values, number))
         elif kind == 2:
             key = str(uuid.uuid4())
-            ends = {"from_atom_id": known[number % len(known)], "to_atom_id": known[number * 7 % len(known)]}
+            ends = {"from_atom_id": chance.choice(known), "to_atom_id": chance.choice(known)}
             made.append(Change(RELATIONS, "created", (key,), {"id": key, "relation_type": "R", **ends}, number))
         else:
-            made.append(Change(ATOMS, "changed", (known[number * 3 % len(known)],), {"name": f"m{number}"}, number))
+            made.append(Change(ATOMS, "changed", (chance.choice(known),), {"name": f"m{number}"}, number))
     return made
 
 
@@ -127,9 +130,20 @@ def _in_parts(
     projection: GraphProjection, whose: Whose, standing: Standing, changes: Sequence[Change], size: int
 ) -> Standing:
     for start in range(0, len(changes), size):
-        part = sorted({change.key: change for change in changes[start : start + size]}.values(), key=_position)
+        part = sorted(_merged(changes[start : start + size]), key=_position)
         standing = projection.apply(whose, standing, part, Reached(1, part[-1].position, b"leaf"))
     return standing
+
+
+def _merged(changes: Sequence[Change]) -> Iterable[Change]:
+    """All that a batch does to a row is one change, as whoever follows a log has it."""
+    found: dict[tuple[str, ...], Change] = {}
+    for change in changes:
+        before = found.get(change.key)
+        kind = before.kind if before else change.kind
+        values = {**(before.values if before else {}), **change.values}
+        found[change.key] = replace(change, kind=kind, values=values)
+    return found.values()
 
 
 def _position(change: Change) -> int:

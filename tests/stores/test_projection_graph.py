@@ -370,3 +370,67 @@ def test_a_tenant_that_is_removed_leaves_nothing(full_store: Store, acme: Follow
         query = f"MATCH (n:{label}) WHERE n.kos_scope = $s OR n.kos_id = $s OR n.kos_id = $t RETURN count(n)"
         assert ask(full_store, query, s=before, t=str(tenant.id)) == [0]
     create_tenant(full_store, "acme")  # for the fixture's end
+
+
+@pytest.mark.parametrize("baseline", ["none", "lazy"])
+def test_rows_of_before_the_log(full_store: Store, full_superuser: Any, baseline: str) -> None:
+    """Their first event is a change: what they were before stands in it, or is not known."""
+    create_tenant(full_store, "acme")
+    make(full_superuser, PARTS, "public.parts")
+    full_superuser.execute("grant all on public.parts to kos_app, kos_operator")
+    tenant = full_store.find("acme").id
+    for number, title, inside in ((1, "a", 2), (2, "b", None), (3, "c", 2), (4, "d", 2)):
+        full_superuser.execute("insert into public.parts values (%s, %s, %s, %s)", (tenant, number, title, inside))
+    log(full_superuser, "public.parts", baseline=baseline)
+    acme = Following(full_store, "acme", graph_of(full_store, PART_MAP))
+    acme.write(put((9, "z", None)))
+    acme.follow()
+    if baseline == "lazy":
+        acme.write("update public.parts set inside = 3 where number = 1")
+        acme.write("delete from public.parts where number = 4", "update public.parts set title = 'cc' where number = 3")
+        settle(acme)
+        assert insides(acme) == ["acc", "ccb"]
+        acme.write("update public.parts set inside = null where number = 3")
+        settle(acme)
+        assert insides(acme) == ["acc"]
+    else:  # nobody knows what they were: a generation made anew is right again
+        acme.write(
+            "insert into public.parts (tenant_id, number, title, inside) values (kos.current_tenant_id(), 5, 'e', 1)"
+        )
+        settle(acme)
+        assert insides(acme) == ["ab", "cb", "db", "ea"]
+    acme.projection.forget(tenant)
+    acme.projection.close()
+
+
+def test_rows_that_are_found_while_the_log_is_completed_are_not_doubled(parts: Following) -> None:
+    from dataclasses import replace
+
+    from kos.log import Cursor, read
+    from kos.projections.changes import changes_of
+
+    parts.write(put((1, "a", 2), (2, "b", None)))
+    parts.follow()
+    site = parts.site
+    standing = parts.projection.live(site.whose)
+    assert standing is not None
+    with parts.store.operator(site.place) as operator:
+        events = [replace(each, operation="B") for each in read(operator, site.tenant, Cursor())]
+        changes = changes_of(operator, site.tenant, standing.reached.position, events, parts.projection.wanted)
+    parts.projection.apply(site.whose, standing, changes, standing.reached)
+    assert insides(parts) == ["ab"]
+    assert parts.verify().differing == 0
+
+
+def test_a_row_that_is_refused_after_a_truncation_stays_parked(parts: Following) -> None:
+    wrong = GraphMap((Node("Part", TableName("parts", "public"), (Property("title", "integer"),)),))
+    narrow = Following(parts.store, "acme", graph_of(parts.store, wrong))
+    narrow.write(put((1, "1", None)))
+    narrow.follow()
+    narrow.write("update public.parts set title = 'x' where number = 1")
+    narrow.follow()
+    narrow.write("truncate public.parts", put((1, "y", None), (2, "2", None)))
+    narrow.follow()
+    found = narrow.verify()
+    assert ([each.key for each in found.parked], found.differing) == ([("1",)], 0)
+    narrow.projection.close()
