@@ -115,7 +115,10 @@ def _apply(report: Report, bench: Bench, name: str, server: GraphServer) -> None
             if turn:  # the first one warms Java up
                 rates.append(count / (time.perf_counter() - began))
             position += count
-    projection.forget(whose.tenant)
+    with opening.open(server) as driver, driver.session(database=server.database) as session:
+        query = "MATCH (n:Atom {kos_scope: $scope}) RETURN count(n) AS n"
+        found = session.run(query, scope=scope_of(whose.tenant, standing.generation)).single(strict=True)
+    assert found["n"] == len(known), "an arm has left something out"
     projection.close()
     report.findings.append(
         Finding(f"events applied in batches of {BATCH:,}, {name}", ratio(batches, singles), APPLY_BAR)
