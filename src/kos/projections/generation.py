@@ -54,8 +54,8 @@ class Comparison:
 
 
 def rebuild(site: Site, progress: Advance = silent) -> Reached:
-    """Make a generation from a snapshot, bring it to the end of the log, compare it, and show it. Readers see the one
-    before until then, and it is followed meanwhile by who follows it.
+    """Make a generation from a snapshot, compare it with that, bring it to the end of the log, and show it. Readers see
+    the one before until then, and it is followed meanwhile by who follows it.
 
     Killed at any moment, it leaves what the next one clears.
 
