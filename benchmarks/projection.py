@@ -165,7 +165,7 @@ def _rebuild(report: Report, bench: Bench, name: str, topology: Topology) -> Non
         assert topology.graph is not None
         projection = GraphProjection(topology.graph)
         projection.prepare()
-        site = Site(store, place_of(tenant), projection, Whose(tenant.id, tenant.epoch))
+        site = Site(store, place_of(tenant), projection, Whose.of(tenant))
         rates: dict[str, list[float]] = {"rebuild": [], "bulk": []}
         for turn in range(2):  # nothing is removed in between: that can take longer than all the rest
             began = time.perf_counter()
@@ -269,7 +269,7 @@ def _sustained(store: Store, tenant: str, events: int) -> tuple[float, float]:
     assert store.topology.graph is not None
     projection = GraphProjection(store.topology.graph)
     projection.prepare()
-    whose, place = Whose(found.id, found.epoch), place_of(found)
+    whose, place = Whose.of(found), place_of(found)
     _write(store, tenant, 10)
     with store.operator(place) as operator:
         seal_all(operator)
@@ -298,7 +298,7 @@ def _watched(store: Store, tenant: str, topology: Topology, rate: float, seconds
     found = store.find(tenant)
     assert topology.graph is not None
     projection = GraphProjection(topology.graph)
-    whose, place = Whose(found.id, found.epoch), place_of(found)
+    whose, place = Whose.of(found), place_of(found)
     seen: list[tuple[float, int]] = []
     ends = threading.Event()
 

@@ -416,7 +416,7 @@ def test_rows_that_are_found_while_the_log_is_completed_are_not_doubled(parts: F
     assert standing is not None
     with parts.store.operator(site.place) as operator:
         events = [replace(each, operation="B") for each in read(operator, site.tenant, Cursor())]
-        changes = changes_of(operator, site.tenant, standing.reached.position, events, parts.projection.wanted)
+        changes = changes_of(operator, site.whose, standing.reached.position, events, parts.projection.wanted)
     parts.projection.apply(site.whose, standing, changes, standing.reached)
     assert insides(parts) == ["ab"]
     assert parts.verify().differing == 0

@@ -141,14 +141,14 @@ def test_a_tenant_that_is_made_anew_keeps_its_readers(full_store: Store, acme: T
         write(full_store, "a")
         until(lambda: is_level(full_store))
         following = Following(full_store, "acme", graph_of(full_store))
-        before = following.projection.live(Whose(acme.id, acme.epoch))
+        before = following.projection.live(Whose.of(acme))
         for number in range(5):
             rebuild(following.site)
             write(full_store, f"n{number}")
             with full_store.tenant("acme") as session:
                 assert session.graph.run("MATCH (a:Atom) RETURN count(a) AS n")[0]["n"] >= 1
         until(lambda: is_level(full_store))
-        after = following.projection.live(Whose(acme.id, acme.epoch))
+        after = following.projection.live(Whose.of(acme))
         assert before is not None
         assert after is not None
         assert before.generation != after.generation
