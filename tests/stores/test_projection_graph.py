@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -404,8 +405,6 @@ def test_rows_of_before_the_log(full_store: Store, full_superuser: Any, baseline
 
 
 def test_rows_that_are_found_while_the_log_is_completed_are_not_doubled(parts: Following) -> None:
-    from dataclasses import replace
-
     from kos.log import Cursor, read
     from kos.projections.changes import changes_of
 
@@ -434,3 +433,98 @@ def test_a_row_that_is_refused_after_a_truncation_stays_parked(parts: Following)
     found = narrow.verify()
     assert ([each.key for each in found.parked], found.differing) == ([("1",)], 0)
     narrow.projection.close()
+
+
+NESTED = """
+create function public.touch() returns trigger language plpgsql as $$
+begin
+  update public.parts set weight = 1 where tenant_id = new.tenant_id and number = new.number and weight is null;
+  return null;
+end $$;
+create trigger touch after insert or update on public.parts for each row execute function public.touch();
+"""
+
+
+def test_keys_that_change_where_triggers_of_the_product_run(parts: Following, full_superuser: Any) -> None:
+    """Their capture reads rows again: a new key comes as a change, not as an insertion."""
+    full_superuser.execute(NESTED)
+    full_superuser.execute("grant execute on function public.touch() to kos_app")
+    parts.write(put((1, "a", 2), (2, "b", None)))
+    parts.follow()
+    parts.write("update public.parts set number = 7 where number = 1")
+    settle(parts)
+    assert insides(parts) == ["ab"]
+    parts.write("update public.parts set number = case number when 7 then 2 else 7 end")
+    settle(parts)
+
+
+def test_a_key_that_one_statement_removes_and_inserts_again(parts: Following) -> None:
+    parts.write(put((1, "a", 2), (2, "b", None), (3, "c", None)))
+    parts.follow()
+    parts.write(
+        "with gone as (delete from public.parts where number = 1 returning *)"
+        " insert into public.parts (tenant_id, number, title, inside) select tenant_id, number, 'z', 3 from gone"
+    )
+    settle(parts)
+    assert insides(parts) == ["zc"]
+
+
+def test_many_nodes_that_go_at_once_keep_their_edges_once(parts: Following, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kos.projections.graph.writing.MOST", 3)
+    parts.write(put(*((n, f"t{n}", (n + 1) % 10) for n in range(10))))
+    settle(parts)
+    assert len(insides(parts)) == 10
+    parts.write("delete from public.parts where number < 8")
+    settle(parts)
+    parts.write(put(*((n, f"u{n}", (n + 1) % 10) for n in range(8))))
+    settle(parts)
+    assert len(insides(parts)) == 10
+    query = "MATCH (g:KosGeneration {kos_id: $s}) RETURN g.kos_pending"
+    assert ask(parts.store, query, s=scope(parts)) == [0]
+
+
+def test_an_edge_to_a_node_that_is_refused_waits_for_it(parts: Following) -> None:
+    title = (Property("title", "integer"),)
+    wrong = GraphMap((Node("Part", TableName("parts", "public"), title),), PART_MAP.edges)
+    narrow = Following(parts.store, "acme", graph_of(parts.store, wrong))
+    narrow.write(put((1, "x", None), (2, "2", 1)))
+    narrow.follow()
+    found = narrow.verify()
+    assert ([each.key for each in found.parked], found.differing) == ([("1",)], 0)
+    narrow.write("update public.parts set title = '1' where number = 1")
+    narrow.follow()
+    assert retry(narrow.site) == (1, [])
+    settle(narrow)
+    narrow.projection.close()
+
+
+def test_a_parked_edge_is_taken_from_where_the_graph_has_it(parts: Following) -> None:
+    wrong = GraphMap(PART_MAP.nodes, (replace(PART_MAP.edges[0], properties=(Property("title", "integer"),)),))
+    narrow = Following(parts.store, "acme", graph_of(parts.store, wrong))
+    narrow.write(put((1, "1", 2), (2, "2", None), (3, "3", None)))
+    narrow.follow()
+    narrow.write(
+        "update public.parts set inside = 3 where number = 1", "update public.parts set title = 'x' where number = 1"
+    )
+    narrow.follow()
+    assert len(narrow.verify().parked) == 1
+    narrow.write("update public.parts set title = '9' where number = 1")
+    narrow.follow()
+    assert retry(narrow.site) == (1, [])
+    settle(narrow)
+    assert insides(narrow) == ["93"]
+    narrow.projection.close()
+
+
+def test_the_truncation_of_another_schemas_table_hides_nothing(parts: Following, full_superuser: Any) -> None:
+    full_superuser.execute("create schema elsewhere")
+    make(full_superuser, PARTS.replace("public.parts", "elsewhere.parts"), "elsewhere.parts")
+    full_superuser.execute("grant usage on schema elsewhere to kos_owner, kos_app, kos_operator")
+    log(full_superuser, "elsewhere.parts")
+    full_superuser.execute("grant all on elsewhere.parts to kos_app, kos_operator")
+    parts.write(put((1, "a", 2), (2, "b", None), (3, "c", None)))
+    parts.follow()
+    parts.write(put((9, "x", None)).replace("public.parts", "elsewhere.parts"), "truncate elsewhere.parts")
+    parts.write("update public.parts set inside = 3 where number = 1")
+    settle(parts)
+    assert insides(parts) == ["ac"]
