@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from logged_table import log, make
 
 from kos.projections import TableName
 from kos.projections.graph import Edge, End, GraphMap, Node, Property
@@ -57,6 +56,8 @@ A, B, C, R = (f"01900000-0000-7000-8000-00000000000{n}" for n in "abc1")
 @pytest.fixture
 def parts(full_store: Store, full_superuser: Any) -> Iterator[Following]:
     """A tenant with a product's table that refers to itself, without a foreign key."""
+    from logged_table import log, make  # beside the tests, which are on the path by now
+
     create_tenant(full_store, "acme")
     make(full_superuser, PARTS, "public.parts")
     log(full_superuser, "public.parts")
