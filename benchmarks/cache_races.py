@@ -189,7 +189,7 @@ def begin(topology: Topology, server: CacheServer) -> None:
     projection = CacheProjection(server)
     with Store(topology) as store, store.operator() as operator:
         tenant = store.find(TENANT)
-        whose = Whose(tenant.id, tenant.epoch)
+        whose = Whose.of(tenant)
         log.seal(operator, tenant.id)
         row = operator.execute("select (kos.newest_seal(%s)).*", (tenant.id,)).fetchone()
         assert row
@@ -205,7 +205,7 @@ def follow(topology: Topology, over: Any) -> None:
     projection = CacheProjection(topology.cache)
     with Store(topology) as store, store.operator() as operator:
         tenant = store.find(TENANT)
-        whose = Whose(tenant.id, tenant.epoch)
+        whose = Whose.of(tenant)
         standing = projection.live(whose)
         assert standing
         while not over.is_set():

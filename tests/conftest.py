@@ -28,6 +28,7 @@ pytest_plugins = [
     "fix_enforced",
     "fix_exports",
     "fix_worker",
+    "fix_projected",
     "fix_redis",
     "fix_cache",
     "fix_arcadedb",

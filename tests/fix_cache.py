@@ -31,7 +31,7 @@ class Follower:
     def __init__(self, store: Store, tenant: Tenant, server: CacheServer, kinds: Sequence[CacheKind] = KINDS) -> None:
         self.store = store
         self.tenant = tenant
-        self.whose = Whose(tenant.id, tenant.epoch)
+        self.whose = Whose.of(tenant)
         self.projection = CacheProjection(server, kinds)
         self.standing = Standing("", Reached())
         self._operator = store.operator()

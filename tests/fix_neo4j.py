@@ -33,10 +33,11 @@ db.tx_log.preallocate=false
 dbms.usage_report.enabled=false
 """
 OPENED = ("java.io", "java.lang", "java.nio", "sun.nio.ch")
+QUICK_START = "-XX:TieredStopAtLevel=1"
 OPTIONS = (
     "-Xmx512m",
     "-XX:+UseSerialGC",
-    "-XX:TieredStopAtLevel=1",
+    QUICK_START,
     "-XX:-UsePerfData",
     *(f"--add-opens=java.base/{package}=ALL-UNNAMED" for package in OPENED),
     "-cp",
@@ -46,6 +47,9 @@ OPTIONS = (
 
 class Neo4j:
     """How a Neo4j is started and asked."""
+
+    def __init__(self, *, fast: bool = False) -> None:
+        self._options = tuple(each for each in OPTIONS if not (fast and each == QUICK_START))
 
     LADDER: Ladder = ((signal.SIGTERM, 30.0), (signal.SIGKILL, 10.0))
     START_SECONDS = 120.0
@@ -88,11 +92,12 @@ def _described(site: Site) -> GraphServer:
 class OwnNeo4j(OwnServer):
     """A Neo4j Community. ArcadeDB's wheel brings the Java that it runs on."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, fast: bool = False) -> None:
+        """`fast`: compiled in full, for what is measured; it starts slower."""
         if not FETCHED.exists():
             pytest.skip("Neo4j is not there (make test-long fetches it where Maven is installed and reaches its jars)")
         java: Programs = programs("graph")
-        super().__init__("graph", Neo4j(), java)
+        super().__init__("graph", Neo4j(fast=fast), java)
         self.store = _described(self.site)
 
 

@@ -27,7 +27,7 @@ class Following:
     @property
     def site(self) -> Site:
         tenant = self.store.find(self.name)
-        return Site(self.store, place_of(tenant), self.projection, Whose(tenant.id, tenant.epoch))
+        return Site(self.store, place_of(tenant), self.projection, Whose.of(tenant))
 
     def follow(self) -> int:
         """Seal and apply all there is; how many batches that were. A tenant that isn't there yet is made."""

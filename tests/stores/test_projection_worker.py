@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from logged_table import log
 
 from fix_exports import until
 from kos import errors
@@ -16,7 +17,7 @@ from kos.knowledge.removal import remove
 from kos.projections import Whose, rebuild
 from kos.projections.whole import status
 from kos.tenancy import Store, Tenant, create_tenant
-from kos.topology.model import ProjectionSettings, Topology
+from kos.topology.model import ProjectionNode, ProjectionSettings, Topology
 from kos.worker import Worker
 from projecting import Following, ask, graph_of
 
@@ -141,14 +142,14 @@ def test_a_tenant_that_is_made_anew_keeps_its_readers(full_store: Store, acme: T
         write(full_store, "a")
         until(lambda: is_level(full_store))
         following = Following(full_store, "acme", graph_of(full_store))
-        before = following.projection.live(Whose(acme.id, acme.epoch))
+        before = following.projection.live(Whose.of(acme))
         for number in range(5):
             rebuild(following.site)
             write(full_store, f"n{number}")
             with full_store.tenant("acme") as session:
                 assert session.graph.run("MATCH (a:Atom) RETURN count(a) AS n")[0]["n"] >= 1
         until(lambda: is_level(full_store))
-        after = following.projection.live(Whose(acme.id, acme.epoch))
+        after = following.projection.live(Whose.of(acme))
         assert before is not None
         assert after is not None
         assert before.generation != after.generation
@@ -168,4 +169,44 @@ def test_a_projection_that_is_verified_is_followed_afterwards(full_store: Store,
             except errors.ProjectionMoved:  # the worker was quicker: whoever asks asks again
                 continue
         until(lambda: is_level(full_store))
+        following.projection.close()
+
+
+def test_a_table_that_is_logged_later_comes_with_its_rows_of_before(
+    full_store: Store, full_superuser: Any, acme: Tenant
+) -> None:
+    full_superuser.execute(
+        "create table public.parts (tenant_id uuid, number int, title text, primary key (tenant_id, number))"
+    )
+    full_superuser.execute("grant all on public.parts to kos_owner, kos_app, kos_operator")
+    full_superuser.execute("insert into public.parts values (%s, 1, 'before')", (acme.id,))
+    settings = ProjectionSettings("graph", nodes=(ProjectionNode("Part", "public.parts", ("title",)),))
+    topology = replace(full_store.topology, projections=(settings,))
+    with Store(topology) as store, Worker(topology):
+        write(store, "a")
+        until(lambda: is_level(store))
+        log(full_superuser, "public.parts")
+        query = "MATCH (p:Part {title: 'before'}) WHERE p.kos_scope STARTS WITH $tenant RETURN count(p)"
+        until(lambda: ask(store, query, tenant=str(acme.id)) == [1])
+
+
+def test_a_tenant_that_fails_stops_no_other(full_store: Store, acme: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = create_tenant(full_store, "other")
+    from kos.projections.graph import GraphProjection
+
+    apply = GraphProjection.apply
+
+    def refusing(self: Any, whose: Whose, *arguments: Any, **more: Any) -> Any:
+        if whose.tenant == acme.id:
+            raise errors.StoreUnavailable("the graph", "here", "out of memory")
+        return apply(self, whose, *arguments, **more)
+
+    monkeypatch.setattr(GraphProjection, "apply", refusing)
+    with Worker(full_store.topology) as worker:
+        write(full_store, "a")
+        write(full_store, "b", "other")
+        following = Following(full_store, "other", graph_of(full_store))
+        until(lambda: following.projection.live(following.site.whose) is not None)
+        until(lambda: progress(worker, "graph")["state"] == "following")
+        following.projection.forget(other.id)
         following.projection.close()

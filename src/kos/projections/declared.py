@@ -59,7 +59,13 @@ def graph_map(settings: ProjectionSettings) -> GraphMap:
         ConfigInvalid: they don't go together.
     """
     nodes = [
-        Node(each.label, TableName.read(each.table), tuple(map(Property.read, each.properties)), each.hidden)
+        Node(
+            each.label,
+            TableName.read(each.table),
+            tuple(map(Property.read, each.properties)),
+            each.hidden,
+            each.indexes,
+        )
         for each in settings.nodes
     ]
     edges = [

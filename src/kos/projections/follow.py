@@ -64,7 +64,7 @@ def follow(
     events = _whole(connection, whose.tenant, standing.reached, upto)
     if not events:
         return None
-    changes = changes_of(connection, whose.tenant, standing.reached.position, events, projection.wanted)
+    changes = changes_of(connection, whose, standing.reached.position, events, projection.wanted)
     parked = parked_rows(connection, projection, whose.tenant)
     for table in [each.table for each in changes if each.kind == "truncated"]:
         parked = {row: each for row, each in parked.items() if row[0] != table}
@@ -101,7 +101,10 @@ def catch_up(
         FeedDiverged, ProjectionMoved, StoreUnavailable
     """
     while events := _read(connection, whose.tenant, standing.reached, BATCH, upto):
-        changes = changes_of(connection, whose.tenant, standing.reached.position, events, projection.wanted)
+        changes = changes_of(connection, whose, standing.reached.position, events, projection.wanted)
+        for table in [each.table for each in changes if each.kind == "truncated"]:
+            for row in [row for row in parked if row[0] == table]:
+                del parked[row]
         keep = [change for change in changes if (change.table, change.key) not in parked]
         try:
             standing = projection.apply(whose, standing, keep, _after(events))
@@ -194,6 +197,11 @@ def _refused(projection: Projection, whose: Whose, standing: Standing, changes: 
         ChangeRejected: it refuses everything: that is no change's fault.
     """
     projection.apply(whose, standing, [], standing.reached, rehearse=True)
+    emptied = [change for change in changes if change.kind == "truncated"]
+    try:
+        projection.apply(whose, standing, emptied, standing.reached, rehearse=True)
+    except errors.ChangeRejected as error:
+        raise errors.TransactionTooLong(str(whose.tenant), len(changes)) from error  # a copy made anew has none of it
     return _refused_of(projection, whose, standing, changes)
 
 
@@ -204,7 +212,8 @@ def _refused_of(projection: Projection, whose: Whose, standing: Standing, change
     except errors.ChangeRejected as error:
         if len(changes) == 1:
             [change] = changes
-            return [Parked(change.table, change.key, change.position, error.reason)]
+            # The store has the row as of the beginning of the batch: nothing from there on is applied to it.
+            return [Parked(change.table, change.key, standing.reached.position + 1, error.reason)]
         half = len(changes) // 2
         return _refused_of(projection, whose, standing, changes[:half]) + _refused_of(
             projection, whose, standing, changes[half:]

@@ -21,6 +21,8 @@ from kos.projections.follow import FEED, follow, locked, tell
 from kos.projections.generation import Site, rebuild
 from kos.projections.model import Projection, Standing, Whose
 from kos.projections.queries import QUERIES
+from kos.projections.snapshot import made_of
+from kos.projections.whole import whose_of
 from kos.tenancy import Place, Store
 from kos.tenancy.store import Connection
 
@@ -76,7 +78,8 @@ class Follower:
         self._due: dict[UUID, None] = {}  # in the order in which they came
         self._unchecked: deque[UUID] = deque()
         self._standings: dict[Whose, Standing] = {}
-        self._making: dict[UUID, Thread] = {}
+        self._making: dict[UUID, Thread] = {}  # also those that have ended
+        self._tables: tuple[Any, ...] | None = None
         self._resting = Resting()
         self._look_due = self._tidy_due = 0.0
         self._again = Growing(AGAIN_FIRST_SECONDS, AGAIN_MOST_SECONDS)
@@ -167,9 +170,9 @@ class Follower:
     def _round(self, connection: Connection, projection: Projection) -> bool:
         """A batch of each tenant that is due; whether there is more."""
         now = self._clock()
-        ready = [each for each in self._due if each not in self._making and not self._resting.rests(each, now)]
+        ready = [each for each in self._due if not self._is_making(each) and not self._resting.rests(each, now)]
         for tenant in ready:
-            more = self._guarded(tenant, lambda tenant: self._batch(connection, projection, tenant))
+            more = self._guarded(projection, tenant, lambda tenant: self._batch(connection, projection, tenant))
             if not more:
                 self._due.pop(tenant, None)
             if self._ends.is_set():
@@ -179,30 +182,39 @@ class Follower:
     def _check_some(self, connection: Connection, projection: Projection) -> bool:
         """Of the tenants that are to be checked; whether there were any."""
         now = self._clock()
-        ready = list(islice((each for each in self._unchecked if not self._resting.rests(each, now)), CHECKS))
+        free = (each for each in self._unchecked if not self._is_making(each) and not self._resting.rests(each, now))
+        ready = list(islice(free, CHECKS))
         for tenant in ready:
             self._unchecked.remove(tenant)
-            self._guarded(tenant, lambda tenant: self._check(connection, projection, tenant))
+            self._guarded(projection, tenant, lambda tenant: self._check(connection, projection, tenant))
         return bool(ready)
 
-    def _guarded(self, tenant: UUID, act: Callable[[UUID], bool]) -> bool:
+    def _guarded(self, projection: Projection, tenant: UUID, act: Callable[[UUID], bool]) -> bool:
         """What fails for one tenant stops no other; a store or a database that is gone stops all of them."""
         try:
             more = act(tenant)
-        except (psycopg.OperationalError, *_PASSING):
-            raise
-        except Exception as raised:  # noqa: BLE001 - told, and tried again after a while
+        except Exception as raised:
+            if isinstance(raised, psycopg.OperationalError) and not self._is_of_one(raised):
+                raise
+            if isinstance(raised, errors.StoreUnavailable):
+                projection.identity()  # raises, where it is the store's fault and not this tenant's
             self._resting.park(tenant, self._clock(), str(raised))
             self._told(f"tenant {tenant} can't be followed; trying again", raised)
             self._due[tenant] = None
             return True
+        self._again.reset()
         if not more:
             self._resting.done(tenant)
         return more
 
+    @staticmethod
+    def _is_of_one(raised: psycopg.OperationalError) -> bool:
+        """The server goes on: a lock, a limit or a cancellation is what it said."""
+        return raised.sqlstate is not None and raised.sqlstate[:2] in {"54", "55", "57"} and raised.sqlstate < "57P"
+
     def _batch(self, connection: Connection, projection: Projection, tenant: UUID) -> bool:
         """The next transactions of one tenant; whether there may be more."""
-        whose = _whose(connection, tenant)
+        whose = whose_of(connection, tenant)
         with locked(connection, self.name, tenant) as has:
             if not has:  # it is being verified, or a new generation is being shown
                 self._resting.rest(tenant, self._clock())
@@ -226,14 +238,14 @@ class Follower:
 
     def _check(self, connection: Connection, projection: Projection, tenant: UUID) -> bool:
         """Whether the store has what the cursor says, of the log that there is."""
-        whose = _whose(connection, tenant)
+        whose = whose_of(connection, tenant)
         with locked(connection, self.name, tenant) as has:
             if not has:
                 self._resting.rest(tenant, self._clock())
                 self._unchecked.append(tenant)
                 return True
             standing = projection.live(whose)
-            if standing is not None:
+            if standing is not None and self._is_made_of_all(connection, projection, whose):
                 try:
                     tell(connection, projection, tenant, standing.reached)
                 except (errors.FeedDiverged, errors.WithinTransaction):
@@ -245,16 +257,21 @@ class Follower:
                     return False
         return self._remake(connection, whose)
 
+    def _is_made_of_all(self, connection: Connection, projection: Projection, whose: Whose) -> bool:
+        """Whether the tables that are logged now are those that it was made from."""
+        facts = {"projection": self.name, "tenant": whose.tenant}
+        row = connection.execute(QUERIES.made_of, facts).fetchone()
+        return row == (made_of(connection, whose.schema, projection),)
+
     def _look(self, connection: Connection, projection: Projection) -> None:
         """At what nobody has said."""
-        for (tenant,) in connection.execute(QUERIES.leavers, {"projection": self.name}).fetchall():
-            projection.forget(tenant)
-            self._due.pop(tenant, None)
-            connection.execute(QUERIES.has_left, {"projection": self.name, "tenant": tenant})
+        self._let_leave(connection, projection)
         identity = projection.identity()
         row = connection.execute(QUERIES.store_of, {"projection": self.name}).fetchone()
-        if row != (identity,):
+        mark = connection.execute(QUERIES.tables_mark).fetchone()
+        if row != (identity,) or mark != self._tables:
             self._standings.clear()
+            self._tables = mark
             self._unchecked = deque(tenant for (tenant,) in connection.execute(QUERIES.tenants_known))
             connection.execute(QUERIES.note_store, {"projection": self.name, "identity": identity})
         for whose in projection.asking():
@@ -262,28 +279,44 @@ class Follower:
         if self._clock() >= self._tidy_due:
             projection.tidy()
             self._tidy_due = self._clock() + TIDY_SECONDS
-        self._again.reset()
         self._say("following", None, **self._measured(connection))
+
+    def _let_leave(self, connection: Connection, projection: Projection) -> None:
+        """Tenants that are no more; one of the same id that has come since is made anew."""
+        for (tenant,) in connection.execute(QUERIES.leavers, {"projection": self.name}).fetchall():
+            if self._is_making(tenant):
+                continue
+            projection.forget(tenant)
+            self._due.pop(tenant, None)
+            self._standings = {whose: each for whose, each in self._standings.items() if whose.tenant != tenant}
+            self._unchecked.append(tenant)
+            connection.execute(QUERIES.has_left, {"projection": self.name, "tenant": tenant})
+
+    def _is_making(self, tenant: UUID) -> bool:
+        """Whether a thread is making it anew."""
+        thread = self._making.get(tenant)
+        return thread is not None and thread.is_alive()
 
     def _remake(self, connection: Connection, whose: Whose) -> bool:
         """Have it made anew, beside the others; two at a time, so that small ones don't wait for a large one."""
         if head_of(connection, whose.tenant) == 0:
             return False  # it is gone, or has nothing yet
-        self._making = {tenant: thread for tenant, thread in self._making.items() if thread.is_alive()}
-        if len(self._making) >= MAKING:
+        if sum(map(self._is_making, list(self._making))) >= MAKING:
             self._resting.rest(whose.tenant, self._clock())
         else:
-            thread = Thread(target=self._rebuild, args=(whose,), name=f"rebuild {self.name}", daemon=True)
-            self._making[whose.tenant] = thread
-            thread.start()
+            # Only this thread changes the table: what has ended is overwritten, or told by its thread being dead.
+            self._making[whose.tenant] = Thread(
+                target=self._rebuild, args=(whose,), name=f"rebuild {self.name}", daemon=True
+            )
+            self._making[whose.tenant].start()
         self._due[whose.tenant] = None
         return True
 
     def _rebuild(self, whose: Whose) -> None:
         """In a thread and with connections of its own."""
-        projection = self._make()
         try:
-            rebuild(Site(self._store, self._place, projection, whose))
+            with closing(self._make()) as projection:
+                rebuild(Site(self._store, self._place, projection, whose))
             self._say(self.progress.state, self.progress.error, rebuilds=1)
             self._resting.done(whose.tenant)
         except errors.ProjectionBusy:  # somebody else does it
@@ -296,9 +329,7 @@ class Follower:
             if not self._ends.is_set():
                 self._told(f"tenant {whose.tenant} can't be made anew; trying again", raised)
         finally:
-            projection.close()
             self._standings.pop(whose, None)
-            self._making.pop(whose.tenant, None)
             self._news.set()
 
     def _say(self, state: str, error: str | None, **news: Any) -> None:
@@ -306,11 +337,11 @@ class Follower:
         failing = {tenant: rest.error or "" for tenant, rest in self._resting.parked().items()}
         with self._lock:
             added = {name: getattr(self.progress, name) + news.pop(name, 0) for name in ("applied", "rebuilds")}
-            now: dict[str, Any] = {"state": state, "error": error, "failing": failing, "making": len(self._making)}
+            now: dict[str, Any] = {
+                "state": state,
+                "error": error,
+                "failing": failing,
+                "making": sum(map(self._is_making, list(self._making))),
+            }
             self.progress = replace(self.progress, **now, **added, **news)
         self._changed(self)
-
-
-def _whose(connection: Connection, tenant: UUID) -> Whose:
-    row = connection.execute(QUERIES.epoch_of, {"tenant": tenant}).fetchone()
-    return Whose(tenant, row[0] if row else 0)

@@ -14,6 +14,7 @@ from uuid import UUID
 from kos import errors
 from kos.log import head_of
 from kos.progress import Advance, silent
+from kos.projections.changes import Key
 from kos.projections.follow import Parked, RowName, catch_up, follow, load, locked, park, parked_rows, tell
 from kos.projections.model import Difference, Projection, Reached, Row, Standing, Whose, key_text
 from kos.projections.queries import QUERIES
@@ -70,7 +71,7 @@ def rebuild(site: Site, progress: Advance = silent) -> Reached:
             return Reached()  # it is gone, or has nothing yet
         building = site.projection.begin(site.whose, secrets.token_hex(4))
         parked: dict[RowName, Parked] = {}
-        with snapshot(site.store, site.place, site.tenant, site.projection) as here:
+        with snapshot(site.store, site.place, site.whose, site.projection) as here:
             rows = _loading(site, building, here, parked, progress)
             found = _compare(site, replace(building, reached=here.reached), here, parked, rows)
         building = replace(building, reached=here.reached)
@@ -79,7 +80,7 @@ def rebuild(site: Site, progress: Advance = silent) -> Reached:
             example = f"{first.what} {first.key} {first.fault}"
             raise errors.ProjectionDiffers(site.projection.name, str(site.tenant), found.differing, example)
         building = catch_up(connection, site.projection, site.whose, building, parked)
-        return _show(connection, site, building, parked)
+        return _show(connection, site, building, parked, here.made_of)
 
 
 def _loading(
@@ -107,16 +108,26 @@ def _note(parked: dict[RowName, Parked], rows: Sequence[Parked]) -> None:
     parked |= {(row.table, row.key): row for row in rows}
 
 
-def _show(connection: Connection, site: Site, building: Standing, parked: dict[RowName, Parked]) -> Reached:
-    """Under the lock of those who follow: nothing that readers have seen is missing in what they see next."""
+def _show(connection: Connection, site: Site, building: Standing, parked: dict[RowName, Parked], made: str) -> Reached:
+    """Under the lock of those who follow: nothing that readers have seen is missing in what they see next. What is
+    refused is parked before: killed in between, it is noted once too often, and never forgotten."""
+    facts = {"projection": site.projection.name, "tenant": site.tenant}
     with only(connection, site, "apply"):
         building = catch_up(connection, site.projection, site.whose, building, parked)
+        park(connection, site.projection, site.tenant, list(parked.values()))
         site.projection.switch(site.whose, building)
-        with connection.transaction():
-            connection.execute(QUERIES.unpark_all, {"projection": site.projection.name, "tenant": site.tenant})
-            park(connection, site.projection, site.tenant, list(parked.values()))
+        rows = [f"{table} {_as_array(connection, key)}" for table, key in parked]
+        connection.execute(QUERIES.unpark_others, facts | {"rows": rows})
+        connection.execute(QUERIES.note_made, facts | {"tables": made})
         tell(connection, site.projection, site.tenant, building.reached)
     return building.reached
+
+
+def _as_array(connection: Connection, key: Key) -> str:
+    """A key as PostgreSQL writes it."""
+    row = connection.execute("select %s::text[]::text", (list(key),)).fetchone()
+    assert row is not None
+    return str(row[0])
 
 
 def _compare(
@@ -153,7 +164,7 @@ def verify(site: Site) -> Comparison:
         standing = site.projection.live(site.whose)
         if standing is None:
             raise errors.ProjectionNotReady(site.projection.name, str(site.tenant))
-        with snapshot(site.store, site.place, site.tenant, site.projection) as here:
+        with snapshot(site.store, site.place, site.whose, site.projection) as here:
             upto = here.reached.position
             while after := follow(connection, site.projection, site.whose, standing, upto=upto):
                 standing = after

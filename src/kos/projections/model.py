@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 from uuid import UUID
 
+from kos.tenancy import Tenant
 from kos.tenancy.store import Connection
 
 Values = Mapping[str, str | None]
@@ -28,10 +29,16 @@ class Reached:
 
 @dataclass(frozen=True)
 class Whose:
-    """A tenant, at the epoch that its place has now."""
+    """A tenant, at the epoch that its place has now. `schema`: where its tables are, unless they are a product's."""
 
     tenant: UUID
     epoch: int = 0
+    schema: str | None = field(default=None, compare=False)
+
+    @classmethod
+    def of(cls, tenant: Tenant) -> Whose:
+        """A tenant of the directory."""
+        return cls(tenant.id, tenant.epoch, None if tenant.adopted else tenant.schema)
 
 
 @dataclass(frozen=True)
@@ -84,7 +91,8 @@ class Change:
 
     `key` is without the tenant's own id. `values` is the whole row if it was created, else what may have changed.
     `before` is the whole row as it was at the beginning of the batch, where the projection asks for it and there was
-    one. Of `truncated`, `key` is empty: all rows that the table had before are gone.
+    one. Of `truncated`, `key` is empty: all rows that the table had before are gone. `again`: what was created may be
+    there already, as it is.
     """
 
     table: TableName
@@ -93,6 +101,7 @@ class Change:
     values: Values
     position: int
     before: Values | None = None
+    again: bool = False
 
     @property
     def after(self) -> Values | None:

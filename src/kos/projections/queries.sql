@@ -17,8 +17,9 @@ select pg_try_advisory_lock(kos.projection_key(%(projection)s, %(tenant)s, %(pur
 select pg_advisory_unlock(kos.projection_key(%(projection)s, %(tenant)s, %(purpose)s));
 
 -- name: epoch_of
--- The epoch that a tenant has here; no row for one that only adopted tables know, or that is gone.
-select epoch from kos.fence where tenant_id = %(tenant)s;
+-- The epoch that a tenant has here, and the schema of its tables if they are none of a product's; no row for one that only
+-- adopted tables know, or that is gone.
+select epoch, case when not adopted then schema_name end from kos.fence where tenant_id = %(tenant)s;
 
 -- name: head
 -- How far a tenant's log is.
@@ -56,10 +57,6 @@ delete from kos.projection_parked
 delete from kos.projection_parked
  where projection = %(projection)s and tenant_id = %(tenant)s and schema_name = %(schema)s and table_name = %(table)s and position < %(position)s;
 
--- name: unpark_all
--- A new generation is what readers see.
-delete from kos.projection_parked where projection = %(projection)s and tenant_id = %(tenant)s;
-
 -- name: parked_everywhere
 -- All of them in this database.
 select tenant_id, schema_name, table_name, key, position, reason, parked_at, tried_at
@@ -89,8 +86,8 @@ delete from kos.projection_leavers where projection = %(projection)s and tenant_
 select projection, tenants, parked from kos.projection_status();
 
 -- name: tables
--- The logged tables, with whether a projection finds rows of its tenants in them.
-select n.nspname, c.relname
+-- The logged tables, with whether they are in a schema of tenants of ours.
+select n.nspname, c.relname, l.logged_id, exists (select from kos.fence f where f.schema_name = n.nspname and not f.adopted)
   from kos.logged_tables l
   join pg_class c on c.oid = l.relation
   join pg_namespace n on n.oid = c.relnamespace
@@ -112,9 +109,24 @@ select distinct tenant_id from kos.seals order by 1;
 -- The same, and whoever is served here without one: its store may have what was lost when the log was put back.
 select tenant_id from kos.seals union select tenant_id from kos.fence where serving order by 1;
 
--- name: schema_of
--- Where the tables of a tenant of ours are.
-select schema_name from kos.fence where tenant_id = %(tenant)s and not adopted;
+-- name: tables_mark
+-- It is another one when a table has come or gone.
+select count(*), max(logged_id) from kos.logged_tables;
+
+-- name: made_of
+-- The tables that what readers see of a tenant was made from.
+select tables from kos.projection_made where projection = %(projection)s and tenant_id = %(tenant)s;
+
+-- name: note_made
+-- It is made from these.
+insert into kos.projection_made (projection, tenant_id, tables) values (%(projection)s, %(tenant)s, %(tables)s)
+    on conflict (projection, tenant_id) do update set tables = excluded.tables;
+
+-- name: unpark_others
+-- A new generation has taken all but these.
+delete from kos.projection_parked p
+ where p.projection = %(projection)s and p.tenant_id = %(tenant)s
+   and not (p.schema_name || '.' || p.table_name || ' ' || p.key::text = any (%(rows)s));
 
 -- name: waiting
 -- The tenants that have something for a projection, with how many events and for how many seconds.

@@ -13,7 +13,7 @@ from psycopg.sql import SQL, Identifier, Literal
 
 from kos.log import cut
 from kos.projections.changes import key_within, wanted_for
-from kos.projections.model import Projection, Reached, Row, TableName
+from kos.projections.model import Projection, Reached, Row, TableName, Whose
 from kos.projections.queries import QUERIES
 from kos.tenancy import Place, Store
 from kos.tenancy.store import Connection
@@ -25,12 +25,13 @@ LOCK_TIMEOUT = "2s"
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What the tables of a tenant held at a position; open as long as its block."""
+    """What the tables of a tenant held at a position; until all rows are taken, once."""
 
     connection: Connection
     tenant: UUID
     reached: Reached
     tables: tuple[tuple[TableName, tuple[str, ...] | None], ...]  # with the columns that are looked at
+    made_of: str
 
     def chunks(self) -> Iterator[list[Row]]:
         """All rows, table after table."""
@@ -41,6 +42,7 @@ class Snapshot:
                 cursor.execute(QUERIES.rows_of, facts)
                 while rows := cursor.fetchmany(CHUNK):
                     yield [Row(table, key_within(self.tenant, key), data) for key, data in rows]
+        self.connection.rollback()  # nobody waits for us while they are compared
 
     def rows(self) -> Iterator[Row]:
         """The same one by one."""
@@ -49,7 +51,7 @@ class Snapshot:
 
 
 @contextmanager
-def snapshot(store: Store, place: Place, tenant: UUID, projection: Projection) -> Iterator[Snapshot]:
+def snapshot(store: Store, place: Place, whose: Whose, projection: Projection) -> Iterator[Snapshot]:
     """A tenant's tables as a projection wants them, at one position. No writer waits; who truncates a table or changes
     it waits for the end of the block.
 
@@ -58,11 +60,12 @@ def snapshot(store: Store, place: Place, tenant: UUID, projection: Projection) -
         StoreUnavailable
     """
     with store.operator(place) as reader:
-        wanted = _tables(reader, tenant, projection)
+        wanted = tables_of(reader, whose.schema, projection)
+        made = made_of(reader, whose.schema, projection)
         for attempt in stamina.retry_context(on=psycopg.errors.LockNotAvailable, attempts=ATTEMPTS):
             with attempt:
-                reached = _open(store, place, tenant, reader, [table for table, _ in wanted])
-        yield Snapshot(reader, tenant, reached, wanted)
+                reached = _open(store, place, whose.tenant, reader, [table for table, *_ in wanted])
+        yield Snapshot(reader, whose.tenant, reached, tuple((table, columns) for table, columns, _ in wanted), made)
         reader.rollback()
 
 
@@ -85,19 +88,24 @@ def _open(store: Store, place: Place, tenant: UUID, reader: Connection, tables: 
     return Reached(row[0], position, row[1]) if row else Reached()
 
 
-def _tables(
-    reader: Connection, tenant: UUID, projection: Projection
-) -> tuple[tuple[TableName, tuple[str, ...] | None], ...]:
-    """The logged tables that a projection wants and that can have rows of the tenant, in its order."""
-    row = reader.execute(QUERIES.schema_of, {"tenant": tenant}).fetchone()
-    own = row[0] if row else None
+def tables_of(
+    connection: Connection, schema: str | None, projection: Projection
+) -> tuple[tuple[TableName, tuple[str, ...] | None, int], ...]:
+    """The logged tables that a projection wants and that can have rows of a tenant, in its order, with the columns that
+    it looks at and the number by which the log knows them. `schema`: where the tables of a tenant of ours are."""
     found = []
     order = [each.table for each in projection.wanted or ()]
-    for schema, name in reader.execute(QUERIES.tables).fetchall():
-        wanted = wanted_for(projection.wanted, TableName(name, schema))
+    for in_schema, name, number, of_tenants in connection.execute(QUERIES.tables).fetchall():
+        wanted = wanted_for(projection.wanted, TableName(name, in_schema), schema)
         if wanted is None or wanted.columns == ():  # it looks at none of its rows
             continue
-        # A tenant of ours has its tables in one schema; others of that name are of other tenants.
-        if own is None or schema == own or wanted.table.schema or projection.wanted is None:
-            found.append((TableName(name, schema), wanted.columns, order.index(wanted.table) if order else 0))
-    return tuple((table, columns) for table, columns, _ in sorted(found, key=lambda each: each[2]))
+        # A schema of tenants of ours has no rows of others; and those of one tenant none of another's.
+        if wanted.table.schema is None and of_tenants and schema != in_schema:
+            continue
+        found.append((TableName(name, in_schema), wanted.columns, number, order.index(wanted.table) if order else 0))
+    return tuple((table, columns, number) for table, columns, number, _ in sorted(found, key=lambda each: each[3]))
+
+
+def made_of(connection: Connection, schema: str | None, projection: Projection) -> str:
+    """The same as a text: another one where other tables are logged."""
+    return " ".join(sorted(f"{table}#{number}" for table, _, number in tables_of(connection, schema, projection)))

@@ -13,6 +13,7 @@ from kos.projections.generation import Site
 from kos.projections.model import Projection, Whose
 from kos.projections.queries import QUERIES
 from kos.tenancy import Place, Store, list_tenants
+from kos.tenancy.store import Connection
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,13 @@ class Part:
         """Where it is worked on, with the epoch that it has now."""
         place = Place(self.shard, self.database)
         with store.operator(place) as operator:
-            row = operator.execute(QUERIES.epoch_of, {"tenant": self.tenant}).fetchone()
-        return Site(store, place, projection, Whose(self.tenant, row[0] if row else 0))
+            return Site(store, place, projection, whose_of(operator, self.tenant))
+
+
+def whose_of(connection: Connection, tenant: UUID) -> Whose:
+    """A tenant as it is here now."""
+    row = connection.execute(QUERIES.epoch_of, {"tenant": tenant}).fetchone()
+    return Whose(tenant, *row) if row else Whose(tenant)
 
 
 def parts_of(store: Store, tenants: Sequence[str] = ()) -> tuple[Part, ...]:

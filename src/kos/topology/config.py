@@ -183,7 +183,7 @@ def _projection(name: str, keys: ProjectionKeys) -> model.ProjectionSettings:
         keys.enabled,
         keys.shipped,
         tuple(
-            model.ProjectionNode(label, node.table, tuple(node.properties), node.hidden)
+            model.ProjectionNode(label, node.table, tuple(node.properties), node.hidden, tuple(node.indexes))
             for label, node in keys.nodes.items()
         ),
         tuple(

@@ -296,6 +296,7 @@ class NodeKeys(Table):
     table: TableText = Field(examples=['table = "public.orders"'])
     properties: list[PropertyText] = Field([], examples=['properties = ["number", "total:float"]'])
     hidden: ColumnName | None = Field(None, examples=['hidden = "deleted_at"'])
+    indexes: list[ColumnName] = Field([], examples=['indexes = ["number"]'])
 
 
 class EndKeys(Table):

@@ -174,6 +174,7 @@ class ProjectionNode:
     table: str
     properties: tuple[str, ...] = ()
     hidden: str | None = None
+    indexes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

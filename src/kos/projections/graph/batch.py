@@ -104,6 +104,8 @@ def _edge(batch: Batch, edge: Edge, change: Change) -> None:
         batch.cut[edge.type].append(row | {"from": batch.id(before[0])})
     if after is None:
         return
+    if change.again:
+        batch.cut[edge.type].append(row | {"from": batch.id(after[0])})
     ends = {"from": batch.id(after[0]), "to": batch.id(after[1])}
     if before == after:
         if patch := properties_of(edge.properties, change.values):

@@ -31,14 +31,18 @@ def differences(session: Session, graph: GraphMap, scope: str, rows: Iterable[Ro
             nodes[node[:2]] = _hash(node[2])
         for kind, key, ends, values in expected_edges(graph, row):
             edges[kind, key] = ends, _hash(values)
-    present = set(nodes)
-    yield from _nodes(session, graph, scope, nodes)
+    present: set[Found] = set()
+    yield from _nodes(session, graph, scope, nodes, present)
     yield from _edges(session, graph, scope, edges, present)
 
 
-def _nodes(session: Session, graph: GraphMap, scope: str, expected: dict[Found, bytes]) -> Iterator[Difference]:
+def _nodes(
+    session: Session, graph: GraphMap, scope: str, expected: dict[Found, bytes], present: set[Found]
+) -> Iterator[Difference]:
+    """`present` gets those that are there: what is wrong with a node is told of the node, and not of its edges."""
     for node in graph.nodes:
         for key, values, count in session.run(statements.nodes(node), scope=scope):
+            present.add((node.label, key))
             wanted = expected.pop((node.label, key), None)
             if wanted is None:
                 yield Difference(node.label, key, "left over", table=node.table.name)

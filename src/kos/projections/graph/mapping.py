@@ -66,12 +66,14 @@ def properties_of(declared: Sequence[Property], values: Values) -> dict[str, Any
 
 @dataclass(frozen=True)
 class Node:
-    """A table whose rows are nodes with this label. A row whose column `hidden` is not null is none, as if deleted."""
+    """A table whose rows are nodes with this label. A row whose column `hidden` is not null is none, as if deleted. By
+    the properties in `indexes` a tenant's nodes are found without looking at all of them."""
 
     label: str
     table: TableName
     properties: tuple[Property, ...] = ()
     hidden: str | None = None
+    indexes: tuple[str, ...] = ()
 
     def shows(self, values: Values) -> bool:
         """Whether a row is a node."""
@@ -138,6 +140,10 @@ class GraphMap:
             raise ValueError("a label or type is declared twice")
         if len({each.table for each in self.nodes}) != len(self.nodes):
             raise ValueError("a table has two labels")
+        for node in self.nodes:
+            for name in node.indexes:
+                if name not in {each.name for each in node.properties}:
+                    raise ValueError(f"node {node.label}: no property {name} is declared, to have an index")
         for edge in self.edges:
             for end in (edge.begin, edge.end):
                 if end.label not in {each.label for each in self.nodes}:

@@ -6,8 +6,10 @@ from kos.projections.graph.mapping import Edge, End, GraphMap, Node, Property
 from kos.projections.model import TableName
 
 
-def _node(label: str, table: str, *properties: str) -> Node:
-    return Node(label, TableName(table), tuple(map(Property.read, properties)), hidden="deleted_at")
+def _node(label: str, table: str, called: str, *properties: str) -> Node:
+    """Looked up by their ids, and by what they are called."""
+    declared = tuple(map(Property.read, ("id", called, *properties)))
+    return Node(label, TableName(table), declared, hidden="deleted_at", indexes=("id", called))
 
 
 def _edge(kind: str, table: str, begin: tuple[str, str], end: tuple[str, str], *properties: str) -> Edge:
@@ -17,10 +19,10 @@ def _edge(kind: str, table: str, begin: tuple[str, str], end: tuple[str, str], *
 
 SHIPPED = GraphMap(
     nodes=(
-        _node("Atom", "atoms", "id", "atom_type", "name", "value", "number_value:float", "boolean_value:boolean",
+        _node("Atom", "atoms", "name", "atom_type", "value", "number_value:float", "boolean_value:boolean",
               "time_value", "confidence:float", "source", "version:integer", "created_at", "updated_at"),
-        _node("Molecule", "molecules", "id", "name", "version:integer", "created_at", "updated_at"),
-        _node("Document", "documents", "id", "title", "media_type", "content_sha256", "byte_length:integer",
+        _node("Molecule", "molecules", "name", "version:integer", "created_at", "updated_at"),
+        _node("Document", "documents", "title", "media_type", "content_sha256", "byte_length:integer",
               "created_at", "updated_at"),
     ),
     edges=(

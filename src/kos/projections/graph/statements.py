@@ -23,6 +23,9 @@ def schema(graph: GraphMap) -> Iterator[str]:
         yield f"CREATE CONSTRAINT IF NOT EXISTS FOR (n:{label}) REQUIRE n.kos_id IS UNIQUE"
     for label in (*OURS, *(each.label for each in graph.nodes)):
         yield f"CREATE INDEX IF NOT EXISTS FOR (n:{label}) ON (n.kos_scope)"
+    for node in graph.nodes:
+        for name in node.indexes:
+            yield f"CREATE INDEX IF NOT EXISTS FOR (n:{node.label}) ON (n.kos_scope, n.{name})"
     for name in ("kos_id", "kos_from", "kos_to", "kos_generation"):
         yield f"CREATE INDEX IF NOT EXISTS FOR (n:KosPending) ON (n.{name})"
     yield "CREATE INDEX IF NOT EXISTS FOR (n:KosGeneration) ON (n.kos_tenant)"

@@ -90,6 +90,8 @@ class Writing:
         self._run(statements.remove_nodes(label), rows)
 
     def _keep_pending(self, edges: Iterable[dict[str, Any]]) -> None:
+        # Once each: an edge is found from both of its nodes, in several parts of what is removed.
+        edges = {(edge["kind"], edge["id"]): edge for edge in edges}.values()
         self._add_pending([
             {"id": edge["id"], "type": edge["kind"], "from": edge["begins"], "to": edge["ends"],
              "position": edge["p"]["kos_position"], "p": _said(edge["p"])}

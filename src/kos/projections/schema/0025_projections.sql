@@ -25,6 +25,14 @@ create table kos.projection_parked (
   primary key (projection, tenant_id, schema_name, table_name, key)
 );
 
+-- The logged tables that a generation was made from: where there are others now, its rows of before are not in it.
+create table kos.projection_made (
+  projection text not null,
+  tenant_id  uuid not null,
+  tables     text not null,
+  primary key (projection, tenant_id)
+);
+
 -- Tenants that are no more, for each projection that has something of them.
 create table kos.projection_leavers (
   projection text not null,
@@ -37,7 +45,7 @@ do $$
 declare
   name text;
 begin
-  foreach name in array array['projection_stores', 'projection_parked', 'projection_leavers'] loop
+  foreach name in array array['projection_stores', 'projection_parked', 'projection_made', 'projection_leavers'] loop
     execute format('alter table kos.%I enable row level security, force row level security', name);
     execute format('create policy operator_access on kos.%I for all to kos_operator, kos_owner using (true)', name);
     execute format('create policy auditor_access on kos.%I for select to kos_auditor using (true)', name);
@@ -83,7 +91,7 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
     select coalesce(max(t.position), 0) as position
       from called c
       join kos.knowledge_events t on t.tenant_id = rows_at.tenant and t.aggregate_id = kos.aggregate_of(c.table_name, '{}', '{}')
-     where t.operation = 'T' and t.position <= rows_at.at
+     where t.operation = 'T' and t.position <= rows_at.at and t.shape_id in (select s.shape_id from shape s)
   ), asked as materialized (
     select array(select jsonb_array_elements_text(k.key)) as key from jsonb_array_elements(rows_at.keys) k (key)
   ), events as materialized (
@@ -141,8 +149,9 @@ language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 begin
   perform pg_advisory_xact_lock_shared(kos.all_logs_key());
   perform pg_advisory_xact_lock(kos.log_key(tenant));
+  -- Each that there is: one that was being made just now has no cursor yet.
   insert into kos.projection_leavers (projection, tenant_id)
-    select substr(c.feed, 12), c.tenant_id from kos.feed_cursors c where c.tenant_id = tenant and starts_with(c.feed, 'projection.')
+    select p.projection, forget_log.tenant from kos.projection_stores p
     on conflict do nothing;
   delete from kos.pending_1 where tenant_id = tenant;
   delete from kos.pending_2 where tenant_id = tenant;
@@ -151,6 +160,7 @@ begin
   delete from kos.tenant_keys where tenant_id = tenant;
   delete from kos.feed_cursors where tenant_id = tenant;
   delete from kos.projection_parked where tenant_id = tenant;
+  delete from kos.projection_made where tenant_id = tenant;
 end $$;
 
 -- Whom each projection follows in this database, and what it has parked.
