@@ -1956,8 +1956,9 @@ CREATE FUNCTION kos.forget_log(tenant uuid) RETURNS void
 begin
   perform pg_advisory_xact_lock_shared(kos.all_logs_key());
   perform pg_advisory_xact_lock(kos.log_key(tenant));
+  -- Each that there is: one that was being made just now has no cursor yet.
   insert into kos.projection_leavers (projection, tenant_id)
-    select substr(c.feed, 12), c.tenant_id from kos.feed_cursors c where c.tenant_id = tenant and starts_with(c.feed, 'projection.')
+    select p.projection, forget_log.tenant from kos.projection_stores p
     on conflict do nothing;
   delete from kos.pending_1 where tenant_id = tenant;
   delete from kos.pending_2 where tenant_id = tenant;
@@ -1966,6 +1967,7 @@ begin
   delete from kos.tenant_keys where tenant_id = tenant;
   delete from kos.feed_cursors where tenant_id = tenant;
   delete from kos.projection_parked where tenant_id = tenant;
+  delete from kos.projection_made where tenant_id = tenant;
 end $$;
 
 
@@ -3785,7 +3787,7 @@ CREATE FUNCTION kos.rows_at(tenant uuid, at bigint, schema_name text, table_name
     select coalesce(max(t.position), 0) as position
       from called c
       join kos.knowledge_events t on t.tenant_id = rows_at.tenant and t.aggregate_id = kos.aggregate_of(c.table_name, '{}', '{}')
-     where t.operation = 'T' and t.position <= rows_at.at
+     where t.operation = 'T' and t.position <= rows_at.at and t.shape_id in (select s.shape_id from shape s)
   ), asked as materialized (
     select array(select jsonb_array_elements_text(k.key)) as key from jsonb_array_elements(rows_at.keys) k (key)
   ), events as materialized (
@@ -5089,6 +5091,21 @@ ALTER TABLE ONLY kos.projection_leavers FORCE ROW LEVEL SECURITY;
 ALTER TABLE kos.projection_leavers OWNER TO kos_owner;
 
 --
+-- Name: projection_made; Type: TABLE; Schema: kos; Owner: kos_owner
+--
+
+CREATE TABLE kos.projection_made (
+    projection text NOT NULL,
+    tenant_id uuid NOT NULL,
+    tables text NOT NULL
+);
+
+ALTER TABLE ONLY kos.projection_made FORCE ROW LEVEL SECURITY;
+
+
+ALTER TABLE kos.projection_made OWNER TO kos_owner;
+
+--
 -- Name: projection_parked; Type: TABLE; Schema: kos; Owner: kos_owner
 --
 
@@ -5435,6 +5452,14 @@ ALTER TABLE ONLY kos.projection_leavers
 
 
 --
+-- Name: projection_made projection_made_pkey; Type: CONSTRAINT; Schema: kos; Owner: kos_owner
+--
+
+ALTER TABLE ONLY kos.projection_made
+    ADD CONSTRAINT projection_made_pkey PRIMARY KEY (projection, tenant_id);
+
+
+--
 -- Name: projection_parked projection_parked_pkey; Type: CONSTRAINT; Schema: kos; Owner: kos_owner
 --
 
@@ -5746,6 +5771,13 @@ CREATE POLICY auditor_access ON kos.projection_leavers FOR SELECT TO kos_auditor
 
 
 --
+-- Name: projection_made auditor_access; Type: POLICY; Schema: kos; Owner: kos_owner
+--
+
+CREATE POLICY auditor_access ON kos.projection_made FOR SELECT TO kos_auditor USING (true);
+
+
+--
 -- Name: projection_parked auditor_access; Type: POLICY; Schema: kos; Owner: kos_owner
 --
 
@@ -5806,6 +5838,13 @@ CREATE POLICY operator_access ON kos.projection_leavers TO kos_owner, kos_operat
 
 
 --
+-- Name: projection_made operator_access; Type: POLICY; Schema: kos; Owner: kos_owner
+--
+
+CREATE POLICY operator_access ON kos.projection_made TO kos_owner, kos_operator USING (true);
+
+
+--
 -- Name: projection_parked operator_access; Type: POLICY; Schema: kos; Owner: kos_owner
 --
 
@@ -5824,6 +5863,12 @@ CREATE POLICY operator_access ON kos.projection_stores TO kos_owner, kos_operato
 --
 
 ALTER TABLE kos.projection_leavers ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: projection_made; Type: ROW SECURITY; Schema: kos; Owner: kos_owner
+--
+
+ALTER TABLE kos.projection_made ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: projection_parked; Type: ROW SECURITY; Schema: kos; Owner: kos_owner
@@ -7489,6 +7534,14 @@ GRANT SELECT ON TABLE kos.placements TO kos_auditor;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE kos.projection_leavers TO kos_operator;
 GRANT SELECT ON TABLE kos.projection_leavers TO kos_auditor;
+
+
+--
+-- Name: TABLE projection_made; Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE kos.projection_made TO kos_operator;
+GRANT SELECT ON TABLE kos.projection_made TO kos_auditor;
 
 
 --
