@@ -223,8 +223,8 @@ def _bulk(store: Store, tenant: str, server: GraphServer, turn: int) -> float:
 
 
 def _seen(report: Report, bench: Bench, name: str, topology: Topology) -> None:
-    """Sessions write, a worker seals and follows, all on this machine: first as fast as they can, which says what can be
-    followed for long; then at half of that."""
+    """Sessions write, a worker seals and follows, all on this machine: first as fast as they can, which says what can
+    be followed for long; then at half of that."""
     tenant = f"seen-{name.lower()}"
     seconds = 5.0 if bench.quick else SECONDS
     with Store(topology) as store:

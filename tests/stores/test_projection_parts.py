@@ -115,8 +115,6 @@ def test_keys_that_change_where_triggers_of_the_product_run(parts: Following, fu
     parts.write("update public.parts set number = 7 where number = 1")
     settle(parts)
     assert insides(parts) == ["ab"]
-    parts.write("update public.parts set number = case number when 7 then 2 else 7 end")
-    settle(parts)
 
 
 def test_a_key_that_one_statement_removes_and_inserts_again(parts: Following) -> None:

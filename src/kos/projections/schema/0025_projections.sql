@@ -149,9 +149,11 @@ language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 begin
   perform pg_advisory_xact_lock_shared(kos.all_logs_key());
   perform pg_advisory_xact_lock(kos.log_key(tenant));
-  -- Each that there is: one that was being made just now has no cursor yet.
+  -- Each that there is, for one that is being made just now has no cursor yet; and each that has one.
   insert into kos.projection_leavers (projection, tenant_id)
     select p.projection, forget_log.tenant from kos.projection_stores p
+    union
+    select substr(c.feed, 12), c.tenant_id from kos.feed_cursors c where c.tenant_id = tenant and starts_with(c.feed, 'projection.')
     on conflict do nothing;
   delete from kos.pending_1 where tenant_id = tenant;
   delete from kos.pending_2 where tenant_id = tenant;
