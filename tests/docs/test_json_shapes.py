@@ -220,6 +220,7 @@ def test_projections(documented: Store, cli: Cli) -> None:
     until(lambda: run(["projection", "verify", *mine]) == errors.DONE)  # the stack's worker has made it
     agrees("projection list", cli("projection", "list"))
     agrees("projection status", cli("projection", "status"))
+    agrees("projection status", cli("projection", "status", *mine[1:]), 1)
     agrees("projection verify", cli("projection", "verify", *mine))
     agrees("projection rebuild", cli("projection", "rebuild", *mine, "--dry-run"), 1)
     agrees("projection rebuild", cli("projection", "rebuild", *mine))

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from kos.log import head_of, position_of
 from kos.log.whose import all_places, owner_of
 from kos.projections.declared import declared
+from kos.projections.follow import FEED
 from kos.projections.generation import Site
 from kos.projections.model import Projection, Whose
 from kos.projections.queries import QUERIES
@@ -83,7 +85,7 @@ def status(store: Store, names: Sequence[str] = ()) -> list[ProjectionStatus]:
         with store.operator(place) as operator:
             rows = {row[0]: row[1:] for row in operator.execute(QUERIES.status)}
             for name in wanted:
-                facts = {"feed": f"projection.{name}", "limit": None}
+                facts = {"feed": f"{FEED}{name}", "limit": None}
                 waiting = operator.execute(QUERIES.waiting, facts).fetchall()
                 tenants, parked = rows.get(name, (0, 0))
                 lag = max((seconds for *_, seconds in waiting), default=0.0)
@@ -93,6 +95,30 @@ def status(store: Store, names: Sequence[str] = ()) -> list[ProjectionStatus]:
                         name, place.shard, place.database, tenants, len(waiting), behind, max(lag, 0.0), parked
                     )
                 )
+    return found
+
+
+@dataclass(frozen=True)
+class Position:
+    """How far a projection is in one tenant's log, which ends at `head`; and how many of its rows are parked."""
+
+    projection: str
+    tenant: str
+    position: int
+    head: int
+    behind: int
+    parked: int
+
+
+def positions(store: Store, part: Part) -> list[Position]:
+    """Of one tenant, in each declared projection, as its cursors say."""
+    found = []
+    with store.operator(Place(part.shard, part.database)) as operator:
+        head = head_of(operator, part.tenant)
+        for name in declared(store.topology):
+            position = position_of(operator, f"{FEED}{name}", part.tenant).position
+            parked = operator.execute(QUERIES.parked, {"projection": name, "tenant": part.tenant}).fetchall()
+            found.append(Position(name, part.name, position, head, max(0, head - position), len(parked)))
     return found
 
 
