@@ -231,6 +231,7 @@ def test_projections(documented: Store, cli: Cli) -> None:
     parked = cli("projection", "parked", "graph")
     assert str(tenant) in {each["tenant"] for each in parked}
     agrees("projection parked", parked)
+    agrees("projection retry", cli("projection", "retry", *mine, "--dry-run"), 1)
     agrees("projection retry", cli("projection", "retry", *mine))
     assert run(["projection", "retry", "nothing"]) == errors.WRONG_USE
 

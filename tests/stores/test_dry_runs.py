@@ -26,6 +26,10 @@ READS = {
     "feed tail",  # with a feed it is that feed's consumer
     "feed list",
     "feed serve",  # so are those that it lets in
+    "projection list",
+    "projection status",
+    "projection verify",  # it follows what it compares, as the worker does
+    "projection parked",
     "status",
     "doctor",
     "tenant list",

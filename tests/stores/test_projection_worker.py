@@ -71,7 +71,9 @@ def test_all_projections_follow_and_say_so(full_store: Store, acme: Tenant) -> N
             assert metric(worker, "kos_projection_lag_events", name) == 0
             assert metric(worker, "kos_projection_parked_rows", name) == 0
             assert metric(worker, "kos_projection_rebuilds_total", name) == 1
-    assert Following(full_store, "acme", graph_of(full_store)).verify().differing == 0
+    following = Following(full_store, "acme", graph_of(full_store))
+    assert following.verify().differing == 0
+    following.projection.close()
 
 
 def test_a_store_that_is_down_stops_no_other_and_no_sealing(full_store: Store, acme: Tenant) -> None:

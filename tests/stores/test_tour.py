@@ -45,7 +45,7 @@ def own_stack() -> Iterator[Stack]:
 
 def kos(stack: Stack, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*CLI, *arguments], cwd=stack.folder, capture_output=True, text=True, timeout=280, check=False
+        [*CLI, *arguments], cwd=stack.folder, capture_output=True, text=True, timeout=600, check=False
     )
 
 
@@ -100,6 +100,8 @@ def test_the_tour_again_is_harmless(own_stack: Stack, rows_before: dict[str, int
     assert rows(own_stack) == rows_before
 
 
+@pytest.mark.long
+@pytest.mark.timeout(900)
 @pytest.mark.xdist_group("tour")
 def test_the_tour_is_one_object_for_programs(second: dict[str, Any]) -> None:
     assert set(second) == {"steps", "ok"}
@@ -116,6 +118,8 @@ def test_the_tour_is_one_object_for_programs(second: dict[str, Any]) -> None:
     assert all(attempt["expected"] for attempt in figures[8]["attempts"])
 
 
+@pytest.mark.long
+@pytest.mark.timeout(900)
 @pytest.mark.xdist_group("tour")
 def test_the_tour_leaves_the_stack_up_and_tells_no_secret(
     own_stack: Stack, first: subprocess.CompletedProcess[str], second: dict[str, Any]
@@ -129,6 +133,8 @@ def test_the_tour_leaves_the_stack_up_and_tells_no_secret(
         assert login.password.read() in passwords.read_text()
 
 
+@pytest.mark.long
+@pytest.mark.timeout(900)
 @pytest.mark.xdist_group("tour")
 def test_an_adopted_table_that_was_written_past_its_triggers_is_told(own_stack: Stack, second: dict[str, Any]) -> None:
     control = own_stack.topology().control

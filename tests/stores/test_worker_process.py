@@ -63,6 +63,7 @@ def test_the_pages(database: Topology, log: Log, start_worker: StartWorker) -> N
         "sealed": 4,
         "parked": [],
         "error": None,
+        "projections": [],
     }
     until(lambda: worker.metric("kos_log_pending_rows", **here) == 3)
     assert worker.metric("kos_worker_leader", **here) == 1

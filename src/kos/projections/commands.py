@@ -176,8 +176,11 @@ def projection_parked(name: Name, json: Json = False) -> None:
     emit([plain(each) for each in found], as_json=json, human=human)
 
 
-def projection_retry(name: Name, tenants: Tenants = None, json: Json = False) -> None:
+def projection_retry(name: Name, tenants: Tenants = None, dry_run: DryRun = False, json: Json = False) -> None:
     """Try again the rows that are parked: each is put as it is now."""
+    if dry_run:
+        _would_retry(name, tenants, as_json=json)
+        return
     done = 0
     refused: list[dict[str, Any]] = []
     with open_store() as store:
@@ -203,6 +206,20 @@ def projection_retry(name: Name, tenants: Tenants = None, json: Json = False) ->
     emit({"applied": done, "refused": refused}, as_json=json, human=human)
     if refused:
         raise typer.Exit(errors.FAILED)
+
+
+def _would_retry(name: str, tenants: list[str] | None, *, as_json: bool) -> None:
+    with open_store() as store:
+        make(store.topology, name).close()
+        mine = {part.tenant for part in parts_of(store, tenants or ())}
+        found = [each for each in parked_everywhere(store, name) if each.tenant in mine]
+    rows = [
+        {"tenant": str(each.tenant), "table": each.table, "key": list(each.key), "reason": each.reason}
+        for each in found
+    ]
+    emit(
+        {"tried": rows}, as_json=as_json, human=lambda: say(f"would try {len(rows)} rows: kos projection parked {name}")
+    )
 
 
 COMMANDS = {

@@ -58,7 +58,7 @@ def rebuild(site: Site, progress: Advance = silent) -> Reached:
     """Make a generation from a snapshot, compare it with that, bring it to the end of the log, and show it. Readers see
     the one before until then, and it is followed meanwhile by who follows it.
 
-    Killed at any moment, it leaves what the next one clears.
+    Killed at any moment, it leaves what the next one clears that comes to its end.
 
     Raises:
         ProjectionBusy: it is being rebuilt by somebody else, or somebody kept its lock for a minute.
@@ -66,7 +66,6 @@ def rebuild(site: Site, progress: Advance = silent) -> Reached:
         StoreUnavailable, StoreBusy
     """
     with site.store.operator(site.place) as connection, only(connection, site, "rebuild"):
-        site.projection.clear(site.whose)
         if head_of(connection, site.tenant) == 0 and site.projection.live(site.whose) is None:
             return Reached()  # it is gone, or has nothing yet
         building = site.projection.begin(site.whose, secrets.token_hex(4))
@@ -80,7 +79,10 @@ def rebuild(site: Site, progress: Advance = silent) -> Reached:
             example = f"{first.what} {first.key} {first.fault}"
             raise errors.ProjectionDiffers(site.projection.name, str(site.tenant), found.differing, example)
         building = catch_up(connection, site.projection, site.whose, building, parked)
-        return _show(connection, site, building, parked, here.made_of)
+        reached = _show(connection, site, building, parked, here.made_of)
+        # What was left by one that was killed. Afterwards: to remove a large one takes longer than to make it.
+        site.projection.clear(site.whose)
+        return reached
 
 
 def _loading(

@@ -30,6 +30,7 @@ NAME = "graph"
 ATTEMPTS = 5  # of a transaction that another one of the server's stood in the way of
 GRACE_SECONDS = 120.0  # a generation that readers see no more is kept so long: their transactions end before
 WRITE_SECONDS = 600.0
+LONGEST_PAUSE = 1.0  # between two parts of what is removed
 ANSWER_SECONDS = 120.0  # that the server may say nothing while it is asked
 T = TypeVar("T")
 
@@ -186,8 +187,11 @@ class GraphProjection:
         def some(tx: Transaction) -> int:
             return int(tx.run(cypher, most=MOST, **parameters).single(strict=True)["removed"])
 
+        began = self._now()
         while self._write(some):
-            pass
+            # As long as it took: nobody waits for it, and others want the server.
+            self._sleep(min(max(self._now() - began, 0.0), LONGEST_PAUSE))
+            began = self._now()
 
     def _write(self, work: Callable[[Transaction], T], *, rehearse: bool = False) -> T:
         from neo4j.exceptions import TransientError
