@@ -245,13 +245,14 @@ class Follower:
                 self._unchecked.append(tenant)
                 return True
             standing = projection.live(whose)
+            if standing is not None and head_of(connection, tenant) == 0:
+                projection.forget(tenant)  # its log was put back to before its first event
+                return False
             if standing is not None and self._is_made_of_all(connection, projection, whose):
                 try:
                     tell(connection, projection, tenant, standing.reached)
                 except (errors.FeedDiverged, errors.WithinTransaction):
-                    if head_of(connection, tenant) == 0:  # it was put back to before its first event
-                        projection.forget(tenant)
-                        return False
+                    self._standings.pop(whose, None)  # it is made anew
                 else:
                     self._standings[whose] = standing
                     return False
