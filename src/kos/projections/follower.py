@@ -30,6 +30,7 @@ TIDY_SECONDS = 30.0
 LOOK_SECONDS = 1.0  # between two looks at what was sealed by others, at the store, and at who has left
 MOST_TENANTS = 1000
 MAKING = 2  # tenants that are made anew at once
+COMPARED = 10  # tenants that are looked at each time
 CHECKS = 20  # of tenants that nobody has said anything about, between two batches
 AGAIN_FIRST_SECONDS, AGAIN_MOST_SECONDS = 0.1, 5.0
 
@@ -270,7 +271,7 @@ class Follower:
         identity = projection.identity()
         row = connection.execute(QUERIES.store_of, {"projection": self.name}).fetchone()
         mark = connection.execute(QUERIES.tables_mark).fetchone()
-        if row != (identity,) or mark != self._tables:
+        if row != (identity,) or mark != self._tables or not self._are_as_known(projection):
             self._standings.clear()
             self._tables = mark
             self._unchecked = deque(tenant for (tenant,) in connection.execute(QUERIES.tenants_known))
@@ -281,6 +282,17 @@ class Follower:
             projection.tidy()
             self._tidy_due = self._clock() + TIDY_SECONDS
         self._say("following", None, **self._measured(connection))
+
+    def _are_as_known(self, projection: Projection) -> bool:
+        """Whether some tenants, others each time, are where they were left: a store can be put back to an earlier state
+        and be there again before anybody has missed it."""
+        for whose in list(islice(self._standings, COMPARED)):
+            standing = self._standings.pop(whose, None)
+            if standing is not None:  # else it is being made anew
+                self._standings[whose] = standing  # behind the others
+                if projection.live(whose) != standing:
+                    return False
+        return True
 
     def _let_leave(self, connection: Connection, projection: Projection) -> None:
         """Tenants that are no more; one of the same id that has come since is made anew."""
