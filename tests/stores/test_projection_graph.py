@@ -171,6 +171,8 @@ def test_a_copy_that_is_not_equal_is_not_shown(projected: Following, monkeypatch
     with pytest.raises(errors.ProjectionDiffers):
         rebuild(projected.site)
     assert scope(projected) == before
+    generations = "MATCH (g:KosGeneration {kos_tenant: $tenant}) RETURN count(g)"
+    assert ask(projected.store, generations, tenant=str(projected.site.tenant)) == [1]  # it is not left over either
     settle(projected)
 
 

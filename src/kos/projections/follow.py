@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from uuid import UUID
@@ -90,17 +90,14 @@ def catch_up(
     whose: Whose,
     standing: Standing,
     parked: dict[RowName, Parked],
-    *,
-    upto: int | None = None,
-    progress: Callable[[int], None] = lambda _: None,
 ) -> Standing:
-    """The same for a generation that nobody sees, to the end of the log or to `upto`: transactions may be cut, and what
-    is refused is added to `parked`.
+    """The same for a generation that nobody sees, to the end of the log: transactions may be cut, and what is refused
+    is added to `parked`.
 
     Raises:
         FeedDiverged, ProjectionMoved, StoreUnavailable
     """
-    while events := _read(connection, whose.tenant, standing.reached, BATCH, upto):
+    while events := _read(connection, whose.tenant, standing.reached, BATCH, None):
         changes = changes_of(connection, whose, standing.reached.position, events, projection.wanted)
         for table in [each.table for each in changes if each.kind == "truncated"]:
             for row in [row for row in parked if row[0] == table]:
@@ -112,7 +109,6 @@ def catch_up(
             parked |= {(each.table, each.key): each for each in _refused(projection, whose, standing, keep)}
             rest = [change for change in keep if (change.table, change.key) not in parked]
             standing = projection.apply(whose, standing, rest, _after(events))
-        progress(standing.reached.position)
     return standing
 
 

@@ -6,7 +6,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import islice
 from uuid import UUID
@@ -14,8 +14,7 @@ from uuid import UUID
 from kos import errors
 from kos.log import head_of
 from kos.progress import Advance, silent
-from kos.projections.changes import Key
-from kos.projections.follow import Parked, RowName, catch_up, follow, load, locked, park, parked_rows, tell
+from kos.projections.follow import Parked, RowName, catch_up, follow, load, locked, park, parked_rows, tell, unpark
 from kos.projections.model import Difference, Projection, Reached, Row, Standing, Whose, key_text
 from kos.projections.queries import QUERIES
 from kos.projections.snapshot import Snapshot, snapshot
@@ -58,7 +57,7 @@ def rebuild(site: Site, progress: Advance = silent) -> Reached:
     """Make a generation from a snapshot, compare it with that, bring it to the end of the log, and show it. Readers see
     the one before until then, and it is followed meanwhile by who follows it.
 
-    Killed at any moment, it leaves what the next one clears that comes to its end.
+    Killed at any moment, it leaves what the next one that ends clears, whichever way it ends.
 
     Raises:
         ProjectionBusy: it is being rebuilt by somebody else, or somebody kept its lock for a minute.
@@ -68,21 +67,30 @@ def rebuild(site: Site, progress: Advance = silent) -> Reached:
     with site.store.operator(site.place) as connection, only(connection, site, "rebuild"):
         if head_of(connection, site.tenant) == 0 and site.projection.live(site.whose) is None:
             return Reached()  # it is gone, or has nothing yet
-        building = site.projection.begin(site.whose, secrets.token_hex(4))
-        parked: dict[RowName, Parked] = {}
-        with snapshot(site.store, site.place, site.whose, site.projection) as here:
-            rows = _loading(site, building, here, parked, progress)
-            found = _compare(site, replace(building, reached=here.reached), here, parked, rows)
-        building = replace(building, reached=here.reached)
-        if found.differing:
-            first = found.differences[0]
-            example = f"{first.what} {first.key} {first.fault}"
-            raise errors.ProjectionDiffers(site.projection.name, str(site.tenant), found.differing, example)
-        building = catch_up(connection, site.projection, site.whose, building, parked)
-        reached = _show(connection, site, building, parked, here.made_of)
-        # What was left by one that was killed. Afterwards: to remove a large one takes longer than to make it.
-        site.projection.clear(site.whose)
-        return reached
+        try:
+            return _rebuild(connection, site, progress)
+        except Exception:
+            with suppress(errors.StoreUnavailable):  # then the next one clears it
+                site.projection.clear(site.whose)
+            raise
+
+
+def _rebuild(connection: Connection, site: Site, progress: Advance) -> Reached:
+    building = site.projection.begin(site.whose, secrets.token_hex(4))
+    parked: dict[RowName, Parked] = {}
+    with snapshot(site.store, site.place, site.whose, site.projection) as here:
+        rows = _loading(site, building, here, parked, progress)
+        found = _compare(site, replace(building, reached=here.reached), here, parked, rows)
+    building = replace(building, reached=here.reached)
+    if found.differing:
+        first = found.differences[0]
+        example = f"{first.what} {first.key} {first.fault}"
+        raise errors.ProjectionDiffers(site.projection.name, str(site.tenant), found.differing, example)
+    building = catch_up(connection, site.projection, site.whose, building, parked)
+    reached = _show(connection, site, building, parked, here.made_of)
+    # What was left by one that was killed. Afterwards: to remove a large one takes longer than to make it.
+    site.projection.clear(site.whose)
+    return reached
 
 
 def _loading(
@@ -118,18 +126,12 @@ def _show(connection: Connection, site: Site, building: Standing, parked: dict[R
         building = catch_up(connection, site.projection, site.whose, building, parked)
         park(connection, site.projection, site.tenant, list(parked.values()))
         site.projection.switch(site.whose, building)
-        rows = [f"{table} {_as_array(connection, key)}" for table, key in parked]
-        connection.execute(QUERIES.unpark_others, facts | {"rows": rows})
+        for row in parked_rows(connection, site.projection, site.tenant).values():
+            if (row.table, row.key) not in parked:  # the new one has taken it
+                unpark(connection, site.projection, site.tenant, row)
         connection.execute(QUERIES.note_made, facts | {"tables": made})
         tell(connection, site.projection, site.tenant, building.reached)
     return building.reached
-
-
-def _as_array(connection: Connection, key: Key) -> str:
-    """A key as PostgreSQL writes it."""
-    row = connection.execute("select %s::text[]::text", (list(key),)).fetchone()
-    assert row is not None
-    return str(row[0])
 
 
 def _compare(

@@ -101,6 +101,10 @@ begin isolation level repeatable read read only;
 -- The same.
 set transaction snapshot {snapshot};
 
+-- name: set_lock_timeout
+-- Who waits to truncate a table stands before us, and waits for the cut.
+select set_config('lock_timeout', %(timeout)s, true);
+
 -- name: tenants_here
 -- Whoever has a log here.
 select distinct tenant_id from kos.seals order by 1;
@@ -121,12 +125,6 @@ select tables from kos.projection_made where projection = %(projection)s and ten
 -- It is made from these.
 insert into kos.projection_made (projection, tenant_id, tables) values (%(projection)s, %(tenant)s, %(tables)s)
     on conflict (projection, tenant_id) do update set tables = excluded.tables;
-
--- name: unpark_others
--- A new generation has taken all but these.
-delete from kos.projection_parked p
- where p.projection = %(projection)s and p.tenant_id = %(tenant)s
-   and not (p.schema_name || '.' || p.table_name || ' ' || p.key::text = any (%(rows)s));
 
 -- name: waiting
 -- The tenants that have something for a projection, with how many events and for how many seconds.

@@ -11,7 +11,9 @@ import psycopg
 import stamina
 from psycopg.sql import SQL, Identifier, Literal
 
+from kos import errors
 from kos.log import cut
+from kos.log.seal import QUERIES as LOG
 from kos.projections.changes import key_within, wanted_for
 from kos.projections.model import Projection, Reached, Row, TableName, Whose
 from kos.projections.queries import QUERIES
@@ -53,7 +55,7 @@ class Snapshot:
 @contextmanager
 def snapshot(store: Store, place: Place, whose: Whose, projection: Projection) -> Iterator[Snapshot]:
     """A tenant's tables as a projection wants them, at one position. No writer waits; who truncates a table or changes
-    it waits for the end of the block.
+    it waits until all rows are taken.
 
     Raises:
         StoreBusy: somebody kept one of the tables all the while.
@@ -62,7 +64,7 @@ def snapshot(store: Store, place: Place, whose: Whose, projection: Projection) -
     with store.operator(place) as reader:
         wanted = tables_of(reader, whose.schema, projection)
         made = made_of(reader, whose.schema, projection)
-        for attempt in stamina.retry_context(on=psycopg.errors.LockNotAvailable, attempts=ATTEMPTS):
+        for attempt in stamina.retry_context(on=errors.StoreBusy, attempts=ATTEMPTS):
             with attempt:
                 reached = _open(store, place, whose.tenant, reader, [table for table, *_ in wanted])
         yield Snapshot(reader, whose.tenant, reached, tuple((table, columns) for table, columns, _ in wanted), made)
@@ -74,13 +76,16 @@ def _open(store: Store, place: Place, tenant: UUID, reader: Connection, tables: 
         with cut(store, place, [tenant]) as here:
             reader.execute(QUERIES.import_snapshot)
             reader.execute(QUERIES.set_snapshot.format(snapshot=Literal(here.snapshot)))
-            reader.execute(SQL("set local lock_timeout = {}").format(LOCK_TIMEOUT))
+            reader.execute(QUERIES.set_lock_timeout, {"timeout": LOCK_TIMEOUT})
             if tables:
                 names = SQL(", ").join(Identifier(table.schema or "", table.name) for table in tables)
-                reader.execute(SQL("lock table {} in access share mode").format(names))
+                reader.execute(LOG.lock_tables.format(tables=names))
             position = here.positions[tenant]
             facts = {"tenant": tenant, "position": position}
             row = here.connection.execute(QUERIES.event_at, facts).fetchone()
+    except psycopg.errors.LockNotAvailable as error:
+        reader.rollback()
+        raise errors.StoreBusy("PostgreSQL", "a table is kept locked by somebody else") from error
     except BaseException:
         if not reader.broken:
             reader.rollback()
