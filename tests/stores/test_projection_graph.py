@@ -86,6 +86,24 @@ def test_an_edge_that_is_removed_while_its_node_is_hidden_does_not_come_back(pro
     assert edges(projected) == []
 
 
+def test_many_nodes_that_go_at_once_keep_each_edge_once(projected: Following, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kos.projections.graph.writing.MOST", 3)
+    projected.write(
+        "insert into atoms (atom_type, name) select 'ring', 'r' || n from generate_series(1, 10) n",
+        "insert into relations (relation_type, from_atom_id, to_atom_id) select 'R', id,"
+        " coalesce(lead(id) over (order by id), (min(id::text) over ())::uuid) from atoms where atom_type = 'ring'",
+    )
+    settle(projected)
+    projected.write("update atoms set deleted_at = now() where atom_type = 'ring' and name <> 'r1'")
+    settle(projected)
+    assert edges(projected) == ["aRb"]
+    projected.write("update atoms set deleted_at = null")
+    settle(projected)
+    assert len(edges(projected)) == 11
+    query = "MATCH (g:KosGeneration {kos_id: $s}) RETURN g.kos_pending"
+    assert ask(projected.store, query, s=scope(projected)) == [0]
+
+
 def test_many_changes_of_a_row_in_one_batch_are_one(projected: Following) -> None:
     for number in range(5):
         projected.write(f"update atoms set name = 'n{number}', source = 's{number}' where id = '{A}'")

@@ -89,8 +89,10 @@ def test_rows_that_are_found_while_the_log_is_completed_are_not_doubled(parts: F
     standing = parts.projection.live(site.whose)
     assert standing is not None
     with parts.store.operator(site.place) as operator:
-        events = [replace(each, operation="B") for each in read(operator, site.tenant, Cursor())]
-        changes = changes_of(operator, site.whose, standing.reached.position, events, parts.projection.wanted)
+        events = [
+            replace(each, operation="B", position=each.position + 10) for each in read(operator, site.tenant, Cursor())
+        ]
+        changes = changes_of(operator, site.whose, 0, events, parts.projection.wanted)
     parts.projection.apply(site.whose, standing, changes, standing.reached)
     assert insides(parts) == ["ab"]
     assert parts.verify().differing == 0
@@ -117,6 +119,18 @@ def test_keys_that_change_where_triggers_of_the_product_run(parts: Following, fu
     assert insides(parts) == ["ab"]
 
 
+def test_the_same_of_nodes_that_nobody_asks_the_log_about(parts: Following, full_superuser: Any) -> None:
+    full_superuser.execute(NESTED)
+    full_superuser.execute("grant execute on function public.touch() to kos_app")
+    nodes = Following(parts.store, "acme", graph_of(parts.store, GraphMap(PART_MAP.nodes)))
+    nodes.write(put((1, "a", None)))
+    nodes.follow()
+    nodes.write("update public.parts set number = 7 where number = 1")
+    settle(nodes)
+    assert ask(parts.store, "MATCH (n:Part {kos_scope: $s}) RETURN n.number", s=scope(nodes)) == [7]
+    nodes.projection.close()
+
+
 def test_a_key_that_one_statement_removes_and_inserts_again(parts: Following) -> None:
     parts.write(put((1, "a", 2), (2, "b", None), (3, "c", None)))
     parts.follow()
@@ -128,20 +142,6 @@ def test_a_key_that_one_statement_removes_and_inserts_again(parts: Following) ->
     assert insides(parts) == ["zc"]
 
 
-def test_many_nodes_that_go_at_once_keep_their_edges_once(parts: Following, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kos.projections.graph.writing.MOST", 3)
-    parts.write(put(*((n, f"t{n}", (n + 1) % 10) for n in range(10))))
-    settle(parts)
-    assert len(insides(parts)) == 10
-    parts.write("delete from public.parts where number < 8")
-    settle(parts)
-    parts.write(put(*((n, f"u{n}", (n + 1) % 10) for n in range(8))))
-    settle(parts)
-    assert len(insides(parts)) == 10
-    query = "MATCH (g:KosGeneration {kos_id: $s}) RETURN g.kos_pending"
-    assert ask(parts.store, query, s=scope(parts)) == [0]
-
-
 def test_the_truncation_of_another_schemas_table_hides_nothing(parts: Following, full_superuser: Any) -> None:
     full_superuser.execute("create schema elsewhere")
     make(full_superuser, PARTS.replace("public.parts", "elsewhere.parts"), "elsewhere.parts")
@@ -151,6 +151,7 @@ def test_the_truncation_of_another_schemas_table_hides_nothing(parts: Following,
     parts.write(put((1, "a", 2), (2, "b", None), (3, "c", None)))
     parts.follow()
     parts.write(put((9, "x", None)).replace("public.parts", "elsewhere.parts"), "truncate elsewhere.parts")
+    parts.follow()
     parts.write("update public.parts set inside = 3 where number = 1")
     settle(parts)
     assert insides(parts) == ["ac"]

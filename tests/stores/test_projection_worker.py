@@ -196,6 +196,9 @@ def test_a_tenant_that_fails_stops_no_other(full_store: Store, acme: Tenant, mon
     other = create_tenant(full_store, "other")
     from kos.projections.graph import GraphProjection
 
+    with Worker(full_store.topology):
+        write(full_store, "first")
+        until(lambda: is_level(full_store))
     apply = GraphProjection.apply
 
     def refusing(self: Any, whose: Whose, *arguments: Any, **more: Any) -> Any:
@@ -209,6 +212,7 @@ def test_a_tenant_that_fails_stops_no_other(full_store: Store, acme: Tenant, mon
         write(full_store, "b", "other")
         following = Following(full_store, "other", graph_of(full_store))
         until(lambda: following.projection.live(following.site.whose) is not None)
-        until(lambda: progress(worker, "graph")["state"] == "following")
+        until(lambda: [each["tenant"] for each in progress(worker, "graph")["failing"]] == [str(acme.id)])
+        assert progress(worker, "graph")["state"] == "following"
         following.projection.forget(other.id)
         following.projection.close()
