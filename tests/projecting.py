@@ -59,7 +59,11 @@ def graph_of(store: Store, declared: GraphMap = SHIPPED) -> GraphProjection:
     """The graph of a store, ready."""
     assert store.topology.graph is not None
     made = GraphProjection(store.topology.graph, declared)
-    made.prepare()
+    try:
+        made.prepare()
+    except BaseException:
+        made.close()
+        raise
     return made
 
 

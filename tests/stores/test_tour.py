@@ -113,9 +113,10 @@ def test_the_tour_is_one_object_for_programs(second: dict[str, Any]) -> None:
     assert figures[4]["events"] >= figures[4]["rows"] > 0
     assert figures[5]["rows"] > 100
     assert figures[5]["failed"] == 0
-    assert figures[6]["longest_stall_seconds"] > 0
-    assert [figures[7]["verdict"][kind] for kind in ("lost", "doubled", "foreign")] == [0, 0, 0]
-    assert all(attempt["expected"] for attempt in figures[8]["attempts"])
+    assert figures[6]["path"][0] == "tour-product"
+    assert figures[7]["longest_stall_seconds"] > 0
+    assert [figures[8]["verdict"][kind] for kind in ("lost", "doubled", "foreign")] == [0, 0, 0]
+    assert all(attempt["expected"] for attempt in figures[9]["attempts"])
 
 
 @pytest.mark.long

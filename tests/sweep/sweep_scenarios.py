@@ -6,7 +6,7 @@ Every operation of the registry has a scenario here; `test_sweep.py` says so.
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -131,16 +131,16 @@ def _import_facts(store: Store, plan: Any) -> Any:
 
 
 def _projected(store: Store, folder: Path) -> None:
-    with suppress(UnknownTenant):
-        projecting.graph_of(store).forget(find_tenant(store, "acme").id)
+    with suppress(UnknownTenant), closing(projecting.graph_of(store)) as graph:
+        graph.forget(find_tenant(store, "acme").id)
     _fresh_tenant(store, folder)
     with store.tenant("acme") as acme:
         acme.execute("insert into atoms (atom_type, name) select 'T', 'n' || n from generate_series(1, 20) n")
-    following = projecting.Following(store, "acme", projecting.graph_of(store))
-    following.follow()
-    wrong = "MATCH (n:Atom {kos_scope: $scope, name: 'n1'}) SET n.name = 'wrong'"
-    projecting.ask(store, wrong, scope=projecting.scope(following))
-    following.projection.close()
+    with closing(projecting.graph_of(store)) as graph:
+        following = projecting.Following(store, "acme", graph)
+        following.follow()
+        wrong = "MATCH (n:Atom {kos_scope: $scope, name: 'n1'}) SET n.name = 'wrong'"
+        projecting.ask(store, wrong, scope=projecting.scope(following))
 
 
 def _plan_rebuild(store: Store, folder: Path) -> Any:
@@ -148,9 +148,8 @@ def _plan_rebuild(store: Store, folder: Path) -> Any:
 
 
 def _graph_facts(store: Store, plan: Any) -> Any:
-    following = projecting.Following(store, "acme", projecting.graph_of(store))
-    found = following.verify()
-    following.projection.close()
+    with closing(projecting.graph_of(store)) as graph:
+        found = projecting.Following(store, "acme", graph).verify()
     query = "MATCH (g:KosGeneration {kos_tenant: $tenant}) WHERE g.kos_superseded = 0 RETURN count(g)"
     unfinished = projecting.ask(store, query, tenant=str(find_tenant(store, "acme").id))
     return found.rows, found.differing, found.parked, unfinished
