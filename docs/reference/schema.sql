@@ -1831,7 +1831,8 @@ CREATE FUNCTION kos.feed_waiting(feed_name text, max_tenants integer DEFAULT 100
     from logs l
    cross join lateral kos.feed_cursor(feed_name, l.tenant_id) c
    cross join lateral kos.newest_seal(l.tenant_id) h
-    join kos.knowledge_events e on e.tenant_id = l.tenant_id and e.position = c.position + 1
+   cross join lateral (select k.occurred_at from kos.knowledge_events k
+                        where k.tenant_id = l.tenant_id and k.position = c.position + 1 offset 0) e
    where l.tenant_id is not null
    order by e.occurred_at, l.tenant_id
    limit max_tenants
@@ -1848,10 +1849,10 @@ CREATE FUNCTION kos.feeds() RETURNS TABLE(feed text, tenant_id uuid, "position" 
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-  select c.feed, c.tenant_id, c.position, h.position, e.occurred_at, c.moved_at
+  select c.feed, c.tenant_id, c.position, h.position,
+         (select e.occurred_at from kos.knowledge_events e where e.tenant_id = c.tenant_id and e.position = c.position + 1), c.moved_at
     from kos.feed_cursors c
    cross join lateral kos.newest_seal(c.tenant_id) h
-    left join kos.knowledge_events e on e.tenant_id = c.tenant_id and e.position = c.position + 1
    order by c.feed, c.tenant_id
 $$;
 
@@ -3791,27 +3792,49 @@ CREATE FUNCTION kos.rows_at(tenant uuid, at bigint, schema_name text, table_name
       join kos.knowledge_events t on t.tenant_id = rows_at.tenant and t.aggregate_id = kos.aggregate_of(c.table_name, '{}', '{}')
      where t.operation = 'T' and t.position <= rows_at.at and t.shape_id in (select s.shape_id from shape s)
   ), asked as materialized (
-    select array(select jsonb_array_elements_text(k.key)) as key from jsonb_array_elements(rows_at.keys) k (key)
+    select k.key, c.table_name, kos.aggregate_of(c.table_name, k.key, array_remove(k.key, rows_at.tenant::text)) as aggregate_id
+      from (select array(select jsonb_array_elements_text(e.key)) as key from jsonb_array_elements(rows_at.keys) e (key)) k
+     cross join called c
+  ), found as materialized (
+    -- Row by row, by their index, whatever is known of how many events there are: else all of the log may be read. Tables
+    -- of one name in several schemas share a row's events.
+    select a.key, e.*
+      from asked a
+     cross join lateral (
+       select e.position, e.operation, e.shape_id, e.before, e.image
+         from kos.knowledge_events e
+        where e.tenant_id = rows_at.tenant and e.aggregate_id = a.aggregate_id and e.key = a.key
+          and e.position > (select position from emptied) and e.position <= rows_at.at
+          and e.shape_id in (select s.shape_id from shape s where s.table_name = a.table_name)
+       offset 0) e
+  ), next as materialized (
+    select distinct on (a.key) a.key, e.*
+      from asked a
+     cross join lateral (
+       select e.position, e.shape_id, e.before
+         from kos.knowledge_events e
+        where e.tenant_id = rows_at.tenant and e.aggregate_id = a.aggregate_id and e.key = a.key
+          and e.position > (select position from emptied) and e.position > rows_at.at
+          and e.shape_id in (select s.shape_id from shape s where s.table_name = a.table_name)
+        order by e.position
+        limit 1) e
+     where not exists (select from found f where f.key = a.key)
+     order by a.key, e.position
   ), events as materialized (
-    select a.key, e.position, e.operation, kos.renamed_data(s.names, s.written, e.before) as before, e.before is not null as told,
+    select e.key, e.position, e.operation,
            case when e.before is null then '{}' else kos.renamed_data(s.names, s.written, e.before) end
              || kos.renamed_data(s.names, s.written, e.image) as data
-      from asked a
-     cross join called c
-      join kos.knowledge_events e on e.tenant_id = rows_at.tenant and e.key = a.key
-       and e.aggregate_id = kos.aggregate_of(c.table_name, a.key, array_remove(a.key, rows_at.tenant::text))
-       and e.position > (select position from emptied)
-      join shape s on s.shape_id = e.shape_id and s.table_name = c.table_name
-  ), next as materialized (
-    select distinct on (e.key) e.key, e.before, e.told from events e where e.position > rows_at.at order by e.key, e.position
+      from found e
+      join shape s on s.shape_id = e.shape_id
   )
   select f.key, kos.masked_data(f.data)
-    from (select e.key, kos.overlay(e.operation, e.data order by e.position) as data
-            from events e where e.position <= rows_at.at group by e.key
+    from (select e.key, kos.overlay(e.operation, e.data order by e.position) as data from events e group by e.key
           union all
           -- Of a row that has no event yet: what the first one says it was.
-          select n.key, n.before from next n
-           where n.told and not exists (select from events e where e.key = n.key and e.position <= rows_at.at)) f
+          select n.key, kos.renamed_data(s.names, s.written, n.before)
+            from next n
+            join shape s on s.shape_id = n.shape_id
+           where n.before is not null) f
    where f.data is not null
 $$;
 
@@ -4477,22 +4500,20 @@ CREATE FUNCTION kos.unsealed_rows(tenant uuid, newest kos.seals, at_most bigint 
   select u.* from (
     select p.* from kos.ended_since(newest.snapshot) e
      cross join lateral (select * from kos.pending where tenant_id = tenant and origin = newest.origin
-                            and transaction >= e.first and transaction <= e.last) p
+                            and transaction >= e.first and transaction <= e.last
+                         offset 0) p
      where newest.origin = kos.origin()
     union all
     select * from kos.pending where tenant_id = tenant and origin = newest.origin and newest.origin = kos.origin() and transaction = any (array(
       select pg_snapshot_xip(newest.snapshot) except select pg_snapshot_xip(pg_current_snapshot())))
-    -- The newest seal came with a dump: its snapshot counts as the other cluster did, and none of that is under way here.
     union all
     select * from kos.pending where tenant_id = tenant and origin = newest.origin and newest.origin <> kos.origin()
        and not pg_visible_in_snapshot(transaction, newest.snapshot)
-    -- Of another cluster, whose dump was loaded here: transaction ids can't be compared, ids can.
     union all
     select * from kos.pending where tenant_id = tenant and origin < newest.origin and id > newest.foreign_id
     union all
     select * from kos.pending where tenant_id = tenant and origin > newest.origin and id > newest.foreign_id
   ) u
-  -- What the transaction that asks has written itself isn't committed.
    where u.transaction is distinct from pg_current_xact_id_if_assigned()
    limit at_most
 $$;

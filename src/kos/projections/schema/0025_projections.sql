@@ -93,27 +93,49 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
       join kos.knowledge_events t on t.tenant_id = rows_at.tenant and t.aggregate_id = kos.aggregate_of(c.table_name, '{}', '{}')
      where t.operation = 'T' and t.position <= rows_at.at and t.shape_id in (select s.shape_id from shape s)
   ), asked as materialized (
-    select array(select jsonb_array_elements_text(k.key)) as key from jsonb_array_elements(rows_at.keys) k (key)
+    select k.key, c.table_name, kos.aggregate_of(c.table_name, k.key, array_remove(k.key, rows_at.tenant::text)) as aggregate_id
+      from (select array(select jsonb_array_elements_text(e.key)) as key from jsonb_array_elements(rows_at.keys) e (key)) k
+     cross join called c
+  ), found as materialized (
+    -- Row by row, by their index, whatever is known of how many events there are: else all of the log may be read. Tables
+    -- of one name in several schemas share a row's events.
+    select a.key, e.*
+      from asked a
+     cross join lateral (
+       select e.position, e.operation, e.shape_id, e.before, e.image
+         from kos.knowledge_events e
+        where e.tenant_id = rows_at.tenant and e.aggregate_id = a.aggregate_id and e.key = a.key
+          and e.position > (select position from emptied) and e.position <= rows_at.at
+          and e.shape_id in (select s.shape_id from shape s where s.table_name = a.table_name)
+       offset 0) e
+  ), next as materialized (
+    select distinct on (a.key) a.key, e.*
+      from asked a
+     cross join lateral (
+       select e.position, e.shape_id, e.before
+         from kos.knowledge_events e
+        where e.tenant_id = rows_at.tenant and e.aggregate_id = a.aggregate_id and e.key = a.key
+          and e.position > (select position from emptied) and e.position > rows_at.at
+          and e.shape_id in (select s.shape_id from shape s where s.table_name = a.table_name)
+        order by e.position
+        limit 1) e
+     where not exists (select from found f where f.key = a.key)
+     order by a.key, e.position
   ), events as materialized (
-    select a.key, e.position, e.operation, kos.renamed_data(s.names, s.written, e.before) as before, e.before is not null as told,
+    select e.key, e.position, e.operation,
            case when e.before is null then '{}' else kos.renamed_data(s.names, s.written, e.before) end
              || kos.renamed_data(s.names, s.written, e.image) as data
-      from asked a
-     cross join called c
-      join kos.knowledge_events e on e.tenant_id = rows_at.tenant and e.key = a.key
-       and e.aggregate_id = kos.aggregate_of(c.table_name, a.key, array_remove(a.key, rows_at.tenant::text))
-       and e.position > (select position from emptied)
-      join shape s on s.shape_id = e.shape_id and s.table_name = c.table_name
-  ), next as materialized (
-    select distinct on (e.key) e.key, e.before, e.told from events e where e.position > rows_at.at order by e.key, e.position
+      from found e
+      join shape s on s.shape_id = e.shape_id
   )
   select f.key, kos.masked_data(f.data)
-    from (select e.key, kos.overlay(e.operation, e.data order by e.position) as data
-            from events e where e.position <= rows_at.at group by e.key
+    from (select e.key, kos.overlay(e.operation, e.data order by e.position) as data from events e group by e.key
           union all
           -- Of a row that has no event yet: what the first one says it was.
-          select n.key, n.before from next n
-           where n.told and not exists (select from events e where e.key = n.key and e.position <= rows_at.at)) f
+          select n.key, kos.renamed_data(s.names, s.written, n.before)
+            from next n
+            join shape s on s.shape_id = n.shape_id
+           where n.before is not null) f
    where f.data is not null
 $$;
 grant execute on function kos.rows_at(uuid, bigint, text, text, jsonb) to kos_operator;
