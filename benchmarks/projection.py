@@ -89,7 +89,7 @@ def _events(count: int, first: int, known: list[str]) -> list[Change]:
             key = str(uuid.uuid4())
             known.append(key)
             values = {"id": key, "atom_type": "T", "name": f"n{number}", "number_value": "1.5", "deleted_at": None}
-            made.append(Change(ATOMS, "created", (key,), values, number))
+            made.append(Change(ATOMS, "created", (key,), values, number, fresh=True))
         elif kind == 2:
             key = str(uuid.uuid4())
             ends = {"from_atom_id": chance.choice(known), "to_atom_id": chance.choice(known)}
@@ -143,9 +143,9 @@ def _merged(changes: Sequence[Change]) -> Iterable[Change]:
     found: dict[tuple[str, ...], Change] = {}
     for change in changes:
         before = found.get(change.key)
-        kind = before.kind if before else change.kind
+        first = before or change
         values = {**(before.values if before else {}), **change.values}
-        found[change.key] = replace(change, kind=kind, values=values)
+        found[change.key] = replace(change, kind=first.kind, values=values, fresh=first.fresh)
     return found.values()
 
 

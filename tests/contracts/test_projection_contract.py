@@ -103,7 +103,7 @@ def relation(key: str, one: str, other: str, kind: str = "R") -> Values:
 
 
 def created(table: TableName, values: Values, position: int, before: Values | None = None) -> Change:
-    return Change(table, "created", (str(values["id"]),), values, position, before)
+    return Change(table, "created", (str(values["id"]),), values, position, before, fresh=before is None)
 
 
 def deleted(table: TableName, before: Values, position: int) -> Change:
@@ -301,6 +301,16 @@ def test_an_older_change_is_not_applied_over_a_newer_one(projection: Projection,
 
 
 KEYS = ["", "a b", "a/b", '"', "'", "\\", "}", "{a}", "$x", "`", "ü", "\N{SNOWMAN}", "\n", "\u0001", "a" * 500, "[1,2]"]
+
+
+def test_what_seemed_new_may_be_there(projection: Projection, whose: Whose) -> None:
+    """A key was removed and inserted again by one statement: the others of the batch are not refused with it."""
+    standing = projection.begin(whose, "one")
+    standing = projection.apply(whose, standing, [created(ATOMS, atom("a"), 1), created(ATOMS, atom("b"), 2)], at(2))
+    changes = [created(ATOMS, atom("c"), 3), created(ATOMS, atom("a", name="again"), 4)]
+    standing = projection.apply(whose, standing, changes, at(4))
+    expected = rows(ATOMS, atom("a", name="again"), atom("b"), atom("c"))
+    assert differences(projection, whose, standing, expected) == []
 
 
 def test_keys_and_values_are_whatever_they_are(projection: Projection, whose: Whose) -> None:

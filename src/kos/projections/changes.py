@@ -67,7 +67,8 @@ class _Row:
         if kind == "changed" and before is None and self.wanted.before:
             kind = "created"
         again = self.again and before is None
-        return Change(self.table, kind, key_within(tenant, self.key), self.values, self.position, before, again)
+        fresh = self.first == "I" and kind == "created" and before is None
+        return Change(self.table, kind, key_within(tenant, self.key), self.values, self.position, before, again, fresh)
 
 
 def changes_of(

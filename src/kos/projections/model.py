@@ -92,7 +92,8 @@ class Change:
     `key` is without the tenant's own id. `values` is the whole row if it was created, else what may have changed.
     `before` is the whole row as it was at the beginning of the batch, where the projection asks for it and there was
     one. Of `truncated`, `key` is empty: all rows that the table had before are gone. `again`: what was created may be
-    there already, as it is.
+    there already, as it is. `fresh`: it was inserted, and nothing is known of a row that had its key before; if there
+    was one after all, the store must take the change all the same.
     """
 
     table: TableName
@@ -102,6 +103,7 @@ class Change:
     position: int
     before: Values | None = None
     again: bool = False
+    fresh: bool = False
 
     @property
     def after(self) -> Values | None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from operator import itemgetter
 from typing import Any
 
 from kos.errors import ChangeRejected
@@ -12,9 +13,16 @@ from kos.projections.graph.mapping import Edge, GraphMap, Node, Property, proper
 from kos.projections.model import Change, Row, Values, key_text
 
 Rows = dict[str, list[dict[str, Any]]]  # by label or type
+Lists = dict[str, list[list[Any]]]  # the same, the properties last, in the declared order
+NODE_PROPERTIES, EDGE_PROPERTIES = 3, 4  # where they begin: after id, key and position; id, position, from and to
+_ID, _FIRST = itemgetter("id"), itemgetter(0)
 
 
-def _lists() -> Rows:
+def _rows() -> Rows:
+    return defaultdict(list)
+
+
+def _lists() -> Lists:
     return defaultdict(list)
 
 
@@ -22,18 +30,20 @@ def _lists() -> Rows:
 class Batch:
     """Rows by label or type. `id` is unique in the graph: scope and key; `p` are the properties that are set.
 
-    `put`: a whole node, new or not. `patch`: what has changed of one that is there. `join`: an edge that is not there
-    yet. `emptied`: labels and types of which nothing is left of this generation.
+    `create`: a whole node of which nothing says that it is there. `put`: a whole node, new or not. `patch`: what has
+    changed of one that is there. `join`: an edge that is not there yet. `emptied`: labels and types of which nothing is
+    left of this generation.
     """
 
     scope: str
     emptied: list[str] = field(default_factory=list)
-    cut: Rows = field(default_factory=_lists)
-    remove: Rows = field(default_factory=_lists)
-    put: Rows = field(default_factory=_lists)
-    patch: Rows = field(default_factory=_lists)
-    patch_edge: Rows = field(default_factory=_lists)
-    join: Rows = field(default_factory=_lists)
+    cut: Rows = field(default_factory=_rows)
+    remove: Rows = field(default_factory=_rows)
+    create: Lists = field(default_factory=_lists)
+    put: Lists = field(default_factory=_lists)
+    patch: Rows = field(default_factory=_rows)
+    patch_edge: Rows = field(default_factory=_rows)
+    join: Lists = field(default_factory=_lists)
 
     def id(self, key: str) -> str:
         """Of a node or an edge in this generation."""
@@ -41,10 +51,19 @@ class Batch:
 
     def ordered(self) -> Batch:
         """Each list by id: two transactions that lock in one order make no deadlock."""
-        for rows in (self.cut, self.remove, self.put, self.patch, self.patch_edge, self.join):
+        for rows in (self.cut, self.remove, self.patch, self.patch_edge):
             for each in rows.values():
-                each.sort(key=lambda row: row["id"])
+                each.sort(key=_ID)
+        for lists in (self.create, self.put, self.join):
+            for one in lists.values():
+                one.sort(key=_FIRST)
         return self
+
+    def doubting(self) -> Batch:
+        """The same, where any node may be there already."""
+        labels = {*self.create, *self.put}
+        put = {label: self.create.get(label, []) + self.put.get(label, []) for label in labels}
+        return replace(self, create=_lists(), put=_lists() | put).ordered()
 
 
 def batch_of(name: str, graph: GraphMap, scope: str, changes: Iterable[Change]) -> Batch:
@@ -69,7 +88,17 @@ def batch_of_rows(name: str, graph: GraphMap, scope: str, position: int, rows: I
     Raises:
         ChangeRejected: a value is not of the declared type.
     """
-    return batch_of(name, graph, scope, (Change(row.table, "created", row.key, row.values, position) for row in rows))
+    batch = Batch(scope)
+    with _refusing(name):
+        for row in rows:
+            key, values = key_text(row.key), row.values
+            for node in graph.nodes_of(row.table):
+                if node.shows(values):
+                    batch.create[node.label].append([batch.id(key), key, position, *_all(node.properties, values)])
+            for edge in graph.edges_of(row.table):
+                if (ends := edge.ends(values)) is not None:
+                    batch.join[edge.type].append(_edge_row(batch, edge, key, position, ends, values))
+    return batch.ordered()
 
 
 def _node(batch: Batch, node: Node, change: Change) -> None:
@@ -82,16 +111,20 @@ def _node(batch: Batch, node: Node, change: Change) -> None:
     if change.kind == "deleted" or (whole is not None and not node.shows(whole)):
         batch.remove[node.label].append(row)
     elif whole is not None:
-        batch.put[node.label].append(row | {"key": key, "p": _all(node.properties, whole)})
+        rows = batch.create if change.fresh else batch.put
+        rows[node.label].append([row["id"], key, change.position, *_all(node.properties, whole)])
     elif patch := properties_of(node.properties, change.values):
         batch.patch[node.label].append(row | {"p": patch | {"kos_position": change.position}})
 
 
 def _whole(node: Node, change: Change) -> Values | None:
     """The whole row, where it may have to be put: it is new, or may be shown again."""
-    if change.kind == "created" or (node.hidden is not None and node.hidden in change.values):
+    if change.kind == "created":
         return change.after
-    return None
+    if node.hidden is None or node.hidden not in change.values:
+        return None
+    shown = change.before is not None and node.shows(change.before)
+    return None if shown and node.shows(change.values) else change.after
 
 
 def _edge(batch: Batch, edge: Edge, change: Change) -> None:
@@ -111,12 +144,17 @@ def _edge(batch: Batch, edge: Edge, change: Change) -> None:
         if patch := properties_of(edge.properties, change.values):
             batch.patch_edge[edge.type].append(row | ends | {"p": patch | {"kos_position": change.position}})
     else:
-        batch.join[edge.type].append(row | ends | {"p": _all(edge.properties, change.after or {})})
+        key = key_text(change.key)
+        batch.join[edge.type].append(_edge_row(batch, edge, key, change.position, after, change.after or {}))
 
 
-def _all(declared: tuple[Property, ...], values: Values) -> dict[str, Any]:
+def _edge_row(batch: Batch, edge: Edge, key: str, position: int, ends: tuple[str, str], values: Values) -> list[Any]:
+    return [batch.id(key), position, batch.id(ends[0]), batch.id(ends[1]), *_all(edge.properties, values)]
+
+
+def _all(declared: tuple[Property, ...], values: Values) -> list[Any]:
     """Every declared property: one that the row has not is none."""
-    return {each.name: None for each in declared} | properties_of(declared, values)
+    return [each.value(values.get(each.name)) for each in declared]
 
 
 class _refusing:
@@ -154,6 +192,6 @@ def expected_edges(graph: GraphMap, row: Row) -> list[tuple[str, str, tuple[str,
 
 def _held(declared: tuple[Property, ...], values: Values) -> list[Any] | None:
     try:
-        return [each.value(values.get(each.name)) for each in declared]
+        return _all(declared, values)
     except ValueError:
         return None

@@ -102,7 +102,7 @@ class GraphProjection:
             loading = tx.run(statements.LOADING, scope=scope).single()
             if loading is None:
                 raise errors.ProjectionMoved(self.name, str(whose.tenant))
-            Writing(self._graph, batch, tx, loading["pending"]).load()
+            Writing(self._graph, batch, tx, loading["pending"]).write()
 
         self._write(write)
 
@@ -111,7 +111,13 @@ class GraphProjection:
     ) -> Standing:
         scope = scope_of(whose.tenant, standing.generation)
         batch = batch_of(self.name, self._graph, scope, changes)
-        self._write(lambda tx: self._apply(tx, whose, standing, batch, reached), rehearse=rehearse)
+        try:
+            self._write(lambda tx: self._apply(tx, whose, standing, batch, reached), rehearse=rehearse)
+        except errors.ChangeRejected:
+            if not batch.create:
+                raise
+            doubting = batch.doubting()  # one of them was there after all, or it is another fault
+            self._write(lambda tx: self._apply(tx, whose, standing, doubting, reached), rehearse=rehearse)
         return replace(standing, reached=reached)
 
     def _apply(self, tx: Transaction, whose: Whose, standing: Standing, batch: Batch, reached: Reached) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from kos.projections.graph.batch import EDGE_PROPERTIES, NODE_PROPERTIES
 from kos.projections.graph.mapping import Edge, GraphMap, Node, Property
 
 OURS = ("KosTenant", "KosGeneration", "KosStore", "KosPending")
@@ -117,21 +118,23 @@ def remove_some(label: str) -> str:
 # nodes
 
 
+def put_nodes(node: Node) -> str:
+    """Those that aren't there; rows as of `create_nodes`."""
+    return (
+        f"UNWIND $rows AS row OPTIONAL MATCH (o:{node.label} {{kos_id: row[0]}}) WITH row, o WHERE o IS NULL "
+        f"{_create(node)} RETURN count(*) AS count"
+    )
+
+
 def create_nodes(node: Node) -> str:
-    """Those that aren't there. The properties one by one: of a map, each would be indexed anew."""
-    return (
-        f"UNWIND $rows AS row OPTIONAL MATCH (o:{node.label} {{kos_id: row.id}}) WITH row, o WHERE o IS NULL "
-        f"CREATE (n:{node.label} {{kos_id: row.id, kos_scope: $scope, kos_key: row.key, kos_position: row.position"
-        f"{_literal(node.properties)}}}) RETURN count(*) AS count"
-    )
+    """None of which is there: else it fails."""
+    return f"UNWIND $rows AS row {_create(node)} RETURN count(*) AS count"
 
 
-def create_new_nodes(node: Node) -> str:
-    """The same in a generation that has none of them."""
-    return (
-        f"UNWIND $rows AS row CREATE (n:{node.label} {{kos_id: row.id, kos_scope: $scope, kos_key: row.key, "
-        f"kos_position: row.position{_literal(node.properties)}}}) RETURN count(*) AS count"
-    )
+def _create(node: Node) -> str:
+    """The properties one by one: of a map, each would be indexed anew."""
+    own = "kos_id: row[0], kos_scope: $scope, kos_key: row[1], kos_position: row[2]"
+    return f"CREATE (n:{node.label} {{{own}{_literal(node.properties, NODE_PROPERTIES)}}})"
 
 
 def patch_nodes(label: str) -> str:
@@ -161,12 +164,23 @@ def remove_nodes(label: str) -> str:
 
 
 def join(edge: Edge) -> str:
-    """The edges both of whose nodes are there; returns which those were."""
+    """The edges both of whose nodes are there; returns how many."""
+    own = "kos_id: row[0], kos_scope: $scope, kos_position: row[1]"
     return (
-        f"UNWIND $rows AS row MATCH (a:{edge.begin.label} {{kos_id: row.from}}) "
-        f"MATCH (b:{edge.end.label} {{kos_id: row.to}}) "
-        f"CREATE (a)-[:{edge.type} {{kos_id: row.id, kos_scope: $scope, kos_position: row.position"
-        f"{_literal(edge.properties)}}}]->(b) RETURN row.id AS id"
+        f"{_both(edge)} CREATE (a)-[:{edge.type} {{{own}{_literal(edge.properties, EDGE_PROPERTIES)}}}]->(b) "
+        "RETURN count(*) AS count"
+    )
+
+
+def joinable(edge: Edge) -> str:
+    """Which of the edges have both."""
+    return f"{_both(edge)} RETURN row[0] AS id"
+
+
+def _both(edge: Edge) -> str:
+    return (
+        f"UNWIND $rows AS row MATCH (a:{edge.begin.label} {{kos_id: row[2]}}) "
+        f"MATCH (b:{edge.end.label} {{kos_id: row[3]}})"
     )
 
 
@@ -242,5 +256,5 @@ RETURN p.kos_id AS id, p.kos_type AS kind, p.kos_from AS begins, p.kos_to AS end
 """
 
 
-def _literal(properties: Iterable[Property]) -> str:
-    return "".join(f", `{each.name}`: row.p.`{each.name}`" for each in properties)
+def _literal(properties: Iterable[Property], first: int) -> str:
+    return "".join(f", `{each.name}`: row[{number}]" for number, each in enumerate(properties, first))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from kos.projections.graph import statements
-from kos.projections.graph.batch import Batch
-from kos.projections.graph.mapping import OWN, Edge, GraphMap
+from kos.projections.graph.batch import EDGE_PROPERTIES, NODE_PROPERTIES, Batch
+from kos.projections.graph.mapping import OWN, Edge, GraphMap, Node
 
 if TYPE_CHECKING:
     from neo4j import Transaction
@@ -35,41 +35,34 @@ class Writing:
         for label, rows in batch.remove.items():
             self._remove(label, rows)
         for node in self._graph.nodes:
-            if rows := batch.put.get(node.label, []):
-                created = self._count(statements.create_nodes(node), rows)
-                if created < len(rows):
-                    self._run(statements.patch_nodes(node.label), [_whole(row) for row in rows])
-                self._revive(rows)
-            if rows := batch.patch.get(node.label, []):
-                self._run(statements.patch_nodes(node.label), rows)
+            self._create(node)
+            if put := batch.put.get(node.label, []):
+                if self._count(statements.put_nodes(node), put) < len(put):
+                    self._run(statements.patch_nodes(node.label), [_as_patch(node, row) for row in put])
+                self._revive(put)
+            if patches := batch.patch.get(node.label, []):
+                self._run(statements.patch_nodes(node.label), patches)
         for kind, rows in batch.patch_edge.items():
             self._patch(self._edges[kind], rows)
-        for kind, rows in batch.join.items():
-            self._join(self._edges[kind], rows)
+        for kind, edges in batch.join.items():
+            self._join(self._edges[kind], edges)
         if self._pending != self._before:
             more = self._pending - self._before
             self._tx.run(statements.SET_PENDING, scope=batch.scope, more=more).consume()
 
-    def load(self) -> None:
-        """The same of a batch that only puts and joins, into a generation that has none of its nodes."""
-        for node in self._graph.nodes:
-            if rows := self._batch.put.get(node.label, []):
-                self._run(statements.create_new_nodes(node), rows)
-                self._revive(rows)
-        for kind, rows in self._batch.join.items():
-            self._join(self._edges[kind], rows)
-        if self._pending != self._before:
-            more = self._pending - self._before
-            self._tx.run(statements.SET_PENDING, scope=self._batch.scope, more=more).consume()
+    def _create(self, node: Node) -> None:
+        if rows := self._batch.create.get(node.label, []):
+            self._run(statements.create_nodes(node), rows)
+            self._revive(rows)
 
-    def _run(self, cypher: str, rows: list[dict[str, Any]], **more: Any) -> list[dict[str, Any]]:
+    def _run(self, cypher: str, rows: Sequence[dict[str, Any] | list[Any]], **more: Any) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
         for start in range(0, len(rows), MOST):
             part = rows[start : start + MOST]
             found += self._tx.run(cypher, rows=part, scope=self._batch.scope, **more).data()
         return found
 
-    def _count(self, cypher: str, rows: list[dict[str, Any]]) -> int:
+    def _count(self, cypher: str, rows: list[list[Any]]) -> int:
         return sum(each["count"] for each in self._run(cypher, rows))
 
     def _empty(self, name: str) -> None:
@@ -126,34 +119,47 @@ class Writing:
                 ]
             )
 
-    def _join(self, edge: Edge, rows: list[dict[str, Any]]) -> None:
-        joined = {each["id"] for each in self._run(statements.join(edge), rows)}
-        self._add_pending([row | {"type": edge.type} for row in rows if row["id"] not in joined])
+    def _join(self, edge: Edge, rows: list[list[Any]]) -> None:
+        if self._count(statements.join(edge), rows) < len(rows):
+            joined = {each["id"] for each in self._run(statements.joinable(edge), rows)}
+            self._add_pending([_as_pending(edge, row) for row in rows if row[0] not in joined])
 
-    def _revive(self, rows: list[dict[str, Any]]) -> None:
+    def _revive(self, nodes: list[list[Any]]) -> None:
         """Edges that have waited for these nodes."""
         if not self._pending:
             return
+        rows = [{"id": node[0]} for node in nodes]
         found = self._run(statements.PENDING_FROM, rows) + self._run(statements.PENDING_TO, rows)
         waiting = {(each["kind"], each["id"]): each for each in found}
         for edge in self._graph.edges:
-            of_type = [
-                {"id": each["id"], "from": each["begins"], "to": each["ends"], "position": each["position"],
-                 "p": {one.name: None for one in edge.properties} | json.loads(each["data"])}
-                for (kind, _), each in sorted(waiting.items()) if kind == edge.type
-            ]  # fmt: skip
+            of_type = [_of_pending(edge, each) for (kind, _), each in sorted(waiting.items()) if kind == edge.type]
             if of_type:
-                joined = {each["id"] for each in self._run(statements.join(edge), of_type)}
+                joined = {each["id"] for each in self._run(statements.joinable(edge), of_type)}
+                self._run(statements.join(edge), of_type)
                 self._remove_pending([waiting[edge.type, each] for each in joined])
+
+
+def _as_patch(node: Node, row: list[Any]) -> dict[str, Any]:
+    names = [each.name for each in node.properties]
+    values = dict(zip(names, row[NODE_PROPERTIES:], strict=True))
+    return {"id": row[0], "position": row[2], "p": values | {"kos_position": row[2]}}
+
+
+def _as_pending(edge: Edge, row: list[Any]) -> dict[str, Any]:
+    names = [each.name for each in edge.properties]
+    values = dict(zip(names, row[EDGE_PROPERTIES:], strict=True))
+    return {"id": row[0], "type": edge.type, "from": row[2], "to": row[3], "position": row[1], "p": values}
+
+
+def _of_pending(edge: Edge, said: dict[str, Any]) -> list[Any]:
+    values = json.loads(said["data"])
+    return [said["id"], said["position"], said["begins"], said["ends"],
+            *(values.get(each.name) for each in edge.properties)]  # fmt: skip
 
 
 def _said(properties: dict[str, Any]) -> dict[str, Any]:
     """Without what kos keeps there."""
     return {name: value for name, value in properties.items() if not name.startswith(OWN)}
-
-
-def _whole(row: dict[str, Any]) -> dict[str, Any]:
-    return row | {"p": row["p"] | {"kos_position": row["position"]}}
 
 
 def _until_none(tx: Transaction, cypher: str, **parameters: Any) -> int:
