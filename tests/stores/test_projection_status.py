@@ -14,6 +14,8 @@ from fix_samples import child_environment
 from kos import errors
 from kos.cli import run
 from kos.log import seal_all
+from kos.projections import rebuild
+from kos.projections.generation import only
 from kos.tenancy import Store, create_tenant
 from kos.topology.model import Topology
 from projecting import Following, graph_of
@@ -81,6 +83,27 @@ def test_lag_and_what_is_parked(
     assert counts() == [1, 1, 2, 1]
     assert run(["status"]) == errors.DONE
     assert "kos projection parked graph" in capsys.readouterr().out
+
+
+def test_what_was_made_and_what_is_being_made(
+    full_store: Store, acme: Following, configure: Callable[[Topology], None], told: Told
+) -> None:
+    configure(full_store.topology)
+
+    def counts() -> tuple[int, int]:
+        [graph] = [each for each in told()["projections"] if each["projection"] == "graph"]
+        return graph["rebuilds"], graph["making"]
+
+    assert counts() == (0, 0)
+    acme.write("insert into atoms (atom_type, name) values ('T', 'a')")
+    acme.follow()
+    assert counts() == (1, 0)
+    with full_store.operator(acme.site.place) as operator, only(operator, acme.site, "rebuild"):
+        assert counts() == (1, 1)
+    with full_store.operator(acme.site.place) as operator, only(operator, acme.site, "apply"):
+        assert counts() == (1, 0)
+    rebuild(acme.site)
+    assert counts() == (2, 0)
 
 
 def test_a_database_without_a_schema_hides_no_store(

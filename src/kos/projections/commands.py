@@ -71,12 +71,12 @@ def _show_positions(rows: Sequence[Position]) -> None:
 
 def show_status(found: Sequence[ProjectionStatus]) -> None:
     """The same for people, here and in `kos status`."""
-    headings = ("projection", "database", "tenants", "behind", "events", "lag s", "parked")
+    headings = ("projection", "database", "tenants", "behind", "events", "lag s", "parked", "made", "making")
     table(
         headings,
         [
             (each.projection, each.database, each.tenants, each.tenants_behind, each.behind,
-             seconds(each.lag_seconds), each.parked or "")
+             seconds(each.lag_seconds), each.parked or "", each.rebuilds or "", each.making or "")
             for each in found
         ],
         numbers=headings[2:],

@@ -83,7 +83,7 @@ delete from kos.projection_leavers where projection = %(projection)s and tenant_
 
 -- name: status
 -- How far each projection is, in this database.
-select projection, tenants, parked from kos.projection_status();
+select projection, tenants, parked, rebuilds, making from kos.projection_status();
 
 -- name: tables
 -- The logged tables, with whether they are in a schema of tenants of ours.
@@ -124,7 +124,7 @@ select tables from kos.projection_made where projection = %(projection)s and ten
 -- name: note_made
 -- It is made from these.
 insert into kos.projection_made (projection, tenant_id, tables) values (%(projection)s, %(tenant)s, %(tables)s)
-    on conflict (projection, tenant_id) do update set tables = excluded.tables;
+    on conflict (projection, tenant_id) do update set tables = excluded.tables, times = kos.projection_made.times + 1, made_at = clock_timestamp();
 
 -- name: waiting
 -- The tenants that have something for a projection, with how many events and for how many seconds.

@@ -61,7 +61,8 @@ def parts_of(store: Store, tenants: Sequence[str] = ()) -> tuple[Part, ...]:
 @dataclass(frozen=True)
 class ProjectionStatus:
     """A projection in one database: tenants that it follows, events that it hasn't had, and since when the oldest of
-    them is committed, in seconds; rows that are parked."""
+    them is committed, in seconds; rows that are parked; how often it was made for a tenant that is still there, and for
+    how many it is being made now."""
 
     projection: str
     shard: str
@@ -71,6 +72,8 @@ class ProjectionStatus:
     behind: int
     lag_seconds: float
     parked: int
+    rebuilds: int
+    making: int
 
     @property
     def healthy(self) -> bool:
@@ -87,12 +90,13 @@ def status(store: Store, names: Sequence[str] = ()) -> list[ProjectionStatus]:
             for name in wanted:
                 facts = {"feed": f"{FEED}{name}", "limit": None}
                 waiting = operator.execute(QUERIES.waiting, facts).fetchall()
-                tenants, parked = rows.get(name, (0, 0))
+                tenants, parked, rebuilds, making = rows.get(name, (0, 0, 0, 0))
                 lag = max((seconds for *_, seconds in waiting), default=0.0)
                 behind = sum(events for _, events, _ in waiting)
                 found.append(
                     ProjectionStatus(
-                        name, place.shard, place.database, tenants, len(waiting), behind, max(lag, 0.0), parked
+                        name, place.shard, place.database, tenants, len(waiting), behind, max(lag, 0.0), parked,
+                        rebuilds, making,
                     )
                 )
     return found

@@ -25,11 +25,14 @@ create table kos.projection_parked (
   primary key (projection, tenant_id, schema_name, table_name, key)
 );
 
--- The logged tables that a generation was made from: where there are others now, its rows of before are not in it.
+-- The logged tables that a generation was made from: where there are others now, its rows of before are not in it. And
+-- how often one was made.
 create table kos.projection_made (
   projection text not null,
   tenant_id  uuid not null,
   tables     text not null,
+  times      bigint not null default 1,
+  made_at    timestamptz not null default clock_timestamp(),
   primary key (projection, tenant_id)
 );
 
@@ -187,14 +190,32 @@ begin
   delete from kos.projection_made where tenant_id = tenant;
 end $$;
 
--- Whom each projection follows in this database, and what it has parked.
-create function kos.projection_status() returns table (projection text, tenants bigint, parked bigint)
+-- Whom each projection follows in this database, what it has parked, how often it was made for a tenant, and for how many
+-- somebody makes it just now: that is who holds the lock for it.
+create function kos.projection_status() returns table (projection text, tenants bigint, parked bigint, rebuilds bigint, making bigint)
 language sql stable security definer set search_path = pg_catalog, pg_temp as $$
   with followed as (
     select substr(c.feed, 12) as name, count(*) as tenants from kos.feed_cursors c where starts_with(c.feed, 'projection.') group by 1
   ), refused as (
     select p.projection as name, count(*) as parked from kos.projection_parked p group by 1
+  ), made as (
+    select m.projection as name, sum(m.times)::bigint as rebuilds from kos.projection_made m group by 1
+  ), locked as materialized (
+    select (l.classid::bigint << 32) | l.objid::bigint as key
+      from pg_locks l
+     where l.locktype = 'advisory' and l.objsubid = 1 and l.granted
+       and l.database = (select d.oid from pg_database d where d.datname = current_database())
+  ), tenant as materialized (
+    select distinct s.tenant_id from kos.seals s where exists (select from locked)
+  ), known as (
+    select s.projection as name from kos.projection_stores s union select f.name from followed f union select m.name from made m
   )
-  select name, coalesce(f.tenants, 0), coalesce(r.parked, 0) from followed f full join refused r using (name) order by 1
+  select k.name, coalesce(f.tenants, 0), coalesce(r.parked, 0), coalesce(m.rebuilds, 0),
+         (select count(*) from tenant t where kos.projection_key(k.name, t.tenant_id, 'rebuild') in (select l.key from locked l))
+    from (select name from known union select name from refused) k
+    left join followed f using (name)
+    left join refused r using (name)
+    left join made m using (name)
+   order by 1
 $$;
 grant execute on function kos.projection_status() to kos_operator, kos_auditor;
