@@ -3311,7 +3311,7 @@ ALTER FUNCTION kos.projection_key(projection text, tenant uuid, purpose text) OW
 -- Name: projection_status(); Type: FUNCTION; Schema: kos; Owner: kos_owner
 --
 
-CREATE FUNCTION kos.projection_status() RETURNS TABLE(projection text, tenants bigint, parked bigint)
+CREATE FUNCTION kos.projection_status() RETURNS TABLE(projection text, tenants bigint, parked bigint, rebuilds bigint, making bigint)
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
@@ -3319,8 +3319,25 @@ CREATE FUNCTION kos.projection_status() RETURNS TABLE(projection text, tenants b
     select substr(c.feed, 12) as name, count(*) as tenants from kos.feed_cursors c where starts_with(c.feed, 'projection.') group by 1
   ), refused as (
     select p.projection as name, count(*) as parked from kos.projection_parked p group by 1
+  ), made as (
+    select m.projection as name, sum(m.times)::bigint as rebuilds from kos.projection_made m group by 1
+  ), locked as materialized (
+    select (l.classid::bigint << 32) | l.objid::bigint as key
+      from pg_locks l
+     where l.locktype = 'advisory' and l.objsubid = 1 and l.granted
+       and l.database = (select d.oid from pg_database d where d.datname = current_database())
+  ), tenant as materialized (
+    select distinct s.tenant_id from kos.seals s where exists (select from locked)
+  ), known as (
+    select s.projection as name from kos.projection_stores s union select f.name from followed f union select m.name from made m
   )
-  select name, coalesce(f.tenants, 0), coalesce(r.parked, 0) from followed f full join refused r using (name) order by 1
+  select k.name, coalesce(f.tenants, 0), coalesce(r.parked, 0), coalesce(m.rebuilds, 0),
+         (select count(*) from tenant t where kos.projection_key(k.name, t.tenant_id, 'rebuild') in (select l.key from locked l))
+    from (select name from known union select name from refused) k
+    left join followed f using (name)
+    left join refused r using (name)
+    left join made m using (name)
+   order by 1
 $$;
 
 
@@ -5120,7 +5137,9 @@ ALTER TABLE kos.projection_leavers OWNER TO kos_owner;
 CREATE TABLE kos.projection_made (
     projection text NOT NULL,
     tenant_id uuid NOT NULL,
-    tables text NOT NULL
+    tables text NOT NULL,
+    times bigint DEFAULT 1 NOT NULL,
+    made_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
 );
 
 ALTER TABLE ONLY kos.projection_made FORCE ROW LEVEL SECURITY;

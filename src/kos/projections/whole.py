@@ -95,8 +95,16 @@ def status(store: Store, names: Sequence[str] = ()) -> list[ProjectionStatus]:
                 behind = sum(events for _, events, _ in waiting)
                 found.append(
                     ProjectionStatus(
-                        name, place.shard, place.database, tenants, len(waiting), behind, max(lag, 0.0), parked,
-                        rebuilds, making,
+                        name,
+                        place.shard,
+                        place.database,
+                        tenants,
+                        len(waiting),
+                        behind,
+                        max(lag, 0.0),
+                        parked,
+                        rebuilds,
+                        making,
                     )
                 )
     return found
