@@ -2735,6 +2735,26 @@ end $$;
 ALTER FUNCTION kos.log_table(target regclass, tenant_column text, baseline text, sensitive jsonb) OWNER TO kos_owner;
 
 --
+-- Name: log_tenants(); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.log_tenants() RETURNS SETOF uuid
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  with recursive logs as (
+    (select s.tenant_id from kos.seals s order by s.tenant_id limit 1)
+    union all
+    select (select s.tenant_id from kos.seals s where s.tenant_id > l.tenant_id order by s.tenant_id limit 1)
+      from logs l where l.tenant_id is not null
+  )
+  select l.tenant_id from logs l where l.tenant_id is not null
+$$;
+
+
+ALTER FUNCTION kos.log_tenants() OWNER TO kos_owner;
+
+--
 -- Name: logged(regclass); Type: FUNCTION; Schema: kos; Owner: kos_owner
 --
 
@@ -3327,7 +3347,7 @@ CREATE FUNCTION kos.projection_status() RETURNS TABLE(projection text, tenants b
      where l.locktype = 'advisory' and l.objsubid = 1 and l.granted
        and l.database = (select d.oid from pg_database d where d.datname = current_database())
   ), tenant as materialized (
-    select distinct s.tenant_id from kos.seals s where exists (select from locked)
+    select t.tenant_id from kos.log_tenants() t (tenant_id) where exists (select from locked)
   ), known as (
     select s.projection as name from kos.projection_stores s union select f.name from followed f union select m.name from made m
   )
@@ -6822,6 +6842,15 @@ GRANT ALL ON FUNCTION kos.log_status() TO kos_operator;
 --
 
 REVOKE ALL ON FUNCTION kos.log_table(target regclass, tenant_column text, baseline text, sensitive jsonb) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION log_tenants(); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.log_tenants() FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.log_tenants() TO kos_operator;
+GRANT ALL ON FUNCTION kos.log_tenants() TO kos_auditor;
 
 
 --

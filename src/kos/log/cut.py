@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 import stamina
-from psycopg.sql import SQL, Identifier
+from psycopg.sql import SQL, Identifier, Literal
 
 from kos.errors import StoreBusy
 from kos.log.seal import QUERIES
@@ -36,16 +36,18 @@ class Cut:
 
 
 @contextmanager
-def cut(store: Store, place: Place, tenants: Sequence[UUID]) -> Iterator[Cut]:
+def cut(store: Store, place: Place, tenants: Sequence[UUID], *, lock_timeout: str | None = None) -> Iterator[Cut]:
     """A cut of some tenants of one database, open as long as the block.
 
     The seals commit at its end, so a cut whose block fails has sealed nothing. Until then nobody else seals these
     tenants; while a cut of more than 1,000 is open, nobody seals any. Import the snapshot, lock what you will read
     (`lock table … in access share mode`) and leave the block. A table that is truncated between its end and your
     first look at it would be empty in the snapshot. Lock with a `lock_timeout`, and begin again when it strikes: who
-    waits to truncate stands before you, and waits for this block.
+    waits to truncate stands before you, and waits for this block. `lock_timeout`: how long the cut itself waits for who
+    keeps a logged table, or a seal; nobody seals these tenants meanwhile.
 
     Raises:
+        psycopg.errors.LockNotAvailable: it has waited as long as that.
         StoreUnavailable
         StoreBusy: of more than 1,000 tenants, and somebody was sealing at every moment of a minute.
     """
@@ -54,6 +56,8 @@ def cut(store: Store, place: Place, tenants: Sequence[UUID]) -> Iterator[Cut]:
         tables = operator.execute(QUERIES.tables_of_log).fetchall()
         operator.execute(QUERIES.begin_cut)
         try:
+            if lock_timeout is not None:
+                operator.execute(QUERIES.limit_cut.format(timeout=Literal(lock_timeout)))
             yield _seal_in_snapshot(operator, tables, tenants)
             operator.commit()
         except BaseException:

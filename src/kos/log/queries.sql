@@ -48,6 +48,10 @@ select kos.seal_locked(%(tenant)s);
 -- The snapshot comes with the first query, after the locks.
 begin isolation level repeatable read;
 
+-- name: limit_cut
+-- Not by a query: the snapshot would be of before the locks.
+set local lock_timeout = {timeout};
+
 -- name: lock_tables
 -- A snapshot sees a table that is truncated later as empty: nobody can truncate while a cut is open.
 lock table {tables} in access share mode;

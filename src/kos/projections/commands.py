@@ -120,13 +120,17 @@ def projection_verify(
         raise typer.Exit(errors.FAILED)
 
 
+_OF_ONE = (errors.ProjectionNotReady, errors.ProjectionBusy, errors.ProjectionMoved, errors.FeedDiverged,
+           errors.TransactionTooLong, errors.StoreBusy)  # fmt: skip
+
+
 def _verified(store: Store, projection: Projection, part: Part) -> dict[str, Any]:
     """One tenant; what can't be compared stops no other."""
     row: dict[str, Any] = {"projection": projection.name, "tenant": part.name, "position": None, "rows": 0, "parked": 0,
                            "differing": 0, "differences": [], "error": None}  # fmt: skip
     try:
         found = verify(part.site(store, projection))
-    except (errors.ProjectionNotReady, errors.ProjectionBusy, errors.FeedDiverged, errors.TransactionTooLong) as error:
+    except _OF_ONE as error:
         return row | {"error": str(error)}
     return row | {
         "position": found.position,

@@ -171,7 +171,7 @@ class Follower:
     def _round(self, connection: Connection, projection: Projection) -> bool:
         """A batch of each tenant that is due; whether there is more."""
         now = self._clock()
-        ready = [each for each in self._due if not self._is_making(each) and not self._resting.rests(each, now)]
+        ready = [each for each in self._due if not self._resting.rests(each, now)]
         for tenant in ready:
             more = self._guarded(projection, tenant, lambda tenant: self._batch(connection, projection, tenant))
             if not more:
@@ -182,13 +182,16 @@ class Follower:
 
     def _check_some(self, connection: Connection, projection: Projection) -> bool:
         """Of the tenants that are to be checked; whether there were any."""
-        now = self._clock()
+        now, some = self._clock(), False
         free = (each for each in self._unchecked if not self._is_making(each) and not self._resting.rests(each, now))
-        ready = list(islice(free, CHECKS))
-        for tenant in ready:
+        for tenant in list(islice(free, CHECKS)):
+            if self._makes_most():
+                break  # whoever has to be made anew waits for that, and is followed meanwhile
+            some = True
             self._unchecked.remove(tenant)
-            self._guarded(projection, tenant, lambda tenant: self._check(connection, projection, tenant))
-        return bool(ready)
+            if self._guarded(projection, tenant, lambda tenant: self._check(connection, projection, tenant)):
+                self._unchecked.append(tenant)  # until it is as it has to be
+        return some
 
     def _guarded(self, projection: Projection, tenant: UUID, act: Callable[[UUID], bool]) -> bool:
         """What fails for one tenant stops no other; a store or a database that is gone stops all of them."""
@@ -238,12 +241,11 @@ class Follower:
         return self._remake(connection, whose)
 
     def _check(self, connection: Connection, projection: Projection, tenant: UUID) -> bool:
-        """Whether the store has what the cursor says, of the log that there is."""
+        """Whether it has to be looked at again: the store hasn't what the cursor says, of the log that there is."""
         whose = whose_of(connection, tenant)
         with locked(connection, self.name, tenant) as has:
             if not has:
                 self._resting.rest(tenant, self._clock())
-                self._unchecked.append(tenant)
                 return True
             standing = projection.live(whose)
             if standing is not None and head_of(connection, tenant) == 0:
@@ -284,14 +286,15 @@ class Follower:
         self._say("following", None, **self._measured(connection))
 
     def _are_as_known(self, projection: Projection) -> bool:
-        """Whether some tenants, others each time, are where they were left: a store can be put back to an earlier state
-        and be there again before anybody has missed it."""
+        """Whether some tenants, others each time, are where they were left, or further: a store can be put back to an
+        earlier state and be there again before anybody has missed it. Who is further was made anew by somebody else."""
         for whose in list(islice(self._standings, COMPARED)):
             standing = self._standings.pop(whose, None)
             if standing is not None:  # else it is being made anew
-                self._standings[whose] = standing  # behind the others
-                if projection.live(whose) != standing:
+                live = projection.live(whose)
+                if live is None or live.reached < standing.reached:
                     return False
+                self._standings[whose] = live  # behind the others
         return True
 
     def _let_leave(self, connection: Connection, projection: Projection) -> None:
@@ -310,11 +313,15 @@ class Follower:
         thread = self._making.get(tenant)
         return thread is not None and thread.is_alive()
 
+    def _makes_most(self) -> bool:
+        """Whether as many are being made anew as may be at once."""
+        return sum(map(self._is_making, list(self._making))) >= MAKING
+
     def _remake(self, connection: Connection, whose: Whose) -> bool:
         """Have it made anew, beside the others; two at a time, so that small ones don't wait for a large one."""
         if head_of(connection, whose.tenant) == 0:
             return False  # it is gone, or has nothing yet
-        if sum(map(self._is_making, list(self._making))) >= MAKING:
+        if self._is_making(whose.tenant) or self._makes_most():
             self._resting.rest(whose.tenant, self._clock())
         else:
             # Only this thread changes the table: what has ended is overwritten, or told by its thread being dead.

@@ -86,8 +86,9 @@ delete from kos.projection_leavers where projection = %(projection)s and tenant_
 select projection, tenants, parked, rebuilds, making from kos.projection_status();
 
 -- name: tables
--- The logged tables, with whether they are in a schema of tenants of ours.
-select n.nspname, c.relname, l.logged_id, exists (select from kos.fence f where f.schema_name = n.nspname and not f.adopted)
+-- The logged tables, each with a mark that is another one when it was let go and taken in again, and whether they are in
+-- a schema of tenants of ours.
+select n.nspname, c.relname, concat(l.logged_id, '@', extract(epoch from l.logged_since)), exists (select from kos.fence f where f.schema_name = n.nspname and not f.adopted)
   from kos.logged_tables l
   join pg_class c on c.oid = l.relation
   join pg_namespace n on n.oid = c.relnamespace
@@ -107,15 +108,15 @@ select set_config('lock_timeout', %(timeout)s, true);
 
 -- name: tenants_here
 -- Whoever has a log here.
-select distinct tenant_id from kos.seals order by 1;
+select tenant_id from kos.log_tenants() tenant_id order by 1;
 
 -- name: tenants_known
 -- The same, and whoever is served here without one: its store may have what was lost when the log was put back.
-select tenant_id from kos.seals union select tenant_id from kos.fence where serving order by 1;
+select tenant_id from kos.log_tenants() tenant_id union select tenant_id from kos.fence where serving order by 1;
 
 -- name: tables_mark
--- It is another one when a table has come or gone.
-select count(*), max(logged_id) from kos.logged_tables;
+-- It is another one when a table has come or gone, or both.
+select count(*), max(logged_id), max(logged_since) from kos.logged_tables;
 
 -- name: made_of
 -- The tables that what readers see of a tenant was made from.

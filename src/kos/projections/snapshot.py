@@ -73,7 +73,7 @@ def snapshot(store: Store, place: Place, whose: Whose, projection: Projection) -
 
 def _open(store: Store, place: Place, tenant: UUID, reader: Connection, tables: list[TableName]) -> Reached:
     try:
-        with cut(store, place, [tenant]) as here:
+        with cut(store, place, [tenant], lock_timeout=LOCK_TIMEOUT) as here:
             reader.execute(QUERIES.import_snapshot)
             reader.execute(QUERIES.set_snapshot.format(snapshot=Literal(here.snapshot)))
             reader.execute(QUERIES.set_lock_timeout, {"timeout": LOCK_TIMEOUT})
@@ -95,22 +95,22 @@ def _open(store: Store, place: Place, tenant: UUID, reader: Connection, tables: 
 
 def tables_of(
     connection: Connection, schema: str | None, projection: Projection
-) -> tuple[tuple[TableName, tuple[str, ...] | None, int], ...]:
+) -> tuple[tuple[TableName, tuple[str, ...] | None, str], ...]:
     """The logged tables that a projection wants and that can have rows of a tenant, in its order, with the columns that
-    it looks at and the number by which the log knows them. `schema`: where the tables of a tenant of ours are."""
+    it looks at and what marks the time that they are logged. `schema`: where the tables of a tenant of ours are."""
     found = []
     order = [each.table for each in projection.wanted or ()]
-    for in_schema, name, number, of_tenants in connection.execute(QUERIES.tables).fetchall():
+    for in_schema, name, mark, of_tenants in connection.execute(QUERIES.tables).fetchall():
         wanted = wanted_for(projection.wanted, TableName(name, in_schema), schema)
         if wanted is None or wanted.columns == ():  # it looks at none of its rows
             continue
         # A schema of tenants of ours has no rows of others; and those of one tenant none of another's.
         if wanted.table.schema is None and of_tenants and schema != in_schema:
             continue
-        found.append((TableName(name, in_schema), wanted.columns, number, order.index(wanted.table) if order else 0))
-    return tuple((table, columns, number) for table, columns, number, _ in sorted(found, key=lambda each: each[3]))
+        found.append((TableName(name, in_schema), wanted.columns, mark, order.index(wanted.table) if order else 0))
+    return tuple((table, columns, mark) for table, columns, mark, _ in sorted(found, key=lambda each: each[3]))
 
 
 def made_of(connection: Connection, schema: str | None, projection: Projection) -> str:
     """The same as a text: another one where other tables are logged."""
-    return " ".join(sorted(f"{table}#{number}" for table, _, number in tables_of(connection, schema, projection)))
+    return " ".join(sorted(f"{table}#{mark}" for table, _, mark in tables_of(connection, schema, projection)))

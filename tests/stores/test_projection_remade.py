@@ -1,0 +1,156 @@
+"""When other tables are logged every tenant is made anew, and is followed meanwhile."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import psycopg
+import pytest
+from logged_table import log
+
+from fix_exports import until
+from fix_samples import child_environment
+from kos import errors
+from kos.cli import run
+from kos.projections import Site, follower, snapshot
+from kos.projections.generation import rebuild
+from kos.projections.whole import status
+from kos.tenancy import Store, Tenant, create_tenant
+from kos.topology.model import ProjectionNode, ProjectionSettings
+from kos.worker import Worker
+from projecting import ask, graph_of
+
+NAMES = ("one", "two", "three", "four")  # more than are made anew at once
+PARTS = "MATCH (p:Part {title: $title}) WHERE p.kos_scope STARTS WITH $tenant RETURN count(p)"
+
+
+@pytest.fixture
+def tenants(full_store: Store, full_superuser: Any) -> Iterator[list[Tenant]]:
+    """With a row each in a table that is not logged yet."""
+    full_superuser.execute(
+        "create table public.parts (tenant_id uuid, number int, title text, primary key (tenant_id, number))"
+    )
+    full_superuser.execute("grant all on public.parts to kos_owner, kos_app, kos_operator")
+    made = [create_tenant(full_store, name) for name in NAMES]
+    for tenant in made:
+        full_superuser.execute("insert into public.parts values (%s, 1, 'before')", (tenant.id,))
+    yield made
+    projection = graph_of(full_store)
+    for tenant in made:
+        projection.forget(tenant.id)
+    projection.close()
+
+
+@pytest.fixture
+def store(full_store: Store) -> Iterator[Store]:
+    """Its graph has nodes of that table."""
+    settings = ProjectionSettings("graph", nodes=(ProjectionNode("Part", "public.parts", ("title",)),))
+    with Store(replace(full_store.topology, projections=(settings,), cache=None)) as made:
+        yield made
+
+
+def write(store: Store, name: str) -> None:
+    with store.tenant(name) as session:
+        session.execute("insert into atoms (atom_type, name) values ('T', 'a')")
+
+
+def is_level(store: Store) -> bool:
+    [found] = status(store, ("graph",))
+    return found.behind == 0 and found.tenants == len(NAMES)
+
+
+def has_part(store: Store, tenant: Tenant, title: str = "before") -> bool:
+    return ask(store, PARTS, tenant=str(tenant.id), title=title) == [1]
+
+
+def test_all_of_them_get_the_rows_of_a_table_that_is_logged_later(
+    store: Store, full_superuser: Any, tenants: list[Tenant]
+) -> None:
+    with Worker(store.topology):
+        for tenant in tenants:
+            write(store, tenant.name)
+        until(lambda: is_level(store))
+        log(full_superuser, "public.parts")
+        until(lambda: all(has_part(store, tenant) for tenant in tenants))
+
+
+def test_a_table_that_was_let_go_and_taken_in_again_is_there_again(
+    store: Store, full_superuser: Any, tenants: list[Tenant]
+) -> None:
+    log(full_superuser, "public.parts")
+    with Worker(store.topology):
+        for tenant in tenants:
+            write(store, tenant.name)
+        until(lambda: all(has_part(store, tenant) for tenant in tenants))
+        until(lambda: is_level(store))
+    with full_superuser.transaction():
+        full_superuser.execute("select kos.void_log('public.parts')")
+        full_superuser.execute("select kos.unlog_table('public.parts')")
+    log(full_superuser, "public.parts")
+    full_superuser.execute("update public.parts set title = 'after'")
+    with Worker(store.topology):
+        until(lambda: all(has_part(store, tenant, "after") for tenant in tenants))
+
+
+def test_who_is_made_anew_is_followed_meanwhile(
+    store: Store, full_superuser: Any, tenants: list[Tenant], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go_on = Event(), Event()
+
+    def slow(site: Site) -> Any:
+        begun.set()
+        go_on.wait(60)
+        return rebuild(site)
+
+    one = tenants[0].name
+    with Worker(store.topology):
+        for tenant in tenants:
+            write(store, tenant.name)
+        until(lambda: is_level(store))
+        monkeypatch.setattr(follower, "rebuild", slow)
+        log(full_superuser, "public.parts")
+        try:
+            assert begun.wait(30)
+            for tenant in tenants:
+                write(store, tenant.name)
+            until(lambda: is_level(store))
+            assert not has_part(store, tenants[0])
+            with store.tenant(one) as session:
+                session.execute("insert into atoms (atom_type, name) values ('T', 'meanwhile')")
+            with store.tenant(one, after=session.bookmark) as reader:
+                assert reader.graph.run("MATCH (a:Atom {name: 'meanwhile'}) RETURN a.name AS name", seconds=30)
+        finally:
+            go_on.set()
+        until(lambda: all(has_part(store, tenant) for tenant in tenants))
+        with store.tenant(one) as reader:
+            assert reader.graph.run("MATCH (a:Atom {name: 'meanwhile'}) RETURN a.name AS name")
+
+
+def test_a_tenant_that_cannot_be_verified_hides_no_other(
+    full_store: Store,
+    full_superuser: psycopg.Connection[Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(snapshot, "LOCK_TIMEOUT", "10ms")
+    monkeypatch.setattr(snapshot, "ATTEMPTS", 1)
+    for name, value in child_environment(replace(full_store.topology, cache=None), tmp_path).items():
+        monkeypatch.setenv(name, value)
+    create_tenant(full_store, "acme")
+    with Worker(replace(full_store.topology, cache=None)):
+        write(full_store, "acme")
+        until(lambda: status(full_store, ("graph",))[0].tenants == 1)
+    with full_superuser.transaction():
+        full_superuser.execute("lock table knowledge.atoms")
+        capsys.readouterr()
+        assert run(["projection", "verify", "graph", "--json"]) == errors.FAILED
+    said = capsys.readouterr()
+    assert said.out, said.err
+    found = json.loads(said.out)
+    assert "locked" in found["compared"][0]["error"]
