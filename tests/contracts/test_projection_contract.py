@@ -326,9 +326,9 @@ def test_what_is_there_though_the_log_did_not_say_so(
     """Of before its table was logged."""
     atoms = rows(ATOMS, atom("a"), atom("b"))
     named = {name: value for name, value in (after or {}).items() if value != relation("r", "a", "b")[name]}
-    change = Change(RELATIONS, "deleted", ("r",), {}, 4)
-    if after is not None:
-        change = Change(RELATIONS, "created", ("r",), after, 4) if fully else Change(RELATIONS, "changed", ("r",), named, 4)
+    change = Change(RELATIONS, "created" if fully else "changed", ("r",), (after or {}) if fully else named, 4)
+    if after is None:
+        change = replace(change, kind="deleted")
     standing = projection.apply(whose, joined, [change], at(4))
     expected = [] if after is None else rows(RELATIONS, after)
     assert differences(projection, whose, standing, [*atoms, *expected]) == []

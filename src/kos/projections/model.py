@@ -91,10 +91,10 @@ class Change:
 
     `key` is without the tenant's own id. `values` is the whole row if it was created, else what may have changed.
     `before` is the row as it was at the beginning of the batch, where the projection asks for it, there was one and the
-    log knows it: of rows of before the log it may know nothing, or a part. Of `truncated`, `key` is empty: all rows that
-    the table had before are gone. `again`: what was created may be there already, as it is. `fresh`: its first event was
-    its insertion, and nothing is known of a row that had its key before; if there was one after all, the store must take
-    the change all the same.
+    log knows it: of rows of before the log it may know nothing, or a part. Of `truncated`, `key` is empty: all rows
+    that the table had before are gone. `again`: what was created may be there already, as it is. `fresh`: its first
+    event was its insertion, and nothing is known of a row that had its key before; if there was one after all, the
+    store must take the change all the same.
     """
 
     table: TableName

@@ -31,8 +31,8 @@ class Batch:
     """Rows by label or type. `id` is unique in the graph: scope and key; `p` are the properties that are set.
 
     `create`: a whole node of which nothing says that it is there. `put`: a whole node, new or not. `patch`: what has
-    changed of one that is there. `join`: an edge that is not there yet. `seek`: what is known of an edge that may be there,
-    nobody knows where. `emptied`: labels and types of which nothing is left of this generation.
+    changed of one that is there. `join`: an edge that is not there yet. `seek`: what is known of an edge that may be
+    there, nobody knows where. `emptied`: labels and types of which nothing is left of this generation.
     """
 
     scope: str
@@ -119,7 +119,7 @@ def _node(batch: Batch, node: Node, change: Change) -> None:
 
 
 def _whole(node: Node, change: Change) -> Values | None:
-    """The whole row, where it has to be put: it is new, or shown again. Where it is not known whether it was shown, it is
+    """The whole row, where it has to be put: it is new, or shown again. Where nobody knows whether it was shown, it is
     taken to be there: of a part nothing whole can be made."""
     if change.kind == "created":
         return change.after
