@@ -16,6 +16,7 @@ from kos import errors
 from kos.projections import Change, Difference, Projection, Reached, Row, Standing, TableName, Whose
 from kos.projections.cache import CacheProjection
 from kos.projections.graph import GraphProjection
+from kos.projections.model import Kind as ChangeKind
 from kos.topology.embedded import Stack
 
 ATOMS, RELATIONS = TableName("atoms", "knowledge"), TableName("relations", "knowledge")
@@ -298,6 +299,53 @@ def test_an_older_change_is_not_applied_over_a_newer_one(projection: Projection,
     older = Change(ATOMS, "changed", ("a",), {"name": "old"}, 4)
     standing = projection.apply(whose, standing, [older, deleted(ATOMS, atom("none"), 5)], at(10))
     assert differences(projection, whose, standing, rows(ATOMS, atom("a", name="new"))) == []
+
+
+@pytest.fixture
+def joined(projection: Projection, whose: Whose) -> Standing:
+    """Two rows that a third joins."""
+    both = [created(ATOMS, atom("a"), 1), created(ATOMS, atom("b"), 2)]
+    begun = projection.begin(whose, "one")
+    return projection.apply(whose, begun, [*both, created(RELATIONS, relation("r", "a", "b"), 3)], at(3))
+
+
+def test_what_joins_two_may_come_before_them(projection: Projection, whose: Whose) -> None:
+    standing = projection.begin(whose, "one")
+    standing = projection.apply(whose, standing, [created(RELATIONS, relation("r", "a", "b"), 1)], at(1))
+    standing = projection.apply(whose, standing, [created(ATOMS, atom("b"), 2)], at(2))
+    standing = projection.apply(whose, standing, [created(ATOMS, atom("a"), 3)], at(3))
+    expected = [*rows(ATOMS, atom("a"), atom("b")), *rows(RELATIONS, relation("r", "a", "b"))]
+    assert differences(projection, whose, standing, expected) == []
+
+
+@pytest.mark.parametrize("after", [relation("r", "a", "b", "S"), relation("r", "b", "a"), None])
+@pytest.mark.parametrize("fully", [True, False])
+def test_what_is_there_though_the_log_did_not_say_so(
+    projection: Projection, whose: Whose, joined: Standing, after: Values | None, fully: bool
+) -> None:
+    """Of before its table was logged."""
+    atoms = rows(ATOMS, atom("a"), atom("b"))
+    named = {name: value for name, value in (after or {}).items() if value != relation("r", "a", "b")[name]}
+    change = Change(RELATIONS, "created" if fully else "changed", ("r",), (after or {}) if fully else named, 4)
+    if after is None:
+        change = replace(change, kind="deleted")
+    standing = projection.apply(whose, joined, [change], at(4))
+    expected = [] if after is None else rows(RELATIONS, after)
+    assert differences(projection, whose, standing, [*atoms, *expected]) == []
+
+
+@pytest.mark.parametrize("kind_of_change", ["created", "changed", "deleted"])
+def test_an_older_change_of_what_joins_two_is_not_applied_over_a_newer_one(
+    projection: Projection, whose: Whose, joined: Standing, kind_of_change: ChangeKind
+) -> None:
+    values = {} if kind_of_change == "deleted" else relation("r", "b", "a", "old")
+    for before in (None, relation("r", "a", "b")):
+        older = Change(RELATIONS, kind_of_change, ("r",), values, 2, before)
+        if before is not None and values:
+            older = replace(older, values=relation("r", "a", "b", "old"))
+        joined = projection.apply(whose, joined, [older], at(joined.reached.position + 1))
+        expected = [*rows(ATOMS, atom("a"), atom("b")), *rows(RELATIONS, relation("r", "a", "b"))]
+        assert differences(projection, whose, joined, expected) == []
 
 
 KEYS = ["", "a b", "a/b", '"', "'", "\\", "}", "{a}", "$x", "`", "ü", "\N{SNOWMAN}", "\n", "\u0001", "a" * 500, "[1,2]"]

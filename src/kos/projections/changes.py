@@ -44,12 +44,16 @@ class _Row:
         # It was there before its table was logged; a snapshot may have had it.
         self.again = event.operation == "B"
         self.first = event.operation
+        self.gone = False
 
     def take(self, event: Event) -> None:
         """One more event of it."""
         self.position = event.position
+        self.again = self.again and event.operation == "B"
+        if event.operation == "I" and not self.gone:
+            self.first = "I"  # what a trigger made of it in between is captured before its insertion
         if event.operation == "D":
-            self.kind, self.values = "deleted", {}
+            self.kind, self.values, self.gone = "deleted", {}, True
         elif event.operation in ("I", "B"):
             self.kind, self.values = "created", dict(event.data)
         else:
@@ -62,13 +66,11 @@ class _Row:
             self.kind = "created"
 
     def change(self, tenant: UUID, before: Values | None = None) -> Change:
-        """What it comes to. A change of what nobody has seen makes it."""
-        kind = self.kind
-        if kind == "changed" and before is None and self.wanted.before:
-            kind = "created"
+        """What it comes to."""
         again = self.again and before is None
-        fresh = self.first == "I" and kind == "created" and before is None
-        return Change(self.table, kind, key_within(tenant, self.key), self.values, self.position, before, again, fresh)
+        fresh = self.first == "I" and before is None
+        key = key_within(tenant, self.key)
+        return Change(self.table, self.kind, key, self.values, self.position, before, again, fresh)
 
 
 def changes_of(

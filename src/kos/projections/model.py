@@ -90,10 +90,11 @@ class Change:
     """What a batch of events makes of one row. All events of a row in a batch are one change.
 
     `key` is without the tenant's own id. `values` is the whole row if it was created, else what may have changed.
-    `before` is the whole row as it was at the beginning of the batch, where the projection asks for it and there was
-    one. Of `truncated`, `key` is empty: all rows that the table had before are gone. `again`: what was created may be
-    there already, as it is. `fresh`: it was inserted, and nothing is known of a row that had its key before; if there
-    was one after all, the store must take the change all the same.
+    `before` is the row as it was at the beginning of the batch, where the projection asks for it, there was one and the
+    log knows it: of rows of before the log it may know nothing, or a part. Of `truncated`, `key` is empty: all rows
+    that the table had before are gone. `again`: what was created may be there already, as it is. `fresh`: its first
+    event was its insertion, and nothing is known of a row that had its key before; if there was one after all, the
+    store must take the change all the same.
     """
 
     table: TableName
@@ -107,7 +108,7 @@ class Change:
 
     @property
     def after(self) -> Values | None:
-        """The whole row after the batch, as far as `before` is known; None where it is gone."""
+        """The row after the batch, as far as it is known; None where it is gone."""
         if self.kind in ("deleted", "truncated"):
             return None
         return self.values if self.kind == "created" else {**(self.before or {}), **self.values}

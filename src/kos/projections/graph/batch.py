@@ -9,7 +9,7 @@ from operator import itemgetter
 from typing import Any
 
 from kos.errors import ChangeRejected
-from kos.projections.graph.mapping import Edge, GraphMap, Node, Property, properties_of
+from kos.projections.graph.mapping import Edge, End, GraphMap, Node, Property, properties_of
 from kos.projections.model import Change, Row, Values, key_text
 
 Rows = dict[str, list[dict[str, Any]]]  # by label or type
@@ -31,13 +31,14 @@ class Batch:
     """Rows by label or type. `id` is unique in the graph: scope and key; `p` are the properties that are set.
 
     `create`: a whole node of which nothing says that it is there. `put`: a whole node, new or not. `patch`: what has
-    changed of one that is there. `join`: an edge that is not there yet. `emptied`: labels and types of which nothing is
-    left of this generation.
+    changed of one that is there. `join`: an edge that is not there yet. `seek`: what is known of an edge that may be
+    there, nobody knows where. `emptied`: labels and types of which nothing is left of this generation.
     """
 
     scope: str
     emptied: list[str] = field(default_factory=list)
     cut: Rows = field(default_factory=_rows)
+    seek: Rows = field(default_factory=_rows)
     remove: Rows = field(default_factory=_rows)
     create: Lists = field(default_factory=_lists)
     put: Lists = field(default_factory=_lists)
@@ -51,7 +52,7 @@ class Batch:
 
     def ordered(self) -> Batch:
         """Each list by id: two transactions that lock in one order make no deadlock."""
-        for rows in (self.cut, self.remove, self.patch, self.patch_edge):
+        for rows in (self.cut, self.seek, self.remove, self.patch, self.patch_edge):
             for each in rows.values():
                 each.sort(key=_ID)
         for lists in (self.create, self.put, self.join):
@@ -108,7 +109,7 @@ def _node(batch: Batch, node: Node, change: Change) -> None:
     key = key_text(change.key)
     row = {"id": batch.id(key), "position": change.position}
     whole = _whole(node, change)
-    if change.kind == "deleted" or (whole is not None and not node.shows(whole)):
+    if change.kind == "deleted" or not node.shows(change.values if whole is None else whole):
         batch.remove[node.label].append(row)
     elif whole is not None:
         rows = batch.create if change.fresh else batch.put
@@ -118,10 +119,11 @@ def _node(batch: Batch, node: Node, change: Change) -> None:
 
 
 def _whole(node: Node, change: Change) -> Values | None:
-    """The whole row, where it may have to be put: it is new, or may be shown again."""
+    """The whole row, where it has to be put: it is new, or shown again. Where nobody knows whether it was shown, it is
+    taken to be there: of a part nothing whole can be made."""
     if change.kind == "created":
         return change.after
-    if node.hidden is None or node.hidden not in change.values:
+    if node.hidden is None or node.hidden not in change.values or node.hidden not in (change.before or {}):
         return None
     shown = change.before is not None and node.shows(change.before)
     return None if shown and node.shows(change.values) else change.after
@@ -130,6 +132,9 @@ def _whole(node: Node, change: Change) -> Values | None:
 def _edge(batch: Batch, edge: Edge, change: Change) -> None:
     if change.kind == "truncated":
         batch.emptied.append(edge.type)
+        return
+    if not (change.fresh or change.again or _is_known(edge, change)):
+        batch.seek[edge.type].append(_sought(batch, edge, change))
         return
     before, after = edge.ends(change.before), edge.ends(change.after)
     row = {"id": batch.id(key_text(change.key)), "position": change.position}
@@ -146,6 +151,35 @@ def _edge(batch: Batch, edge: Edge, change: Change) -> None:
     else:
         key = key_text(change.key)
         batch.join[edge.type].append(_edge_row(batch, edge, key, change.position, after, change.after or {}))
+
+
+def _is_known(edge: Edge, change: Change) -> bool:
+    """Whether the log says which edge the row was, and all of one that it becomes."""
+    if change.before is None or not edge.says <= change.before.keys():
+        return False
+    after = change.after
+    moves = after is not None and edge.ends(change.before) != edge.ends(after)
+    return not moves or after is None or all(each.name in after for each in edge.properties)
+
+
+def _sought(batch: Batch, edge: Edge, change: Change) -> dict[str, Any]:
+    """An end of which nothing is said is none: it stays what it is."""
+    values = change.values
+
+    def end(of: End) -> str | None:
+        key = of.key(values)
+        return None if key is None else batch.id(key)
+
+    null = any(each != edge.hidden and each in values and values[each] is None for each in edge.says)
+    return {
+        "id": batch.id(key_text(change.key)),
+        "position": change.position,
+        "gone": change.kind == "deleted" or null or (edge.hidden is not None and values.get(edge.hidden) is not None),
+        "known": edge.says <= values.keys(),
+        "from": end(edge.begin),
+        "to": end(edge.end),
+        "p": properties_of(edge.properties, values),
+    }
 
 
 def _edge_row(batch: Batch, edge: Edge, key: str, position: int, ends: tuple[str, str], values: Values) -> list[Any]:

@@ -116,6 +116,11 @@ class Edge:
         begin, end = self.begin.key(values), self.end.key(values)
         return None if begin is None or end is None else (begin, end)
 
+    @cached_property
+    def says(self) -> frozenset[str]:
+        """The columns that say which nodes a row joins, if any."""
+        return frozenset((*self.begin.columns, *self.end.columns, *([self.hidden] if self.hidden else [])))
+
     @property
     def wanted(self) -> Wanted:
         columns = [each.name for each in self.properties] + [*self.begin.columns, *self.end.columns]

@@ -192,6 +192,14 @@ def cut(edge: Edge) -> str:
     )
 
 
+def seek(edge: Edge) -> str:
+    """Edges by their ids alone: all of that type in the generation are looked at."""
+    return (
+        f"MATCH (a:{edge.begin.label} {{kos_scope: $scope}})-[r:{edge.type}]->(b) WHERE r.kos_id IN $rows "
+        "RETURN r.kos_id AS id, a.kos_id AS begins, b.kos_id AS ends, r.kos_position AS position, properties(r) AS p"
+    )
+
+
 def patch_edges(edge: Edge) -> str:
     """What has changed, unless it has changed again since."""
     return (

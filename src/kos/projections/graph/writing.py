@@ -32,6 +32,7 @@ class Writing:
         for kind, rows in batch.cut.items():
             self._run(statements.cut(self._edges[kind]), rows)
             self._forget_pending(kind, rows)
+        sought = [(self._edges[kind], self._seek(self._edges[kind], rows)) for kind, rows in batch.seek.items()]
         for label, rows in batch.remove.items():
             self._remove(label, rows)
         for node in self._graph.nodes:
@@ -46,6 +47,8 @@ class Writing:
             self._patch(self._edges[kind], rows)
         for kind, edges in batch.join.items():
             self._join(self._edges[kind], edges)
+        for edge, edges in sought:
+            self._join(edge, edges)
         if self._pending != self._before:
             more = self._pending - self._before
             self._tx.run(statements.SET_PENDING, scope=batch.scope, more=more).consume()
@@ -55,7 +58,7 @@ class Writing:
             self._run(statements.create_nodes(node), rows)
             self._revive(rows)
 
-    def _run(self, cypher: str, rows: Sequence[dict[str, Any] | list[Any]], **more: Any) -> list[dict[str, Any]]:
+    def _run(self, cypher: str, rows: Sequence[dict[str, Any] | list[Any] | str], **more: Any) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
         for start in range(0, len(rows), MOST):
             part = rows[start : start + MOST]
@@ -119,6 +122,21 @@ class Writing:
                 ]
             )
 
+    def _seek(self, edge: Edge, rows: list[dict[str, Any]]) -> list[list[Any]]:
+        """Cut edges of which only the ids are known; what they are to be joined as. What nothing is said of stays."""
+        new = {row["id"]: row for row in rows}
+        there = self._run(statements.seek(edge), list(new))
+        waiting = self._run(statements.PENDING, rows, type=edge.type) if self._pending else []
+        cut = [{"id": each["id"], "from": each["begins"], "position": new[each["id"]]["position"]} for each in there]
+        if cut:
+            self._run(statements.cut(edge), cut)
+        self._remove_pending([each for each in waiting if each["position"] < new[each["id"]]["position"]])
+        for each in waiting:
+            each["p"] = json.loads(each["data"])
+        found = {each["id"]: each for each in sorted(there + waiting, key=lambda each: each["position"])}
+        rows = [row for row in rows if not row["gone"]]
+        return [joined for row in rows if (joined := _as_joined(edge, row, found.get(row["id"]))) is not None]
+
     def _join(self, edge: Edge, rows: list[list[Any]]) -> None:
         if self._count(statements.join(edge), rows) < len(rows):
             joined = {each["id"] for each in self._run(statements.joinable(edge), rows)}
@@ -143,6 +161,16 @@ def _as_patch(node: Node, row: list[Any]) -> dict[str, Any]:
     names = [each.name for each in node.properties]
     values = dict(zip(names, row[NODE_PROPERTIES:], strict=True))
     return {"id": row[0], "position": row[2], "p": values | {"kos_position": row[2]}}
+
+
+def _as_joined(edge: Edge, row: dict[str, Any], was: dict[str, Any] | None) -> list[Any] | None:
+    """None where it is newer already, or nobody knows between which nodes it would be."""
+    if not row["known"] if was is None else was["position"] >= row["position"]:
+        return None
+    was = was or {"begins": None, "ends": None, "p": {}}
+    begin, end = row["from"] or was["begins"], row["to"] or was["ends"]
+    values = was["p"] | row["p"]
+    return [row["id"], row["position"], begin, end, *(values.get(each.name) for each in edge.properties)]
 
 
 def _as_pending(edge: Edge, row: list[Any]) -> dict[str, Any]:
