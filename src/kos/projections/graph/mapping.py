@@ -79,6 +79,11 @@ class Node:
         """Whether a row is a node."""
         return self.hidden is None or values.get(self.hidden) is None
 
+    @cached_property
+    def texts_indexed(self) -> tuple[str, ...]:
+        """The properties in an index that may be too long for it."""
+        return tuple(each.name for each in self.properties if each.type == "text" and each.name in self.indexes)
+
     @property
     def wanted(self) -> Wanted:
         columns = [each.name for each in self.properties] + [each for each in (self.hidden,) if each]

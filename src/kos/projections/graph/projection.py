@@ -31,6 +31,9 @@ ATTEMPTS = 5  # of a transaction that another one of the server's stood in the w
 GRACE_SECONDS = 120.0  # a generation that readers see no more is kept so long: their transactions end before
 WRITE_SECONDS = 600.0
 LONGEST_PAUSE = 1.0  # between two parts of what is removed
+# Of no change, though the server calls it the client's mistake: it took too long; ArcadeDB says such where a commit has
+# failed, and not why.
+OF_TRANSACTION = "Neo.ClientError.Transaction."
 ANSWER_SECONDS = 120.0  # that the server may say nothing while it is asked
 T = TypeVar("T")
 
@@ -230,6 +233,8 @@ class GraphProjection:
         except AuthError as error:
             raise errors.StoreUnavailable("the graph", self._server.uri, opening.reason(error)) from error
         except ClientError as error:
+            if (error.code or "").startswith(OF_TRANSACTION):
+                raise errors.StoreUnavailable("the graph", self._server.uri, opening.reason(error)) from error
             raise errors.ChangeRejected(self.name, opening.reason(error)) from error
         except (DriverError, Neo4jError, OSError) as error:
             raise errors.StoreUnavailable("the graph", self._server.uri, opening.reason(error)) from error
