@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from fix_exports import until
 from fix_samples import child_environment
 from kos import errors
 from kos.cli import run
+from kos.pace import PARK_FIRST_SECONDS
 from kos.projections import Site, follower, snapshot
 from kos.projections.generation import rebuild
 from kos.projections.whole import status
@@ -129,6 +131,31 @@ def test_who_is_made_anew_is_followed_meanwhile(
         until(lambda: all(has_part(store, tenant) for tenant in tenants))
         with store.tenant(one) as reader:
             assert reader.graph.run("MATCH (a:Atom {name: 'meanwhile'}) RETURN a.name AS name")
+
+
+def test_a_tenant_whose_rows_the_store_never_takes_is_told(
+    store: Store, tenants: list[Tenant], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It answers: so it is this tenant's fault, and not tried as fast as one can."""
+    tried: list[float] = []
+
+    def failing(site: Site) -> Any:
+        tried.append(time.monotonic())
+        raise errors.StoreUnavailable("the graph", "here", "the rows are too much for it")
+
+    monkeypatch.setattr(follower, "rebuild", failing)
+    with Worker(store.topology) as worker:
+        write(store, tenants[0].name)
+
+        def told() -> list[dict[str, Any]]:
+            [database] = worker.health()[1]["databases"]
+            found: list[dict[str, Any]] = database["projections"][0]["failing"]
+            return found
+
+        until(lambda: len(tried) >= 2 and bool(told()))
+        assert told()[0]["tenant"] == str(tenants[0].id)
+        assert "too much" in told()[0]["error"]
+    assert tried[1] - tried[0] >= PARK_FIRST_SECONDS
 
 
 def test_a_tenant_that_cannot_be_verified_hides_no_other(

@@ -322,7 +322,8 @@ class Follower:
         if head_of(connection, whose.tenant) == 0:
             return False  # it is gone, or has nothing yet
         if self._is_making(whose.tenant) or self._makes_most():
-            self._resting.rest(whose.tenant, self._clock())
+            if not self._resting.rests(whose.tenant, self._clock()):  # its thread may just have said for how long
+                self._resting.rest(whose.tenant, self._clock())
         else:
             # Only this thread changes the table: what has ended is overwritten, or told by its thread being dead.
             self._making[whose.tenant] = Thread(
@@ -342,7 +343,7 @@ class Follower:
         except errors.ProjectionBusy:  # somebody else does it
             self._resting.rest(whose.tenant, self._clock())
         except Exception as raised:  # noqa: BLE001 - told, and tried again after a while
-            if isinstance(raised, (psycopg.OperationalError, *_PASSING)):
+            if isinstance(raised, (psycopg.OperationalError, *_PASSING)) and not self._fails_alone(raised):
                 self._resting.rest(whose.tenant, self._clock())  # it is no fault of the tenant's
             else:
                 self._resting.park(whose.tenant, self._clock(), str(raised))
@@ -351,6 +352,17 @@ class Follower:
         finally:
             self._standings.pop(whose, None)
             self._news.set()
+
+    def _fails_alone(self, raised: Exception) -> bool:
+        """Whether the store answers, and only won't have this tenant: that is tried again less and less often."""
+        if not isinstance(raised, errors.StoreUnavailable):
+            return False
+        try:
+            with closing(self._make()) as projection:
+                projection.identity()
+        except errors.StoreUnavailable:
+            return False
+        return True
 
     def _say(self, state: str, error: str | None, **news: Any) -> None:
         """`behind` and `lag` as they are now; `applied` and `rebuilds` beside those before."""
