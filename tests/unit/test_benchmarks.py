@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
-SHARED = {"arms", "bench", "cache_races", "delay", "replica", "run", "stall_kinds", "stall_load"}
+SHARED = {"arms", "bench", "cache_races", "delay", "projection_log", "replica", "run", "stall_kinds", "stall_load"}
 CLAIMS = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem not in SHARED)
 times = st.lists(st.floats(1e-6, 10), min_size=2, max_size=30)
 

@@ -321,9 +321,11 @@ class Follower:
         """Have it made anew, beside the others; two at a time, so that small ones don't wait for a large one."""
         if head_of(connection, whose.tenant) == 0:
             return False  # it is gone, or has nothing yet
-        if self._is_making(whose.tenant) or self._makes_most():
-            if not self._resting.rests(whose.tenant, self._clock()):  # its thread may just have said for how long
-                self._resting.rest(whose.tenant, self._clock())
+        makes = self._is_making(whose.tenant)  # asked first: its thread says how long to rest before it ends
+        if self._resting.rests(whose.tenant, self._clock()):
+            pass
+        elif makes or self._makes_most():
+            self._resting.rest(whose.tenant, self._clock())
         else:
             # Only this thread changes the table: what has ended is overwritten, or told by its thread being dead.
             self._making[whose.tenant] = Thread(
