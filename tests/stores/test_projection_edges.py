@@ -9,8 +9,9 @@ import pytest
 from logged_table import log, make
 
 from fix_projected import PART_MAP, PARTS, insides, put, settle
-from kos.projections import TableName
-from kos.projections.graph import GraphMap, Node, Property
+from kos import errors
+from kos.projections import TableName, rebuild
+from kos.projections.graph import GraphMap, Node, Property, projection
 from kos.tenancy import Store, create_tenant
 from projecting import Following, ask, graph_of, scope
 
@@ -121,3 +122,16 @@ def test_a_change_that_comes_before_its_row_is_found(old: Old, full_superuser: A
     parts.write("update public.parts set inside = 3 where number = 5")
     settle(parts)
     assert insides(parts) == ["acc", "ccb", "ecc"]
+
+
+def test_of_too_many_that_are_sought_the_tenant_is_made_anew(old: Old, monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = old("none", TOUCHED)
+    monkeypatch.setattr(projection, "MOST_SOUGHT", 2)
+    parts.write("update public.parts set title = title || '!' where number = 1")
+    parts.follow()
+    parts.write("update public.parts set title = title || '!' where number in (3, 4, 5)")
+    with pytest.raises(errors.TransactionTooLong):
+        parts.follow()
+    rebuild(parts.site)
+    assert insides(parts) == ["a!b", "c!b", "d!b", "e!b"]
+    assert parts.verify().differing == 0

@@ -132,6 +132,9 @@ def _verified(store: Store, projection: Projection, part: Part) -> dict[str, Any
         found = verify(part.site(store, projection))
     except _OF_ONE as error:
         return row | {"error": str(error)}
+    except errors.StoreUnavailable as error:
+        projection.identity()  # raises, where it is the store's fault and not this tenant's
+        return row | {"error": str(error)}
     return row | {
         "position": found.position,
         "rows": found.rows,

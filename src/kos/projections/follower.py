@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -18,9 +17,9 @@ from kos import errors
 from kos.log import head_of
 from kos.pace import Growing, Resting
 from kos.projections.follow import FEED, follow, locked, tell
-from kos.projections.generation import Site, rebuild
 from kos.projections.model import Projection, Standing, Whose
 from kos.projections.queries import QUERIES
+from kos.projections.remaking import Remaking
 from kos.projections.snapshot import made_of
 from kos.projections.whole import whose_of
 from kos.tenancy import Place, Store
@@ -29,12 +28,9 @@ from kos.tenancy.store import Connection
 TIDY_SECONDS = 30.0
 LOOK_SECONDS = 1.0  # between two looks at what was sealed by others, at the store, and at who has left
 MOST_TENANTS = 1000
-MAKING = 2  # tenants that are made anew at once
 COMPARED = 10  # tenants that are looked at each time
 CHECKS = 20  # of tenants that nobody has said anything about, between two batches
 AGAIN_FIRST_SECONDS, AGAIN_MOST_SECONDS = 0.1, 5.0
-
-_PASSING = (errors.StoreUnavailable, errors.StoreBusy, errors.ProjectionBusy)
 
 
 @dataclass(frozen=True)
@@ -77,11 +73,11 @@ class Follower:
         self._lock = Lock()
         self._noticed: set[UUID] = set()
         self._due: dict[UUID, None] = {}  # in the order in which they came
-        self._unchecked: deque[UUID] = deque()
+        self._unchecked: dict[UUID, None] = {}
         self._standings: dict[Whose, Standing] = {}
-        self._making: dict[UUID, Thread] = {}  # also those that have ended
         self._tables: tuple[Any, ...] | None = None
         self._resting = Resting()
+        self._remaking = Remaking(make, store, place, self._news.set, self._fails_to_make, clock)
         self._look_due = self._tidy_due = 0.0
         self._again = Growing(AGAIN_FIRST_SECONDS, AGAIN_MOST_SECONDS)
         self._thread = Thread(target=self._run, name=f"follow {name} {place.database}", daemon=True)
@@ -154,7 +150,7 @@ class Follower:
         projection.prepare()
         self._standings.clear()
         self._look_due = 0.0
-        self._unchecked = deque(tenant for (tenant,) in connection.execute(QUERIES.tenants_known))
+        self._unchecked = dict.fromkeys(tenant for (tenant,) in connection.execute(QUERIES.tenants_known))
         while self._may.is_set() and not self._ends.is_set():
             self._news.clear()
             if self._clock() >= self._look_due:
@@ -165,8 +161,22 @@ class Follower:
             self._due |= dict.fromkeys(noticed)
             busy = self._round(connection, projection)
             busy = self._check_some(connection, projection) or busy
+            self._take_made()
+            self._remaking.start(lambda tenant: whose_of(connection, tenant))
             if not busy:
-                self._news.wait(min(LOOK_SECONDS, self._resting.next_end(self._clock()) or LOOK_SECONDS))
+                self._news.wait(self._pause())
+
+    def _pause(self) -> float:
+        ends = [each.next_end(self._clock()) for each in (self._resting, self._remaking.resting)]
+        return min([LOOK_SECONDS, *(each for each in ends if each)])
+
+    def _take_made(self) -> None:
+        """Of those that are made, what has come since is due; and whether they are as they have to be is looked at."""
+        for tenant, made in self._remaking.done().items():
+            self._standings = {whose: each for whose, each in self._standings.items() if whose.tenant != tenant}
+            self._due[tenant] = self._unchecked[tenant] = None
+            if made:
+                self._say(self.progress.state, self.progress.error, rebuilds=1)
 
     def _round(self, connection: Connection, projection: Projection) -> bool:
         """A batch of each tenant that is due; whether there is more."""
@@ -182,16 +192,14 @@ class Follower:
 
     def _check_some(self, connection: Connection, projection: Projection) -> bool:
         """Of the tenants that are to be checked; whether there were any."""
-        now, some = self._clock(), False
-        free = (each for each in self._unchecked if not self._is_making(each) and not self._resting.rests(each, now))
-        for tenant in list(islice(free, CHECKS)):
-            if self._makes_most():
-                break  # whoever has to be made anew waits for that, and is followed meanwhile
-            some = True
-            self._unchecked.remove(tenant)
+        now = self._clock()
+        free = (each for each in self._unchecked if each not in self._remaking and not self._resting.rests(each, now))
+        ready = list(islice(free, CHECKS))
+        for tenant in ready:
+            del self._unchecked[tenant]
             if self._guarded(projection, tenant, lambda tenant: self._check(connection, projection, tenant)):
-                self._unchecked.append(tenant)  # until it is as it has to be
-        return some
+                self._unchecked[tenant] = None  # it could not be looked at
+        return bool(ready)
 
     def _guarded(self, projection: Projection, tenant: UUID, act: Callable[[UUID], bool]) -> bool:
         """What fails for one tenant stops no other; a store or a database that is gone stops all of them."""
@@ -238,10 +246,12 @@ class Follower:
                         count = after.reached.position - standing.reached.position
                         self._say("following", None, applied=count)
                     return after is not None
-        return self._remake(connection, whose)
+        self._want(connection, whose)
+        return False
 
     def _check(self, connection: Connection, projection: Projection, tenant: UUID) -> bool:
-        """Whether it has to be looked at again: the store hasn't what the cursor says, of the log that there is."""
+        """See that the cursor says what the store has, of the log that there is, and whether it has to be made anew;
+        True where it has to be looked at again."""
         whose = whose_of(connection, tenant)
         with locked(connection, self.name, tenant) as has:
             if not has:
@@ -251,15 +261,17 @@ class Follower:
             if standing is not None and head_of(connection, tenant) == 0:
                 projection.forget(tenant)  # its log was put back to before its first event
                 return False
-            if standing is not None and self._is_made_of_all(connection, projection, whose):
+            if standing is not None:
                 try:
                     tell(connection, projection, tenant, standing.reached)
                 except (errors.FeedDiverged, errors.WithinTransaction):
-                    self._standings.pop(whose, None)  # it is made anew
+                    self._standings.pop(whose, None)
                 else:
                     self._standings[whose] = standing
-                    return False
-        return self._remake(connection, whose)
+                    if self._is_made_of_all(connection, projection, whose):
+                        return False
+        self._want(connection, whose)
+        return False
 
     def _is_made_of_all(self, connection: Connection, projection: Projection, whose: Whose) -> bool:
         """Whether the tables that are logged now are those that it was made from."""
@@ -276,10 +288,10 @@ class Follower:
         if row != (identity,) or mark != self._tables or not self._are_as_known(projection):
             self._standings.clear()
             self._tables = mark
-            self._unchecked = deque(tenant for (tenant,) in connection.execute(QUERIES.tenants_known))
+            self._unchecked = dict.fromkeys(tenant for (tenant,) in connection.execute(QUERIES.tenants_known))
             connection.execute(QUERIES.note_store, {"projection": self.name, "identity": identity})
         for whose in projection.asking():
-            self._unchecked.append(whose.tenant)
+            self._unchecked[whose.tenant] = None
         if self._clock() >= self._tidy_due:
             projection.tidy()
             self._tidy_due = self._clock() + TIDY_SECONDS
@@ -300,82 +312,37 @@ class Follower:
     def _let_leave(self, connection: Connection, projection: Projection) -> None:
         """Tenants that are no more; one of the same id that has come since is made anew."""
         for (tenant,) in connection.execute(QUERIES.leavers, {"projection": self.name}).fetchall():
-            if self._is_making(tenant):
+            if tenant in self._remaking:
                 continue
             projection.forget(tenant)
             self._due.pop(tenant, None)
+            self._remaking.drop(tenant)
             self._standings = {whose: each for whose, each in self._standings.items() if whose.tenant != tenant}
-            self._unchecked.append(tenant)
+            self._unchecked[tenant] = None
             connection.execute(QUERIES.has_left, {"projection": self.name, "tenant": tenant})
 
-    def _is_making(self, tenant: UUID) -> bool:
-        """Whether a thread is making it anew."""
-        thread = self._making.get(tenant)
-        return thread is not None and thread.is_alive()
-
-    def _makes_most(self) -> bool:
-        """Whether as many are being made anew as may be at once."""
-        return sum(map(self._is_making, list(self._making))) >= MAKING
-
-    def _remake(self, connection: Connection, whose: Whose) -> bool:
-        """Have it made anew, beside the others; two at a time, so that small ones don't wait for a large one."""
+    def _want(self, connection: Connection, whose: Whose) -> None:
+        """Have it made anew, unless it is gone, or has nothing yet."""
         if head_of(connection, whose.tenant) == 0:
-            return False  # it is gone, or has nothing yet
-        makes = self._is_making(whose.tenant)  # asked first: its thread says how long to rest before it ends
-        if self._resting.rests(whose.tenant, self._clock()):
-            pass
-        elif makes or self._makes_most():
-            self._resting.rest(whose.tenant, self._clock())
+            self._remaking.drop(whose.tenant)
         else:
-            # Only this thread changes the table: what has ended is overwritten, or told by its thread being dead.
-            self._making[whose.tenant] = Thread(
-                target=self._rebuild, args=(whose,), name=f"rebuild {self.name}", daemon=True
-            )
-            self._making[whose.tenant].start()
-        self._due[whose.tenant] = None
-        return True
+            self._remaking.want(whose.tenant)
 
-    def _rebuild(self, whose: Whose) -> None:
-        """In a thread and with connections of its own."""
-        try:
-            with closing(self._make()) as projection:
-                rebuild(Site(self._store, self._place, projection, whose))
-            self._say(self.progress.state, self.progress.error, rebuilds=1)
-            self._resting.done(whose.tenant)
-        except errors.ProjectionBusy:  # somebody else does it
-            self._resting.rest(whose.tenant, self._clock())
-        except Exception as raised:  # noqa: BLE001 - told, and tried again after a while
-            if isinstance(raised, (psycopg.OperationalError, *_PASSING)) and not self._fails_alone(raised):
-                self._resting.rest(whose.tenant, self._clock())  # it is no fault of the tenant's
-            else:
-                self._resting.park(whose.tenant, self._clock(), str(raised))
-            if not self._ends.is_set():
-                self._told(f"tenant {whose.tenant} can't be made anew; trying again", raised)
-        finally:
-            self._standings.pop(whose, None)
-            self._news.set()
-
-    def _fails_alone(self, raised: Exception) -> bool:
-        """Whether the store answers, and only won't have this tenant: that is tried again less and less often."""
-        if not isinstance(raised, errors.StoreUnavailable):
-            return False
-        try:
-            with closing(self._make()) as projection:
-                projection.identity()
-        except errors.StoreUnavailable:
-            return False
-        return True
+    def _fails_to_make(self, tenant: UUID, raised: Exception) -> None:
+        if not self._ends.is_set():
+            self._told(f"tenant {tenant} can't be made anew; trying again", raised)
 
     def _say(self, state: str, error: str | None, **news: Any) -> None:
         """`behind` and `lag` as they are now; `applied` and `rebuilds` beside those before."""
-        failing = {tenant: rest.error or "" for tenant, rest in self._resting.parked().items()}
+        parked = self._remaking.resting.parked() | self._resting.parked()
+        failing = {tenant: rest.error or "" for tenant, rest in parked.items()}
         with self._lock:
             added = {name: getattr(self.progress, name) + news.pop(name, 0) for name in ("applied", "rebuilds")}
             now: dict[str, Any] = {
                 "state": state,
                 "error": error,
                 "failing": failing,
-                "making": sum(map(self._is_making, list(self._making))),
+                "making": len(self._remaking),
             }
             self.progress = replace(self.progress, **now, **added, **news)
         self._changed(self)

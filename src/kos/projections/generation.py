@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import secrets
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import islice
 from uuid import UUID
+
+import psycopg
 
 from kos import errors
 from kos.log import head_of
@@ -21,7 +22,7 @@ from kos.projections.snapshot import Snapshot, snapshot
 from kos.tenancy import Place, Store
 from kos.tenancy.store import Connection
 
-PATIENCE = 60.0  # seconds that somebody else's batch, or verification, is waited for
+PATIENCE = "60s"  # that somebody else's batch, or verification, is waited for
 EXAMPLES = 20
 MOST = 1_000_000  # differences that are counted
 
@@ -177,24 +178,29 @@ def verify(site: Site) -> Comparison:
 
 
 @contextmanager
-def only(
-    connection: Connection,
-    site: Site,
-    purpose: str,
-    clock: Callable[[], float] = time.monotonic,
-    sleep: Callable[[float], None] = time.sleep,
-) -> Iterator[None]:
-    """Wait for a lock of the tenant, and hold it.
+def only(connection: Connection, site: Site, purpose: str) -> Iterator[None]:
+    """Hold a lock of the tenant: to rebuild if nobody else does just now; to apply, wait for it. Who follows only
+    tries, and so gives way to who waits.
 
     Raises:
         ProjectionBusy
     """
-    deadline = clock() + (0.0 if purpose == "rebuild" else PATIENCE)
-    while True:
-        with locked(connection, site.projection.name, site.tenant, purpose) as has:
-            if has:
-                yield
-                return
-        if clock() >= deadline:
-            raise errors.ProjectionBusy(site.projection.name, str(site.tenant), purpose)
-        sleep(0.02)
+    name, tenant = site.projection.name, site.tenant
+    if purpose == "rebuild":
+        with locked(connection, name, tenant, purpose) as has:
+            if not has:
+                raise errors.ProjectionBusy(name, str(tenant), purpose)
+            yield
+        return
+    facts = {"projection": name, "tenant": tenant, "purpose": purpose}
+    try:
+        with connection.transaction():
+            connection.execute(QUERIES.set_lock_timeout, {"timeout": PATIENCE})
+            connection.execute(QUERIES.lock, facts)
+    except psycopg.errors.LockNotAvailable as error:
+        raise errors.ProjectionBusy(name, str(tenant), purpose) from error
+    try:
+        yield
+    finally:
+        if not connection.broken:
+            connection.execute(QUERIES.unlock, facts)

@@ -183,7 +183,7 @@ class Projection(Protocol):
         self, whose: Whose, standing: Standing, changes: Sequence[Change], reached: Reached, *, rehearse: bool = False
     ) -> Standing:
         """The changes, and that `reached` is reached, in one transaction; `rehearse` takes it back in the end. A change
-        applies only to a row that has no later one."""
+        applies only to a row that has no later one. It may raise TransactionTooLong: then the tenant is made anew."""
 
     def switch(self, whose: Whose, standing: Standing) -> None:
         """Readers see this generation from now on; the one before moves no further."""

@@ -12,6 +12,10 @@ select key, data from kos.rows_of(%(table)s::regclass, %(tenant)s, %(columns)s);
 -- Nobody else does something about this tenant in this projection, until it is unlocked.
 select pg_try_advisory_lock(kos.projection_key(%(projection)s, %(tenant)s, %(purpose)s));
 
+-- name: lock
+-- The same, waited for; it outlives the transaction that it is taken in.
+select pg_advisory_lock(kos.projection_key(%(projection)s, %(tenant)s, %(purpose)s));
+
 -- name: unlock
 -- At the end of it.
 select pg_advisory_unlock(kos.projection_key(%(projection)s, %(tenant)s, %(purpose)s));
@@ -116,7 +120,7 @@ select tenant_id from kos.log_tenants() tenant_id union select tenant_id from ko
 
 -- name: tables_mark
 -- It is another one when a table has come or gone, or both.
-select count(*), max(logged_id), max(logged_since) from kos.logged_tables;
+select md5(string_agg(concat(logged_id, '@', extract(epoch from logged_since)), ' ' order by logged_id)) from kos.logged_tables;
 
 -- name: made_of
 -- The tables that what readers see of a tenant was made from.

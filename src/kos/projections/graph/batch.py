@@ -172,6 +172,7 @@ def _sought(batch: Batch, edge: Edge, change: Change) -> dict[str, Any]:
 
     def end(of: End) -> str | None:
         key = of.key(values)
+        _check_length(f"the key of its {of.label}", key)
         return None if key is None else batch.id(key)
 
     null = any(each != edge.hidden and each in values and values[each] is None for each in edge.says)

@@ -30,6 +30,7 @@ NAME = "graph"
 ATTEMPTS = 5  # of a transaction that another one of the server's stood in the way of
 GRACE_SECONDS = 120.0  # a generation that readers see no more is kept so long: their transactions end before
 WRITE_SECONDS = 600.0
+MOST_SOUGHT = 5_000  # edges of one batch that are found by their ids only, in a look at all of the tenant's
 LONGEST_PAUSE = 1.0  # between two parts of what is removed
 # Of no change, though the server calls it the client's mistake: it took too long; ArcadeDB says such where a commit has
 # failed, and not why.
@@ -114,6 +115,8 @@ class GraphProjection:
     ) -> Standing:
         scope = scope_of(whose.tenant, standing.generation)
         batch = batch_of(self.name, self._graph, scope, changes)
+        if (sought := sum(map(len, batch.seek.values()))) > MOST_SOUGHT:
+            raise errors.TransactionTooLong(str(whose.tenant), sought)  # to make all of it anew is less
         try:
             self._write(lambda tx: self._apply(tx, whose, standing, batch, reached), rehearse=rehearse)
         except errors.ChangeRejected:
@@ -233,7 +236,7 @@ class GraphProjection:
         except AuthError as error:
             raise errors.StoreUnavailable("the graph", self._server.uri, opening.reason(error)) from error
         except ClientError as error:
-            if (error.code or "").startswith(OF_TRANSACTION):
+            if (error.code or "").startswith(OF_TRANSACTION) and "TimedOut" not in (error.code or ""):
                 raise errors.StoreUnavailable("the graph", self._server.uri, opening.reason(error)) from error
             raise errors.ChangeRejected(self.name, opening.reason(error)) from error
         except (DriverError, Neo4jError, OSError) as error:
