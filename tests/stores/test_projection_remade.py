@@ -184,7 +184,7 @@ def test_a_tenant_that_cannot_be_verified_hides_no_other(
     monkeypatch.setattr(snapshot, "ATTEMPTS", 1)
     for name, value in child_environment(replace(full_store.topology, cache=None), tmp_path).items():
         monkeypatch.setenv(name, value)
-    create_tenant(full_store, "acme")
+    acme = create_tenant(full_store, "acme")
     with Worker(replace(full_store.topology, cache=None)):
         write(full_store, "acme")
         until(lambda: status(full_store, ("graph",))[0].tenants == 1)
@@ -196,3 +196,6 @@ def test_a_tenant_that_cannot_be_verified_hides_no_other(
     assert said.out, said.err
     found = json.loads(said.out)
     assert "locked" in found["compared"][0]["error"]
+    graph = graph_of(full_store)
+    graph.forget(acme.id)
+    graph.close()

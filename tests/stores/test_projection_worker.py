@@ -188,7 +188,8 @@ def test_a_table_that_is_logged_later_comes_with_its_rows_of_before(
         write(store, "a")
         until(lambda: is_level(store))
         log(full_superuser, "public.parts")
-        query = "MATCH (p:Part {title: 'before'}) WHERE p.kos_scope STARTS WITH $tenant RETURN count(p)"
+        query = """MATCH (t:KosTenant {kos_id: $tenant}) MATCH (p:Part {kos_scope: t.kos_live}) WHERE p.title = 'before'
+                   RETURN count(p)"""
         until(lambda: ask(store, query, tenant=str(acme.id)) == [1])
 
 
