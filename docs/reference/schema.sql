@@ -1821,19 +1821,12 @@ CREATE FUNCTION kos.feed_waiting(feed_name text, max_tenants integer DEFAULT 100
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-  with recursive logs as (
-    (select s.tenant_id from kos.seals s order by s.tenant_id limit 1)
-    union all
-    select (select s.tenant_id from kos.seals s where s.tenant_id > l.tenant_id order by s.tenant_id limit 1)
-      from logs l where l.tenant_id is not null
-  )
   select l.tenant_id, c.position, h.position, e.occurred_at
-    from logs l
+    from kos.log_tenants() l (tenant_id)
    cross join lateral kos.feed_cursor(feed_name, l.tenant_id) c
    cross join lateral kos.newest_seal(l.tenant_id) h
    cross join lateral (select k.occurred_at from kos.knowledge_events k
                         where k.tenant_id = l.tenant_id and k.position = c.position + 1 offset 0) e
-   where l.tenant_id is not null
    order by e.occurred_at, l.tenant_id
    limit max_tenants
 $$;

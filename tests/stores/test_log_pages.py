@@ -10,6 +10,7 @@ from uuid import UUID
 import pytest
 
 from kos.log import seal_all
+from kos.log.seal import QUERIES
 from kos.tenancy import Store, create_tenant
 from kos.tenancy.placement import place_of
 from kos.tenancy.store import Connection
@@ -35,6 +36,19 @@ ASKED = {
 }
 
 
+OF_SEALS = (
+    "select kos.log_tenants()",
+    "select * from kos.projection_status() union all select 'nothing', 0, 0, 0, 0",
+    "select * from kos.feed_waiting('pages')",
+    QUERIES.tenants_of_log.as_string(),
+)
+SEALS = """
+insert into kos.seals (tenant_id, position, events, incarnation, origin, snapshot, foreign_id, committed_at)
+select s.tenant_id, s.position + n, 1, s.incarnation, s.origin, s.snapshot, s.foreign_id, s.committed_at
+  from kos.seals s cross join generate_series(1, %(seals)s) n where s.tenant_id = %(tenant)s
+"""
+
+
 @pytest.mark.parametrize("what", ASKED)
 def test_pages_do_not_grow_with_the_log(full_store: Store, what: str) -> None:
     tenant = create_tenant(full_store, "acme")
@@ -44,6 +58,26 @@ def test_pages_do_not_grow_with_the_log(full_store: Store, what: str) -> None:
         many = _pages_of(full_store, operator, tenant.id, what, MANY)
     assert few > 0
     assert many <= few + MOST
+
+
+def test_pages_do_not_grow_with_the_seals(full_store: Store, full_superuser: Any) -> None:
+    """There is one of each moment in which something was sealed, for good."""
+    tenant = create_tenant(full_store, "acme")
+    with full_store.operator(place_of(tenant)) as operator:
+        _write(full_store, 1)
+        seal_all(operator)
+        operator.execute("select pg_advisory_lock(1)")  # of whoever holds one it is asked what it is
+        few = [_explained(operator, each) for each in OF_SEALS]
+        full_superuser.execute(SEALS, {"tenant": tenant.id, "seals": MANY})
+        many = [_explained(operator, each) for each in OF_SEALS]
+    assert all(0 < after <= before + MOST for before, after in zip(few, many, strict=True))
+
+
+def _explained(operator: Connection, query: str) -> int:
+    for _ in range(3):
+        [(plan,)] = operator.execute(f"explain (analyze, buffers, format json) {query}".encode()).fetchall()
+        assert _rows(plan) > 0
+    return _pages(plan)
 
 
 def _pages_of(store: Store, operator: Connection, tenant: UUID, what: str, rows: int) -> int:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from threading import Event
+from threading import Event, Thread
 from typing import Any
 
 import psycopg
@@ -20,13 +20,16 @@ from kos import errors
 from kos.cli import run
 from kos.log import seal_all
 from kos.pace import PARK_FIRST_SECONDS
-from kos.projections import Site, remaking, snapshot
-from kos.projections.generation import rebuild
+from kos.projections import Site, Whose, remaking, snapshot
+from kos.projections.follow import locked
+from kos.projections.generation import only, rebuild
+from kos.projections.graph import GraphProjection
 from kos.projections.whole import status
 from kos.tenancy import Store, Tenant, create_tenant
+from kos.tenancy.placement import place_of
 from kos.topology.model import ProjectionNode, ProjectionSettings
 from kos.worker import Worker
-from projecting import ask, graph_of
+from projecting import Following, ask, graph_of
 
 NAMES = ("one", "two", "three", "four")  # more than are made anew at once
 PARTS = """
@@ -171,6 +174,63 @@ def test_a_tenant_whose_rows_the_store_never_takes_is_told(
             write(store, tenant.name)
         until(lambda: is_level(store))
     assert tried[4] - tried[0] >= PARK_FIRST_SECONDS  # each of the four once before
+
+
+def test_who_follows_gives_way_to_who_waits(full_store: Store, full_superuser: Any) -> None:
+    """A follower takes the lock again and again: a generation that is ready has to be shown all the same."""
+    acme = create_tenant(full_store, "acme")
+    graph = graph_of(full_store)
+    site = Site(full_store, place_of(acme), graph, Whose.of(acme))
+    has, done = Event(), Event()
+
+    def wait_for_it() -> None:
+        with full_store.operator(site.place) as operator, only(operator, site, "apply"):
+            has.set()
+            done.wait(30)
+
+    waiting = "select from pg_locks where locktype = 'advisory' and not granted"
+    waits = Thread(target=wait_for_it)
+    with full_store.operator(site.place) as follower:
+        with locked(follower, graph.name, acme.id) as first:
+            assert first
+            waits.start()
+            until(lambda: full_superuser.execute(waiting).fetchone() is not None)
+        with locked(follower, graph.name, acme.id) as again:
+            assert not again
+        done.set()
+        waits.join()
+        assert has.is_set()
+        with locked(follower, graph.name, acme.id) as at_last:
+            assert at_last
+    graph.close()
+
+
+def test_a_tenant_that_the_store_does_not_answer_of_hides_no_other(
+    full_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in child_environment(replace(full_store.topology, cache=None), tmp_path).items():
+        monkeypatch.setenv(name, value)
+    made = [create_tenant(full_store, name) for name in ("one", "two")]
+    graph = graph_of(full_store)
+    for tenant in made:
+        following = Following(full_store, tenant.name, graph)
+        following.write("insert into atoms (atom_type, name) values ('T', 'a')")
+        following.follow()
+    compare = GraphProjection.compare
+
+    def failing(self: Any, whose: Whose, *arguments: Any, **more: Any) -> Any:
+        if whose.tenant == made[0].id:
+            raise errors.StoreUnavailable("the graph", "here", "too much")
+        return compare(self, whose, *arguments, **more)
+
+    monkeypatch.setattr(GraphProjection, "compare", failing)
+    assert run(["projection", "verify", "graph", "--json"]) == errors.FAILED
+    found = {each["tenant"]: each for each in json.loads(capsys.readouterr().out)["compared"]}
+    assert "too much" in found["one"]["error"]
+    assert (found["two"]["error"], found["two"]["rows"]) == (None, 1)
+    for tenant in made:
+        graph.forget(tenant.id)
+    graph.close()
 
 
 def test_a_tenant_that_cannot_be_verified_hides_no_other(

@@ -10,7 +10,7 @@ select tenant_id from kos.unsealed(%(limit)s);
 
 -- name: tenants_of_log
 -- Whoever has a log here, or is about to.
-select tenant_id from kos.seals union select tenant_id from kos.unsealed(null);
+select tenant_id from kos.log_tenants() tenant_id union select tenant_id from kos.unsealed(null);
 
 -- name: logs_in_order
 -- The locks of several tenants' logs, in one order.
@@ -128,7 +128,7 @@ select tenant_id, key, fault from kos.compare_log(%(table)s::regclass) limit %(l
 -- A tenant that the log knows, by its id or by the value that an adopted table has; null if there is none.
 select max(s.tenant_id::text)::uuid
   from (values (kos.tenant_of(%(value)s)::text), (lower(%(value)s))) asked (id)
-  join (select tenant_id from kos.seals union select tenant_id from kos.unsealed(null)) s on s.tenant_id::text = asked.id;
+  join (select tenant_id from kos.log_tenants() tenant_id union select tenant_id from kos.unsealed(null)) s on s.tenant_id::text = asked.id;
 
 -- name: logs_of
 -- Whose log holds the rows of tenants that an adopted table has under these values.

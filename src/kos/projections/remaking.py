@@ -23,7 +23,7 @@ _PASSING = (errors.StoreBusy, errors.ConnectionLost, errors.ProjectionMoved, psy
 
 
 class Remaking:
-    """Whoever is wanted stays so until it is made. Asked and told by one thread; `ended` is called in others."""
+    """Whoever is wanted stays so until it is made. Asked and told by one thread only."""
 
     def __init__(
         self,
@@ -34,7 +34,7 @@ class Remaking:
         told: Callable[[UUID, Exception], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`told` of what went wrong, in its thread."""
+        """A thread that is at its end calls `ended`, and before that `told` of what went wrong."""
         self.resting = Resting()
         self._make, self._store, self._place = make, store, place
         self._ended, self._told, self._clock = ended, told, clock
@@ -89,10 +89,10 @@ class Remaking:
         try:
             with closing(self._make()) as projection:
                 rebuild(Site(self._store, self._place, projection, whose))
-            self._end(whose.tenant, made=True)
+            self._note(whose.tenant, made=True)
         except errors.ProjectionBusy:
             self.resting.rest(whose.tenant, self._clock())
-            self._end(whose.tenant, made=False)
+            self._note(whose.tenant, made=False)
         except Exception as raised:  # noqa: BLE001 - told, and tried again after a while
             if self._is_passing(raised):
                 self.resting.rest(whose.tenant, self._clock())
@@ -102,7 +102,7 @@ class Remaking:
         finally:
             self._ended()
 
-    def _end(self, tenant: UUID, *, made: bool) -> None:
+    def _note(self, tenant: UUID, *, made: bool) -> None:
         with self._lock:
             self._done[tenant] = made
 

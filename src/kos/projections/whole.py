@@ -94,19 +94,9 @@ def status(store: Store, names: Sequence[str] = ()) -> list[ProjectionStatus]:
                 lag = max((seconds for *_, seconds in waiting), default=0.0)
                 behind = sum(events for _, events, _ in waiting)
                 found.append(
-                    ProjectionStatus(
-                        name,
-                        place.shard,
-                        place.database,
-                        tenants,
-                        len(waiting),
-                        behind,
-                        max(lag, 0.0),
-                        parked,
-                        rebuilds,
-                        making,
-                    )
-                )
+                    ProjectionStatus(name, place.shard, place.database, tenants, len(waiting), behind, max(lag, 0.0),
+                                     parked, rebuilds, making)
+                )  # fmt: skip
     return found
 
 

@@ -127,10 +127,10 @@ def _whole(node: Node, change: Change) -> Values | None:
     taken to be there: of a part nothing whole can be made."""
     if change.kind == "created":
         return change.after
-    if node.hidden is None or node.hidden not in change.values or node.hidden not in (change.before or {}):
+    before = change.before or {}
+    if node.hidden is None or node.hidden not in change.values or node.hidden not in before:
         return None
-    shown = change.before is not None and node.shows(change.before)
-    return None if shown and node.shows(change.values) else change.after
+    return None if node.shows(before) and node.shows(change.values) else change.after
 
 
 def _edge(batch: Batch, edge: Edge, change: Change) -> None:

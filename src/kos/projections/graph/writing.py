@@ -165,9 +165,12 @@ def _as_patch(node: Node, row: list[Any]) -> dict[str, Any]:
 
 def _as_joined(edge: Edge, row: dict[str, Any], was: dict[str, Any] | None) -> list[Any] | None:
     """None where it is newer already, or nobody knows between which nodes it would be."""
-    if not row["known"] if was is None else was["position"] >= row["position"]:
+    if was is None:
+        if not row["known"]:
+            return None
+        was = {"begins": None, "ends": None, "p": {}}
+    elif was["position"] >= row["position"]:
         return None
-    was = was or {"begins": None, "ends": None, "p": {}}
     begin, end = row["from"] or was["begins"], row["to"] or was["ends"]
     values = was["p"] | row["p"]
     return [row["id"], row["position"], begin, end, *(values.get(each.name) for each in edge.properties)]

@@ -26,6 +26,19 @@ language sql stable set search_path = pg_catalog, pg_temp set enable_seqscan = o
    limit at_most
 $$;
 
+-- Whoever has a log here. Steps from tenant to tenant through the index: there are many seals of each.
+create function kos.log_tenants() returns setof uuid
+language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+  with recursive logs as (
+    (select s.tenant_id from kos.seals s order by s.tenant_id limit 1)
+    union all
+    select (select s.tenant_id from kos.seals s where s.tenant_id > l.tenant_id order by s.tenant_id limit 1)
+      from logs l where l.tenant_id is not null
+  )
+  select l.tenant_id from logs l where l.tenant_id is not null
+$$;
+grant execute on function kos.log_tenants() to kos_operator, kos_auditor;
+
 -- As before (0023): the next event of each is found by its position, and no two tables are joined as a whole.
 create or replace function kos.feeds() returns table (feed text, tenant_id uuid, "position" bigint, head bigint, since timestamptz, moved_at timestamptz)
 language sql stable security definer set search_path = pg_catalog, pg_temp as $$
@@ -39,19 +52,12 @@ $$;
 create or replace function kos.feed_waiting(feed_name text, max_tenants integer default 1000)
 returns table (tenant_id uuid, "position" bigint, head bigint, since timestamptz)
 language sql stable security definer set search_path = pg_catalog, pg_temp as $$
-  with recursive logs as (
-    (select s.tenant_id from kos.seals s order by s.tenant_id limit 1)
-    union all
-    select (select s.tenant_id from kos.seals s where s.tenant_id > l.tenant_id order by s.tenant_id limit 1)
-      from logs l where l.tenant_id is not null
-  )
   select l.tenant_id, c.position, h.position, e.occurred_at
-    from logs l
+    from kos.log_tenants() l (tenant_id)
    cross join lateral kos.feed_cursor(feed_name, l.tenant_id) c
    cross join lateral kos.newest_seal(l.tenant_id) h
    cross join lateral (select k.occurred_at from kos.knowledge_events k
                         where k.tenant_id = l.tenant_id and k.position = c.position + 1 offset 0) e
-   where l.tenant_id is not null
    order by e.occurred_at, l.tenant_id
    limit max_tenants
 $$;

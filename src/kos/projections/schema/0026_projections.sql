@@ -190,18 +190,6 @@ begin
   delete from kos.projection_made where tenant_id = tenant;
 end $$;
 
--- Whoever has a log here. Steps from tenant to tenant through the index: there are many seals of each.
-create function kos.log_tenants() returns setof uuid
-language sql stable security definer set search_path = pg_catalog, pg_temp as $$
-  with recursive logs as (
-    (select s.tenant_id from kos.seals s order by s.tenant_id limit 1)
-    union all
-    select (select s.tenant_id from kos.seals s where s.tenant_id > l.tenant_id order by s.tenant_id limit 1)
-      from logs l where l.tenant_id is not null
-  )
-  select l.tenant_id from logs l where l.tenant_id is not null
-$$;
-
 -- Whom each projection follows in this database, what it has parked, how often it was made for a tenant, and for how many
 -- somebody makes it just now: that is who holds the lock for it.
 create function kos.projection_status() returns table (projection text, tenants bigint, parked bigint, rebuilds bigint, making bigint)
@@ -230,4 +218,4 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
     left join made m using (name)
    order by 1
 $$;
-grant execute on function kos.log_tenants(), kos.projection_status() to kos_operator, kos_auditor;
+grant execute on function kos.projection_status() to kos_operator, kos_auditor;
