@@ -15,6 +15,7 @@ from fix_samples import Site
 from kos.knowledge.exchange import export_tenant
 from kos.knowledge.samples import load_sample
 from kos.tenancy import Place, Store, Tenant, create_tenant, list_tenants
+from waiting import RELATION, waiters
 
 
 @pytest.fixture
@@ -87,8 +88,7 @@ def blocked(store: Store, tenant: Tenant, table: str, mode: str) -> Iterator[Cal
     place = Place(tenant.shard, tenant.database)
     with store.operator(place) as watcher, store.operator(place) as blocker, blocker.transaction():
         blocker.execute(f"lock table {tenant.schema}.{table} in {mode} mode")
-        query = "select from pg_locks where relation = %s::regclass and not granted"
-        yield lambda: watcher.execute(query, (f"{tenant.schema}.{table}",)).fetchone() is not None
+        yield lambda: waiters(watcher, RELATION, f"{tenant.schema}.{table}") > 0
 
 
 def until(condition: Callable[[], bool], seconds: float = 30) -> None:

@@ -15,6 +15,7 @@ from fix_product import as_owner
 from kos.adoption import baseline, status
 from kos.tenancy import Store
 from kos.topology.model import Topology
+from waiting import ROW, waiters
 
 SECONDS = 30.0
 
@@ -65,8 +66,7 @@ def beside(shop: Store, waits: Callable[[], None], change: Callable[[psycopg.Con
         taking = threading.Thread(target=take)
         taking.start()
         deadline = time.monotonic() + SECONDS
-        waited = "select exists (select from pg_locks where not granted and locktype in ('transactionid', 'tuple'))"
-        while watch.execute(waited).fetchone() != (True,):
+        while not waiters(watch, ROW):
             assert time.monotonic() < deadline, f"nobody waits for the change; {raised}"
             time.sleep(0.01)
         owner.execute("commit")

@@ -12,6 +12,7 @@ import pytest
 
 from adopted import adopt, events, here, release, wrong_in_log
 from fix_database import as_superuser
+from fix_exports import until
 from fix_product import OWNER, as_owner, catalog
 from kos import errors, journal
 from kos.adoption import ADOPT, Wanted, baseline, plan, planned_adoption, status, tables
@@ -19,6 +20,7 @@ from kos.journal import Runner
 from kos.tenancy import Store
 from kos.topology.embedded import Stack
 from kos.topology.model import Login, Topology, fixed
+from waiting import ROW, waiters
 
 # One of each: bigint and uuid tenants, a trigger of its own, row security, partitions, a name that needs quotes, a key
 # that is no primary key, a tenant's own row, and of no tenant.
@@ -216,20 +218,13 @@ def test_a_late_baseline_does_not_put_an_old_value_back(shop: Store) -> None:
         taking = threading.Thread(target=take)
         taking.start()
         with as_owner(shop.topology) as watch:
-            _until(watch, "exists (select from pg_locks where not granted and locktype in ('transactionid', 'tuple'))")
+            until(lambda: waiters(watch, ROW) > 0)
         owner.execute("commit")
         taking.join(60)
     assert raised == []
     assert wrong_in_log(shop, "public.shop_item_group") == []
     of_row = [(operation, data["name"]) for operation, data, _ in events(shop, "shop_item_group") if data["id"] == "5"]
     assert of_row == [("U", "new"), ("B", "new")]
-
-
-def _until(connection: Any, condition: str) -> None:
-    for _ in range(400):
-        if connection.execute(f"select {condition}, pg_sleep(0.02)").fetchone()[0]:
-            return
-    raise AssertionError(f"never: {condition}")
 
 
 def test_a_row_that_was_changed_before_its_copy_is_whole_in_the_log(shop: Store) -> None:

@@ -17,6 +17,7 @@ from test_change_traps import COLUMN, SOON, begin, holding, soon
 from fix_samples import child_environment
 from fix_shop import SHOP, Shop
 from kos.schema_change import finish
+from waiting import RELATION, waiters
 
 # As `kos` is, but that it waits for a lock so long that it can be frozen meanwhile.
 PATIENT = "from kos.schema_change import act; act.SHORT_LOCK_TIMEOUT = '10s'; from kos.cli import main; main()"
@@ -99,10 +100,7 @@ def test_rows_are_not_kept_by_who_is_frozen(goods: Shop, tmp_path: Path) -> None
 
 def waits(shop: Shop) -> bool:
     """Whether somebody waits for the whole table."""
-    row = shop.superuser.execute(
-        "select exists (select from pg_locks where relation = 'shop.goods'::regclass and not granted)"
-    ).fetchone()
-    return bool(row and row[0])
+    return waiters(shop.superuser, RELATION, "shop.goods") > 0
 
 
 def fills(shop: Shop) -> bool:

@@ -19,6 +19,7 @@ from kos.tenancy.fence import Patience
 from kos.tenancy.placement import Place
 from kos.tenancy.tenant import QUERIES
 from kos.topology import postgres as opening
+from waiting import ADVISORY, waiters
 
 
 @pytest.fixture
@@ -42,7 +43,7 @@ def test_who_waited_during_a_cutover_is_refused(
             client.send(f"begin isolation level {isolation}", "select 1")
             assert client.answers(5.0) == ["ok"]
             client.send(entry.format(**known), INSERT.format(**known))
-            _wait_until(lambda: _waiters(operator) == 1)
+            _wait_until(lambda: waiters(operator, ADVISORY) == 1)
         answers = client.answers(5.0)
         client.send("commit")
         client.answers(5.0)
@@ -211,11 +212,6 @@ def _refusal(connection: psycopg.Connection[Any], statement: str) -> str | None:
     with pytest.raises(psycopg.DatabaseError) as caught, connection.transaction():
         connection.execute(statement)
     return caught.value.sqlstate
-
-
-def _waiters(operator: psycopg.Connection[Any]) -> int:
-    row = operator.execute("select count(*) from pg_locks where locktype = 'advisory' and not granted").fetchone()
-    return int(row[0]) if row else 0
 
 
 def _try_to_close(store: Store, attempts: list[int]) -> None:

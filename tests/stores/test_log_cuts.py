@@ -22,6 +22,7 @@ from kos.log import Cursor, cut, read, seal_all, status
 from kos.tenancy import Place, Store
 from kos.tenancy.placement import control_place
 from kos.topology.embedded import Stack
+from waiting import ADVISORY, waiters
 
 CUTTING = importlib.import_module("kos.log.cut")
 SHARED = [uuid.UUID(int=number) for number in (1, 2, 3)]
@@ -196,9 +197,7 @@ def test_a_cut_sees_what_a_sealer_commits_that_it_waited_for(store: Store, place
         assert sealer.answers(30.0) == ["ok"]
         cutting = threading.Thread(target=lambda: found.append(take(store, place, SHARED)))
         cutting.start()
-        waiting = "select from pg_locks where locktype = 'advisory' and not granted and database = %s::oid"
-        mine = product.execute("select oid from pg_database where datname = current_database()").fetchone()
-        until(lambda: product.execute(waiting, mine).rowcount > 0)
+        until(lambda: waiters(product, ADVISORY) > 0)
         put(product, 2)
         sealer.send("commit")
         assert sealer.answers(30.0) == ["ok"]
@@ -278,19 +277,17 @@ def test_a_cut_of_many_waits_for_one_of_few_and_the_other_way_round(
     """Each holds its locks while the other asks for its own; and a sealer stands between them."""
     put(product, 1)
     found: list[tuple[dict[uuid.UUID, int], Rows]] = []
-    waits = "select from pg_locks where locktype = 'advisory' and not granted and database = %s::oid"
-    mine = product.execute("select oid from pg_database where datname = current_database()").fetchone()
     for first, second in ((1000, 1), (1, 1000)):
         monkeypatch.setattr(CUTTING, "ONE_BY_ONE", first)
         with client(product) as sealer:
             with cut(store, place, SHARED) as here:
                 monkeypatch.setattr(CUTTING, "ONE_BY_ONE", second)
                 sealer.send(f"select kos.seal('{SHARED[0]}')")
-                until(lambda: product.execute(waits, mine).rowcount == 1)
+                until(lambda: waiters(product, ADVISORY) == 1)
                 waiting = 2 if first == 1 else 1  # a cut of many asks again and again instead
                 other = threading.Thread(target=lambda: found.append(take(store, place, SHARED)))
                 other.start()
-                until(lambda count=waiting: product.execute(waits, mine).rowcount == count)
+                until(lambda count=waiting: waiters(product, ADVISORY) == count)
                 copy = rows(here.connection)
             other.join()
             assert sealer.answers(30.0) == ["ok"]

@@ -21,6 +21,7 @@ from kos.knowledge.objects import (
     put_object,
 )
 from kos.tenancy import Place, Session, Store, Tenant
+from waiting import ADVISORY, waiters
 
 
 @pytest.fixture
@@ -79,12 +80,7 @@ def locked(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> b
 def waits_for_a_key(store: Store, tenant: Tenant) -> bool:
     """Whether a session of this database waits for an advisory lock."""
     with store.operator(Place(tenant.shard, tenant.database)) as operator:
-        query = """
-            select from pg_locks
-             where locktype = 'advisory' and not granted
-               and database = (select oid from pg_database where datname = current_database())
-        """
-        return operator.execute(query).fetchone() is not None
+        return waiters(operator, ADVISORY) > 0
 
 
 def test_a_collector_leaves_what_a_writer_is_about_to_refer_to(

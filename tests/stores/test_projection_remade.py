@@ -30,6 +30,7 @@ from kos.tenancy.placement import place_of
 from kos.topology.model import ProjectionNode, ProjectionSettings
 from kos.worker import Worker
 from projecting import Following, ask, graph_of
+from waiting import ADVISORY, waiters
 
 NAMES = ("one", "two", "three", "four")  # more than are made anew at once
 PARTS = """
@@ -176,7 +177,7 @@ def test_a_tenant_whose_rows_the_store_never_takes_is_told(
     assert tried[4] - tried[0] >= PARK_FIRST_SECONDS  # each of the four once before
 
 
-def test_who_follows_gives_way_to_who_waits(full_store: Store, full_superuser: Any) -> None:
+def test_who_follows_gives_way_to_who_waits(full_store: Store) -> None:
     """A follower takes the lock again and again: a generation that is ready has to be shown all the same."""
     acme = create_tenant(full_store, "acme")
     graph = graph_of(full_store)
@@ -188,21 +189,24 @@ def test_who_follows_gives_way_to_who_waits(full_store: Store, full_superuser: A
             has.set()
             done.wait(30)
 
-    waiting = "select from pg_locks where locktype = 'advisory' and not granted"
-    waits = Thread(target=wait_for_it)
-    with full_store.operator(site.place) as follower:
-        with locked(follower, graph.name, acme.id) as first:
-            assert first
-            waits.start()
-            until(lambda: full_superuser.execute(waiting).fetchone() is not None)
-        with locked(follower, graph.name, acme.id) as again:
-            assert not again
+    waiter = Thread(target=wait_for_it)
+    try:
+        with full_store.operator(site.place) as follower:
+            with locked(follower, graph.name, acme.id) as first:
+                assert first
+                waiter.start()
+                until(lambda: waiters(follower, ADVISORY) > 0)
+            with locked(follower, graph.name, acme.id) as again:
+                assert not again
+            done.set()
+            waiter.join()
+            assert has.is_set()
+            with locked(follower, graph.name, acme.id) as at_last:
+                assert at_last
+    finally:
         done.set()
-        waits.join()
-        assert has.is_set()
-        with locked(follower, graph.name, acme.id) as at_last:
-            assert at_last
-    graph.close()
+        waiter.join()
+        graph.close()
 
 
 def test_a_tenant_that_the_store_does_not_answer_of_hides_no_other(

@@ -37,6 +37,7 @@ from kos.knowledge.samples import load_sample, plan_load, run_load
 from kos.knowledge.samples.load import LOAD_SAMPLE
 from kos.knowledge.samples.plan import stored
 from kos.tenancy import Place, Store, Tenant, create_tenant, rows_per_table
+from waiting import RELATION, waiters
 
 CLI = [sys.executable, "-c", "from kos.cli import main; main()"]
 
@@ -188,9 +189,7 @@ def wait_for_a_lock_on(store: Store, tenant: Tenant, table: str, child: subproce
     """Until somebody waits for a lock on the table; fails when the child ends or after a minute."""
     deadline = time.monotonic() + 60
     with store.operator(Place(tenant.shard, tenant.database)) as operator:
-        query = "select from pg_locks where relation = to_regclass(%s) and not granted"
-        name = f"{tenant.schema}.{table}"
-        while operator.execute(query, (name,)).fetchone() is None:
+        while not waiters(operator, RELATION, f"{tenant.schema}.{table}"):
             assert child.poll() is None, child.stderr.read().decode() if child.stderr else ""
             assert time.monotonic() < deadline, f"nobody came to {table}"
             time.sleep(0.02)

@@ -23,6 +23,7 @@ from kos.topology.model import Topology
 from kos.worker import Worker
 from kos.worker.metrics import Metrics
 from kos.worker.watch import BLIND_SECONDS, LEADING, State, Watch
+from waiting import ADVISORY, waiters
 
 A, B, C, D = (uuid.UUID(int=number) for number in range(1, 5))
 
@@ -211,7 +212,7 @@ def test_a_lock_of_another_is_no_failure(database: Topology, log: Log, start_wor
     with log_of(database, name_of(database), fresh=False) as other, other.transaction():
         other.execute("select pg_advisory_xact_lock(hashtextextended('seal ' || %s::text, 0))", (A,))
         log.write(A)
-        until(lambda: bool(log.value("select count(*) from pg_locks where locktype = 'advisory' and not granted")))
+        until(lambda: waiters(log.connection, ADVISORY) > 0)
         log.write(B)
         wait_sealed(log, B, 1)
     wait_sealed(log, A, 1)
@@ -255,9 +256,7 @@ def test_who_waits_already_waits_for_no_look_at_all(database: Topology, log: Log
     wait_sealed(log, A, 1)
     log.connection.execute("select pg_advisory_lock(4711)")
     log.connection.execute(BLOCKED_LOOK)
-    until(
-        lambda: log.value("select count(*) from pg_locks where locktype = 'advisory' and objid = 4711 and not granted")
-    )
+    until(lambda: waiters(log.connection, ADVISORY) > 0)
     for number in range(2, 5):
         log.write(A)
         wait_sealed(log, A, number)
