@@ -12,6 +12,7 @@ import psycopg
 import pytest
 from psycopg.sql import SQL, Identifier
 
+from fix_stack import log_in_quickly
 from kos.tenancy import Store, Tenant, create_tenant, install
 from kos.topology import postgres as opening
 from kos.topology.embedded import Stack
@@ -43,6 +44,7 @@ def make_template(stack: Stack, template: str = TEMPLATE) -> None:
         connection.execute(SQL("create database {}").format(Identifier(template)))
     install(on_database(topology, template))
     stack.set_role_passwords()
+    log_in_quickly(stack)
 
 
 def clone(stack: Stack, template: str = TEMPLATE) -> Topology:

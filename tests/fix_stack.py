@@ -5,6 +5,7 @@ The first to ask starts one; the run's controlling process stops them all, after
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
@@ -15,9 +16,10 @@ from pathlib import Path
 import psutil
 import psycopg
 import pytest
+from psycopg.sql import SQL, Identifier, Literal
 
 from kos.topology.embedded import Stack, account
-from kos.topology.model import Login, Topology
+from kos.topology.model import Login, Topology, fixed
 
 FOLDER = "KOS_TEST_STACKS"
 PREFIX = "kos-tests-"
@@ -53,6 +55,25 @@ def _clear(folder: Path) -> None:
     for each in folder.iterdir():
         Stack(each, patience=PATIENCE_SECONDS).down(purge=True)
     shutil.rmtree(folder)
+
+
+def log_in_quickly(stack: Stack) -> None:
+    """Let the roles of a shared stack log in with one round of SHA-256, and those that are made later.
+
+    Tests connect ten thousand times, and 4,096 rounds each cost more than anything else they do. Rounds protect a
+    password that can be guessed; these are random.
+    """
+    secrets = json.loads((stack.folder / ".kos" / "secrets.json").read_text())
+    topology = stack.topology()
+    with connect(topology, login=Login("postgres", fixed(secrets["postgres"])), database="postgres") as superuser:
+        superuser.execute("alter system set scram_iterations = 1")
+        superuser.execute("select pg_reload_conf()")
+        superuser.execute("set scram_iterations = 1")
+        for (role,) in superuser.execute(
+            "select rolname from pg_authid where rolpassword is not null and rolname = any(%s)", (list(secrets),)
+        ).fetchall():
+            new = SQL("alter role {} password {}").format(Identifier(str(role)), Literal(secrets[str(role)]))
+            superuser.execute(new)
 
 
 def _shared(name: str, *stores: str) -> Stack:

@@ -57,6 +57,7 @@ def test_the_page_has_every_dataset() -> None:
     assert re.findall(r"^\| `(\w+)` \| .* \| .* \|", page, re.MULTILINE)[:2] == [each.name for each in list_datasets()]
 
 
+@pytest.mark.long
 def test_the_page_has_every_relation_and_kind(configured: Store) -> None:
     page = (DOCS / "how-to/sample-data.md").read_text()
     for dataset in list_datasets():

@@ -197,6 +197,21 @@ def test_what_a_load_writes_is_not_kept(site: Site) -> None:
                 assert acme.cached("atom", atom, lambda: acme.execute(fresh).fetchone()[0]) == "Berne"
                 raise ZeroDivisionError
     assert site.cached(atom) == "Bern"
+    assert site.reader.counters.waits == 0
+
+
+def test_a_load_that_fails_keeps_nobody_waiting(site: Site) -> None:
+    """For a minute others would believe that it is being loaded, and wait as long as they are patient."""
+    atom = site.insert("Bern")
+    site.follower.follow()
+
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        site.cached(atom, before=fail)
+    assert [site.cached(atom), site.cached(atom)] == ["Bern", "Bern"]
+    assert (site.reader.counters.waits, site.reader.counters.hits) == (0, 1)
 
 
 @pytest.mark.parametrize("isolation", ["repeatable read", "serializable"])

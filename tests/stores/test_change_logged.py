@@ -126,7 +126,16 @@ def agrees(store: Store) -> None:
     assert [(each.capture, each.complete) for each in status(store, here(store))] == [("ok", True)]
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=[each.name.replace(" ", "-") for each in KINDS])
+SHORT = {"add a column that is filled", "retype the key"}
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(each, id=each.name.replace(" ", "-"), marks=() if each.name in SHORT else pytest.mark.long)
+        for each in KINDS
+    ],
+)
 def test_the_log_says_what_the_table_holds(kind: Kind, shop: Store, superuser: psycopg.Connection[Any]) -> None:
     def connect() -> psycopg.Connection[Any]:
         return as_owner(shop.topology)
@@ -165,6 +174,7 @@ def test_the_log_says_what_the_table_holds(kind: Kind, shop: Store, superuser: p
         assert filled(superuser, operation, kind.fills) >= ROWS
 
 
+@pytest.mark.long
 def test_changes_one_after_another(shop: Store, superuser: psycopg.Connection[Any]) -> None:
     """Of rows that nobody writes, each finds what the one before has made; a value past the triggers is found."""
     alter = f"alter table {TABLE}"

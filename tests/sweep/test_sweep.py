@@ -54,8 +54,8 @@ def test_failures_and_repetitions(name: str, module_full_store: Store, folder: P
 @pytest.mark.parametrize("name", SHORT)
 def test_some_kills(name: str, module_full_store: Store, folder: Path, forked: Forks) -> None:
     sweep = Sweep(name, module_full_store, folder, forked)
-    sweep.kill_forwards(every=5)
-    sweep.kill_backwards(every=5)
+    sweep.kill_forwards(every=10)
+    sweep.kill_backwards(every=10)
 
 
 @pytest.mark.long

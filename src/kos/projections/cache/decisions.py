@@ -105,6 +105,12 @@ def fill_command(wish: Wish, generation: bytes, head: Position, payload: bytes, 
     return wire.Command(FILL, (*_which(wish, head), *kind, *how))
 
 
+def leave_command(wish: Wish, generation: bytes) -> wire.Command:
+    """Whoever was believed to load it has nothing to keep. Another reader's turn may end by it: then two load."""
+    key = names.prefix(*wish.key).encode() + generation + b":" + wish.entry.encode()
+    return wire.Command(None, (b"HDEL", key, b"l" + wish.reader.encode()))
+
+
 def _which(wish: Wish, at: Position) -> tuple[bytes, ...]:
     prefix = names.prefix(*wish.key).encode()
     return prefix + b"state", prefix, wish.entry.encode(), wish.reader.encode(), b"%d" % at[0], b"%d" % at[1]
