@@ -377,6 +377,24 @@ def test_a_row_that_a_trigger_refuses_in_its_own_way_is_named(world: World) -> N
     assert world.missing == 1
 
 
+class SlowClock:
+    """The server's clock gains on it."""
+
+    def monotonic(self) -> float:
+        return time.monotonic() * 0.98
+
+
+def test_what_the_limit_ends_was_too_long_though_two_clocks_do_not_agree(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(filling, "time", SlowClock())
+    with world.connect() as connection:
+        with pytest.raises(filling.TooLong), connection.transaction(), filling.limited(connection, 0.2):
+            connection.execute("select pg_sleep(10)")
+        with pytest.raises(psycopg.errors.QueryCanceled), connection.transaction(), filling.limited(connection, 10):
+            connection.execute("select pg_cancel_backend(pg_backend_pid()), pg_sleep(10)")
+
+
 WAITED_FOR = "select count(*) from pg_locks where relation = 'things'::regclass and not granted"
 
 
