@@ -996,14 +996,17 @@ CREATE FUNCTION kos.capture_name(target regclass) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-  with capture as (
-    select t.tgrelid, f.proname::text as name
-      from pg_trigger t join pg_proc f on f.oid = t.tgfoid
-     where t.tgname ~ '^kos_capture_' and f.pronamespace = 'kos'::regnamespace
-  )
-  select coalesce((select min(c.name) from capture c where c.tgrelid = target),
-                  case when exists (select from capture c where c.name = first.name) then 'capture_' || md5(first.name || ' ' || target::oid)
-                       else first.name end)
+  select coalesce(
+    (select min(f.proname::text)
+       from pg_trigger t join pg_proc f on f.oid = t.tgfoid
+      where t.tgrelid = target and t.tgname ~ '^kos_capture_' and f.pronamespace = 'kos'::regnamespace),
+    case when exists (
+           select from (select p.oid from pg_proc p where p.proname = first.name and p.pronamespace = 'kos'::regnamespace offset 0) f
+            cross join lateral (select d.objid from pg_depend d
+                                 where d.refclassid = 'pg_proc'::regclass and d.refobjid = f.oid and d.classid = 'pg_trigger'::regclass offset 0) d
+             join pg_trigger t on t.oid = d.objid
+            where t.tgname ~ '^kos_capture_')
+         then 'capture_' || md5(first.name || ' ' || target::oid) else first.name end)
     from (select 'capture_' || md5(format('%I.%I', n.nspname, c.relname)) as name
             from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = target) first
 $$;
@@ -2812,14 +2815,17 @@ declare
   numbers text := '';
   number integer := 0;
   operation text;
+  statement text;
   body text;
 begin
   -- One number says which statement it is: each expression that plpgsql has to make ready in a transaction costs as
   -- much as a column of the image.
   foreach operation in array array['UPDATE', 'INSERT', 'DELETE', 'TRUNCATE'] loop
     numbers := numbers || format(' when %L then %s', operation, number);
+    statement := kos.capture_statement(target, operation, 'pending_1');
     for turn in 1..2 loop
-      branches := branches || format(E'if kos_way = %s then\n    %s;\n  els', number + turn, kos.capture_statement(target, operation, 'pending_' || turn));
+      branches := branches || format(E'if kos_way = %s then\n    %s;\n  els', number + turn,
+                                     regexp_replace(statement, '^insert into kos\.pending_1 ', format('insert into kos.pending_%s ', turn)));
     end loop;
     number := number + 2;
   end loop;

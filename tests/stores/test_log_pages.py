@@ -49,6 +49,16 @@ select s.tenant_id, s.position + n, 1, s.incarnation, s.origin, s.snapshot, s.fo
 """
 
 
+NO_TRIGGER = "create function public.nothing() returns trigger language plpgsql as 'begin return null; end'"
+TRIGGERS = f"""
+do $$ begin
+  for n in 1..{MANY} loop
+    execute format('create trigger t%s after insert on public.others execute function public.nothing()', n);
+  end loop;
+end $$
+"""
+
+
 @pytest.mark.parametrize("what", ASKED)
 def test_pages_do_not_grow_with_the_log(full_store: Store, what: str) -> None:
     tenant = create_tenant(full_store, "acme")
@@ -71,6 +81,16 @@ def test_pages_do_not_grow_with_the_seals(full_store: Store, full_superuser: Any
         full_superuser.execute(SEALS, {"tenant": tenant.id, "seals": MANY})
         many = [_explained(operator, each) for each in OF_SEALS]
     assert all(0 < after <= before + MOST for before, after in zip(few, many, strict=True))
+
+
+def test_who_takes_a_table_in_reads_no_triggers_of_others(full_superuser: Any) -> None:
+    """Each schema of a tenant brings a dozen for each of its tables."""
+    full_superuser.execute("create table public.fresh (tenant_id uuid, id int, primary key (tenant_id, id))")
+    full_superuser.execute("create table public.others (); " + NO_TRIGGER)
+    name = "select kos.capture_name('public.fresh')"
+    few = _explained(full_superuser, name)
+    full_superuser.execute(TRIGGERS)
+    assert 0 < _explained(full_superuser, name) <= few + 10  # all of pg_trigger are 48 more
 
 
 def _explained(operator: Connection, query: str) -> int:

@@ -61,3 +61,71 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
    order by e.occurred_at, l.tenant_id
    limit max_tenants
 $$;
+
+-- As before (0008), by what hangs on the table and on the name: a database has as many triggers as its tenants' schemas
+-- have tables, and each new schema read them all.
+create or replace function kos.capture_name(target regclass) returns text
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select coalesce(
+    (select min(f.proname::text)
+       from pg_trigger t join pg_proc f on f.oid = t.tgfoid
+      where t.tgrelid = target and t.tgname ~ '^kos_capture_' and f.pronamespace = 'kos'::regnamespace),
+    case when exists (
+           select from (select p.oid from pg_proc p where p.proname = first.name and p.pronamespace = 'kos'::regnamespace offset 0) f
+            cross join lateral (select d.objid from pg_depend d
+                                 where d.refclassid = 'pg_proc'::regclass and d.refobjid = f.oid and d.classid = 'pg_trigger'::regclass offset 0) d
+             join pg_trigger t on t.oid = d.objid
+            where t.tgname ~ '^kos_capture_')
+         then 'capture_' || md5(first.name || ' ' || target::oid) else first.name end)
+    from (select 'capture_' || md5(format('%I.%I', n.nspname, c.relname)) as name
+            from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = target) first
+$$;
+
+-- As before (0008). The statements of both turns are composed once: they differ in the table they write to, and composing
+-- them is nearly all that taking in a table costs, as for each table of a tenant that gets a schema of its own.
+create or replace function kos.make_capture(target regclass) returns void
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $make$
+declare
+  branches text := '';
+  numbers text := '';
+  number integer := 0;
+  operation text;
+  statement text;
+  body text;
+begin
+  -- One number says which statement it is: each expression that plpgsql has to make ready in a transaction costs as
+  -- much as a column of the image.
+  foreach operation in array array['UPDATE', 'INSERT', 'DELETE', 'TRUNCATE'] loop
+    numbers := numbers || format(' when %L then %s', operation, number);
+    statement := kos.capture_statement(target, operation, 'pending_1');
+    for turn in 1..2 loop
+      branches := branches || format(E'if kos_way = %s then\n    %s;\n  els', number + turn,
+                                     regexp_replace(statement, '^insert into kos\.pending_1 ', format('insert into kos.pending_%s ', turn)));
+    end loop;
+    number := number + 2;
+  end loop;
+  body := format($body$
+declare
+  kos_way integer := case when current_setting('role') = 'kos_mover' then -1 when %1$s then 0
+    else case tg_op%2$s end + kos.turn('kos.pending_turn'::regclass) end;
+  kos_whoever text[] := case when current_setting('kos.tenant_id', true) <> '' then array[
+    current_setting('kos.user_id', true), current_setting('kos.persona', true), current_setting('kos.request_id', true),
+    current_setting('kos.address', true), current_setting('kos.agent', true)]
+    when current_setting('kos.crossing', true) <> '' then kos.crossing_context() end;
+  kos_settings text[];
+begin
+  %3$sif kos_way = 0 then
+    kos_settings := kos.pin_text_settings();
+    execute replace(kos.capture_statement(tg_relid, tg_op, 'pending_' || kos.turn('kos.pending_turn'::regclass)), 'kos_whoever', '$1')
+      using kos_whoever;
+    perform kos.pin_text_settings(kos_settings);
+  else
+    return null;
+  end if;
+%4$s  return null;
+end $body$, kos.is_changed(target), numbers, branches, kos.fence_again(target));
+  -- Quoted, for names of columns can hold whatever stands around the text of a function.
+  execute format('create or replace function kos.%I() returns trigger language plpgsql volatile security definer '
+                 'set search_path = pg_catalog, pg_temp%s as %L', kos.capture_name(target),
+                 (select string_agg(format(' set %I = %L', s.name, s.value), '') from kos.text_settings(target) s), body);
+end $make$;
