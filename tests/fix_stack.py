@@ -65,15 +65,17 @@ def log_in_quickly(stack: Stack) -> None:
     """
     secrets = json.loads((stack.folder / ".kos" / "secrets.json").read_text())
     topology = stack.topology()
+    has_password = "select rolname from pg_authid where rolpassword is not null and rolname = any(%s)"
     with connect(topology, login=Login("postgres", fixed(secrets["postgres"])), database="postgres") as superuser:
         superuser.execute("alter system set scram_iterations = 1")
         superuser.execute("select pg_reload_conf()")
-        superuser.execute("set scram_iterations = 1")
-        for (role,) in superuser.execute(
-            "select rolname from pg_authid where rolpassword is not null and rolname = any(%s)", (list(secrets),)
-        ).fetchall():
-            new = SQL("alter role {} password {}").format(Identifier(str(role)), Literal(secrets[str(role)]))
-            superuser.execute(new)
+        superuser.execute("set scram_iterations = 1")  # which libpq hears of, and does the same
+        for (role,) in superuser.execute(has_password, (list(secrets),)).fetchall():
+            name = str(role)
+            encrypted = superuser.pgconn.encrypt_password(
+                secrets[name].encode(), name.encode(), b"scram-sha-256"
+            ).decode()
+            superuser.execute(SQL("alter role {} password {}").format(Identifier(name), Literal(encrypted)))
 
 
 def _shared(name: str, *stores: str) -> Stack:

@@ -1,4 +1,7 @@
-"""Who waits for a lock. Tests run beside each other on one server: only the sessions of this database count."""
+"""Who waits for a lock. Tests run beside each other on one server: only the sessions of this database count.
+
+Ask in autocommit: within a transaction the list of sessions stays as it was when it was read first.
+"""
 
 from __future__ import annotations
 

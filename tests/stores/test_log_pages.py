@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from logged_table import log
 
 from kos.log import seal_all
 from kos.log.seal import QUERIES
@@ -83,10 +84,17 @@ def test_pages_do_not_grow_with_the_seals(full_store: Store, full_superuser: Any
     assert all(0 < after <= before + MOST for before, after in zip(few, many, strict=True))
 
 
-def test_who_takes_a_table_in_reads_no_triggers_of_others(full_superuser: Any) -> None:
+@pytest.mark.parametrize("taken", [False, True], ids=["its name is free", "its name is taken"])
+def test_who_takes_a_table_in_reads_no_triggers_of_others(full_superuser: Any, taken: bool) -> None:
     """Each schema of a tenant brings a dozen for each of its tables."""
-    full_superuser.execute("create table public.fresh (tenant_id uuid, id int, primary key (tenant_id, id))")
+    create = "create table public.fresh (tenant_id uuid, id int, primary key (tenant_id, id))"
+    full_superuser.execute(create)
     full_superuser.execute("create table public.others (); " + NO_TRIGGER)
+    if taken:
+        full_superuser.execute("grant all on public.fresh to kos_owner, kos_operator")
+        log(full_superuser, "public.fresh")
+        full_superuser.execute("alter table public.fresh rename to older")
+        full_superuser.execute(create)
     name = "select kos.capture_name('public.fresh')"
     few = _explained(full_superuser, name)
     full_superuser.execute(TRIGGERS)

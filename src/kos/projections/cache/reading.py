@@ -152,16 +152,18 @@ class CacheReader:
 
     def _fill(self, session: Session, wish: Wish, generation: bytes, load: Callable[[], Any], left: float) -> Any:
         """Read the end of the log, then the row; so what is kept has everything up to there."""
-        may_keep = False
+        leave = decisions.leave_command(wish, generation)
         try:
             cursor = session.look(QUERIES.log_head)
             head = cursor.fetchone()
             payload = decisions.payload_of(wish.kind, load())
             may_keep = head is not None and self._may_keep(session, wish, has_written=head[2])
-        finally:
-            if not may_keep:  # whoever waits for it need not
-                self._ask(decisions.leave_command(wish, generation), monotonic() + left)
-        if head is not None and may_keep:
+        except Exception:  # whoever waits for it need not
+            self._ask(leave, monotonic() + left)
+            raise
+        if head is None or not may_keep:
+            self._ask(leave, monotonic() + left)
+        else:
             ttl = min(wish.ttl, self.negative_ttl) if payload == b"n" else wish.ttl
             command = decisions.fill_command(wish, generation, Position(head[0], head[1]), payload, ttl)
             if self._ask(command, monotonic() + left) == b"F":
