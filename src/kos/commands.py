@@ -45,11 +45,8 @@ def up(
 
     def human() -> None:
         table(
-            ("store", "kind", "version", "address", "seconds"),
-            [
-                (store.name, store.kind, store.version, store.address, _seconds(started.started.get(store.name)))
-                for store in stores
-            ],
+            ("store", "kind", "version", "address", "healthy", "seconds"),
+            [(*_health_of(store), _seconds(started.started.get(store.name))) for store in stores],
             numbers=("seconds",),
         )
         say(f"worker: {'started' if worker.started else 'ran already'}, http://127.0.0.1:{worker.port}/healthz")
@@ -66,6 +63,8 @@ def up(
     }
     emit(value, as_json=json, human=human)
     console.fail_for(_broken(failures), as_json=json)
+    if not all(store.healthy for store in stores):
+        raise typer.Exit(errors.FAILED)
 
 
 def _plan_up(stack: Stack, shards: int, port: int | None) -> StartPlan:
@@ -142,10 +141,7 @@ def status(json: Json = False) -> None:
     followed, unknown = _projections(here, stores)
 
     def human() -> None:
-        rows = [
-            (store.name, store.kind, store.version, store.address, "yes" if store.healthy else f"no: {store.detail}")
-            for store in stores
-        ]
+        rows = [_health_of(store) for store in stores]
         rows += [
             (each.name, "kos worker", "", each.address, "yes" if each.healthy else f"no: {each.detail}")
             for each in workers
@@ -260,6 +256,10 @@ def _as_row(store: health.StoreHealth) -> dict[str, object]:
         "address": store.address,
         "healthy": store.healthy,
     }
+
+
+def _health_of(store: health.StoreHealth) -> tuple[str, str, str, str, str]:
+    return store.name, store.kind, store.version, store.address, "yes" if store.healthy else f"no: {store.detail}"
 
 
 def _seconds(value: float | None) -> str:

@@ -66,6 +66,15 @@ def test_a_port_that_the_user_asked_for_is_in_use(place: Path) -> None:
     assert Stack(place).topology().control.primary.port == base
 
 
+def test_the_workers_port_is_looked_at_before_anything_starts(place: Path) -> None:
+    """It begins last, and is behind the ports of eight shards."""
+    base = free_run(13)
+    with taken(base + 12), pytest.raises(PortInUse) as failure:
+        Stack(place).up(port=base, stores=["postgres"])
+    assert (failure.value.store, failure.value.port) == ("worker", base + 12)
+    assert left_in(place) == []
+
+
 def test_a_taken_port_that_is_asked_for_stops_nothing_that_runs(place: Path) -> None:
     stack = Stack(place)
     stack.up(stores=["postgres", "cache"])

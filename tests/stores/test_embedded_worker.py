@@ -6,6 +6,8 @@ import json
 import os
 import signal
 import socket
+import subprocess
+import sys
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +20,7 @@ from fix_exports import until
 from fix_stack import arguments, left_in
 from kos import cli, errors
 from kos.commands import prepare
+from kos.tenancy import Store, list_tenants
 from kos.topology.embedded import Stack, census, ports
 
 pytestmark = pytest.mark.long
@@ -150,3 +153,58 @@ def test_it_listens_on_loopback_and_shows_no_secret(small: Stack) -> None:
     shown = arguments(process) + " ".join(process.environ().values()) + small.log("worker").read_text()
     assert [secret for secret in secrets if secret in shown] == []
     assert process.uids().real == os.geteuid()
+
+
+def test_two_that_start_a_stack_of_two_shards_at_once_and_tenants_on_each(place: Path, kos: Callable[..., Any]) -> None:
+    command = [sys.executable, "-c", "from kos.cli import main; main()", "up", "--shards", "2", "--json"]
+    environment = {name: value for name, value in os.environ.items() if name != "KOS_CONFIG"}
+    both = [
+        subprocess.Popen(command, cwd=place, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        for _ in range(2)
+    ]
+    told = [each.communicate(timeout=200) for each in both]
+    assert errors.DONE in [each.returncode for each in both], told
+    for each, (_, wrong) in zip(both, told, strict=True):
+        if each.returncode != errors.DONE:  # it came while the other one was at it
+            error = json.loads(wrong)["error"]
+            assert (each.returncode, error["type"], error["retryable"]) == (errors.FAILED, "StackBusy", True)
+            assert "kos status" in error["next"]
+    assert kos(place, "up")["healthy"]
+    process_of(Stack(place))  # one worker
+    for tier in ("row", "schema", "database"):
+        for shard in ("main", "shard-2"):
+            kos(place, "tenant", "create", f"{tier}-{shard}", "--tier", tier, "--shard", shard)
+    with Store(Stack(place).topology()) as store:
+        ports_of = {each.name: each.primary.port for each in store.topology.shards}
+        for tenant in list_tenants(store):
+            with store.tenant(tenant.name) as session:
+                session.execute("insert into atoms (atom_type, name) values ('T', %s)", (tenant.name,))
+                [(port, names)] = session.execute("select inet_server_port(), array_agg(name) from atoms").fetchall()
+            assert (port, names) == (ports_of[tenant.shard], [tenant.name])
+    assert len({each["shard"] for each in kos(place, "tenant", "list")}) == 2
+
+
+def test_a_store_that_dies_meanwhile_is_told(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("KOS_CONFIG", raising=False)
+    monkeypatch.chdir(place)
+    begin_worker = Stack.begin_worker
+
+    def begin_without_cache(stack: Stack) -> Any:
+        cache = stack.processes()["cache"]
+        cache.kill()
+        cache.wait()
+        return begin_worker(stack)
+
+    monkeypatch.setattr(Stack, "begin_worker", begin_without_cache)
+    assert cli.run(["up", "--json"]) == errors.FAILED
+    told = json.loads(capsys.readouterr().out)
+    assert not told["healthy"]
+    assert [each["name"] for each in told["stores"] if not each["healthy"]] == ["cache"]
+    monkeypatch.undo()
+    monkeypatch.delenv("KOS_CONFIG", raising=False)
+    monkeypatch.chdir(place)
+    capsys.readouterr()
+    assert cli.run(["up"]) == errors.DONE
+    assert "no:" not in capsys.readouterr().out

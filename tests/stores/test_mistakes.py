@@ -7,6 +7,7 @@ import os
 import pty
 import select
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -15,9 +16,10 @@ from pathlib import Path
 import pytest
 
 from fix_samples import child_environment
+from fix_stack import left_in
 from kos import cli, errors
 from kos.knowledge.objects import list_holds
-from kos.tenancy import Store, create_tenant, find_tenant
+from kos.tenancy import Store, create_tenant, find_tenant, list_tenants
 
 CLI = [sys.executable, "-c", "from kos.cli import main; main()"]
 
@@ -104,3 +106,51 @@ def test_nothing_is_asked_where_nothing_is(
     monkeypatch.delenv("KOS_CONFIG", raising=False)
     assert cli.run(["down", "--purge", "--json"]) == errors.DONE
     assert json.loads(capsys.readouterr().out) == {"stopped": [], "purged": True}
+
+
+@pytest.mark.parametrize(
+    ("words", "kind", "next_command"),
+    [
+        ("tenant create acme --tier shelf", "UnknownTier", "kos tenant create"),
+        ("tenant show nobody", "UnknownTenant", "kos tenant list"),
+        ("sample load nothing --tenant acme", "UnknownDataset", "kos sample list"),
+        ("tenant import nowhere --name acme", "ExportMissing", "kos tenant export"),
+        ("operation resume 00000000-0000-4000-8000-000000000000", "UnknownOperation", "kos operation list"),
+        ("projection rebuild nothing", "UnknownProjection", "kos projection list"),
+    ],
+)
+def test_a_wrong_word_is_told_with_the_next_command(
+    configured: Store,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: str,
+    kind: str,
+    next_command: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = [tenant.name for tenant in list_tenants(configured)]
+    assert cli.run([*words.split(), "--json"]) == errors.WRONG_USE
+    told = json.loads(capsys.readouterr().err)["error"]
+    assert (told["type"], told["retryable"]) == (kind, False)
+    assert next_command in told["next"]
+    assert [tenant.name for tenant in list_tenants(configured)] == before
+
+
+def test_a_damaged_file_and_a_port_in_use_are_told_with_the_next_command(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("KOS_CONFIG", raising=False)
+    monkeypatch.chdir(place)
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        assert cli.run(["up", "--port", str(port), "--json"]) == errors.FAILED
+    told = json.loads(capsys.readouterr().err)["error"]
+    assert (told["type"], told["port"]) == ("PortInUse", port)
+    assert "kos up --port" in told["next"]
+    assert left_in(place) == []
+    (place / "kos.toml").write_text("[[shards")
+    assert cli.run(["status", "--json"]) == errors.WRONG_USE
+    told = json.loads(capsys.readouterr().err)["error"]
+    assert (told["type"], len(told["mistakes"])) == ("ConfigInvalid", 1)
+    assert "kos doctor" in told["next"]

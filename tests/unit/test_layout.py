@@ -14,7 +14,7 @@ import pytest
 
 SOURCE = Path(__file__).parents[2] / "src" / "kos"
 FILES = sorted(SOURCE.rglob("*.py"))
-CAPABILITIES = ("adoption", "projections", "worker", "workload", "tour")
+CAPABILITIES = ("adoption", "feed_server", "projections", "schema_change", "worker", "workload", "tour")
 VAGUE = {"utils", "util", "helpers", "helper", "manager", "service", "services", "common", "misc", "handler", "engine"}
 
 

@@ -45,7 +45,7 @@ from kos.schema_change.throttle import Allowance, Pace
 FIRST_PAGES, MOST_PAGES = 64, 32_768
 FIRST_ROWS, MOST_ROWS = 1024, 1_048_576  # of a range of keys
 LIMIT = 2.0  # times what a batch is to take, it is ended: those who wait for it would wait too long
-OF_LIMIT = 0.9  # of that time: a statement that was ended later was ended by the limit
+OF_LIMIT = 0.9  # and ended after so much of it, it was the limit: the server goes by another clock
 PATIENCE = 600.0  # seconds of asking for what somebody keeps locked; resuming asks again
 PAUSE, PAUSE_MAX = 0.02, 2.0  # seconds between two attempts, in which those who waited behind us go on
 TRIES = 2  # at a single page or row, before it is put aside
@@ -384,13 +384,11 @@ def limited(connection: Connection, seconds: float | None) -> Iterator[None]:
     Raises:
         TooLong: it was ended by that limit, and nobody else.
     """
-    milliseconds = int((seconds or 0) * 1000)
-    connection.execute(QUERIES.limit_batch, {"milliseconds": str(milliseconds)})
+    connection.execute(QUERIES.limit_batch, {"milliseconds": str(int((seconds or 0) * 1000))})
     began = time.monotonic()
     try:
         yield
     except psycopg.errors.QueryCanceled as error:
-        # Not all of it: the server goes by the wall's clock, which is put right now and then.
         if seconds is None or time.monotonic() - began < OF_LIMIT * seconds:
             raise
         raise TooLong from error

@@ -264,8 +264,10 @@ class Stack:
         # What runs is stopped to move it: not before it is certain that it can.
         running = self._census(marker)
         own = {port for store in running for port in _ports_known(marker, store)}
-        for name in names if marked.base is not None else ():
-            self._check_ports(marked, name, own)
+        if marked.base is not None:
+            for name in names:
+                self._check_ports(marked, name, own)
+            self._check_ports(worker.with_port(marked), worker.NAME, own)  # it begins last, when all the others run
         new = [layout.kind_of(name) for name in names if not (marked.home / "data" / name).exists()]
         home.check_space(marked.home if marked.home.exists() else self.folder, new, self._free_mb)
         return marked

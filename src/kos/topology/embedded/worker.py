@@ -66,7 +66,7 @@ def begin(marker: state.Marker, crowd: census.Crowd, log: Path) -> Begun:
         PortInUse: the user asked for ports, and the worker's is another program's.
         ServerDidNotStop: one that does not answer can't be stopped.
     """
-    marked = _with_port(marker)
+    marked = with_port(marker)
     launch = _launch(marked)
     port = marked.ports[NAME]
     if crowd.main and _is_as_wanted(crowd.main, launch) and _answers(crowd.main, port, patience=ANSWER_SECONDS):
@@ -104,7 +104,8 @@ def _summary(told: dict[str, Any]) -> str:
     return ", ".join(f"{name} in {states.count(name)}" for name in sorted(set(states)))
 
 
-def _with_port(marker: state.Marker) -> state.Marker:
+def with_port(marker: state.Marker) -> state.Marker:
+    """The marker with the worker's port: the one that the user asked for, else the remembered, else a free one."""
     return replace(marker, ports=layout.assign_ports(marker.ports, [NAME], base=marker.base))
 
 
