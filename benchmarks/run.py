@@ -85,7 +85,8 @@ def _with_parts(reports: list[Report], machine: str) -> str:
     known = {each.partition("\n")[0]: each for each in sections}
     for each in reports:
         known[each.claim] = f"{_section(each).removeprefix('## ')}\nThis part was run by itself: {machine}"
-    return "\n## ".join([head, *known.values()])
+    whole_run = head.strip().rpartition("\n")[2]  # when, and on which machine
+    return "\n## ".join([f"{_HEAD}\n{whole_run}\n", *known.values()])
 
 
 def _options() -> argparse.Namespace:
