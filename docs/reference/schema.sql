@@ -2076,12 +2076,12 @@ CREATE FUNCTION kos.has_nested_changes(target regclass) RETURNS boolean
     select from pg_trigger t
      where t.tgrelid = target and not t.tgisinternal and t.tgname !~ '^[!~]?kos_' and t.tgenabled <> 'D'
   ) or exists (
-    select from pg_constraint f
-     where f.contype = 'f' and f.confrelid = target and (f.confdeltype in ('c', 'n', 'd') or f.confupdtype in ('c', 'n', 'd'))
+    select from kos.referring_keys(target) f
+     where (f.confdeltype in ('c', 'n', 'd') or f.confupdtype in ('c', 'n', 'd'))
        and (f.conrelid = target
             or exists (select from pg_trigger t where t.tgrelid = f.conrelid and not t.tgisinternal and t.tgname !~ '^[!~]?kos_')
-            or exists (select from pg_constraint g where g.contype = 'f' and g.confrelid = f.conrelid
-                          and (g.confdeltype in ('c', 'n', 'd') or g.confupdtype in ('c', 'n', 'd'))))
+            or exists (select from kos.referring_keys(f.conrelid) g
+                        where g.confdeltype in ('c', 'n', 'd') or g.confupdtype in ('c', 'n', 'd')))
   ) or exists (
     -- One statement on the other table can change a row here more than once, and the transition tables are shared.
     select from pg_constraint f
@@ -3455,6 +3455,24 @@ end $$;
 
 
 ALTER FUNCTION kos.rebuilt_state(tenant uuid, schema_name text, table_name text, at bigint) OWNER TO kos_owner;
+
+--
+-- Name: referring_keys(regclass); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.referring_keys(target regclass) RETURNS SETOF pg_constraint
+    LANGUAGE sql STABLE
+    AS $$
+  select f.*
+    from (select distinct d.objid from pg_catalog.pg_depend d
+           where d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass and d.refobjid = target
+             and d.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass offset 0) d
+   cross join lateral (select c.* from pg_catalog.pg_constraint c where c.oid = d.objid offset 0) f
+   where f.contype = 'f' and f.confrelid = target
+$$;
+
+
+ALTER FUNCTION kos.referring_keys(target regclass) OWNER TO kos_owner;
 
 --
 -- Name: refresh_captures(); Type: FUNCTION; Schema: kos; Owner: kos_owner
@@ -7082,6 +7100,14 @@ GRANT ALL ON FUNCTION kos.read_feed(tenant uuid, after bigint, seen_leaf bytea, 
 
 REVOKE ALL ON FUNCTION kos.rebuilt_state(tenant uuid, schema_name text, table_name text, at bigint) FROM PUBLIC;
 GRANT ALL ON FUNCTION kos.rebuilt_state(tenant uuid, schema_name text, table_name text, at bigint) TO kos_mover;
+
+
+--
+-- Name: FUNCTION referring_keys(target regclass); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.referring_keys(target regclass) FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.referring_keys(target regclass) TO kos_operator;
 
 
 --

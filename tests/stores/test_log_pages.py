@@ -60,6 +60,16 @@ end $$
 """
 
 
+CONSTRAINTS = f"""
+do $$ begin
+  for n in 1..{MANY // 40} loop
+    execute format('create table public.t%s (%s)', n,
+                   (select string_agg(format('c%s int not null', c), ', ') from generate_series(1, 40) c));
+  end loop;
+end $$
+"""
+
+
 @pytest.mark.parametrize("what", ASKED)
 def test_pages_do_not_grow_with_the_log(full_store: Store, what: str) -> None:
     tenant = create_tenant(full_store, "acme")
@@ -99,6 +109,22 @@ def test_who_takes_a_table_in_reads_no_triggers_of_others(full_superuser: Any, t
     few = _explained(full_superuser, name)
     full_superuser.execute(TRIGGERS)
     assert 0 < _explained(full_superuser, name) <= few + 10  # all of pg_trigger are 48 more
+
+
+def test_what_runs_inside_of_a_statement_is_told_without_reading_other_tables_constraints(full_superuser: Any) -> None:
+    """Every session asks, of each table that it writes to; a schema of a tenant brings a hundred."""
+    full_superuser.execute("create table public.places (id int primary key)")
+    full_superuser.execute(
+        "create table public.roads (id int primary key, place int references places on delete cascade)"
+    )
+    full_superuser.execute(
+        "create table public.signs (id int primary key, road int references roads on delete cascade)"
+    )
+    asked = [f"select kos.has_nested_changes('public.{name}')" for name in ("places", "roads", "signs")]
+    few = [_explained(full_superuser, each) for each in asked]
+    full_superuser.execute(CONSTRAINTS)
+    assert all(0 < _explained(full_superuser, each) <= before + 10 for each, before in zip(asked, few, strict=True))
+    assert [full_superuser.execute(each).fetchone() for each in asked] == [(True,), (False,), (False,)]
 
 
 def _explained(operator: Connection, query: str) -> int:

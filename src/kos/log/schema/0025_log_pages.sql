@@ -62,6 +62,40 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
    limit max_tenants
 $$;
 
+-- The foreign keys that refer to a table, through what depends on it: pg_constraint has no index that leads to them.
+-- Inlined, so every name is qualified.
+create function kos.referring_keys(target regclass) returns setof pg_catalog.pg_constraint
+language sql stable as $$
+  select f.*
+    from (select distinct d.objid from pg_catalog.pg_depend d
+           where d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass and d.refobjid = target
+             and d.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass offset 0) d
+   cross join lateral (select c.* from pg_catalog.pg_constraint c where c.oid = d.objid offset 0) f
+   where f.contype = 'f' and f.confrelid = target
+$$;
+grant execute on function kos.referring_keys(regclass) to kos_operator;
+
+-- As before (0018). Every session asks when it writes to a table for the first time, and read all constraints twice, of
+-- which a database has a hundred for each tenant's schema.
+create or replace function kos.has_nested_changes(target regclass) returns boolean
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select exists (
+    select from pg_trigger t
+     where t.tgrelid = target and not t.tgisinternal and t.tgname !~ '^[!~]?kos_' and t.tgenabled <> 'D'
+  ) or exists (
+    select from kos.referring_keys(target) f
+     where (f.confdeltype in ('c', 'n', 'd') or f.confupdtype in ('c', 'n', 'd'))
+       and (f.conrelid = target
+            or exists (select from pg_trigger t where t.tgrelid = f.conrelid and not t.tgisinternal and t.tgname !~ '^[!~]?kos_')
+            or exists (select from kos.referring_keys(f.conrelid) g
+                        where g.confdeltype in ('c', 'n', 'd') or g.confupdtype in ('c', 'n', 'd')))
+  ) or exists (
+    -- One statement on the other table can change a row here more than once, and the transition tables are shared.
+    select from pg_constraint f
+     where f.contype = 'f' and f.conrelid = target and (f.confdeltype in ('n', 'd') or f.confupdtype in ('c', 'n', 'd'))
+  )
+$$;
+
 -- As before (0008), by what hangs on the table and on the name: a database has as many triggers as its tenants' schemas
 -- have tables, and each new schema read them all.
 create or replace function kos.capture_name(target regclass) returns text
