@@ -81,6 +81,7 @@ def test_a_server_ends_with_the_process_that_started_it() -> None:
     until(lambda: not Path(folder).exists())
 
 
+@pytest.mark.long
 def test_arcadedb_keeps_what_it_was_told_when_it_is_killed(own_arcadedb: OwnArcadeDB, proxy_to: ProxyTo) -> None:
     assert graph.probe(own_arcadedb.store, 30).kind == "arcadedb"
     _keeps(own_arcadedb, proxy_to)

@@ -40,7 +40,7 @@ CREATE INDEX CONCURRENTLY atoms_embedding_idx
 ON atoms USING ivfflat (embedding vector_cosine_ops);
 """
 TENANTS = {"acme": "row", "globex": "row", "initech": "schema", "umbrella": "database"}
-ROWS = 400
+ROWS = 120
 PROVED = "existing constraints on column {} are sufficient to prove that it does not contain nulls"
 
 

@@ -107,6 +107,7 @@ def fills(shop: Shop) -> bool:
     """Whether a batch is under way that nothing ends, since it is of a single page; and has locked its first row."""
     row = shop.superuser.execute(
         "select exists (select from pg_stat_activity where state = 'active' and wait_event = 'PgSleep'"
-        " and query ~ 'kos fill' and query_start < clock_timestamp() - interval '0.8 s' and pid <> pg_backend_pid())"
+        " and datname = current_database() and query ~ 'kos fill'"
+        " and query_start < clock_timestamp() - interval '0.8 s' and pid <> pg_backend_pid())"
     ).fetchone()
     return bool(row and row[0])

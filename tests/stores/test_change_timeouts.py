@@ -12,13 +12,14 @@ from test_change_traps import INDEX, SOON, begin, doing, holding, is_valid, soon
 
 from fix_shop import SHOP, Shop
 from kos.schema_change import finish
+from suites import short
 
 LIMITS = ("statement_timeout", "lock_timeout", "transaction_timeout", "idle_in_transaction_session_timeout")
 SHORT = 0.3  # seconds
 SLOW_CHECK = "alter table goods add constraint slow check (pg_sleep(0.002)::text = '')"  # of 600 rows
 
 
-@pytest.fixture(params=["database", "role"])
+@pytest.fixture(params=short(["database", "role"], "role"))
 def limited(request: pytest.FixtureRequest, shop: Shop) -> Iterator[tuple[Shop, str]]:
     """A shop whose new sessions have all limits: those of everybody, or of the operator."""
     shop.fresh(SHOP, GOODS, GOODS_ROWS)

@@ -18,6 +18,7 @@ from change_load import Code
 from fix_shop import SHOP, Shop
 from kos import errors
 from kos.schema_change import change_status, finish, plan_change, roll_back, start
+from suites import short
 
 INDEX = "create index goods_note on goods (note)"
 COLUMN = "alter table goods add column height integer"
@@ -208,7 +209,7 @@ def fill_session(shop: Shop) -> int | None:
     return int(row[0]) if row else None
 
 
-@pytest.mark.parametrize("end", ["pg_cancel_backend", "pg_terminate_backend"])
+@pytest.mark.parametrize("end", short(["pg_cancel_backend", "pg_terminate_backend"], "pg_terminate_backend"))
 def test_a_fill_whose_session_is_ended_is_gone_on_with(end: str, goods: Shop) -> None:
     more_rows(goods, BIG_ROWS)
     ended = threading.Event()

@@ -17,6 +17,7 @@ from kos.schema_change.model import ChangePlan
 from kos.tenancy import Store, create_tenant, find_tenant, install
 from kos.topology.embedded import Stack
 from kos.topology.model import Topology
+from suites import short
 
 CHANGE = """
 -- kos: fill atoms.shade = 'grey'
@@ -59,7 +60,7 @@ class Two:
         return None if row is None else bool(row[0])
 
 
-@pytest.fixture(params=["shard", "database"])
+@pytest.fixture(params=short(["shard", "database"], "database"))
 def two(request: pytest.FixtureRequest, template: Stack, database: Topology) -> Iterator[Two]:
     """The other is that of another shard, or of a tenant that has its own."""
     first, topology = database.control, database

@@ -43,8 +43,9 @@ from kos.knowledge.exchange import export_tenant, import_, import_tenant, plan_e
 from kos.knowledge.exchange.import_ import IMPORT_TENANT
 from kos.knowledge.objects import collect, list_holds, missing_objects, put_object
 from kos.knowledge.samples import load_sample
-from kos.tenancy import Place, Store, Tenant, create_tenant, find_tenant, rows_per_table
+from kos.tenancy import TIERS, Place, Store, Tenant, create_tenant, find_tenant, rows_per_table
 from kos.topology.model import Topology
+from suites import short
 
 CLI = [sys.executable, "-c", "from kos.cli import main; main()"]
 WAITS_FOR_A_ROW = """
@@ -63,7 +64,7 @@ def store(full_store: Store) -> Store:
 # out and in again
 
 
-@pytest.mark.parametrize("source", ["row", "schema", "database"])
+@pytest.mark.parametrize("source", short(TIERS, "schema"))
 def test_what_is_imported_exports_as_the_same_files(store: Store, site: Site, tmp_path: Path, source: str) -> None:
     origin = create_tenant(store, "origin", source)
     fill(store, origin, site)
@@ -130,7 +131,7 @@ def test_planning_changes_nothing(store: Store, filled: Tenant, exported: Path, 
     assert not (tmp_path / "other").exists()
 
 
-@pytest.mark.parametrize("tier", ["row", "schema", "database"])
+@pytest.mark.parametrize("tier", short(TIERS, "row"))
 def test_tables_that_are_left_out_are_named(store: Store, tmp_path: Path, tier: str) -> None:
     """No other installation has them, so they can't go along; nobody may believe that they did."""
     tenant = create_tenant(store, "own", tier)
@@ -264,7 +265,7 @@ def test_two_exports_to_one_folder_do_not_mix(
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("tier", ["row", "schema", "database"])
+@pytest.mark.parametrize("tier", short(TIERS, "database"))
 def test_an_import_that_was_killed_is_finished_by_the_same_command(
     store: Store, exported: Path, tmp_path: Path, tier: str, start: Start
 ) -> None:

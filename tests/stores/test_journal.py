@@ -22,6 +22,7 @@ from kos import errors, journal
 from kos.journal import Operation, Run, Runner, Step, fences, registry
 from kos.journal.lease import Lease
 from kos.tenancy import Place, Store, create_tenant
+from suites import short
 
 CLEAN = {"counted": [], "published": [], "source": [(n,) for n in range(1, 7)]}
 FINISHED = {
@@ -338,6 +339,7 @@ def wait_for_expiry(store: Store) -> None:
         until(lambda: operator.execute(query).fetchone() == (True,))
 
 
+WRITING = ("after started make_table", "after checkpoint of copy_rows", "before started count")
 POINTS = (
     "after started make_table",
     "after started copy_rows",
@@ -381,7 +383,7 @@ def test_a_runner_that_was_frozen_and_woken_writes_nothing(
     assert journal.history_of(stage, latest(stage)) == told
 
 
-@pytest.mark.parametrize("point", ["after started make_table", "after checkpoint of copy_rows", "before started count"])
+@pytest.mark.parametrize("point", short(WRITING, "after checkpoint of copy_rows"))
 def test_the_fence_alone_keeps_it_out(
     stage: Store, forked: Forks, tmp_path: Path, known: None, point: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -246,7 +246,10 @@ def test_a_cut_of_many_that_finds_no_moment_keeps_nobody_waiting(
         assert sealer.answers(30.0) == ["ok"]
         other = threading.Thread(target=lambda: found.append(take(store, place, SHARED)))
         other.start()
-        asks = "select from pg_stat_activity where query like '%pg_try_advisory_lock(kos.all_logs_key())%' and pid <> pg_backend_pid()"  # noqa: E501
+        asks = (
+            "select from pg_stat_activity where query like '%pg_try_advisory_lock(kos.all_logs_key())%'"
+            " and datname = current_database() and pid <> pg_backend_pid()"
+        )
         until(lambda: product.execute(asks).rowcount > 0)
         product.execute("set lock_timeout = '1s'")
         assert product.execute(f"select kos.seal('{uuid.uuid4()}')").fetchone() == (0,)

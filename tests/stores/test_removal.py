@@ -19,6 +19,7 @@ from kos.knowledge.objects import hold, put_object, release
 from kos.tenancy import Store, Tenant, create_tenant, find_tenant
 from kos.tenancy import create as creation
 from kos.topology.model import Topology
+from suites import short
 
 TIERS = ("row", "schema", "database")
 
@@ -56,7 +57,7 @@ def kos(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = errors.
     return json.loads(printed.err if code else printed.out)
 
 
-@pytest.mark.parametrize("tier", TIERS)
+@pytest.mark.parametrize("tier", short(TIERS, "database"))
 def test_everything_of_one_tenant_goes(
     store: Store, bucket: Bucket, capsys: pytest.CaptureFixture[str], tier: str
 ) -> None:
@@ -129,7 +130,7 @@ def test_a_hold_that_comes_meanwhile_keeps_the_objects(
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("tier", TIERS)
+@pytest.mark.parametrize("tier", short(TIERS, "row"))
 @pytest.mark.parametrize("killed_at", ["rows", "objects", "an object", "name"])
 def test_a_killed_removal_goes_on(
     store: Store,

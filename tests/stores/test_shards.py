@@ -12,6 +12,7 @@ from fix_database import as_installer
 from kos import errors
 from kos.tenancy import TIERS, Store, create_tenant, fence, find_tenant, install, list_tenants, remove_tenant
 from kos.topology.model import Topology
+from suites import short
 
 ATOM = "insert into atoms (atom_type, name) values ('T', %s)"
 
@@ -36,7 +37,7 @@ def store(three: Topology) -> Iterator[Store]:
         yield store
 
 
-@pytest.mark.parametrize("tier", TIERS)
+@pytest.mark.parametrize("tier", short(TIERS, "database"))
 def test_a_tenant_lives_on_the_shard_that_was_said(store: Store, three: Topology, tier: str) -> None:
     for shard in ("main", "west"):
         create_tenant(store, f"of-{shard}", tier, shard=shard)
@@ -51,7 +52,7 @@ def test_a_tenant_lives_on_the_shard_that_was_said(store: Store, three: Topology
         assert session.execute("select name from atoms").fetchall() == [("main",)]
 
 
-@pytest.mark.parametrize("tier", TIERS)
+@pytest.mark.parametrize("tier", short(TIERS, "database"))
 def test_the_directory_follows_the_fence_of_another_shard(store: Store, tier: str) -> None:
     create_tenant(store, "acme", tier, shard="east")
     assert fence.raise_epoch(store, "acme").epoch == 2

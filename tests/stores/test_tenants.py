@@ -13,6 +13,7 @@ from kos.tenancy import create as creation
 from kos.tenancy.create import plan_tenant
 from kos.tenancy.placement import Place, place_of
 from kos.topology.model import Topology
+from suites import short
 
 TIERS = ("row", "schema", "database")
 ATOM = "insert into atoms (atom_type, name) values ('T', 'x')"
@@ -63,7 +64,7 @@ def test_bad_input_makes_nothing(store: Store, name: str, tier: str, shard: str 
     assert list_tenants(store) == []
 
 
-@pytest.mark.parametrize("tier", TIERS)
+@pytest.mark.parametrize("tier", short(TIERS, "schema"))
 @pytest.mark.parametrize("killed_at", ["before anything is made", "half way", "before it is declared whole"])
 def test_a_killed_creation_is_finished_by_the_same_command(
     store: Store, monkeypatch: pytest.MonkeyPatch, tier: str, killed_at: str
@@ -94,7 +95,7 @@ def test_a_killed_creation_is_finished_by_the_same_command(
         session.execute(ATOM)
 
 
-@pytest.mark.parametrize("tier", TIERS)
+@pytest.mark.parametrize("tier", short(TIERS, "database"))
 def test_removal_takes_everything_of_one_tenant_and_nothing_of_others(store: Store, tier: str) -> None:
     for name in ("acme", "other"):
         create_tenant(store, name, tier)

@@ -78,6 +78,8 @@ def rows(stack: Stack) -> dict[str, int]:
     return {each["name"]: sum(each["rows"].values()) for each in listed if each["name"] in steps.TENANTS}
 
 
+@pytest.mark.long
+@pytest.mark.timeout(900)
 @pytest.mark.xdist_group("tour")
 def test_the_tour_begins_from_nothing_and_reads_well_in_a_pipe(first: subprocess.CompletedProcess[str]) -> None:
     assert first.returncode == 0, first.stdout + first.stderr
@@ -245,6 +247,7 @@ def as_before(store: Store) -> bool:
     return there == (50, True, True) and find_open(store) is None
 
 
+@pytest.mark.long
 def test_a_schema_changes_and_is_as_before(foundry: Store, template: Stack) -> None:
     for _ in range(2):
         with Tour(template, _store=foundry) as under_way:

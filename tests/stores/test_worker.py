@@ -66,7 +66,7 @@ def test_the_real_log(database: Topology, store: Store, start_worker: StartWorke
         until(lambda tenant=tenant: positions(store, tenant.name) == [1, 2, 3])  # type: ignore[misc]
     until(lambda: {each["state"] for each in worker.health()["databases"]} == {"leading"})
     until(lambda: sum(each["sealed"] for each in worker.health()["databases"]) == 9)
-    assert worker.metric("kos_log_pending_rows", database=label_of(database)) is not None
+    until(lambda: worker.metric("kos_log_pending_rows", database=label_of(database)) is not None)
     assert [line for line in worker.lines() if line["level"] == "error"] == []
 
 

@@ -388,11 +388,11 @@ def limited(connection: Connection, seconds: float | None) -> Iterator[None]:
     began = time.monotonic()
     try:
         yield
+        connection.execute(QUERIES.limit_batch, {"milliseconds": "0"})  # under the limit itself
     except psycopg.errors.QueryCanceled as error:
         if seconds is None or time.monotonic() - began < OF_LIMIT * seconds:
             raise
         raise TooLong from error
-    connection.execute(QUERIES.limit_batch, {"milliseconds": "0"})
 
 
 def named(columns: Sequence[str], values: Sequence[str], place: str) -> str:

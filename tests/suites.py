@@ -1,0 +1,15 @@
+"""What `make test` tries, and what only `make test-long` does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+
+
+def short(values: Iterable[Any], *kept: Any) -> list[Any]:
+    """For parametrize: all values, of which `make test` tries those that are `kept`."""
+    values = list(values)
+    assert set(kept) <= set(values)
+    return [value if value in kept else pytest.param(value, marks=pytest.mark.long) for value in values]
