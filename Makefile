@@ -45,7 +45,7 @@ test: lint ## everything a laptop can, under ten minutes
 	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not long"
 
 test-long: $(READY) $(OTHERS) $(NEO4J) ## full sweeps, PostgreSQL 15 to 18, Neo4j, no superuser
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m long
+	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder -m long
 
 bench: $(READY) ## every speed claim beside its control; writes docs/benchmarks.md
 	$(BIN)/python benchmarks/run.py

@@ -13,3 +13,11 @@ def short(values: Iterable[Any], *kept: Any) -> list[Any]:
     values = list(values)
     assert set(kept) <= set(values)
     return [value if value in kept else pytest.param(value, marks=pytest.mark.long) for value in values]
+
+
+def spread(values: Iterable[Any], step: int) -> list[Any]:
+    """For parametrize: all values, of which `make test` tries each `step`th."""
+    return [
+        value if number % step == 0 else pytest.param(value, marks=pytest.mark.long)
+        for number, value in enumerate(values)
+    ]

@@ -133,7 +133,8 @@ def wrong(store: Store) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("function", ["compute_embedding", pytest.param("compute_embeddings", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("function", ["compute_embedding", "compute_embeddings"])
 def test_migration_1_adding_vector_embeddings_to_atoms(
     store: Store, template: Stack, atoms: dict[str, list[UUID]], function: str
 ) -> None:

@@ -22,6 +22,7 @@ from kos import errors
 from kos.projections.cache.decisions import Breaker
 from kos.topology import cache as opening
 from kos.topology.model import Login, fixed
+from suites import spread
 
 # What a read may take where the cache takes all its time: the machine may be slow, but a cache that is waited for
 # without a limit takes longer than this.
@@ -88,7 +89,7 @@ FAULTS: dict[str, Fault] = {
 }
 
 
-@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+@pytest.mark.parametrize("fault", spread(FAULTS.values(), 2), ids=FAULTS)
 def test_a_network_that_fails_costs_the_budget_and_no_more(
     fault: Fault, server: OwnCache, proxy_to: ProxyTo, site_of: Any, kind: type[Site]
 ) -> None:

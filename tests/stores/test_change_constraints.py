@@ -12,6 +12,7 @@ from kos import errors
 from kos.schema_change.model import CREATE_INDEX, Action, Fill
 from kos.topology.embedded import Stack
 from kos.topology.model import Topology
+from suites import spread
 
 PEOPLE = (
     "create table people (id bigint primary key, tenant integer not null, email text, age integer, boss bigint)",
@@ -80,7 +81,7 @@ def scratch(template: Stack, module_database: Topology) -> Iterator[Scratch]:
         yield scratch
 
 
-@pytest.mark.parametrize("change", OF_PEOPLE)
+@pytest.mark.parametrize("change", spread(OF_PEOPLE, 2))
 def test_constraint_of_a_table(scratch: Scratch, change: str) -> None:
     there_and_back(scratch, PEOPLE, change)
 

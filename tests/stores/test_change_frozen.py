@@ -83,6 +83,7 @@ def test_a_table_is_not_kept_by_who_is_frozen(goods: Shop, tmp_path: Path, comma
     goods.clean = True
 
 
+@pytest.mark.long
 def test_rows_are_not_kept_by_who_is_frozen(goods: Shop, tmp_path: Path) -> None:
     """In the middle of a batch, which is taken back, and done again."""
     goods.owner.execute(b"truncate goods restart identity")

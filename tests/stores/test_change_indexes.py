@@ -11,6 +11,7 @@ from kos import errors
 from kos.schema_change.model import CREATE_INDEX, DROP_INDEX
 from kos.topology.embedded import Stack
 from kos.topology.model import Topology
+from suites import spread
 
 NOTES = (
     "create table notes (id bigint primary key, title text, body jsonb, place point, at timestamptz, mood vector(3))",
@@ -111,7 +112,7 @@ def test_index_of_a_partitioned_table(scratch: Scratch, change: str) -> None:
     assert not any(each.kind == DROP_INDEX for each in dropped.contract)
 
 
-@pytest.mark.parametrize("change", OTHERS)
+@pytest.mark.parametrize("change", spread(OTHERS, 2))
 def test_what_else_hangs_on_a_table(scratch: Scratch, change: str) -> None:
     there_and_back(scratch, NOTES, change, naive=in_one_go(change))
 

@@ -267,6 +267,7 @@ class Load:
 
 
 @pytest.mark.usefixtures("seeing")
+@pytest.mark.long
 def test_a_fill_waits_while_the_application_s_statements_are_slow(
     store: Store, app: Connection, operator: Connection
 ) -> None:

@@ -72,6 +72,7 @@ def worker(connection: psycopg.Connection[tuple[object, ...]]) -> int:
     return int(str(row[0]))
 
 
+@pytest.mark.long
 def test_an_autovacuum_makes_way(store: Store, superuser: psycopg.Connection[tuple[object, ...]]) -> None:
     pid = worker(superuser)
     with ThreadPoolExecutor(1) as pool:

@@ -268,6 +268,7 @@ def filled(superuser: psycopg.Connection[Any], operation: UUID, column: str, tab
     return int(row[0])
 
 
+@pytest.mark.long
 def test_a_table_with_triggers_of_its_own_is_not_read_again_for_each_batch(
     product: Topology, superuser: psycopg.Connection[Any]
 ) -> None:

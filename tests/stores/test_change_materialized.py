@@ -12,6 +12,7 @@ from kos import errors
 from kos.schema_change.model import ANALYZE, TRANSACTION
 from kos.topology.embedded import Stack
 from kos.topology.model import Topology
+from suites import spread
 
 ITEMS = (
     "create table kinds (kind integer primary key, price text)",
@@ -61,7 +62,7 @@ def scratch(template: Stack, module_database: Topology) -> Iterator[Scratch]:
         yield scratch
 
 
-@pytest.mark.parametrize("change", OF_TOTALS)
+@pytest.mark.parametrize("change", spread(OF_TOTALS, 3))
 def test_in_place_of_another(scratch: Scratch, change: str) -> None:
     there_and_back(scratch, ITEMS, change)
 

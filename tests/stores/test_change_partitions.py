@@ -11,6 +11,7 @@ from change_by_hand import Scratch, different, scratch_database, there_and_back
 from kos import errors, sql
 from kos.topology.embedded import Stack
 from kos.topology.model import Topology
+from suites import spread
 
 EVENTS = (
     "create table kinds (kind integer primary key)",
@@ -60,7 +61,7 @@ def scratch(template: Stack, module_database: Topology) -> Iterator[Scratch]:
         yield scratch
 
 
-@pytest.mark.parametrize("change", OF_EVENTS)
+@pytest.mark.parametrize("change", spread(OF_EVENTS, 2))
 def test_column_of_a_partitioned_table(scratch: Scratch, change: str) -> None:
     schema = there_and_back(scratch, EVENTS, change)
     assert scratch.run(schema, "select count(*), sum(kind) from events") == [(100, 300)]

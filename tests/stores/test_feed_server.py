@@ -101,6 +101,7 @@ def test_tenants_of_adopted_tables_are_listed_by_their_values(
         assert len(server.events("search/tenants/42/events")) == 1
 
 
+@pytest.mark.long
 def test_a_database_that_cannot_tell_hides_no_other(
     store: Store, superuser: psycopg.Connection[tuple[object, ...]], tmp_path: Path
 ) -> None:
@@ -145,7 +146,8 @@ def next_event(lines: Iterator[bytes]) -> dict[str, dict[str, str]]:
     raise AssertionError("the stream has ended")
 
 
-@pytest.mark.parametrize("rows", [30_000, pytest.param(1_000_000, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("rows", [30_000, 1_000_000])
 def test_a_client_that_does_not_read_costs_neither_memory_nor_a_transaction(
     store: Store, server: Serving, superuser: psycopg.Connection[tuple[object, ...]], tenant: Tenant, rows: int
 ) -> None:

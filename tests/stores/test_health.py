@@ -70,6 +70,7 @@ def test_stores_that_are_not_there(moved: Moved) -> None:
         assert "refused" in each.detail or "Could not connect" in each.detail, each
 
 
+@pytest.mark.long
 def test_stores_that_never_answer_are_waited_for_together(moved: Moved) -> None:
     with ExitStack() as open_sockets:
 

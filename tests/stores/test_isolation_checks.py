@@ -103,7 +103,12 @@ def test_every_check_has_a_fault() -> None:
 @pytest.mark.parametrize(
     ("since", "checks", "subject", "fault"),
     [
-        pytest.param(since, *planted, id=f"{planted[0].replace(' ', '+')}-{number}")
+        pytest.param(
+            since,
+            *planted,
+            id=f"{planted[0].replace(' ', '+')}-{number}",
+            marks=[] if number % 3 == 1 else [pytest.mark.long],
+        )
         for since, cases in ((15, PLANTED), (16, SINCE_16), (17, SINCE_17))
         for number, planted in enumerate(cases, 1)
     ],

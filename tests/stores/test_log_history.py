@@ -57,7 +57,7 @@ def search(run: Callable[[list[Step]], None], examples: int, *phases: Phase) -> 
 
 
 def test_the_log_is_whole_and_in_order(arena: Arena) -> None:
-    search(arena.run, HISTORIES // 4, Phase.generate, Phase.shrink)
+    search(arena.run, HISTORIES // 8, Phase.generate, Phase.shrink)
 
 
 @pytest.mark.long

@@ -15,7 +15,7 @@ from kos.log.seal import QUERIES
 from kos.tenancy import Store, create_tenant
 from kos.tenancy.placement import place_of
 from kos.tenancy.store import Connection
-from suites import short
+from suites import short, spread
 
 FEW, MANY = 200, 6_000
 MOST = 60  # pages more; an index has grown by a level
@@ -71,7 +71,7 @@ end $$
 """
 
 
-@pytest.mark.parametrize("what", ASKED)
+@pytest.mark.parametrize("what", spread(ASKED, 2))
 def test_pages_do_not_grow_with_the_log(full_store: Store, what: str) -> None:
     tenant = create_tenant(full_store, "acme")
     with full_store.operator(place_of(tenant)) as operator:

@@ -6,6 +6,8 @@ import psycopg
 import pytest
 from logged_table import ACME, Connection, assert_exact, differences, events, log, make, seal
 
+from suites import short
+
 TYPES = """
 create type mood as enum ('\\sad', 'ok', '');
 create type pair as (a text, b integer);
@@ -117,7 +119,7 @@ def _has_xml(superuser: Connection) -> bool:
     return True
 
 
-@pytest.mark.parametrize("session", SESSIONS)
+@pytest.mark.parametrize("session", short(SESSIONS, "foreign"))
 def test_values_of_every_type(superuser: Connection, session: str) -> None:
     superuser.execute(TYPES)
     failed = []

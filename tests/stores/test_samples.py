@@ -37,6 +37,7 @@ from kos.knowledge.samples import load_sample, plan_load, run_load
 from kos.knowledge.samples.load import LOAD_SAMPLE
 from kos.knowledge.samples.plan import stored
 from kos.tenancy import Place, Store, Tenant, create_tenant, rows_per_table
+from suites import spread
 from waiting import RELATION, waiters
 
 CLI = [sys.executable, "-c", "from kos.cli import main; main()"]
@@ -145,7 +146,7 @@ with kos.open() as store:
 """
 
 
-@pytest.mark.parametrize("after", [1, 130, 250, 450])
+@pytest.mark.parametrize("after", spread([130, 1, 250, 450], 3))
 def test_a_load_that_was_killed_is_finished_by_loading_again(
     store: Store, site: Site, tmp_path: Path, after: int
 ) -> None:

@@ -206,6 +206,7 @@ def test_a_poisoned_tenant_that_another_session_seals_is_parked_no_longer(
     assert worker.metric("kos_worker_parked_tenants", database=label_of(database)) == 0
 
 
+@pytest.mark.long
 def test_a_lock_of_another_is_no_failure(database: Topology, log: Log, start_worker: StartWorker) -> None:
     worker = start_worker(database, "--seals", "1")
     until(lambda: worker.states() == {name_of(database): "leading"})
@@ -220,6 +221,7 @@ def test_a_lock_of_another_is_no_failure(database: Topology, log: Log, start_wor
     assert worker.events("parked a tenant: its seal failed") == []
 
 
+@pytest.mark.long
 def test_a_new_database_is_noticed_and_one_that_is_gone(
     database: Topology, store: Store, log: Log, start_worker: StartWorker
 ) -> None:
@@ -249,6 +251,7 @@ end $$
 """
 
 
+@pytest.mark.long
 def test_who_waits_already_waits_for_no_look_at_all(database: Topology, log: Log, start_worker: StartWorker) -> None:
     """As while another tenant's huge transaction is under way: a look that finds everybody takes long."""
     start_worker(database)
@@ -267,6 +270,7 @@ def test_who_waits_already_waits_for_no_look_at_all(database: Topology, log: Log
     assert log.sealed(B) == 0, "nobody has found it"
 
 
+@pytest.mark.long
 def test_a_look_that_fails_costs_no_lead(database: Topology, log: Log, start_worker: StartWorker) -> None:
     worker = start_worker(database)
     log.write(A)
@@ -313,6 +317,7 @@ def test_a_pooler_is_refused(database: Topology, log: Log, start_worker: StartWo
         Worker(replace(database, shards=(pooled,)))
 
 
+@pytest.mark.long
 def test_a_pooler_that_nobody_told_of_is_noticed(database: Topology, log: Log, start_worker: StartWorker) -> None:
     with behind_pgbouncer(database) as pooled:
         hidden = replace(pooled.control, primary=replace(pooled.control.primary, pooler=False))
@@ -348,6 +353,7 @@ def test_once(database: Topology, log: Log, tmp_path: Path) -> None:
     assert "nothing waited" in once(database, tmp_path).stdout
 
 
+@pytest.mark.long
 def test_once_goes_on_after_a_poisoned_tenant(database: Topology, log: Log, tmp_path: Path) -> None:
     log.tell(A, fails=True)
     log.write(A)
