@@ -2072,20 +2072,25 @@ CREATE FUNCTION kos.has_nested_changes(target regclass) RETURNS boolean
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
+  with part as materialized (select target as relation union select relid from pg_partition_tree(target))
   select exists (
-    select from pg_trigger t
-     where t.tgrelid = target and not t.tgisinternal and t.tgname !~ '^[!~]?kos_' and t.tgenabled <> 'D'
+    select from part p
+     cross join lateral (select from pg_trigger t
+                          where t.tgrelid = p.relation and not t.tgisinternal and t.tgname !~ '^[!~]?kos_' and t.tgenabled <> 'D' offset 0) t
   ) or exists (
-    select from kos.referring_keys(target) f
+    select from part p
+     cross join lateral kos.referring_keys(p.relation) f
      where (f.confdeltype in ('c', 'n', 'd') or f.confupdtype in ('c', 'n', 'd'))
-       and (f.conrelid = target
+       and (f.conrelid in (select relation from part)
             or exists (select from pg_trigger t where t.tgrelid = f.conrelid and not t.tgisinternal and t.tgname !~ '^[!~]?kos_')
             or exists (select from kos.referring_keys(f.conrelid) g
                         where g.confdeltype in ('c', 'n', 'd') or g.confupdtype in ('c', 'n', 'd')))
   ) or exists (
     -- One statement on the other table can change a row here more than once, and the transition tables are shared.
-    select from pg_constraint f
-     where f.contype = 'f' and f.conrelid = target and (f.confdeltype in ('n', 'd') or f.confupdtype in ('c', 'n', 'd'))
+    select from part p
+     cross join lateral (select from pg_constraint f
+                          where f.conrelid = p.relation and f.contype = 'f'
+                            and (f.confdeltype in ('n', 'd') or f.confupdtype in ('c', 'n', 'd')) offset 0) f
   )
 $$;
 

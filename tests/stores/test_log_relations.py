@@ -106,6 +106,34 @@ def test_partitions(superuser: Connection, statement: str) -> None:
     assert_exact(superuser)
 
 
+OF_ONE_PARTITION = """
+create function again() returns trigger language plpgsql as $$
+begin
+  if new.v not like '%!' then update things set v = new.v || '!' where (id, region) = (new.id, new.region); end if;
+  return null;
+end $$;
+create trigger again after insert or update on things_eu_low for each row execute function again()
+"""
+
+
+@pytest.mark.parametrize("early", [True, False], ids=["before it is logged", "later"])
+def test_a_trigger_of_one_partition(superuser: Connection, early: bool) -> None:
+    """It changes a row inside of a statement on the whole table, which is captured last, and has the row as it was."""
+    if early:
+        make(superuser, f"{PARTITIONED}; {OF_ONE_PARTITION}")
+        log(superuser)
+    else:
+        make(superuser, PARTITIONED)
+        log(superuser)
+        superuser.execute(OF_ONE_PARTITION)
+    superuser.execute(f"insert into things values ('{ACME}', 50, 'eu', 'x'), ('{BETA}', 110, 'eu', 'y')")
+    assert superuser.execute("select v from things order by id").fetchall() == [("x!",), ("y",)]
+    assert_exact(superuser)
+    for table in ("things", "things_eu", "things_eu_low"):
+        superuser.execute(f"update {table} set v = 'of {table}'")
+        assert_exact(superuser)
+
+
 def test_a_partition_that_comes_and_goes_is_reported(superuser: Connection) -> None:
     partitioned(superuser)
     superuser.execute(

@@ -22,6 +22,7 @@ from kos.adoption.tables import (
 )
 from kos.adoption.tenants import Column
 from kos.journal import Operation, Run, Step
+from kos.log import seal_all
 from kos.progress import Advance, silent
 from kos.tenancy import Place, Store
 
@@ -168,6 +169,8 @@ def forget_product(run: Run[ReleasePlan]) -> None:
 
 def log_again(run: Run[ReleasePlan]) -> None:
     """Those that were taken out are logged again, from now on: what changed meanwhile is not in their log."""
+    with run.store.operator(run.place) as operator:
+        seal_all(operator)  # events of before come before the news that they count no more
     for table in run.plan.tables:
         _log_one_again(run, table)
 

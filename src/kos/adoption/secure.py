@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from kos.adoption.adopt import AdoptPlan
     from kos.journal import Run
 
+TOLD_AT_ONCE = 500  # tenants
+
 
 @dataclass(frozen=True)
 class Secured(Column):
@@ -93,8 +95,21 @@ def register_tenants(run: Run[Any]) -> None:
         _register_one(run, column)
         run.advance(number, len(naming))
     if run.place != control_place(run.store.topology):
-        with run.store.operator(run.place) as connection, run.store.operator() as control:
-            tenants.tell_directory(connection, control, run.plan.shard)
+        _tell_directory(run)
+
+
+def _tell_directory(run: Run[Any]) -> None:
+    with run.transaction() as connection:
+        known = tenants.registered(connection)
+    for start in range(0, len(known), TOLD_AT_ONCE):
+        with run.control() as control:
+            tenants.tell_directory(
+                control,
+                run.plan.shard,
+                run.plan.database,
+                known[start : start + TOLD_AT_ONCE],
+                strict=run.plan.level == "enforce",
+            )
 
 
 def _register_one(run: Run[Any], column: Column) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from uuid import UUID
 
 import psycopg
 from psycopg.sql import Identifier
@@ -77,17 +78,24 @@ def register(connection: Connection, column: Column, *, strict: bool) -> None:
         raise errors.TenantNotRegistered("; ".join(filter(None, said))) from error
 
 
-def tell_directory(connection: Connection, control: Connection, shard: str) -> None:
+def registered(connection: Connection) -> list[tuple[UUID, str, str, int]]:
+    """The product's tenants of this database: id, name, schema and epoch."""
+    return connection.execute(QUERIES.registered).fetchall()
+
+
+def tell_directory(
+    control: Connection, shard: str, database: str, known: Sequence[tuple[UUID, str, str, int]], *, strict: bool
+) -> None:
     """The directory knows the tenants, where it is in another database. New tenants are told of by the next adoption.
+    A name that the directory has for another tenant is left out, unless it is strict.
 
     Raises:
         TenantNotRegistered: the directory has a tenant of the name, somewhere else.
     """
-    database = connection.info.dbname
-    for tenant, name, schema, epoch in connection.execute(QUERIES.registered).fetchall():
+    for tenant, name, schema, epoch in known:
         facts = {"id": tenant, "name": name, "schema": schema, "epoch": epoch, "shard": shard, "database": database}
         control.execute(QUERIES.tell_directory, facts)
-        if control.execute(QUERIES.is_told, facts).fetchone() != (True,):
+        if strict and control.execute(QUERIES.is_told, facts).fetchone() != (True,):
             raise errors.TenantNotRegistered(f"another tenant has the name {name!r}")
 
 
