@@ -35,33 +35,10 @@ CLI = [sys.executable, "-c", "from kos.cli import main; main()"]
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 
-@pytest.fixture(scope="module")
-def of_many_runs(module_database: Topology) -> Iterator[Store]:
-    """Whose tenants are those of the first run: to make them takes longer than a run, and each accounts for itself."""
-    with Store(module_database) as store:
-        yield store
-
-
-@pytest.fixture
-def only_run(database: Topology) -> Iterator[Store]:
-    with Store(database) as store:
-        yield store
-
-
-@pytest.fixture
-def store(request: pytest.FixtureRequest) -> Store:
-    """Shared, unless a test says that it needs the only run."""
-    found: Store = request.getfixturevalue("only_run" if getattr(request, "param", None) == "only" else "of_many_runs")
-    return found
-
-
-ONLY_RUN = pytest.mark.parametrize("store", ["only"], indirect=True)
-
-
 @pytest.fixture
 def result(store: Store, tmp_path: Path) -> Result:
-    """A load that ran for a moment."""
-    return workload.run(store, tmp_path / "run.ledger", SMALL, seconds=SECONDS)
+    """A load that ran for a moment, long enough for an update of everything that faults are planted in."""
+    return workload.run(store, tmp_path / "run.ledger", SMALL, seconds=3 * SECONDS)
 
 
 def place_of(store: Store, tenant: str) -> Place:
@@ -414,7 +391,6 @@ def test_what_is_planted_is_reported_under_its_name(
         assert (verdict.findings[-1].kind, tenant) in {(each.kind, each.tenant) for each in verdict.findings}
 
 
-@ONLY_RUN
 def test_a_whole_transaction_that_vanished_is_lost_once(store: Store, result: Result) -> None:
     with behind_its_back(store, "workload-1") as connection:
         tenant = tenant_of(store, "workload-1")
@@ -437,7 +413,6 @@ def test_a_whole_transaction_that_vanished_is_lost_once(store: Store, result: Re
     assert verdict.findings[0].subject == attempt
 
 
-@ONLY_RUN
 def test_a_row_in_a_neighbour_is_lost_here_and_foreign_there(store: Store, result: Result) -> None:
     """Not only in the load's own tenants: a leak may end anywhere."""
     acme = create_tenant(store, "acme")
@@ -449,7 +424,6 @@ def test_a_row_in_a_neighbour_is_lost_here_and_foreign_there(store: Store, resul
     assert {(each.kind, each.tenant) for each in verdict.findings} == {("lost", "workload-1"), ("foreign", "acme")}
 
 
-@ONLY_RUN
 def test_what_other_tenants_have_of_their_own_is_nobodys_concern(store: Store, result: Result) -> None:
     create_tenant(store, "acme")
     with store.tenant("acme") as acme:
@@ -457,7 +431,6 @@ def test_what_other_tenants_have_of_their_own_is_nobodys_concern(store: Store, r
     assert verify(store, result.verdict.ledger).holds
 
 
-@ONLY_RUN
 def test_a_tenant_that_is_gone_takes_its_writes_with_it(store: Store, result: Result) -> None:
     remove_tenant(store, "workload-3")
     verdict = verify(store, result.verdict.ledger)
@@ -482,7 +455,6 @@ def test_without_its_outcome_an_attempt_is_ambiguous_and_may_have_happened(store
     assert (again.acknowledged, again.failed, again.ambiguous) == (0, verdict.attempted, verdict.attempted)
 
 
-@ONLY_RUN
 def test_half_of_an_ambiguous_attempt_is_lost(store: Store, result: Result) -> None:
     ledger = result.verdict.ledger
     rewrite(ledger, lambda record: None if record["record"] == "acknowledged" else record)
