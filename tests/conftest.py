@@ -45,3 +45,24 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The files that take longest first: one that is begun last has a processor for itself, and the other waits."""
     items.sort(key=lambda item: item.path.name not in {"test_sweep.py", "test_sweep_changes.py", "test_tour.py"})
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Failures are told at once, by whoever writes to the terminal."""
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(_FailuresAtOnce(config), "failures at once")
+
+
+class _FailuresAtOnce:
+    """What failed, and why, when it did: of a run that is ended from outside, nothing else is left."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        terminal = self._config.pluginmanager.get_plugin("terminalreporter")
+        if report.failed and terminal is not None:
+            lines = str(report.longrepr).splitlines()
+            terminal.write_line("")
+            terminal.write_line("\n".join([f"{report.when} of {report.nodeid} failed:", *lines[-20:]]))

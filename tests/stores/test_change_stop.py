@@ -19,6 +19,7 @@ from fix_shop import SHOP, Shop
 from kos import errors
 from kos.journal import unfinished_on
 from kos.schema_change import finish, plan_change, roll_back, start
+from waiting import RELATION, waiters
 
 FILL = "-- kos: fill goods.height = id\nalter table goods add column height integer"
 INDEX = "create index goods_note on goods (note)"
@@ -133,6 +134,7 @@ def test_a_run_that_is_begun_after_that_is_not_stopped(goods: Shop, tmp_path: Pa
         soon(lambda: doing(goods), lambda text: "waits for pid" in text)
         run.kill()
         run.wait()
+        soon(lambda: waiters(goods.superuser, RELATION), lambda count: count == 0)  # its last statement is given up
         goods.superuser.execute("update kos.changes c set stopping = l.token from kos.leases l")
     start(goods.store, plan_change(goods.store, COLUMN, name="column", schemas=(SHOP,)))
     finish(goods.store)

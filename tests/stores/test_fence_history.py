@@ -74,7 +74,7 @@ def test_no_write_of_an_old_epoch_is_ever_accepted(arena: Arena) -> None:
 @pytest.mark.long
 @pytest.mark.timeout(1200)
 def test_no_write_of_an_old_epoch_is_ever_accepted_in_many_histories(arena: Arena) -> None:
-    search(arena.run, 10 * HISTORIES, Phase.generate, Phase.shrink)
+    search(arena.run, 4 * HISTORIES, Phase.generate, Phase.shrink)
 
 
 GUARD = """

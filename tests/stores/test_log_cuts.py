@@ -151,8 +151,8 @@ def test_a_cut_under_load_and_the_events_after_it_are_the_source(
 def test_many_cuts_under_load_and_the_events_after_them_are_the_source(
     template: Stack, store: Store, place: Place, product: Connection
 ) -> None:
-    for _ in range(50):
-        hold_under_load(template, store, place, product, 20)
+    for _ in range(200):  # few at a time: each is followed to the end of its load
+        hold_under_load(template, store, place, product, 5)
 
 
 def put(connection: Connection, key: int, tenant: uuid.UUID = SHARED[0]) -> None:

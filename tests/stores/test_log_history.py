@@ -63,7 +63,7 @@ def test_the_log_is_whole_and_in_order(arena: Arena) -> None:
 @pytest.mark.long
 @pytest.mark.timeout(1800)
 def test_the_log_is_whole_and_in_order_in_many_histories(arena: Arena) -> None:
-    search(arena.run, 8 * HISTORIES, Phase.generate, Phase.shrink)
+    search(arena.run, 4 * HISTORIES, Phase.generate, Phase.shrink)
 
 
 LOCK = "perform pg_advisory_xact_lock(kos.log_key(tenant));"

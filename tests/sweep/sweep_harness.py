@@ -170,7 +170,7 @@ class Sweep:
         chosen = {"every": self.scenario.every, "first": self.scenario.first}
         self.kill_forwards(**chosen)
         self.kill_backwards(**chosen)
-        self.kill_resumptions(**chosen)
+        self.kill_resumptions(every=3 * self.scenario.every, first=self.scenario.first)
 
     def fail_everywhere(self) -> None:
         """Each step fails before and after its effect; then it goes on, or back."""
@@ -205,11 +205,14 @@ class Sweep:
             self._expect_planted(failing_at(operation, self._last_before_return(), "after"))
 
     def kill_forwards(self, every: int = 1, first: int = 1) -> None:
-        """A process is killed at each point of the journal; then it goes on, or back."""
+        """A process is killed at each point of the journal; then it goes on at two of them, and back at the next two.
+
+        By twos, since most points come in pairs, of what is about to be done and what has been.
+        """
         for number in range(first, self._count_points() + 1, every):
-            for verb in ("resume", "roll_back") if every == 1 else (("resume", "roll_back")[number // every % 2],):
-                with self._case(f"killed at point {number} of a run, {verb}", verb):
-                    self._kill(number, "run")
+            verb = ("resume", "resume", "roll_back", "roll_back")[number // every % 4]
+            with self._case(f"killed at point {number} of a run, {verb}", verb):
+                self._kill(number, "run")
 
     def kill_backwards(self, every: int = 1, first: int = 1) -> None:
         """A process that rolls back is killed at each point; then it is rolled back again."""
@@ -224,7 +227,7 @@ class Sweep:
             number += every
 
     def kill_resumptions(self, every: int = 1, first: int = 1) -> None:
-        """A process that resumes is killed at each point; then it goes on."""
+        """A process that resumes is killed at points that the runs above were killed at too; then it goes on."""
         number = first
         while True:
             ended = False

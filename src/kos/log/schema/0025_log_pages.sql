@@ -79,47 +79,270 @@ grant execute on function kos.referring_keys(regclass) to kos_operator;
 -- which a database has a hundred for each tenant's schema. Partitions count: what stands on one of them only runs inside
 -- of a statement on the whole table too.
 create or replace function kos.has_nested_changes(target regclass) returns boolean
-language sql stable set search_path = pg_catalog, pg_temp as $$
-  with part as materialized (select target as relation union select relid from pg_partition_tree(target))
-  select exists (
-    select from part p
-     cross join lateral (select from pg_trigger t
-                          where t.tgrelid = p.relation and not t.tgisinternal and t.tgname !~ '^[!~]?kos_' and t.tgenabled <> 'D' offset 0) t
-  ) or exists (
-    select from part p
-     cross join lateral kos.referring_keys(p.relation) f
-     where (f.confdeltype in ('c', 'n', 'd') or f.confupdtype in ('c', 'n', 'd'))
-       and (f.conrelid in (select relation from part)
-            or exists (select from pg_trigger t where t.tgrelid = f.conrelid and not t.tgisinternal and t.tgname !~ '^[!~]?kos_')
-            or exists (select from kos.referring_keys(f.conrelid) g
-                        where g.confdeltype in ('c', 'n', 'd') or g.confupdtype in ('c', 'n', 'd')))
-  ) or exists (
-    -- One statement on the other table can change a row here more than once, and the transition tables are shared.
-    select from part p
-     cross join lateral (select from pg_constraint f
-                          where f.conrelid = p.relation and f.contype = 'f'
-                            and (f.confdeltype in ('n', 'd') or f.confupdtype in ('c', 'n', 'd')) offset 0) f
-  )
-$$;
+language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
+begin
+  return (
+    with part as materialized (select target as relation union select relid from pg_partition_tree(target))
+    select exists (
+      select from part p
+       cross join lateral (select from pg_trigger t
+                            where t.tgrelid = p.relation and not t.tgisinternal and t.tgname !~ '^[!~]?kos_' and t.tgenabled <> 'D' offset 0) t
+    ) or exists (
+      select from part p
+       cross join lateral kos.referring_keys(p.relation) f
+       where (f.confdeltype in ('c', 'n', 'd') or f.confupdtype in ('c', 'n', 'd'))
+         and (f.conrelid in (select relation from part)
+              or exists (select from pg_trigger t where t.tgrelid = f.conrelid and not t.tgisinternal and t.tgname !~ '^[!~]?kos_')
+              or exists (select from kos.referring_keys(f.conrelid) g
+                          where g.confdeltype in ('c', 'n', 'd') or g.confupdtype in ('c', 'n', 'd')))
+    ) or exists (
+      -- One statement on the other table can change a row here more than once, and the transition tables are shared.
+      select from part p
+       cross join lateral (select from pg_constraint f
+                            where f.conrelid = p.relation and f.contype = 'f'
+                              and (f.confdeltype in ('n', 'd') or f.confupdtype in ('c', 'n', 'd')) offset 0) f
+    ));
+end $$;
+
+-- As before (0007, 0019), and planned once per session: taking a table in asks each of them dozens of times, and what is
+-- written in SQL is planned anew each time. A new schema's tenant waits for it.
+create or replace function kos.image_columns(target regclass)
+returns table (number integer, name text, type text, type_oid oid, varies boolean, generated boolean, escapes boolean)
+language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
+#variable_conflict use_column
+begin
+  return query
+  select row_number() over (order by a.attnum)::integer, a.attname::text, format_type(a.atttypid, a.atttypmod), a.atttypid,
+         a.attlen = -1, a.attgenerated <> '',
+         t.typcategory in ('S', 'U', 'E', 'X', 'Z') and a.atttypid <> all ('{uuid,json,jsonb}'::regtype[])
+    from pg_attribute a
+    join pg_type t on t.oid = a.atttypid
+   where a.attrelid = target and a.attnum > 0 and not a.attisdropped and a.attgenerated <> 'v';
+end $$;
+
+-- The expression for a value's text: what its type's output function gives. A cast to text can be anybody's function,
+-- where its type is no type of PostgreSQL itself, and capture runs as kos_owner.
+create function kos.text_of(value text, type oid) returns text
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+  base oid := type;
+begin
+  while exists (select from pg_type t where t.oid = base and t.typtype = 'd') loop
+    base := (select t.typbasetype from pg_type t where t.oid = base);
+  end loop;
+  -- "is null" would be true of a composite value whose fields all are.
+  return case when base < 16384 then value || '::text'
+              else format('case when %1$s is not distinct from null then null else format(''%%s'', %1$s) end', value) end;
+end $$;
+
+drop function kos.image_value(text, text, boolean, text, text), kos.compared_value(text, boolean, text, text);
+create function kos.image_value(side text, name text, type oid, escapes boolean, sensitive text, tenant text) returns text
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+  value text := kos.text_of(format('%s.%I', side, name), type);
+begin
+  return case
+    when sensitive = 'encrypted' then format('coalesce(kos.encrypt(%s, %L, %s), E''\\N'')', tenant, name, value)
+    when sensitive = 'absent' then format('case when %1$s.%2$I is not distinct from null then E''\\N'' else E''\\A'' end', side, name)
+    when sensitive = 'digest' then format('coalesce(E''\\H'' || encode(sha256(convert_to(%s::text || %s, ''UTF8'')), ''hex''), E''\\N'')', tenant, value)
+    when escapes then
+      format('coalesce(case when starts_with((%1$s) collate "C", E''\\'') then E''\\'' || (%1$s) else %1$s end, E''\\N'')', value)
+    else format('coalesce(%s, E''\\N'')', value) end;
+end $$;
+
+create function kos.compared_value(name text, type oid, escapes boolean, sensitive text, tenant text) returns text
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+begin
+  return case when sensitive in ('digest', 'absent') then format('kos.masked(%s)', kos.image_value('n', name, type, escapes, sensitive, tenant))
+              else kos.text_of(format('n.%I', name), type) end;
+end $$;
+
+create or replace function kos.image_of(target regclass, side text, earlier text, tenant text) returns text
+language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
+begin
+  return (
+    select format('array[%s]::text[]', string_agg(
+      case when earlier is not null and (c.varies or l.sensitive ->> c.name = 'encrypted') and c.name <> all (l.key_columns)
+        then format(case when c.type_oid in ('text'::regtype, 'varchar'::regtype)
+                      then 'case when %1$s.%4$I is null or %2$s.%3$I collate "C" is distinct from %1$s.%3$I then %5$s end'
+                      else 'case when %1$s.%4$I is null or record_image_ne(row(%2$s.%3$I), row(%1$s.%3$I)) then %5$s end' end,
+                    earlier, side, c.name, l.key_columns[1], v.value)
+        else v.value end, ', ' order by c.number))
+      from kos.logged(target) l
+      cross join kos.image_columns(target) c
+      cross join lateral (select kos.image_value(side, c.name, c.type_oid, c.escapes, l.sensitive ->> c.name, tenant) as value) v);
+end $$;
+
+create or replace function kos.tenant_expression(target regclass, side text) returns text
+language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
+begin
+  return (
+    select case
+      when l.tenant_column is null then 'kos.no_tenants_log()'
+      when a.atttypid = 'uuid'::regtype and a.attnotnull then format('%s.%I', side, l.tenant_column)
+      when a.atttypid = 'uuid'::regtype then format('coalesce(%s.%I, kos.no_tenants_log())', side, l.tenant_column)
+      else format('kos.tenant_of(%s)', kos.text_of(format('%s.%I', side, l.tenant_column), a.atttypid)) end
+      from kos.logged(target) l
+      left join pg_attribute a on a.attrelid = l.relation and a.attname = l.tenant_column);
+end $$;
+
+create or replace function kos.key_expression(target regclass, sides text[]) returns text
+language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
+begin
+  return (
+    select format('array[%s]::text[]', string_agg(kos.text_of(
+             case when cardinality(sides) = 1 then format('%s.%I', sides[1], k.name)
+               else format('coalesce(%s.%I, %s.%I)', sides[1], k.name, sides[2], k.name) end, a.atttypid), ', ' order by k.number))
+      from kos.logged(target) l
+      cross join unnest(l.key_columns) with ordinality k (name, number)
+      join pg_attribute a on a.attrelid = l.relation and a.attname = k.name);
+end $$;
+
+create or replace function kos.same_value(of_table regclass, one text, other text, column_name text) returns text
+language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
+declare
+  base record;
+  equal_in text := 'pg_catalog';
+begin
+  select a.atttypid as of_column, coalesce(nullif(t.typbasetype, 0), t.oid) as type, t.typtype = 'e' as is_enum, coalesce(c.collisdeterministic, true) as is_deterministic into base
+    from pg_attribute a
+    join pg_type t on t.oid = a.atttypid
+    left join pg_collation c on c.oid = a.attcollation
+   where a.attrelid = of_table and a.attname = column_name and not a.attisdropped;
+  if base.type >= 16384 then  -- no type of PostgreSQL itself
+    equal_in := coalesce((
+      select n.nspname
+        from pg_opclass k
+        join pg_amop m on m.amopfamily = k.opcfamily and m.amopstrategy = 3 and m.amoplefttype = k.opcintype and m.amoprighttype = k.opcintype
+        join pg_operator o on o.oid = m.amopopr
+        join pg_namespace n on n.oid = o.oprnamespace
+       where k.opcdefault and k.opcintype = base.type and k.opcmethod = (select oid from pg_am where amname = 'btree')
+         and o.oprname = '='), equal_in);
+  end if;
+  return format('%1$s.%3$I operator(%4$I.=) %2$s.%3$I', one, other, column_name, equal_in)
+         || case when base.is_enum or (base.type = any ('{bool,int2,int4,int8,uuid,date,timestamp,timestamptz,bytea,text,varchar,name}'::regtype[])
+                                       and base.is_deterministic)
+              then '' else format(' and (%s) collate "C" = (%s) collate "C"', kos.text_of(format('%s.%I', one, column_name), base.of_column),
+                                  kos.text_of(format('%s.%I', other, column_name), base.of_column)) end;
+end $$;
+
+create or replace function kos.compare_log(target regclass)
+returns table (tenant_id uuid, key text[], fault text, logged jsonb, found jsonb)
+language plpgsql stable security definer
+set search_path = pg_catalog, pg_temp set "DateStyle" = 'ISO, YMD' set "IntervalStyle" = 'postgres'
+set "TimeZone" = 'UTC' set extra_float_digits = 1 set bytea_output = 'hex' set lc_monetary = 'C' as $$
+declare
+  logged kos.logged_tables := kos.logged(target);
+  tenant text := kos.tenant_expression(target, 'n');
+  names text[];
+  compared text;
+  hidden jsonb;
+begin
+  select array_agg(c.name order by c.number),
+         string_agg(kos.compared_value(c.name, c.type_oid, c.escapes, logged.sensitive ->> c.name, tenant), ', ' order by c.number),
+         coalesce(jsonb_object_agg(c.name, '[encrypted]') filter (where logged.sensitive ->> c.name = 'encrypted'), '{}')
+    into names, compared, hidden
+    from kos.image_columns(target) c;
+  -- Expressions of one query, and no function that takes a row's values: its parameters could be printed in the server's log.
+  return query execute format($query$
+    with there as (
+      select %1$s as tenant_id, (%2$s) collate "default" as key, jsonb_object($1, array[%3$s]::text[]) as data from %4$s n
+    ), known as (
+      select t.tenant_id, l.key, kos.masked_data(l.data) as masked, kos.reveal(t.tenant_id, l.data) as data
+        from (select distinct s.tenant_id from kos.seals s) t
+        cross join lateral kos.stored_state(t.tenant_id, $2, 9223372036854775807) l
+    ), common as (
+      select coalesce(h.tenant_id, k.tenant_id) as tenant_id, coalesce(h.key, k.key) as key, k.data as logged, h.data as found, k.masked
+        from there h full join known k using (tenant_id, key)
+    )
+    select c.tenant_id, c.key,
+           case when c.found is null then 'it is gone, and the log has no deletion'
+                when c.logged is null then 'the log has never seen it' else 'the log has other values' end, c.masked, c.found || $3
+      from common c
+     where c.found is null or c.logged is null
+        or exists (select from jsonb_each(c.found) f
+                    where c.logged ? f.key and c.logged -> f.key <> f.value and not (c.logged -> f.key = '"[erased]"' and $3 ? f.key))
+    $query$, tenant, kos.key_expression(target, '{n}'), compared, target)
+    using names, logged.logged_id, hidden;
+end $$;
+
+create or replace function kos.known_columns(target regclass, logged kos.logged_tables) returns table (number integer, name text, id text)
+language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
+#variable_conflict use_column
+declare
+  here constant integer := kos.origin();
+begin
+  return query
+  select c.number, c.name,
+         coalesce(case when logged.origin = here
+                    then (select logged.column_ids ->> n.key from jsonb_each_text(logged.numbers) n where n.value::smallint = a.attnum)
+                    else logged.column_ids ->> c.name end,
+                  format('%s.%s.%s', here, logged.relation::oid, a.attnum))
+    from kos.image_columns(target) c
+    left join pg_attribute a on a.attrelid = logged.relation and a.attname = c.name;  -- a partition counts its own
+end $$;
+
+-- Mostly no column has another name than when it was noted.
+create or replace function kos.logged(target regclass) returns kos.logged_tables
+language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
+declare
+  found kos.logged_tables;
+  present text[];
+begin
+  select * into found from kos.logged_tables l where l.relation = coalesce(pg_partition_root(target), target);
+  if found.origin = kos.origin() and not exists (
+       select from unnest(found.key_columns || found.tenant_column || array(select jsonb_object_keys(found.sensitive))) w (name)
+        where w.name is not null and not exists (
+          select from pg_attribute a where a.attrelid = found.relation and a.attname = w.name and not a.attisdropped
+                                       and a.attnum = (found.numbers ->> w.name)::smallint)) then
+    return found;
+  end if;
+  present := array(select kos.present_name(found, k.name) from unnest(found.key_columns) with ordinality k (name, number) order by k.number);
+  present := case when array_position(present, null) is null then present else kos.key_of(found.relation) end;
+  if present is null or (found.tenant_column is not null and kos.present_name(found, found.tenant_column) is null) then
+    return null;
+  end if;
+  found.tenant_column := kos.present_name(found, found.tenant_column);
+  found.sensitive := (select coalesce(jsonb_object_agg(n.present, s.value), '{}')
+                        from jsonb_each(found.sensitive) s
+                        cross join lateral kos.present_name(found, s.key) n (present)
+                       where n.present is not null);
+  found.key_columns := present;
+  return found;
+end $$;
+
+create or replace function kos.layout(target regclass, root regclass) returns text
+language plpgsql immutable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
+declare
+  logged kos.logged_tables := kos.logged(target);
+  nested boolean := kos.has_nested_changes(target) or (root <> target and kos.has_nested_changes(root));
+begin
+  return (select md5(concat_ws(' ', target, root, logged.relation, logged.key_columns, logged.tenant_column, logged.sensitive, logged.baseline,
+                               nested, string_agg(concat_ws(' ', c.name, c.type, c.generated, a.attnum), ',' order by c.number)))
+            from kos.image_columns(target) c
+            join pg_attribute a on a.attrelid = target and a.attname = c.name);
+end $$;
 
 -- As before (0008), by what hangs on the table and on the name: a database has as many triggers as its tenants' schemas
 -- have tables, and each new schema read them all.
 create or replace function kos.capture_name(target regclass) returns text
-language sql stable set search_path = pg_catalog, pg_temp as $$
-  select coalesce(
-    (select min(f.proname::text)
-       from pg_trigger t join pg_proc f on f.oid = t.tgfoid
-      where t.tgrelid = target and t.tgname ~ '^kos_capture_' and f.pronamespace = 'kos'::regnamespace),
-    case when exists (
-           select from (select p.oid from pg_proc p where p.proname = first.name and p.pronamespace = 'kos'::regnamespace offset 0) f
-            cross join lateral (select d.objid from pg_depend d
-                                 where d.refclassid = 'pg_proc'::regclass and d.refobjid = f.oid and d.classid = 'pg_trigger'::regclass offset 0) d
-             join pg_trigger t on t.oid = d.objid
-            where t.tgname ~ '^kos_capture_')
-         then 'capture_' || md5(first.name || ' ' || target::oid) else first.name end)
-    from (select 'capture_' || md5(format('%I.%I', n.nspname, c.relname)) as name
-            from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = target) first
-$$;
+language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
+begin
+  return (
+    select coalesce(
+      (select min(f.proname::text)
+         from pg_trigger t join pg_proc f on f.oid = t.tgfoid
+        where t.tgrelid = target and t.tgname ~ '^kos_capture_' and f.pronamespace = 'kos'::regnamespace),
+      case when exists (
+             select from (select p.oid from pg_proc p where p.proname = first.name and p.pronamespace = 'kos'::regnamespace offset 0) f
+              cross join lateral (select d.objid from pg_depend d
+                                   where d.refclassid = 'pg_proc'::regclass and d.refobjid = f.oid and d.classid = 'pg_trigger'::regclass offset 0) d
+               join pg_trigger t on t.oid = d.objid
+              where t.tgname ~ '^kos_capture_')
+           then 'capture_' || md5(first.name || ' ' || target::oid) else first.name end)
+      from (select 'capture_' || md5(format('%I.%I', n.nspname, c.relname)) as name
+              from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = target) first);
+end $$;
 
 -- As before (0008). The statements of both turns are composed once: they differ in the table they write to, and composing
 -- them is nearly all that taking in a table costs, as for each table of a tenant that gets a schema of its own.
@@ -169,3 +392,17 @@ end $body$, kos.is_changed(target), numbers, branches, kos.fence_again(target));
                  'set search_path = pg_catalog, pg_temp%s as %L', kos.capture_name(target),
                  (select string_agg(format(' set %I = %L', s.name, s.value), '') from kos.text_settings(target) s), body);
 end $make$;
+
+-- What captures such values now is made anew.
+do $$
+declare
+  part regclass;
+begin
+  for part in
+    select p from kos.logged_tables l cross join kos.parts_of(l.relation) p
+     where exists (select from pg_class c where c.oid = l.relation) and (kos.logged(p)).relation is not null
+       and exists (select from kos.image_columns(p) c where c.type_oid >= 16384)
+  loop
+    perform kos.make_capture(part);
+  end loop;
+end $$;
