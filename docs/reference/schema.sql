@@ -299,6 +299,26 @@ CREATE FUNCTION kos.as_uuid(value text) RETURNS uuid
 ALTER FUNCTION kos.as_uuid(value text) OWNER TO kos_owner;
 
 --
+-- Name: base_type(oid); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.base_type(type oid) RETURNS oid
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  base oid := type;
+begin
+  while exists (select from pg_type t where t.oid = base and t.typtype = 'd') loop
+    base := (select t.typbasetype from pg_type t where t.oid = base);
+  end loop;
+  return base;
+end $$;
+
+
+ALTER FUNCTION kos.base_type(type oid) OWNER TO kos_owner;
+
+--
 -- Name: baseline_query(regclass, text[], text[], integer); Type: FUNCTION; Schema: kos; Owner: kos_owner
 --
 
@@ -3994,32 +4014,34 @@ CREATE FUNCTION kos.same_value(of_table regclass, one text, other text, column_n
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET plan_cache_mode TO 'force_generic_plan'
-    AS $_$
+    AS $$
 declare
-  base record;
+  given record;
+  base oid;
   equal_in text := 'pg_catalog';
 begin
-  select a.atttypid as of_column, coalesce(nullif(t.typbasetype, 0), t.oid) as type, t.typtype = 'e' as is_enum, coalesce(c.collisdeterministic, true) as is_deterministic into base
-    from pg_attribute a
-    join pg_type t on t.oid = a.atttypid
-    left join pg_collation c on c.oid = a.attcollation
+  select a.atttypid as type, coalesce(c.collisdeterministic, true) as is_deterministic into given
+    from pg_attribute a left join pg_collation c on c.oid = a.attcollation
    where a.attrelid = of_table and a.attname = column_name and not a.attisdropped;
-  if base.type >= 16384 then  -- no type of PostgreSQL itself
+  base := kos.base_type(given.type);
+  if base >= 16384 then  -- no type of PostgreSQL itself
     equal_in := coalesce((
       select n.nspname
         from pg_opclass k
         join pg_amop m on m.amopfamily = k.opcfamily and m.amopstrategy = 3 and m.amoplefttype = k.opcintype and m.amoprighttype = k.opcintype
         join pg_operator o on o.oid = m.amopopr
         join pg_namespace n on n.oid = o.oprnamespace
-       where k.opcdefault and k.opcintype = base.type and k.opcmethod = (select oid from pg_am where amname = 'btree')
+       where k.opcdefault and k.opcintype = base and k.opcmethod = (select oid from pg_am where amname = 'btree')
          and o.oprname = '='), equal_in);
   end if;
-  return format('%1$s.%3$I operator(%4$I.=) %2$s.%3$I', one, other, column_name, equal_in)
-         || case when base.is_enum or (base.type = any ('{bool,int2,int4,int8,uuid,date,timestamp,timestamptz,bytea,text,varchar,name}'::regtype[])
-                                       and base.is_deterministic)
-              then '' else format(' and (%s) collate "C" = (%s) collate "C"', kos.text_of(format('%s.%I', one, column_name), base.of_column),
-                                  kos.text_of(format('%s.%I', other, column_name), base.of_column)) end;
-end $_$;
+  one := format('%s.%I%s', one, column_name, '::' || nullif(format_type(base, null), format_type(given.type, null)));
+  other := format('%s.%I%s', other, column_name, '::' || nullif(format_type(base, null), format_type(given.type, null)));
+  return format('%s operator(%I.=) %s', one, equal_in, other)
+         || case when exists (select from pg_type t where t.oid = base and t.typtype = 'e')
+                   or (base = any ('{bool,int2,int4,int8,uuid,date,timestamp,timestamptz,bytea,text,varchar,name}'::regtype[])
+                       and given.is_deterministic)
+              then '' else format(' and (%s) collate "C" = (%s) collate "C"', kos.text_of(one, base), kos.text_of(other, base)) end;
+end $$;
 
 
 ALTER FUNCTION kos.same_value(of_table regclass, one text, other text, column_name text) OWNER TO kos_owner;
@@ -4383,14 +4405,9 @@ CREATE FUNCTION kos.text_of(value text, type oid) RETURNS text
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
-declare
-  base oid := type;
 begin
-  while exists (select from pg_type t where t.oid = base and t.typtype = 'd') loop
-    base := (select t.typbasetype from pg_type t where t.oid = base);
-  end loop;
   -- "is null" would be true of a composite value whose fields all are.
-  return case when base < 16384 then value || '::text'
+  return case when kos.base_type(type) < 16384 then value || '::text'
               else format('case when %1$s is not distinct from null then null else format(''%%s'', %1$s) end', value) end;
 end $_$;
 
@@ -6158,6 +6175,13 @@ GRANT ALL ON FUNCTION kos.application_roles() TO kos_auditor;
 --
 
 REVOKE ALL ON FUNCTION kos.are_few_by_default(starts timestamp with time zone, ends timestamp with time zone) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION base_type(type oid); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.base_type(type oid) FROM PUBLIC;
 
 
 --

@@ -11,6 +11,7 @@ import uuid
 from collections import Counter
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from hashlib import sha256
 from itertools import pairwise
 from typing import Any
 
@@ -241,6 +242,8 @@ class Arena:
         ends = operator.execute("select position from kos.seals where tenant_id = %s", (tenant,)).fetchall()
         check_transactions(events, {position for (position,) in ends})
         check_chains(events)
+        check_times(operator, tenant)
+        check_leaves(operator, tenant)
         for of, position, rows in self.moments:
             if of == number and log_rows(operator, tenant, position) != rows:
                 raise WrongLog(f"at position {position} the log has other rows than the table had")
@@ -279,6 +282,34 @@ def check_chains(events: list[Event]) -> None:
             del stamps[row]
         else:
             stamps[row] = each.data["stamp"]
+
+
+TIMES = """
+select position, occurred_at, max(pg_xact_commit_timestamp(transaction::xid)) over (order by position) as committed_by
+  from kos.knowledge_events where tenant_id = %s order by position
+"""
+
+
+def check_times(connection: Connection, tenant: uuid.UUID) -> None:
+    """An event's time is that of the latest commit up to its position: no sealer's, and never earlier than before."""
+    for position, occurred, committed in connection.execute(TIMES, (tenant,)).fetchall():
+        if occurred != committed:
+            raise WrongLog(f"position {position} has the time {occurred}, committed was by {committed}")
+
+
+LEAVES = """
+select position, leaf, salt, concat_ws(' ', tenant_id, position, incarnation, transaction,
+                                       (extract(epoch from occurred_at) * 1000000)::bigint, encode(digest, 'hex'), operation),
+       concat_ws(' ', key::text, coalesce(image::text, '-'), coalesce(before::text, '-'), coalesce(context::text, '-'))
+  from kos.knowledge_events join kos.shapes using (shape_id) where tenant_id = %s
+"""
+
+
+def check_leaves(connection: Connection, tenant: uuid.UUID) -> None:
+    """Each leaf is that of its event: SHA-256 of the header and of the SHA-256 of salt and content."""
+    for position, leaf, salt, header, content in connection.execute(LEAVES, (tenant,)).fetchall():
+        if leaf != sha256(header.encode() + sha256(salt.bytes + content.encode()).digest()).digest():
+            raise WrongLog(f"position {position} has the leaf of another event")
 
 
 def table_rows(connection: Connection, tenant: uuid.UUID) -> dict[str, Any]:

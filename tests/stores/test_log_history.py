@@ -81,6 +81,19 @@ FAULTS: dict[str, tuple[str, dict[str, str]]] = {
         "ended_since",
         {"over (order by r.edge) + 1)": "over (order by r.edge) + 2)"},
     ),
+    "the time of who seals": (
+        "seal_locked",
+        {"coalesce(pg_xact_commit_timestamp(f.transaction::xid), clock_timestamp())": "clock_timestamp()"},
+    ),
+    "the time of its own commit": (
+        "seal_locked",
+        {"over (order by f.last_id, f.id)) as committed_at": "over (partition by f.id)) as committed_at"},
+    ),
+    "a leaf without a key": (
+        "seal_locked",
+        {"operation, key, image, before, context, salt),": "operation, null, image, before, context, salt),"},
+    ),
+    "the leaf of another place": ("seal_locked", {"kos.leaf(tenant, position,": "kos.leaf(tenant, position + 1,"}),
     "the snapshot is taken before the lock": (
         "seal_locked",
         {

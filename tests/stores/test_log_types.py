@@ -261,3 +261,70 @@ def test_every_event_has_a_salt_of_its_own_and_no_two_seals_have_the_same(superu
         )
         assert seal(superuser) == 100
     assert superuser.execute("select count(distinct salt) from kos.knowledge_events").fetchone() == (200,)
+
+
+# A type's owner may say how it becomes text, and capture runs as kos_owner: it must never ask.
+FORGING = """
+create type size as enum ('small', 'large');
+create type span as (a text, b integer);
+create table casts (type text, as_role text);
+grant insert on casts to public;
+create function forged_size(size) returns text language plpgsql as
+  $$ begin insert into public.casts values ('size', current_user); return 'forged'; end $$;
+create function forged_sizes(size[]) returns text language plpgsql as
+  $$ begin insert into public.casts values ('sizes', current_user); return '{forged}'; end $$;
+create function forged_span(span) returns text language plpgsql as
+  $$ begin insert into public.casts values ('span', current_user); return '(forged,1)'; end $$;
+create cast (size as text) with function forged_size(size);
+create cast (size[] as text) with function forged_sizes(size[]);
+create cast (span as text) with function forged_span(span);
+create domain any_size as size;
+create table things (
+  tenant any_size not null, id size not null, s size, many size[], d any_size, p span, encrypted size, digest span, absent size,
+  note text, primary key (tenant, id))
+"""
+HIDDEN = '{"encrypted": "encrypted", "digest": "digest", "absent": "absent"}'
+FORGETFUL = """
+create or replace function kos.text_of(value text, type oid) returns text
+language sql stable set search_path = pg_catalog, pg_temp as $$ select value || '::text' $$
+"""
+
+
+def _write_sizes(superuser: Connection) -> list[str]:
+    """Write to that table in every way; for which types somebody's cast was asked, and as whom."""
+    make(superuser, FORGING)
+    log(superuser, tenant="tenant", sensitive=HIDDEN, baseline="lazy")
+    superuser.execute(
+        "insert into things select t, i, 'small', '{small,large}', 'large', row('a', 1)::span, 'large', row('b', null)::span, 'small', 'n'"
+        "  from unnest(enum_range(null::size)) t, unnest(enum_range(null::size)) i"
+    )
+    superuser.execute(
+        "update things set s = null, d = 'small', p = row(null, null), encrypted = 'small' where id = 'small'"
+    )
+    superuser.execute(
+        "update things set id = 'large' where id = 'large' and tenant::size = 'small'; update things set note = 'm'"
+    )
+    superuser.execute("delete from things where tenant::size = 'large' and id = 'small'")
+    superuser.execute("alter table things add column more size default 'large'")  # composed anew by each statement
+    superuser.execute("update things set more = 'small'")
+    return [f"{type_} as {role}" for type_, role in superuser.execute("select distinct * from casts order by 1, 2")]
+
+
+def test_no_cast_of_a_products_own_is_asked(superuser: Connection) -> None:
+    assert _write_sizes(superuser) == []
+    assert_exact(superuser, without=("digest", "absent"))
+    first = events(superuser)[0][1]
+    assert {name: first[name] for name in ("s", "many", "d", "p")} == {
+        "s": "small", "many": "{small,large}", "d": "large", "p": "(a,1)",
+    }  # fmt: skip
+    superuser.execute("select kos.rows_of('things', kos.tenant_of('small'), null)")
+    superuser.execute("truncate things")
+    assert superuser.execute("select from casts").rowcount == 0
+
+
+def test_a_cast_that_is_asked_is_found_out(superuser: Connection) -> None:
+    """The control: with casts, those functions have the rights of kos_owner, and the log what they say."""
+    superuser.execute("set role kos_owner")
+    superuser.execute(FORGETFUL)
+    superuser.execute("reset role")
+    assert "size as kos_owner" in _write_sizes(superuser)

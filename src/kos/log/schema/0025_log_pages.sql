@@ -120,9 +120,8 @@ begin
    where a.attrelid = target and a.attnum > 0 and not a.attisdropped and a.attgenerated <> 'v';
 end $$;
 
--- The expression for a value's text: what its type's output function gives. A cast to text can be anybody's function,
--- where its type is no type of PostgreSQL itself, and capture runs as kos_owner.
-create function kos.text_of(value text, type oid) returns text
+-- What a domain is made of in the end; any other type is itself.
+create function kos.base_type(type oid) returns oid
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
   base oid := type;
@@ -130,8 +129,16 @@ begin
   while exists (select from pg_type t where t.oid = base and t.typtype = 'd') loop
     base := (select t.typbasetype from pg_type t where t.oid = base);
   end loop;
+  return base;
+end $$;
+
+-- The expression for a value's text: what its type's output function gives. A cast to text can be anybody's function,
+-- where its type is no type of PostgreSQL itself, and capture runs as kos_owner.
+create function kos.text_of(value text, type oid) returns text
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+begin
   -- "is null" would be true of a composite value whose fields all are.
-  return case when base < 16384 then value || '::text'
+  return case when kos.base_type(type) < 16384 then value || '::text'
               else format('case when %1$s is not distinct from null then null else format(''%%s'', %1$s) end', value) end;
 end $$;
 
@@ -198,32 +205,35 @@ begin
       join pg_attribute a on a.attrelid = l.relation and a.attname = k.name);
 end $$;
 
+-- Domains are compared as what they are made of: no operator for any enum takes a domain over one.
 create or replace function kos.same_value(of_table regclass, one text, other text, column_name text) returns text
 language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
 declare
-  base record;
+  given record;
+  base oid;
   equal_in text := 'pg_catalog';
 begin
-  select a.atttypid as of_column, coalesce(nullif(t.typbasetype, 0), t.oid) as type, t.typtype = 'e' as is_enum, coalesce(c.collisdeterministic, true) as is_deterministic into base
-    from pg_attribute a
-    join pg_type t on t.oid = a.atttypid
-    left join pg_collation c on c.oid = a.attcollation
+  select a.atttypid as type, coalesce(c.collisdeterministic, true) as is_deterministic into given
+    from pg_attribute a left join pg_collation c on c.oid = a.attcollation
    where a.attrelid = of_table and a.attname = column_name and not a.attisdropped;
-  if base.type >= 16384 then  -- no type of PostgreSQL itself
+  base := kos.base_type(given.type);
+  if base >= 16384 then  -- no type of PostgreSQL itself
     equal_in := coalesce((
       select n.nspname
         from pg_opclass k
         join pg_amop m on m.amopfamily = k.opcfamily and m.amopstrategy = 3 and m.amoplefttype = k.opcintype and m.amoprighttype = k.opcintype
         join pg_operator o on o.oid = m.amopopr
         join pg_namespace n on n.oid = o.oprnamespace
-       where k.opcdefault and k.opcintype = base.type and k.opcmethod = (select oid from pg_am where amname = 'btree')
+       where k.opcdefault and k.opcintype = base and k.opcmethod = (select oid from pg_am where amname = 'btree')
          and o.oprname = '='), equal_in);
   end if;
-  return format('%1$s.%3$I operator(%4$I.=) %2$s.%3$I', one, other, column_name, equal_in)
-         || case when base.is_enum or (base.type = any ('{bool,int2,int4,int8,uuid,date,timestamp,timestamptz,bytea,text,varchar,name}'::regtype[])
-                                       and base.is_deterministic)
-              then '' else format(' and (%s) collate "C" = (%s) collate "C"', kos.text_of(format('%s.%I', one, column_name), base.of_column),
-                                  kos.text_of(format('%s.%I', other, column_name), base.of_column)) end;
+  one := format('%s.%I%s', one, column_name, '::' || nullif(format_type(base, null), format_type(given.type, null)));
+  other := format('%s.%I%s', other, column_name, '::' || nullif(format_type(base, null), format_type(given.type, null)));
+  return format('%s operator(%I.=) %s', one, equal_in, other)
+         || case when exists (select from pg_type t where t.oid = base and t.typtype = 'e')
+                   or (base = any ('{bool,int2,int4,int8,uuid,date,timestamp,timestamptz,bytea,text,varchar,name}'::regtype[])
+                       and given.is_deterministic)
+              then '' else format(' and (%s) collate "C" = (%s) collate "C"', kos.text_of(one, base), kos.text_of(other, base)) end;
 end $$;
 
 create or replace function kos.compare_log(target regclass)
