@@ -298,8 +298,9 @@ def check_times(connection: Connection, tenant: uuid.UUID) -> None:
 
 
 LEAVES = """
-select position, leaf, salt, concat_ws(' ', tenant_id, position, incarnation, transaction,
-                                       (extract(epoch from occurred_at) * 1000000)::bigint, encode(digest, 'hex'), operation),
+select position, leaf, salt,
+       concat_ws(' ', tenant_id, position, incarnation, transaction,
+                 (extract(epoch from occurred_at) * 1000000)::bigint, encode(digest, 'hex'), operation),
        concat_ws(' ', key::text, coalesce(image::text, '-'), coalesce(before::text, '-'), coalesce(context::text, '-'))
   from kos.knowledge_events join kos.shapes using (shape_id) where tenant_id = %s
 """

@@ -280,8 +280,8 @@ create cast (size[] as text) with function forged_sizes(size[]);
 create cast (span as text) with function forged_span(span);
 create domain any_size as size;
 create table things (
-  tenant any_size not null, id size not null, s size, many size[], d any_size, p span, encrypted size, digest span, absent size,
-  note text, primary key (tenant, id))
+  tenant any_size not null, id size not null, s size, many size[], d any_size, p span, encrypted size, digest span,
+  absent size, note text, primary key (tenant, id))
 """
 HIDDEN = '{"encrypted": "encrypted", "digest": "digest", "absent": "absent"}'
 FORGETFUL = """
@@ -295,7 +295,8 @@ def _write_sizes(superuser: Connection) -> list[str]:
     make(superuser, FORGING)
     log(superuser, tenant="tenant", sensitive=HIDDEN, baseline="lazy")
     superuser.execute(
-        "insert into things select t, i, 'small', '{small,large}', 'large', row('a', 1)::span, 'large', row('b', null)::span, 'small', 'n'"
+        "insert into things select t, i, 'small', '{small,large}', 'large', row('a', 1)::span, 'large',"
+        " row('b', null)::span, 'small', 'n'"
         "  from unnest(enum_range(null::size)) t, unnest(enum_range(null::size)) i"
     )
     superuser.execute(
