@@ -19,7 +19,7 @@ import psycopg
 
 from kos import errors
 from kos.journal.lease import QUERIES, Lease, session_prefix
-from kos.tenancy.placement import Place, server_at, shard_named
+from kos.tenancy.placement import Place, control_place, server_at, shard_named
 from kos.tenancy.store import Connection, Store
 from kos.topology import postgres
 
@@ -91,7 +91,9 @@ class Fences:
 
     def existing(self) -> Existing:
         """Those of these places that there are."""
-        return existing(self._store, self.places())
+        with self.lease.write() as control:
+            found = control.execute(QUERIES.places, {"operation": self.lease.operation}).fetchall()
+            return existing(self._store, [Place(*row) for row in found], control)
 
     def forget_checkpoints(self) -> None:
         """Of an operation that is over, or as good as. Whoever had the lease before is shut out everywhere then.
@@ -169,7 +171,7 @@ class Existing:
             raise error
 
 
-def existing(store: Store, places: Iterable[Place]) -> Existing:
+def existing(store: Store, places: Iterable[Place], control: Connection) -> Existing:
     """Which of these databases exist? Each shard is asked, once: that a database is silent says nothing."""
     found, asked = Existing(), defaultdict(list)
     for place in places:
@@ -177,10 +179,20 @@ def existing(store: Store, places: Iterable[Place]) -> Existing:
     for name, here in asked.items():
         shard = shard_named(store.topology, name)
         try:
-            with store.operator(Place(name, shard.primary.database)) as operator:
+            with asking(store, Place(name, shard.primary.database), control) as operator:
                 rows = operator.execute(QUERIES.databases, {"databases": [each.database for each in here]}).fetchall()
         except errors.StoreUnavailable as error:
             found.silent.update(dict.fromkeys(here, error))
         else:
             found.places.extend(each for each in here if (each.database,) in rows)
     return found
+
+
+@contextmanager
+def asking(store: Store, place: Place, control: Connection) -> Iterator[Connection]:
+    """A connection to a place: the one to the control tables, where it is theirs."""
+    if place == control_place(store.topology):
+        yield control
+    else:
+        with store.operator(place) as operator:
+            yield operator

@@ -13,7 +13,7 @@ from uuid import UUID
 import psycopg
 
 from kos import errors
-from kos.journal.fences import existing
+from kos.journal.fences import asking, existing
 from kos.journal.history import OVER, Event, History, fold
 from kos.journal.lease import QUERIES
 from kos.journal.operation import Operation
@@ -145,8 +145,8 @@ def _progress(store: Store, control: Connection, operations: list[UUID]) -> dict
     found: dict[tuple[UUID, str | None], int] = {}
     for place, here in wanted.items():
         try:
-            if existing(store, [place]).places:
-                with store.operator(place) as operator:
+            if existing(store, [place], control).places:
+                with asking(store, place, control) as operator:
                     for operation, step, done in operator.execute(QUERIES.read_progress, {"operations": here}):
                         found[operation, step] = found.get((operation, step), 0) + done
         except (errors.StoreUnavailable, errors.UnknownShard, psycopg.Error):

@@ -281,12 +281,12 @@ def _claim(store: Store, claim: dict[str, object], state: str) -> tuple[Tenant, 
 def _build(store: Store, tenant: Tenant, shard: Shard) -> None:
     if tenant.tier == "database":
         _make_database(store, tenant, shard)
-    with store.operator(placement.place_of(tenant)) as operator:
-        if tenant.tier == "database":
+        with store.operator(placement.place_of(tenant)) as operator:
             operator.execute(QUERIES.close_database.format(database=Identifier(tenant.database)))
             operator.execute(schema_files.QUERIES.grant_connect.format(database=Identifier(tenant.database)))
             install_database(operator)
-        elif tenant.tier == "schema":
+    elif tenant.tier == "schema":
+        with store.operator(placement.place_of(tenant)) as operator:
             _make_schema(operator, tenant)
             for step in list(schema_files.pending(operator, tenant.schema)):
                 schema_files.apply(operator, step)
