@@ -73,10 +73,3 @@ select kos.log_baseline(%(part)s::oid::regclass, %(rows)s::text[]::tid[]);
 -- All rows are in the log.
 select kos.complete_baseline(%(table)s::oid::regclass);
 
--- name: pending_bytes
--- How much waits to be sealed, or to be given back.
-select pg_table_size('kos.pending_1') + pg_table_size('kos.pending_2');
-
--- name: keep_log
--- Give the space of what is sealed back.
-select kos.keep_log();

@@ -14,7 +14,7 @@ from psycopg.sql import Identifier
 from kos import errors, sql
 from kos.adoption.facts import Connection
 from kos.adoption.tables import QUERIES, find_table, patiently
-from kos.log import seal_all
+from kos.log import make_room
 
 if TYPE_CHECKING:
     from kos.adoption.adopt import AdoptPlan, Taken
@@ -33,7 +33,13 @@ def copy_rows(run: Run[AdoptPlan]) -> None:
         table = run.plan.tables[at["table"]]
         at = _batch(run, table, at)
         run.advance(at["rows"], what=f"rows of {table.name} copied into the log")
-        _let_seal(run)
+        make_room(
+            run.fences.connection(run.place),
+            run.store,
+            run.place,
+            run.progress,
+            at_most=run.kept.get("pending_bytes", PENDING_BYTES),
+        )
 
 
 def leave_rows(run: Run[AdoptPlan]) -> None:
@@ -93,14 +99,3 @@ def _by_part(rows: list[tuple[int, str]]) -> dict[int, list[str]]:
     for part, place in rows:
         found[part].append(place)
     return found
-
-
-def _let_seal(run: Run[AdoptPlan]) -> None:
-    """Before more is added than the log can give positions to, seal what waits: also where no worker runs."""
-    with run.store.operator(run.place) as operator:
-        row = operator.execute(QUERIES.pending_bytes).fetchone()
-        if row is None or row[0] < run.kept.get("pending_bytes", PENDING_BYTES):
-            return
-        run.progress("sealing what waits before more rows are copied", 0, None)
-        run.progress("sealing what waits before more rows are copied", seal_all(operator), None)
-        operator.execute(QUERIES.keep_log)

@@ -137,3 +137,11 @@ select v, kos.tenant_of(v) from unnest(%(values)s::text[]) v;
 -- name: quoted
 -- A table's name as SQL writes it.
 select format('%%I.%%I', %(schema)s::text, %(table)s::text);
+
+-- name: pending_bytes
+-- How much waits to be sealed, or to be given back.
+select pg_table_size('kos.pending_1') + pg_table_size('kos.pending_2');
+
+-- name: rotate_pending
+-- Give the space of what is sealed back.
+select kos.rotate_pending();

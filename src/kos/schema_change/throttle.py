@@ -75,6 +75,10 @@ def nobody() -> Mapping[str, float | None]:
     return {}
 
 
+def nothing() -> None:
+    """There is room."""
+
+
 def unknown(query: str | None) -> Sequence[Measured]:
     """Nobody looks."""
     return [Measured("latency", None, "nobody looks at the latency")]
@@ -84,7 +88,8 @@ class Pace:
     """The pace of one fill.
 
     `limits` are asked for before every batch, `lags` and `latencies` where a limit needs them. `tell` hears "running",
-    with the latency where that is limited, or what is waited for, whenever that changes.
+    with the latency where that is limited, or what is waited for, whenever that changes. `make_room` lets the log catch
+    up where too much waits for its position.
     """
 
     def __init__(
@@ -93,6 +98,7 @@ class Pace:
         lags: Lags = nobody,
         latencies: Latencies = unknown,
         tell: Callable[[str], None] = lambda state: None,
+        make_room: Callable[[], None] = nothing,
         clock: Callable[[], float] = time.monotonic,
         wait: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -100,6 +106,7 @@ class Pace:
         self._lags = lags
         self._latencies = latencies
         self._tell = tell
+        self._make_room = make_room
         self.clock = clock
         self._wait = wait
         self._began: float | None = None
@@ -123,6 +130,7 @@ class Pace:
             if found is None:
                 break
             self.rest(*found)
+        self._make_room()
         self.say(RUNNING, self._running)
         self._began, self._rows = self.clock(), 0
         allowed = allowance(limits)

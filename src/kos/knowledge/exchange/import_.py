@@ -34,9 +34,11 @@ from kos.knowledge.exchange.lines import Table, describe, pin
 from kos.knowledge.exchange.manifest import pieces
 from kos.knowledge.exchange.verify import Verified, verify
 from kos.knowledge.objects import Upload, end_hold, hold_as, put_objects, remove_objects
+from kos.log import make_room
 from kos.progress import Advance, silent
 from kos.tenancy import Store, Tenant, create_tenant, find_tenant, remove_tenant
 from kos.tenancy.create import TenantPlan, plan_tenant
+from kos.tenancy.placement import place_of
 from kos.tenancy.store import Connection
 from kos.tenancy.tenant import QUERIES as TENANT_QUERIES
 
@@ -222,6 +224,9 @@ def put_content(run: Run[StoredPlan]) -> None:
 def load_rows(run: Run[StoredPlan]) -> dict[str, int]:
     """Load {rows} rows in one transaction, and compare them with the export."""
     export = _export(run)
+    tenant = run.tenant(run.plan.tenant_id)
+    if tenant is not None:
+        make_room(run.fences.connection(place_of(tenant)), run.store, place_of(tenant), run.progress)
     with run.entered(run.plan.tenant_id, timeout=TIMEOUT) as connection:
         pin(connection)
         tables = {name: describe(connection, name) for name in TENANT_TABLES}
