@@ -1952,11 +1952,14 @@ begin
   perform pg_advisory_xact_lock(kos.log_key(kos.no_tenants_log()) + 2);
   delete from kos.logged_tables l where not exists (select from pg_class c where c.oid = l.relation);
   for capture in
-    select p.proname from pg_proc p
-     where p.pronamespace = 'kos'::regnamespace and p.proname ~ '^capture_[0-9a-f]{32}$' and p.prorettype = 'trigger'::regtype
-       and not exists (select from pg_trigger t where t.tgfoid = p.oid)
-       -- Of one that is noted: its triggers were dropped by somebody, and broken_captures() says so.
-       and p.proname <> all (array(select kos.capture_name(coalesce(t.relid, l.relation))
+    with without_trigger as materialized (
+      select p.proname from pg_proc p
+       where p.pronamespace = 'kos'::regnamespace and p.proname ~ '^capture_[0-9a-f]{32}$' and p.prorettype = 'trigger'::regtype
+         and not exists (select from pg_trigger t where t.tgfoid = p.oid)
+    )
+    select w.proname from without_trigger w
+     -- Of one that is noted: its triggers were dropped by somebody, and broken_captures() says so.
+     where w.proname <> all (array(select kos.capture_name(coalesce(t.relid, l.relation))
                                      from kos.logged_tables l left join pg_partition_tree(l.relation) t on true))
   loop
     execute format('drop function kos.%I()', capture);
@@ -2432,7 +2435,8 @@ begin
   -- time in the server's log; kos.broken_captures() names the table.
   begin
     nothing := kos.forget_dropped_tables();
-    noted := kos.refresh_captures();
+    noted := kos.refresh_captures((select count(*) / 200 + 1 from kos.logged_tables)::integer,
+                                  floor(extract(epoch from clock_timestamp()) / 5)::bigint);
   exception
     when lock_not_available then null;  -- another time
     when others then raise warning 'captures can''t be made anew: % (%)', sqlerrm, sqlstate;
@@ -3538,6 +3542,20 @@ ALTER FUNCTION kos.referring_keys(target regclass) OWNER TO kos_owner;
 --
 
 CREATE FUNCTION kos.refresh_captures() RETURNS integer
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select kos.refresh_captures(1, 0)
+$$;
+
+
+ALTER FUNCTION kos.refresh_captures() OWNER TO kos_owner;
+
+--
+-- Name: refresh_captures(integer, bigint); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.refresh_captures(shares integer, share bigint) RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
@@ -3551,7 +3569,8 @@ begin
       from kos.logged_tables l
       left join pg_partition_tree(l.relation) t on true
       join pg_proc f on f.proname = kos.capture_name(coalesce(t.relid, l.relation)) and f.pronamespace = 'kos'::regnamespace
-     where strpos(f.prosrc, kos.is_changed(coalesce(t.relid, l.relation))) = 0 and (kos.logged(l.relation)).relation is not null
+     where l.logged_id % shares = share % shares
+       and strpos(f.prosrc, kos.is_changed(coalesce(t.relid, l.relation))) = 0 and (kos.logged(l.relation)).relation is not null
   loop
     perform kos.note_columns(kos.logged(part.relation));
     perform kos.make_capture(part.relation);
@@ -3561,7 +3580,7 @@ begin
 end $$;
 
 
-ALTER FUNCTION kos.refresh_captures() OWNER TO kos_owner;
+ALTER FUNCTION kos.refresh_captures(shares integer, share bigint) OWNER TO kos_owner;
 
 --
 -- Name: refusal_to_log(regclass, text, jsonb); Type: FUNCTION; Schema: kos; Owner: kos_owner
@@ -7212,6 +7231,13 @@ GRANT ALL ON FUNCTION kos.referring_keys(target regclass) TO kos_operator;
 
 REVOKE ALL ON FUNCTION kos.refresh_captures() FROM PUBLIC;
 GRANT ALL ON FUNCTION kos.refresh_captures() TO kos_operator;
+
+
+--
+-- Name: FUNCTION refresh_captures(shares integer, share bigint); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.refresh_captures(shares integer, share bigint) FROM PUBLIC;
 
 
 --

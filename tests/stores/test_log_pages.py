@@ -128,6 +128,36 @@ def test_what_runs_inside_of_a_statement_is_told_without_reading_other_tables_co
     assert [full_superuser.execute(each).fetchone() for each in asked] == [(True,), (False,), (False,)]
 
 
+TABLES = """
+do $$ begin
+  for n in 1..%s loop
+    execute format('create table public.logged_%%s_%%s (id int primary key)', %s, n);
+    execute format('grant all on public.logged_%%s_%%s to kos_owner', %s, n);
+    perform kos.log_table(format('public.logged_%%s_%%s', %s, n)::regclass);
+  end loop;
+end $$
+"""
+
+
+@pytest.mark.long
+def test_who_keeps_the_log_looks_at_some_tables_at_a_time(full_superuser: Any) -> None:
+    """While it looks nobody seals; and a schema of a tenant brings nine."""
+    full_superuser.execute(TABLES % (150, 1, 1, 1))
+    few = _explained(full_superuser, "select kos.keep_log()")
+    full_superuser.execute(TABLES % (1_050, 2, 2, 2))
+    many = _explained(full_superuser, "select kos.keep_log()")
+    all_of_them = _explained(full_superuser, "select kos.refresh_captures()")
+    assert 0 < many < 2 * few < all_of_them / 2
+
+
+def test_each_table_has_its_turn(full_superuser: Any) -> None:
+    full_superuser.execute(TABLES % (9, 1, 1, 1))
+    full_superuser.execute("alter table public.logged_1_4 add column more int; alter table public.logged_1_7 add m int")
+    turns = [full_superuser.execute("select kos.refresh_captures(4, %s)", (turn,)).fetchone() for turn in range(7, 11)]
+    assert sorted(turns) == [(0,), (0,), (1,), (1,)]
+    assert full_superuser.execute("select kos.refresh_captures()").fetchone() == (0,)
+
+
 def _explained(operator: Connection, query: str) -> int:
     for _ in range(3):
         [(plan,)] = operator.execute(f"explain (analyze, buffers, format json) {query}".encode()).fetchall()

@@ -104,6 +104,7 @@ class Finder:
             if began >= self._status_due:
                 pending, broken = connection.execute(QUERIES.log_status).fetchone() or (0, 0)
                 self._counted(Counted(pending or 0, broken or 0))
-                self._status_due = began + STATUS_SECONDS
+                # It looks at each logged table, of which there can be ten thousand.
+                self._status_due = began + max(STATUS_SECONDS, (self._clock() - self.looked) * SHARE)
             self.failure = None
             self._ends.wait(max(self._pause.take(), min(took * (SHARE - 1), LONGEST_PAUSE_SECONDS)))

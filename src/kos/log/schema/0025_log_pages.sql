@@ -403,6 +403,85 @@ end $body$, kos.is_changed(target), numbers, branches, kos.fence_again(target));
                  (select string_agg(format(' set %I = %L', s.name, s.value), '') from kos.text_settings(target) s), body);
 end $make$;
 
+-- As before (0011), of a share of the logged tables.
+create function kos.refresh_captures(shares integer, share bigint) returns integer
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  part record;
+  made integer := 0;
+begin
+  perform pg_advisory_xact_lock(kos.log_key(kos.no_tenants_log()) + 2);
+  for part in
+    select coalesce(t.relid, l.relation) as relation
+      from kos.logged_tables l
+      left join pg_partition_tree(l.relation) t on true
+      join pg_proc f on f.proname = kos.capture_name(coalesce(t.relid, l.relation)) and f.pronamespace = 'kos'::regnamespace
+     where l.logged_id % shares = share % shares
+       and strpos(f.prosrc, kos.is_changed(coalesce(t.relid, l.relation))) = 0 and (kos.logged(l.relation)).relation is not null
+  loop
+    perform kos.note_columns(kos.logged(part.relation));
+    perform kos.make_capture(part.relation);
+    made := made + 1;
+  end loop;
+  return made;
+end $$;
+
+create or replace function kos.refresh_captures() returns integer
+language sql volatile security definer set search_path = pg_catalog, pg_temp as $$
+  select kos.refresh_captures(1, 0)
+$$;
+
+-- As before (0011), and who still has a function is asked only where one has lost its triggers.
+create or replace function kos.forget_dropped_tables() returns void
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  capture text;
+begin
+  perform pg_advisory_xact_lock(kos.log_key(kos.no_tenants_log()) + 2);
+  delete from kos.logged_tables l where not exists (select from pg_class c where c.oid = l.relation);
+  for capture in
+    with without_trigger as materialized (
+      select p.proname from pg_proc p
+       where p.pronamespace = 'kos'::regnamespace and p.proname ~ '^capture_[0-9a-f]{32}$' and p.prorettype = 'trigger'::regtype
+         and not exists (select from pg_trigger t where t.tgfoid = p.oid)
+    )
+    select w.proname from without_trigger w
+     -- Of one that is noted: its triggers were dropped by somebody, and broken_captures() says so.
+     where w.proname <> all (array(select kos.capture_name(coalesce(t.relid, l.relation))
+                                     from kos.logged_tables l left join pg_partition_tree(l.relation) t on true))
+  loop
+    execute format('drop function kos.%I()', capture);
+  end loop;
+end $$;
+
+-- As before (0011), but of some 200 tables at a time, others every five seconds: a look at one costs a millisecond, tenants'
+-- schemas can have ten thousand, and nobody seals meanwhile. One that has changed is captured slowly until it is its turn.
+create or replace function kos.keep_log() returns boolean
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  noted integer;
+  nothing text;
+begin
+  -- A server that was restored or promoted is told apart at once, not with its next change; and here, where that is
+  -- committed at once: a seal that begins an incarnation keeps all others waiting until it ends.
+  noted := kos.current_incarnation();
+  -- Each by itself: what fails for one table stops neither partitions nor the giving back of space, and is told every
+  -- time in the server's log; kos.broken_captures() names the table.
+  begin
+    nothing := kos.forget_dropped_tables();
+    noted := kos.refresh_captures((select count(*) / 200 + 1 from kos.logged_tables)::integer,
+                                  floor(extract(epoch from clock_timestamp()) / 5)::bigint);
+  exception
+    when lock_not_available then null;  -- another time
+    when others then raise warning 'captures can''t be made anew: % (%)', sqlerrm, sqlstate;
+  end;
+  begin
+    noted := kos.make_log_partitions();
+  exception when lock_not_available then null;
+  end;
+  return kos.rotate_pending();
+end $$;
+
 -- What captures such values now is made anew.
 do $$
 declare
