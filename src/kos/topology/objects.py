@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from contextlib import closing
+from threading import Lock
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -31,11 +33,10 @@ def open(
     """
     from botocore.config import Config
 
-    return _session(objects).client(
-        "s3",
-        endpoint_url=objects.endpoint,
-        verify=authorities(objects.tls) or True,
-        config=Config(
+    options: dict[str, Any] = {
+        "endpoint_url": objects.endpoint,
+        "verify": authorities(objects.tls) or True,
+        "config": Config(
             signature_version="s3v4",
             s3={"addressing_style": "path" if objects.endpoint else "auto"},
             connect_timeout=connect_seconds,
@@ -50,22 +51,31 @@ def open(
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
         ),
-    )
+    }
+    if objects.access_key is None or objects.secret_key is None:
+        import boto3
+
+        return boto3.session.Session(region_name=objects.region).client("s3", **options)
+    with _one_client_at_a_time:
+        return _session(objects.region, objects.access_key.read(), objects.secret_key.read()).client("s3", **options)
 
 
-def _session(objects: ObjectStore) -> Any:
+_one_client_at_a_time = Lock()  # that a session makes
+
+
+@functools.lru_cache(maxsize=8)
+def _session(region: str, access_key: str, secret_key: str) -> Any:
+    """Kept, for it has read what S3's operations are: a quarter of a second of JSON, which each client would read."""
     import boto3
     from botocore.session import Session
 
-    if objects.access_key is None or objects.secret_key is None:
-        return boto3.session.Session(region_name=objects.region)
     # With keys of its own, nothing of the user's AWS profile and files counts: not even that they can't be read.
     nothing = (None, None, os.devnull, None)
     own = {"profile": (None, None, None, None), "config_file": nothing, "credentials_file": nothing}
     return boto3.session.Session(
-        aws_access_key_id=objects.access_key.read(),
-        aws_secret_access_key=objects.secret_key.read(),
-        region_name=objects.region,
+        aws_access_key_id=access_key,
+        aws_secret_access_key=secret_key,
+        region_name=region,
         botocore_session=Session(session_vars=own),
     )
 
