@@ -2436,7 +2436,7 @@ begin
   begin
     nothing := kos.forget_dropped_tables();
     noted := kos.refresh_captures((select count(*) / 200 + 1 from kos.logged_tables)::integer,
-                                  floor(extract(epoch from clock_timestamp()) / 5)::bigint);
+                                  (random() * 1000000)::bigint);
   exception
     when lock_not_available then null;  -- another time
     when others then raise warning 'captures can''t be made anew: % (%)', sqlerrm, sqlstate;
@@ -2648,14 +2648,25 @@ CREATE FUNCTION kos.local_column(target regclass) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-  select format('%s (%s)', i.name, i.type)
-    from kos.image_columns(target) i
-    join pg_type t on t.oid = i.type_oid
-    left join pg_type base on base.oid = t.typbasetype
-   where array[t.oid, t.typelem, t.typbasetype, base.typelem] && '{oid,regclass,regproc,regprocedure,regtype,regrole,regnamespace,regoper,
-           regoperator,regconfig,regdictionary,regcollation,xid,cid,tid}'::regtype[]::oid[]
-     and t.typname not in ('name', 'oidvector')
-   order by i.number limit 1
+  with recursive part (number, name, shown, type) as (
+    select i.number, i.name, i.type, i.type_oid from kos.image_columns(target) i
+    union
+    select p.number, p.name, p.shown, made.of
+      from part p
+      join pg_type t on t.oid = p.type
+     cross join lateral (
+       select t.typbasetype where t.typtype = 'd'
+       union all select t.typelem where t.typelem <> 0 and t.typcategory = 'A'
+       union all select r.rngsubtype from pg_range r where t.oid in (r.rngtypid, r.rngmultitypid)
+       union all select a.atttypid from pg_attribute a
+                  where t.typtype = 'c' and a.attrelid = t.typrelid and a.attnum > 0 and not a.attisdropped) made (of)
+  )
+  select format('%s (%s)', p.name, p.shown)
+    from part p
+    join pg_type t on t.oid = p.type
+   where t.typtype = 'p' or t.typnamespace = 'pg_catalog'::regnamespace and t.typtype = 'b'
+         and (t.typname ~ '^reg' or t.typname in ('oid', 'xid', 'xid8', 'cid', 'tid', 'pg_snapshot', 'txid_snapshot'))
+   order by p.number limit 1
 $$;
 
 
@@ -3994,7 +4005,7 @@ declare
   read text;
 begin
   select coalesce(array_agg(c.name order by c.number), '{}'),
-         coalesce(string_agg(case when logged.sensitive ->> c.name = 'encrypted' then format('case when n.%I is not null then ''[encrypted]'' end', c.name)
+         coalesce(string_agg(case when logged.sensitive ->> c.name = 'encrypted' then format('case when n.%I is distinct from null then ''[encrypted]'' end', c.name)
                                   else kos.compared_value(c.name, c.type_oid, c.escapes, logged.sensitive ->> c.name, owner_of_row) end, ', ' order by c.number), '')
     into names, read
     from kos.image_columns(target) c
@@ -4038,12 +4049,18 @@ declare
   given record;
   base oid;
   equal_in text := 'pg_catalog';
+  same_text text;
 begin
   select a.atttypid as type, coalesce(c.collisdeterministic, true) as is_deterministic into given
     from pg_attribute a left join pg_collation c on c.oid = a.attcollation
    where a.attrelid = of_table and a.attname = column_name and not a.attisdropped;
   base := kos.base_type(given.type);
-  if base >= 16384 then  -- no type of PostgreSQL itself
+  one := format('%s.%I', one, column_name);
+  other := format('%s.%I', other, column_name);
+  same_text := format('(%s) collate "C" = (%s) collate "C"', kos.text_of(one, given.type), kos.text_of(other, given.type));
+  if base >= 16384 and base <> given.type then
+    return same_text;
+  elsif base >= 16384 then
     equal_in := coalesce((
       select n.nspname
         from pg_opclass k
@@ -4053,13 +4070,11 @@ begin
        where k.opcdefault and k.opcintype = base and k.opcmethod = (select oid from pg_am where amname = 'btree')
          and o.oprname = '='), equal_in);
   end if;
-  one := format('%s.%I%s', one, column_name, '::' || nullif(format_type(base, null), format_type(given.type, null)));
-  other := format('%s.%I%s', other, column_name, '::' || nullif(format_type(base, null), format_type(given.type, null)));
   return format('%s operator(%I.=) %s', one, equal_in, other)
          || case when exists (select from pg_type t where t.oid = base and t.typtype = 'e')
                    or (base = any ('{bool,int2,int4,int8,uuid,date,timestamp,timestamptz,bytea,text,varchar,name}'::regtype[])
                        and given.is_deterministic)
-              then '' else format(' and (%s) collate "C" = (%s) collate "C"', kos.text_of(one, base), kos.text_of(other, base)) end;
+              then '' else ' and ' || same_text end;
 end $$;
 
 
@@ -4427,7 +4442,7 @@ CREATE FUNCTION kos.text_of(value text, type oid) RETURNS text
 begin
   -- "is null" would be true of a composite value whose fields all are.
   return case when kos.base_type(type) < 16384 then value || '::text'
-              else format('case when %1$s is not distinct from null then null else format(''%%s'', %1$s) end', value) end;
+              else format('case when %1$s is not distinct from null then null else pg_catalog.format(''%%s'', %1$s) end', value) end;
 end $_$;
 
 

@@ -159,6 +159,28 @@ def test_a_limit_of_latency_that_nobody_looks_at_is_none_that_is_kept() -> None:
     assert told == ["waiting: nobody looks at the latency", "running"]
 
 
+def test_what_making_room_told_is_taken_back() -> None:
+    clock, told, crowded = Clock(), list[str](), [False, True, False]
+    pace = Pace(tell=told.append, make_room=lambda: crowded.pop(0), clock=clock, wait=clock.wait)
+    for _ in range(3):
+        pace.before_batch()
+    assert told == ["running", "running"]
+
+
+def test_limits_are_asked_when_room_was_made() -> None:
+    clock, told = Clock(), list[str]()
+
+    def limits() -> Limits:
+        return Limits(paused=60 <= clock.now < 61)
+
+    def make_room() -> bool:
+        clock.wait(60)
+        return True
+
+    Pace(limits, tell=told.append, make_room=make_room, clock=clock, wait=clock.wait).before_batch()
+    assert told == ["paused", "running"]
+
+
 def test_limits_make_batches_smaller() -> None:
     assert allowance(Limits()) == Allowance(BATCH_SECONDS, None)
     assert allowance(Limits(max_latency_ms=50)) == Allowance(0.025, None)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
 
 from adopted import adopt, here
@@ -13,7 +15,7 @@ from fix_product import as_owner
 from fix_samples import Site
 from kos.knowledge.exchange import export_tenant, import_tenant
 from kos.knowledge.samples import load_sample, plan_load, run_load
-from kos.log import seal_all, status
+from kos.log import Room, seal_all, status
 from kos.schema_change import plan_change, start
 from kos.schema_change.fill import Filling
 from kos.tenancy import Place, Store, create_tenant
@@ -23,6 +25,14 @@ from kos.topology.model import Topology
 SEALING = importlib.import_module("kos.log.seal")
 BASELINE = importlib.import_module("kos.adoption.baseline")
 BATCH = 60
+Connection = psycopg.Connection[Any]
+
+
+@pytest.fixture(autouse=True)
+def without_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A table that is empty has pages too: of so little room there is never enough, and each batch asks for it."""
+    monkeypatch.setattr(SEALING, "REST_SECONDS", 0.0)
+    monkeypatch.setattr(SEALING, "REST_SHARE", 0.0)
 
 
 @pytest.fixture
@@ -87,3 +97,43 @@ def test_a_baseline_and_a_fill(product_store: Store, crowded: bool, monkeypatch:
     found = status(product_store, here(product_store))
     assert found.sealed_events + found.pending_rows == 2 * row[0]
     assert (found.sealed_events > row[0]) == crowded
+
+
+STUCK = """
+create function public.refuse() returns trigger language plpgsql as $$ begin raise 'it can''t be sealed'; end $$;
+create trigger refuse before insert on kos.knowledge_events for each row when (new.tenant_id = '{}')
+  execute function public.refuse()
+"""
+
+
+@pytest.mark.parametrize("stuck", ["refused", "locked"])
+def test_who_writes_much_does_not_fail_for_a_tenant_that_cannot_be_sealed(
+    store: Store, place: Place, small_site: Site, stuck: str, superuser: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SEALING, "PENDING_BYTES", 0)
+    monkeypatch.setattr(SEALING, "LOCK_TIMEOUT", "50ms")
+    other = create_tenant(store, "beta")
+    with store.tenant("beta") as beta:
+        beta.execute("insert into atoms (atom_type, name) values ('T', 'n')")
+    if stuck == "refused":
+        superuser.execute(STUCK.format(other.id).encode())
+    else:
+        superuser.execute("select pg_advisory_lock(kos.log_key(%s))", (other.id,))
+    create_tenant(store, "acme")
+    run_load(store, plan_load(store, "cities", "acme", site=small_site.folder), batch=BATCH)
+    found = status(store, place)
+    assert found.sealed_events > 4 * BATCH
+    assert found.pending_rows <= BATCH + 1
+    with pytest.raises(psycopg.Error), store.operator() as operator:
+        operator.execute("set lock_timeout = '50ms'")
+        operator.execute("select kos.seal(%s)", (other.id,))
+
+
+def test_where_no_room_can_be_made_it_is_tried_now_and_then(
+    store: Store, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SEALING, "REST_SECONDS", 3600.0)
+    room = Room(store, place, at_most=0)
+    with store.operator(place) as operator:
+        assert [room.make(operator) for _ in range(3)] == [True, False, False]
+        assert [Room(store, place).make(operator) for _ in range(2)] == [False, False]

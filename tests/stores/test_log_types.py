@@ -329,3 +329,31 @@ def test_a_cast_that_is_asked_is_found_out(superuser: Connection) -> None:
     superuser.execute(FORGETFUL)
     superuser.execute("reset role")
     assert "size as kos_owner" in _write_sizes(superuser)
+
+
+DOMAIN_KEYS = {
+    "char(2)": ("'DE'", "'DK'"),
+    "bit(3)": ("B'101'", "B'100'"),
+    "numeric(3, 1)": ("1.0", "1.1"),
+    "varchar(3)": ("'ab'", "'ac'"),
+    "char(2)[]": ("'{DE}'", "'{DK}'"),
+    "integer[]": ("'{1}'", "'{1,2}'"),
+    "int4range": ("'[1,3)'", "'[1,4)'"),
+    "mood": ("'ok'", "''"),
+    "pair": ("row('a', 1)", "row('a', 2)"),
+}
+
+
+@pytest.mark.parametrize("of", DOMAIN_KEYS)
+def test_keys_of_a_domain(superuser: Connection, of: str) -> None:
+    one, other = DOMAIN_KEYS[of]
+    superuser.execute(f"{TYPES}; create domain known as {of}; create domain key as known")
+    make(superuser, "create table things (k key primary key, v integer)")
+    log(superuser, tenant=None)
+    superuser.execute(f"insert into things values ({one}, 1), ({other}, 2)")
+    superuser.execute("delete from things where v = 1; update things set v = 3")
+    superuser.execute(f"update things set k = {one}")
+    seal(superuser)
+    found = [operation for operation, _ in events(superuser)]
+    assert [found[:4], sorted(found[4:])] == [["I", "I", "D", "U"], ["D", "I"]]
+    assert_exact(superuser)

@@ -106,6 +106,13 @@ REFUSED = [
         "tenant_id",
         {},
     ),
+    (
+        "a transaction's id in a range in a composite type",
+        f"create type r as range (subtype = xid8); create type c as (a int, r r[]); {PLAIN} ({KEYED}, o c)",
+        "tenant_id",
+        {},
+    ),
+    ("a snapshot", f"{PLAIN} ({KEYED}, o pg_snapshot)", "tenant_id", {}),
     ("unlogged", "create unlogged table t (tenant_id uuid, id integer primary key)", "tenant_id", {}),
     ("a partition", f"create table r ({KEYED}) {BY_ID}; {PLAIN} partition of r default", "tenant_id", {}),
     (

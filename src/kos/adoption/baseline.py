@@ -14,7 +14,7 @@ from psycopg.sql import Identifier
 from kos import errors, sql
 from kos.adoption.facts import Connection
 from kos.adoption.tables import QUERIES, find_table, patiently
-from kos.log import make_room
+from kos.log import Room
 
 if TYPE_CHECKING:
     from kos.adoption.adopt import AdoptPlan, Taken
@@ -28,18 +28,14 @@ def copy_rows(run: Run[AdoptPlan]) -> None:
     """Copy the rows that are there into the log, where the baseline is full (it is {baseline})."""
     if run.plan.baseline != "full":
         return
+    most = run.kept.get("pending_bytes", PENDING_BYTES)
+    room = Room(run.store, run.place, run.progress, at_most=most)
     at = run.cursor or {"table": 0, "after": None, "rows": 0}
     while at["table"] < run.plan.count:
         table = run.plan.tables[at["table"]]
         at = _batch(run, table, at)
         run.advance(at["rows"], what=f"rows of {table.name} copied into the log")
-        make_room(
-            run.fences.connection(run.place),
-            run.store,
-            run.place,
-            run.progress,
-            at_most=run.kept.get("pending_bytes", PENDING_BYTES),
-        )
+        room.make(run.fences.connection(run.place))
 
 
 def leave_rows(run: Run[AdoptPlan]) -> None:

@@ -91,9 +91,14 @@ class Fences:
 
     def existing(self) -> Existing:
         """Those of these places that there are."""
+        near = control_place(self._store.topology).shard
         with self.lease.write() as control:
-            found = control.execute(QUERIES.places, {"operation": self.lease.operation}).fetchall()
-            return existing(self._store, [Place(*row) for row in found], control)
+            noted = control.execute(QUERIES.places, {"operation": self.lease.operation}).fetchall()
+            places = [Place(*row) for row in noted]
+            found = existing(self._store, [each for each in places if each.shard == near], control)
+        # The others when the lease is free again: a silent one takes seconds, in which its heart would not beat.
+        far = existing(self._store, [each for each in places if each.shard != near])
+        return Existing(found.places + far.places, found.silent | far.silent)
 
     def forget_checkpoints(self) -> None:
         """Of an operation that is over, or as good as. Whoever had the lease before is shut out everywhere then.
@@ -171,7 +176,7 @@ class Existing:
             raise error
 
 
-def existing(store: Store, places: Iterable[Place], control: Connection) -> Existing:
+def existing(store: Store, places: Iterable[Place], control: Connection | None = None) -> Existing:
     """Which of these databases exist? Each shard is asked, once: that a database is silent says nothing."""
     found, asked = Existing(), defaultdict(list)
     for place in places:
@@ -189,9 +194,9 @@ def existing(store: Store, places: Iterable[Place], control: Connection) -> Exis
 
 
 @contextmanager
-def asking(store: Store, place: Place, control: Connection) -> Iterator[Connection]:
-    """A connection to a place: the one to the control tables, where it is theirs."""
-    if place == control_place(store.topology):
+def asking(store: Store, place: Place, control: Connection | None) -> Iterator[Connection]:
+    """A connection to a place: the one to the control tables, if there is one and it is theirs."""
+    if control is not None and place == control_place(store.topology):
         yield control
     else:
         with store.operator(place) as operator:

@@ -27,7 +27,7 @@ from kos.log.consumer import (
 )
 from kos.log.cut import Cut, cut
 from kos.log.feed import Cursor, Event, head_of, read, tail
-from kos.log.seal import make_room, seal, seal_all
+from kos.log.seal import Room, seal, seal_all
 from kos.log.status import LogStatus, Mismatch, compare, status
 
 __all__ = [
@@ -38,6 +38,7 @@ __all__ = [
     "Event",
     "LogStatus",
     "Mismatch",
+    "Room",
     "advance",
     "batches",
     "bookmark_position",
@@ -47,7 +48,6 @@ __all__ = [
     "drop",
     "feeds",
     "head_of",
-    "make_room",
     "next_batch",
     "pages",
     "position_of",

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from kos import errors
-from kos.log import make_room
+from kos.log import Room
 from kos.schema_change.feedback import ReplicaLag
 from kos.schema_change.latency import AppLatency, ask
 from kos.schema_change.model import ChangePlan
@@ -43,10 +43,8 @@ def pace_of(site: Site) -> Iterator[Pace]:
             row = control.execute(QUERIES.limits, facts).fetchone()
             return Limits(*row) if row else Limits()
 
-        def room() -> None:
-            make_room(beside, store, site.placement.place, lambda what, done, total: site.doing(what))
-
+        room = Room(store, site.placement.place, lambda what, done, total: site.doing(what) if done == 0 else None)
         try:
-            yield Pace(limits, lags, AppLatency(beside), site.doing, room)
+            yield Pace(limits, lags, AppLatency(beside), site.doing, lambda: room.make(beside))
         finally:
             lags.close()

@@ -75,8 +75,9 @@ def nobody() -> Mapping[str, float | None]:
     return {}
 
 
-def nothing() -> None:
-    """There is room."""
+def roomy() -> bool:
+    """There is room in the log."""
+    return False
 
 
 def unknown(query: str | None) -> Sequence[Measured]:
@@ -89,7 +90,7 @@ class Pace:
 
     `limits` are asked for before every batch, `lags` and `latencies` where a limit needs them. `tell` hears "running",
     with the latency where that is limited, or what is waited for, whenever that changes. `make_room` lets the log catch
-    up where too much waits for its position.
+    up where too much waits for its position, tells so, and returns whether it did.
     """
 
     def __init__(
@@ -98,7 +99,7 @@ class Pace:
         lags: Lags = nobody,
         latencies: Latencies = unknown,
         tell: Callable[[str], None] = lambda state: None,
-        make_room: Callable[[], None] = nothing,
+        make_room: Callable[[], bool] = roomy,
         clock: Callable[[], float] = time.monotonic,
         wait: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -124,13 +125,14 @@ class Pace:
         Raises:
             ThrottleBlind: the replicas' lag is limited, and nobody here can see it.
         """
+        if self._make_room():
+            self._kind = ""  # it has told what it did
         while True:
             limits = self._limits()
             found = self._in_the_way(limits)
             if found is None:
                 break
             self.rest(*found)
-        self._make_room()
         self.say(RUNNING, self._running)
         self._began, self._rows = self.clock(), 0
         allowed = allowance(limits)

@@ -56,8 +56,9 @@ def open(
         import boto3
 
         return boto3.session.Session(region_name=objects.region).client("s3", **options)
+    keys = objects.access_key.read(), objects.secret_key.read()
     with _one_client_at_a_time:
-        return _session(objects.region, objects.access_key.read(), objects.secret_key.read()).client("s3", **options)
+        return _session(objects.region, *keys).client("s3", **options)
 
 
 _one_client_at_a_time = Lock()  # that a session makes

@@ -18,6 +18,7 @@ from kos.worker.seals import QUERIES, Connection
 MOST_TENANTS = 1000  # in one look; the longest waiting first, so the others come next
 STATUS_SECONDS = 5.0
 SHARE = 10  # of its time, a look that takes long runs one part in so many; but
+LONGEST_STATUS_SECONDS = 60.0  # between two looks at the state of the log
 LONGEST_PAUSE_SECONDS = 1.0  # a tenant that is new waits no longer for the next look
 AGAIN_SECONDS = 1.0  # after a look that failed
 
@@ -105,6 +106,7 @@ class Finder:
                 pending, broken = connection.execute(QUERIES.log_status).fetchone() or (0, 0)
                 self._counted(Counted(pending or 0, broken or 0))
                 # It looks at each logged table, of which there can be ten thousand.
-                self._status_due = began + max(STATUS_SECONDS, (self._clock() - self.looked) * SHARE)
+                rest = min((self._clock() - self.looked) * SHARE, LONGEST_STATUS_SECONDS)
+                self._status_due = began + max(STATUS_SECONDS, rest)
             self.failure = None
             self._ends.wait(max(self._pause.take(), min(took * (SHARE - 1), LONGEST_PAUSE_SECONDS)))

@@ -34,7 +34,7 @@ from kos.knowledge.exchange.lines import Table, describe, pin
 from kos.knowledge.exchange.manifest import pieces
 from kos.knowledge.exchange.verify import Verified, verify
 from kos.knowledge.objects import Upload, end_hold, hold_as, put_objects, remove_objects
-from kos.log import make_room
+from kos.log import Room
 from kos.progress import Advance, silent
 from kos.tenancy import Store, Tenant, create_tenant, find_tenant, remove_tenant
 from kos.tenancy.create import TenantPlan, plan_tenant
@@ -226,7 +226,7 @@ def load_rows(run: Run[StoredPlan]) -> dict[str, int]:
     export = _export(run)
     tenant = run.tenant(run.plan.tenant_id)
     if tenant is not None:
-        make_room(run.fences.connection(place_of(tenant)), run.store, place_of(tenant), run.progress)
+        Room(run.store, place_of(tenant), run.progress).make(run.fences.connection(place_of(tenant)))
     with run.entered(run.plan.tenant_id, timeout=TIMEOUT) as connection:
         pin(connection)
         tables = {name: describe(connection, name) for name in TENANT_TABLES}

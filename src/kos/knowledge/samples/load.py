@@ -26,7 +26,7 @@ from kos.knowledge.objects import Upload, end_hold, hold_as, put_objects
 from kos.knowledge.samples.dataset import Row, Rows
 from kos.knowledge.samples.plan import BATCH, QUERIES, LoadPlan, StoredPlan, batches, content_of, plan_load, stored
 from kos.knowledge.samples.unload import delete_rows, end_load_hold, remove_objects
-from kos.log import make_room
+from kos.log import Room
 from kos.progress import Advance, silent
 from kos.tenancy import Store, Tenant
 from kos.tenancy.placement import place_of
@@ -118,11 +118,12 @@ def load_rows(run: Run[StoredPlan]) -> dict[str, int]:
     done, new = cursor["rows"], cursor["new"]
     run.advance(done, run.plan.rows, what)
     before = 0  # rows of the tables that came earlier
+    room = Room(run.store, place, run.progress)
     here = run.kept.setdefault("new", {})
     for rows in content.tables:
         there = min(max(done - before, 0), rows.count)
         for batch in batches(islice(rows.read(), there, None), run.kept.get("batch", BATCH)):
-            make_room(run.fences.connection(place), run.store, place, run.progress)
+            room.make(run.fences.connection(place))
             done += len(batch)
             with run.entered(run.plan.tenant_id) as connection:
                 inserted = _insert(run, connection, rows, batch)

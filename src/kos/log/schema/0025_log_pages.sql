@@ -133,13 +133,14 @@ begin
 end $$;
 
 -- The expression for a value's text: what its type's output function gives. A cast to text can be anybody's function,
--- where its type is no type of PostgreSQL itself, and capture runs as kos_owner.
+-- where its type is no type of PostgreSQL itself, and capture runs as kos_owner. Owners of tables run it too, under search
+-- paths of their own.
 create function kos.text_of(value text, type oid) returns text
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 begin
   -- "is null" would be true of a composite value whose fields all are.
   return case when kos.base_type(type) < 16384 then value || '::text'
-              else format('case when %1$s is not distinct from null then null else format(''%%s'', %1$s) end', value) end;
+              else format('case when %1$s is not distinct from null then null else pg_catalog.format(''%%s'', %1$s) end', value) end;
 end $$;
 
 drop function kos.image_value(text, text, boolean, text, text), kos.compared_value(text, boolean, text, text);
@@ -205,19 +206,26 @@ begin
       join pg_attribute a on a.attrelid = l.relation and a.attname = k.name);
 end $$;
 
--- Domains are compared as what they are made of: no operator for any enum takes a domain over one.
+-- No operator takes a domain over an enum, nor surely one over another type that is not PostgreSQL's own: of those the
+-- texts are compared alone, since a cast would need a right to use the schema of the type.
 create or replace function kos.same_value(of_table regclass, one text, other text, column_name text) returns text
 language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
 declare
   given record;
   base oid;
   equal_in text := 'pg_catalog';
+  same_text text;
 begin
   select a.atttypid as type, coalesce(c.collisdeterministic, true) as is_deterministic into given
     from pg_attribute a left join pg_collation c on c.oid = a.attcollation
    where a.attrelid = of_table and a.attname = column_name and not a.attisdropped;
   base := kos.base_type(given.type);
-  if base >= 16384 then  -- no type of PostgreSQL itself
+  one := format('%s.%I', one, column_name);
+  other := format('%s.%I', other, column_name);
+  same_text := format('(%s) collate "C" = (%s) collate "C"', kos.text_of(one, given.type), kos.text_of(other, given.type));
+  if base >= 16384 and base <> given.type then
+    return same_text;
+  elsif base >= 16384 then
     equal_in := coalesce((
       select n.nspname
         from pg_opclass k
@@ -227,13 +235,11 @@ begin
        where k.opcdefault and k.opcintype = base and k.opcmethod = (select oid from pg_am where amname = 'btree')
          and o.oprname = '='), equal_in);
   end if;
-  one := format('%s.%I%s', one, column_name, '::' || nullif(format_type(base, null), format_type(given.type, null)));
-  other := format('%s.%I%s', other, column_name, '::' || nullif(format_type(base, null), format_type(given.type, null)));
   return format('%s operator(%I.=) %s', one, equal_in, other)
          || case when exists (select from pg_type t where t.oid = base and t.typtype = 'e')
                    or (base = any ('{bool,int2,int4,int8,uuid,date,timestamp,timestamptz,bytea,text,varchar,name}'::regtype[])
                        and given.is_deterministic)
-              then '' else format(' and (%s) collate "C" = (%s) collate "C"', kos.text_of(one, base), kos.text_of(other, base)) end;
+              then '' else ' and ' || same_text end;
 end $$;
 
 create or replace function kos.compare_log(target regclass)
@@ -454,7 +460,7 @@ begin
   end loop;
 end $$;
 
--- As before (0011), but of some 200 tables at a time, others every five seconds: a look at one costs a millisecond, tenants'
+-- As before (0011), but of some 200 tables at a time, others by chance every time: a look at one costs a millisecond, tenants'
 -- schemas can have ten thousand, and nobody seals meanwhile. One that has changed is captured slowly until it is its turn.
 create or replace function kos.keep_log() returns boolean
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
@@ -470,7 +476,7 @@ begin
   begin
     nothing := kos.forget_dropped_tables();
     noted := kos.refresh_captures((select count(*) / 200 + 1 from kos.logged_tables)::integer,
-                                  floor(extract(epoch from clock_timestamp()) / 5)::bigint);
+                                  (random() * 1000000)::bigint);
   exception
     when lock_not_available then null;  -- another time
     when others then raise warning 'captures can''t be made anew: % (%)', sqlerrm, sqlstate;
@@ -482,16 +488,42 @@ begin
   return kos.rotate_pending();
 end $$;
 
+-- As before (0009), and also inside of ranges and composite types, however deep, and of all types that `kos adopt` refuses.
+create or replace function kos.local_column(target regclass) returns text
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  with recursive part (number, name, shown, type) as (
+    select i.number, i.name, i.type, i.type_oid from kos.image_columns(target) i
+    union
+    select p.number, p.name, p.shown, made.of
+      from part p
+      join pg_type t on t.oid = p.type
+     cross join lateral (
+       select t.typbasetype where t.typtype = 'd'
+       union all select t.typelem where t.typelem <> 0 and t.typcategory = 'A'
+       union all select r.rngsubtype from pg_range r where t.oid in (r.rngtypid, r.rngmultitypid)
+       union all select a.atttypid from pg_attribute a
+                  where t.typtype = 'c' and a.attrelid = t.typrelid and a.attnum > 0 and not a.attisdropped) made (of)
+  )
+  select format('%s (%s)', p.name, p.shown)
+    from part p
+    join pg_type t on t.oid = p.type
+   where t.typtype = 'p' or t.typnamespace = 'pg_catalog'::regnamespace and t.typtype = 'b'
+         and (t.typname ~ '^reg' or t.typname in ('oid', 'xid', 'xid8', 'cid', 'tid', 'pg_snapshot', 'txid_snapshot'))
+   order by p.number limit 1
+$$;
+
 -- What captures such values now is made anew.
 do $$
 declare
   part regclass;
 begin
+  perform pg_advisory_xact_lock(kos.log_key(kos.no_tenants_log()) + 2);
   for part in
     select p from kos.logged_tables l cross join kos.parts_of(l.relation) p
      where exists (select from pg_class c where c.oid = l.relation) and (kos.logged(p)).relation is not null
        and exists (select from kos.image_columns(p) c where c.type_oid >= 16384)
   loop
+    perform kos.note_columns(kos.logged(part));
     perform kos.make_capture(part);
   end loop;
 end $$;

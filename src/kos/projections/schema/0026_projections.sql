@@ -157,7 +157,7 @@ declare
   read text;
 begin
   select coalesce(array_agg(c.name order by c.number), '{}'),
-         coalesce(string_agg(case when logged.sensitive ->> c.name = 'encrypted' then format('case when n.%I is not null then ''[encrypted]'' end', c.name)
+         coalesce(string_agg(case when logged.sensitive ->> c.name = 'encrypted' then format('case when n.%I is distinct from null then ''[encrypted]'' end', c.name)
                                   else kos.compared_value(c.name, c.type_oid, c.escapes, logged.sensitive ->> c.name, owner_of_row) end, ', ' order by c.number), '')
     into names, read
     from kos.image_columns(target) c
