@@ -13,7 +13,8 @@ import pytest
 from psycopg.sql import SQL, Identifier
 
 from fix_stack import log_in_quickly
-from kos.tenancy import Store, Tenant, create_tenant, install
+from kos.tenancy import Store, Tenant, create_tenant, install, schema_files
+from kos.tenancy.tenant import QUERIES as TENANT_QUERIES
 from kos.topology import postgres as opening
 from kos.topology.embedded import Stack
 from kos.topology.model import Login, PostgresServer, Topology, fixed
@@ -55,9 +56,9 @@ def clone(stack: Stack, template: str = TEMPLATE) -> Topology:
         # The template's pages are on disk, and in no shared buffer that would have to be dropped with its copy.
         copied = SQL("create database {} template {} strategy file_copy")
         connection.execute(copied.format(Identifier(name), Identifier(template)))
-    _mark(stack, topology, name)
     here = on_database(topology, name)
-    install(here)
+    with as_superuser(stack, name) as connection:
+        _give_what_a_clone_lacks(connection, here)
     return here
 
 
@@ -68,10 +69,18 @@ def as_superuser(stack: Stack, database: str) -> psycopg.Connection[tuple[object
     return opening.connect(server, Login("postgres", fixed(secrets["postgres"])))
 
 
-def _mark(stack: Stack, topology: Topology, database: str) -> None:
-    """A clone lacks the settings of its template: say again that it belongs to an embedded stack (a superuser may)."""
-    with as_superuser(stack, database) as connection:
-        connection.execute(SQL("alter database {} set kos.stack = {}").format(Identifier(database), topology.stack))
+def _give_what_a_clone_lacks(connection: psycopg.Connection[tuple[object, ...]], here: Topology) -> None:
+    """What stands beside a database and is not copied with it: its rights and settings, as `install` makes them, and
+    that it belongs to an embedded stack; and where it is, which its directory says of its template. `install` itself
+    would ask for everything else that it does, two thousand times."""
+    name = Identifier(here.control.primary.database)
+    connection.execute(SQL("alter database {} set kos.stack = {}").format(name, here.stack))
+    connection.execute(schema_files.QUERIES.grant_database.format(database=name))
+    connection.execute(schema_files.QUERIES.grant_connect.format(database=name))
+    for shard in here.shards:
+        primary = shard.primary
+        facts = {"name": shard.name, "region": primary.region, "host": primary.host, "port": primary.port}
+        connection.execute(TENANT_QUERIES.register_shard, facts | {"database": primary.database})
 
 
 def drop(stack: Stack, topology: Topology) -> None:

@@ -12,12 +12,14 @@ def short(values: Iterable[Any], *kept: Any) -> list[Any]:
     """For parametrize: all values, of which `make test` tries those that are `kept`."""
     values = list(values)
     assert set(kept) <= set(values)
-    return [value if value in kept else pytest.param(value, marks=pytest.mark.long) for value in values]
+    return [value if value in kept else _long(value) for value in values]
 
 
 def spread(values: Iterable[Any], step: int) -> list[Any]:
     """For parametrize: all values, of which `make test` tries each `step`th."""
-    return [
-        value if number % step == 0 else pytest.param(value, marks=pytest.mark.long)
-        for number, value in enumerate(values)
-    ]
+    return [value if number % step == 0 else _long(value) for number, value in enumerate(values)]
+
+
+def _long(value: Any) -> Any:
+    """A tuple has the values of several parameters."""
+    return pytest.param(*(value if isinstance(value, tuple) else (value,)), marks=pytest.mark.long)

@@ -197,6 +197,7 @@ def test_log(documented: Store, cli: Cli, capsys: pytest.CaptureFixture[str]) ->
         assert tail(wrong) == errors.WRONG_USE
 
 
+@pytest.mark.long
 def test_feeds(documented: Store, cli: Cli, capsys: pytest.CaptureFixture[str]) -> None:
     with documented.tenant("documented") as session:
         session.execute("insert into atoms (atom_type, name) values ('price', 'tea')")
@@ -212,6 +213,7 @@ def test_feeds(documented: Store, cli: Cli, capsys: pytest.CaptureFixture[str]) 
     assert run([*seek[:-1], "one"]) == errors.WRONG_USE
 
 
+@pytest.mark.long
 def test_projections(documented: Store, cli: Cli) -> None:
     with documented.tenant("documented") as session:
         session.execute("insert into atoms (atom_type, name) values ('price', 'tea')")
@@ -236,6 +238,7 @@ def test_projections(documented: Store, cli: Cli) -> None:
     assert run(["projection", "retry", "nothing"]) == errors.WRONG_USE
 
 
+@pytest.mark.long
 def test_operations(documented: Store, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     def loaded(failing: bool) -> str:
         """The id of a load; one that fails has begun its last step."""
@@ -280,6 +283,7 @@ def changing(documented: Store, stack: Stack, tmp_path: Path) -> Iterator[str]:
         superuser.execute("drop schema documented_change cascade")
 
 
+@pytest.mark.long
 def test_change(changing: str, cli: Cli) -> None:
     agrees("change plan", cli("change", "plan", changing))
     agrees("change plan", cli("change", "start", changing, "--dry-run"))

@@ -75,6 +75,7 @@ def test_the_page_has_every_key_of_the_manifest() -> None:
     )
 
 
+@pytest.mark.long
 @pytest.mark.skipif(shutil.which("jq") is None, reason="jq is not installed")
 def test_an_export_can_be_checked_without_kos(configured: Store, tmp_path: Path) -> None:
     load_sample(configured, "packages", "acme")

@@ -62,6 +62,7 @@ def installed(theirs: OwnPostgres, configured: Path) -> Path:
     return configured
 
 
+@pytest.mark.long
 def test_the_steps_end_with_a_tenant(installed: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["doctor"]) == errors.DONE
     assert run(["tenant", "create", "acme"]) == errors.DONE

@@ -256,6 +256,7 @@ def test_nobody_waits_for_a_tenant_that_is_forgotten(store: Store, monkeypatch: 
     assert list_tenants(store) == []
 
 
+@pytest.mark.long
 def test_an_uninstalled_database_has_nothing_of_kos(store: Store, topology: Topology) -> None:
     adopt(store, *NAMED[:6])
     assert "kos_" in of_product(topology)

@@ -237,6 +237,7 @@ def test_all_is_flushed(server: OwnCache, site_of: Any, kind: type[Site]) -> Non
     assert site.follower.projection.asking() == [site.follower.whose]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("policy", ["allkeys-lru", *(pytest.param(each, marks=LONG) for each in OTHER_POLICIES)])
 def test_what_is_evicted_is_read_again(server: OwnCache, site_of: Any, policy: str) -> None:
     server.stop()

@@ -144,6 +144,7 @@ def test_without_the_limit_nobody_asks(store: Store, app: Connection) -> None:
     assert filled(app) == ROWS
 
 
+@pytest.mark.long
 def test_limits_and_queries_change_while_it_runs(store: Store, app: Connection) -> None:
     with filling(store, Limits(max_rate=2000)) as runner:
         until(lambda: filled(app) > 0)

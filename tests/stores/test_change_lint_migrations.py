@@ -98,6 +98,7 @@ def shop(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.long
 def test_django(database: Topology, shop: Path) -> None:
     found = {name: [each.rule for each in lint(sqlmigrate(database, shop, name))] for name in MIGRATIONS}
     assert found == {

@@ -126,7 +126,7 @@ def agrees(store: Store) -> None:
     assert [(each.capture, each.complete) for each in status(store, here(store))] == [("ok", True)]
 
 
-SHORT = {"retype the key"}
+SHORT = {"rename a table"}
 
 
 @pytest.mark.parametrize(

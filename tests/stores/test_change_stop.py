@@ -66,6 +66,7 @@ def taken_back(shop: Shop, run: subprocess.Popen[str]) -> str:
     return " ".join(said.split())
 
 
+@pytest.mark.long
 def test_a_fill_that_another_process_is_at(goods: Shop, tmp_path: Path) -> None:
     more_rows(goods, 20_000)
     (before,) = dumps(goods.topology, SHOP)
@@ -80,6 +81,7 @@ def test_a_fill_that_another_process_is_at(goods: Shop, tmp_path: Path) -> None:
     goods.clean = True
 
 
+@pytest.mark.long
 def test_an_index_that_waits_for_somebody(goods: Shop, tmp_path: Path) -> None:
     (before,) = dumps(goods.topology, SHOP)
     (tmp_path / "index.sql").write_text(INDEX)
@@ -107,6 +109,7 @@ def test_a_lock_that_is_waited_for(goods: Shop, tmp_path: Path) -> None:
     goods.clean = True
 
 
+@pytest.mark.long
 def test_a_scan_of_finish(goods: Shop, tmp_path: Path) -> None:
     begin(goods, SCAN)
     with process(goods, tmp_path, "finish") as run:

@@ -73,6 +73,7 @@ def test_one_that_is_made_after_the_end_has_the_change(started: Store, tier: str
     assert shape(started, "late") == (True, True)
 
 
+@pytest.mark.long
 def test_an_upgrade_does_not_make_up_for_what_was_left_out(store: Store) -> None:
     create_tenant(store, "acme")
     hooli = create_tenant(store, "hooli", "database")
@@ -131,6 +132,7 @@ def test_one_whose_making_was_killed_is_made_by_the_same_command(
     assert shape(started, "late") == (True, True)
 
 
+@pytest.mark.long
 def test_many_that_are_made_at_once_wait_for_each_other(started: Store) -> None:
     with ThreadPoolExecutor(3) as pool:
         list(pool.map(lambda name: create_tenant(started, name, "schema"), ("one", "two", "three")))
@@ -197,6 +199,7 @@ def grey(name: str) -> str:
     return "grey"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("end", short([finish, roll_back], roll_back))
 def test_another_one_of_the_same_name_begins_anew(started: Store, end: Callable[[Store], object]) -> None:
     for _ in range(2):
@@ -222,6 +225,7 @@ def test_one_that_goes_meanwhile_is_left_out(started: Store, tier: str, end: Cal
     assert shape(started, "later") == ((True, True) if end is finish else (None, None))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("step", short(["tighten", "contract"], "contract"))
 def test_one_that_is_made_while_finish_is_at_work_may_have_rows(
     started: Store, step: str, monkeypatch: pytest.MonkeyPatch
@@ -259,6 +263,7 @@ def states(store: Store) -> dict[str, str]:
     return {each.placement.rsplit("/", 1)[1]: each.state for each in change_status(store).placements}
 
 
+@pytest.mark.long
 def test_one_that_has_its_tables_and_no_more_is_its_makers(started: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two who add the same to it would be in each other's way."""
     real = create.making
@@ -282,6 +287,7 @@ def test_one_that_has_its_tables_and_no_more_is_its_makers(started: Store, monke
     assert changes_of_late() == [("shades",)]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("tier", TIERS)
 def test_one_that_is_made_before_a_rollback_never_hears_of_the_change(started: Store, tier: str) -> None:
     create_tenant(started, "late", tier)
@@ -307,6 +313,7 @@ def test_one_in_the_row_tier_shares_the_tables_that_are_changed(started: Store) 
     assert shape(started, "late") == (True, True)
 
 
+@pytest.mark.long
 def test_what_comes_later_has_all_changes_in_their_order(started: Store) -> None:
     finish(started)
     start(started, plan_change(started, "alter table atoms rename column shade to tone;", name="tones"))

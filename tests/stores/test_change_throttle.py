@@ -14,6 +14,7 @@ from kos.schema_change.feedback import ReplicaLag
 from kos.schema_change.throttle import BATCH_SECONDS, Allowance, Limits, Measured, Pace, allowance
 from kos.topology import postgres as opening
 from kos.topology.model import Shard
+from suites import spread
 
 
 class Clock:
@@ -209,7 +210,7 @@ def replica(primary: OwnPostgres, shard: Shard, own_postgres: MakePostgres) -> O
     return copy
 
 
-@pytest.mark.parametrize("named", [True, False], ids=["named", "seen by the primary"])
+@pytest.mark.parametrize("named", spread([False, True], 2), ids=["seen by the primary", "named"])
 def test_a_replica_that_stands_still_falls_behind(
     primary: OwnPostgres, shard: Shard, replica: OwnPostgres, named: bool
 ) -> None:

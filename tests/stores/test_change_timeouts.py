@@ -30,6 +30,7 @@ def limited(request: pytest.FixtureRequest, shop: Shop) -> Iterator[tuple[Shop, 
     shop.superuser.execute(f"alter {whose} reset all".encode())
 
 
+@pytest.mark.long
 def test_an_index_and_a_scan_take_longer_than_the_limits(limited: tuple[Shop, str]) -> None:
     shop, whose = limited
     with ThreadPoolExecutor(1) as pool, holding(shop, "update goods set note = note where id = 600") as other:

@@ -209,7 +209,7 @@ def fill_session(shop: Shop) -> int | None:
     return int(row[0]) if row else None
 
 
-@pytest.mark.parametrize("end", short(["pg_cancel_backend", "pg_terminate_backend"], "pg_terminate_backend"))
+@pytest.mark.parametrize("end", short(["pg_cancel_backend", "pg_terminate_backend"]))
 def test_a_fill_whose_session_is_ended_is_gone_on_with(end: str, goods: Shop) -> None:
     more_rows(goods, BIG_ROWS)
     ended = threading.Event()

@@ -87,6 +87,7 @@ def incomplete(two: Two, work: Callable[[], object]) -> None:
     assert any(two.other in each for each in change_status(two.store).unreachable)
 
 
+@pytest.mark.long
 def test_the_others_are_started_and_finished(two: Two) -> None:
     plan = two.plan()
     with two.closed():

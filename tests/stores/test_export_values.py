@@ -124,7 +124,9 @@ def text_of(store: Store, tenant: Tenant, table: str) -> list[Any]:
         return session.execute(SQL("select {} from {} order by id").format(texts, Identifier(table))).fetchall()
 
 
-@pytest.mark.parametrize(("table", "row"), [("atoms", ATOM), ("sensitive_atoms", SENSITIVE)])
+@pytest.mark.parametrize(
+    ("table", "row"), [pytest.param("atoms", ATOM, marks=pytest.mark.long), ("sensitive_atoms", SENSITIVE)]
+)
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_every_value_comes_back(

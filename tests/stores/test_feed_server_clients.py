@@ -34,6 +34,7 @@ follow({ address, feed: 'search', token, tenant: 'acme', forever: false }, async
 """
 
 
+@pytest.mark.long
 @pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed (Debian: apt-get install nodejs)")
 def test_a_consumer_in_javascript_that_is_killed_loses_nothing(store: Store, tenant: Tenant, tmp_path: Path) -> None:
     for names in (("a", "b"), ("c",), ("d", "é\n")):

@@ -143,7 +143,7 @@ def hold_under_load(stack: Stack, store: Store, place: Place, product: Connectio
 def test_a_cut_under_load_and_the_events_after_it_are_the_source(
     template: Stack, store: Store, place: Place, product: Connection
 ) -> None:
-    hold_under_load(template, store, place, product, 8)
+    hold_under_load(template, store, place, product, 4)
 
 
 @pytest.mark.long

@@ -279,6 +279,7 @@ def test_a_seal_that_is_struck_at_any_point_was_whole_or_nothing(held: Scene, fa
         play(held, point, fault)
 
 
+@pytest.mark.long
 def test_a_seal_of_two_transactions_is_found_out(held: Scene) -> None:
     """The control: events that commit before the row that says they are sealed."""
     with held.connect() as connection:

@@ -45,6 +45,7 @@ def superuser(untimed: Topology) -> Iterator[psycopg.Connection[tuple[object, ..
         yield connection
 
 
+@pytest.mark.long
 def test_a_lag_that_nobody_knows_is_told_as_unknown(
     untimed: Topology,
     superuser: psycopg.Connection[tuple[object, ...]],

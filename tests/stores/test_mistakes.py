@@ -59,6 +59,7 @@ def interrupted(arguments: list[str], when: str, cwd: Path) -> tuple[int, str]:
     return code, shown.decode()
 
 
+@pytest.mark.long
 def test_an_interrupted_load_says_so(configured: Store, tmp_path: Path) -> None:
     create_tenant(configured, "acme")
     code, shown = interrupted(["sample", "load", "cities", "--tenant", "acme"], "rows of cities", tmp_path)

@@ -89,6 +89,7 @@ def test_all_of_them_get_the_rows_of_a_table_that_is_logged_later(
         until(lambda: all(has_part(store, tenant) for tenant in tenants))
 
 
+@pytest.mark.long
 def test_a_table_that_was_let_go_and_taken_in_again_is_there_again(
     store: Store, full_superuser: Any, tenants: list[Tenant]
 ) -> None:
@@ -111,6 +112,7 @@ def test_a_table_that_was_let_go_and_taken_in_again_is_there_again(
         until(lambda: all(has_part(store, tenant) for tenant in tenants))
 
 
+@pytest.mark.long
 def test_who_is_made_anew_is_followed_meanwhile(
     store: Store, full_superuser: Any, tenants: list[Tenant], monkeypatch: pytest.MonkeyPatch
 ) -> None:

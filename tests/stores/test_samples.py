@@ -327,6 +327,7 @@ def run(store: Store, folder: Path, *words: str) -> subprocess.CompletedProcess[
     return subprocess.run([*CLI, *words], env=environment, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.long
 def test_the_command_lists_and_loads(full_store: Store, tmp_path: Path) -> None:
     create_tenant(full_store, "acme")
     listed = json.loads(run(full_store, tmp_path, "sample", "list", "--json").stdout)

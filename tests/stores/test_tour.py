@@ -276,6 +276,7 @@ def test_a_change_of_somebody_elses_is_left_alone(foundry: Store, template: Stac
     assert (status.name, status.state) == ("shades", "waiting")
 
 
+@pytest.mark.long
 def test_statements_that_fail_while_a_schema_changes_are_told(
     foundry: Store, template: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -86,6 +86,7 @@ def test_two_at_once_one_leads(database: Topology, log: Log, start_worker: Start
     until(lambda: sorted(each.health()["databases"][0]["sealed"] for each in (first, second)) == [0, 5])
 
 
+@pytest.mark.long
 def test_a_killed_leader_is_followed(database: Topology, log: Log, start_worker: StartWorker) -> None:
     first = start_worker(database)
     until(lambda: first.states() == {name_of(database): "leading"})

@@ -116,6 +116,7 @@ def test_an_address_that_cant_be_had_is_wrong_use(
     assert f"error: the worker can't listen on {listen}" in worker.told.read_text()
 
 
+@pytest.mark.long
 def test_a_port_in_use_is_wrong_use(database: Topology, log: Log, start_worker: StartWorker) -> None:
     first = start_worker(database)
     second = start_worker(database, "--listen", first.address.removeprefix("http://"))
@@ -177,6 +178,7 @@ def two_shards(database: Topology, own_postgres: MakePostgres) -> tuple[Topology
     return topology, server
 
 
+@pytest.mark.long
 def test_a_server_that_goes_and_comes_back(
     two_shards: tuple[Topology, Any], log: Log, start_worker: StartWorker
 ) -> None:

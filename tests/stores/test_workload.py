@@ -118,6 +118,7 @@ def test_a_ledger_is_kept_with_the_stack_unless_told_otherwise(store: Store) -> 
     assert default_path(store.topology, run) == store.topology.folder / f".kos/workload/{run.id}.ledger"
 
 
+@pytest.mark.long
 def test_a_ledger_that_exists_stops_the_run_before_it_begins(store: Store, tmp_path: Path, result: Result) -> None:
     before = result.verdict.ledger.read_bytes()
     with pytest.raises(LedgerExists):
@@ -424,6 +425,7 @@ def test_a_row_in_a_neighbour_is_lost_here_and_foreign_there(store: Store, resul
     assert {(each.kind, each.tenant) for each in verdict.findings} == {("lost", "workload-1"), ("foreign", "acme")}
 
 
+@pytest.mark.long
 def test_what_other_tenants_have_of_their_own_is_nobodys_concern(store: Store, result: Result) -> None:
     create_tenant(store, "acme")
     with store.tenant("acme") as acme:
@@ -431,6 +433,7 @@ def test_what_other_tenants_have_of_their_own_is_nobodys_concern(store: Store, r
     assert verify(store, result.verdict.ledger).holds
 
 
+@pytest.mark.long
 def test_a_tenant_that_is_gone_takes_its_writes_with_it(store: Store, result: Result) -> None:
     remove_tenant(store, "workload-3")
     verdict = verify(store, result.verdict.ledger)
@@ -455,6 +458,7 @@ def test_without_its_outcome_an_attempt_is_ambiguous_and_may_have_happened(store
     assert (again.acknowledged, again.failed, again.ambiguous) == (0, verdict.attempted, verdict.attempted)
 
 
+@pytest.mark.long
 def test_half_of_an_ambiguous_attempt_is_lost(store: Store, result: Result) -> None:
     ledger = result.verdict.ledger
     rewrite(ledger, lambda record: None if record["record"] == "acknowledged" else record)
@@ -463,6 +467,7 @@ def test_half_of_an_ambiguous_attempt_is_lost(store: Store, result: Result) -> N
     assert counts(verify(store, ledger)) == {"lost": 1}
 
 
+@pytest.mark.long
 def test_what_failed_for_certain_must_not_be_there(store: Store, result: Result) -> None:
     ledger = result.verdict.ledger
     creation = next(record for record in read(ledger) if isinstance(record, Attempt) and record.does == "create")
@@ -490,6 +495,7 @@ def test_an_acknowledged_attempt_that_never_was_is_lost(store: Store, result: Re
     assert counts(verify(store, result.verdict.ledger)) == {"lost": 1}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "appended",
     [
@@ -507,6 +513,7 @@ def test_records_that_do_not_follow_are_damage(store: Store, result: Result, app
     assert caught.value.line == lines + 1
 
 
+@pytest.mark.long
 def test_an_outcome_that_is_told_twice_is_damage(store: Store, result: Result) -> None:
     path = result.verdict.ledger
     outcome = path.read_text().splitlines()[-1]
