@@ -114,7 +114,7 @@ def test_a_rollback_takes_out_what_it_has_taken_in_and_nothing_else(
     adopt(shop, "shop_order")
     before = tell()
     with monkeypatch.context() as patch:
-        patch.setattr(baseline, "_let_seal", lambda run: 1 / 0)
+        patch.setattr(baseline.Room, "make", lambda room, asked: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             adopt(shop, *KINDS, baseline="full")
     (left,) = journal.list_operations(shop, unfinished=True)
@@ -299,18 +299,6 @@ def test_every_key_leads_through_the_whole_table(
     adopt(shared, f"keyed_{number}", baseline="full")
     assert wrong_in_log(shared, f"public.keyed_{number}") == []
     assert len(events(shared, f"keyed_{number}")) == 20
-
-
-@pytest.mark.long
-def test_the_log_is_sealed_before_it_grows_too_much(shop: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also where no worker runs."""
-    monkeypatch.setattr(baseline, "BATCH", 10)
-    monkeypatch.setattr(baseline, "PENDING_BYTES", 20_000)
-    adopt(shop, "*_log", baseline="full")
-    with shop.operator() as operator:
-        row = operator.execute("select count(*) from kos.knowledge_events").fetchone()
-    assert row is not None
-    assert row[0] > 100
 
 
 # what is in the way
