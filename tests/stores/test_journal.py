@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from collections.abc import Iterator
@@ -18,7 +19,8 @@ from sweep_harness import Forks, Planted, failing_at, forks
 from sweep_toy import TOY, ToyPlan, facts, plan, set_up
 
 from fix_exports import until
-from kos import errors, journal
+from fix_samples import child_environment
+from kos import cli, errors, journal
 from kos.journal import Operation, Run, Runner, Step, fences, registry
 from kos.journal.lease import Lease
 from kos.tenancy import Place, Store, create_tenant
@@ -454,3 +456,22 @@ def test_behind_a_pooler_only_time_tells(stage: Store) -> None:
     with pytest.raises(errors.LeaseHeld):
         Runner(stage, TOY).resume(record)
     lease.close()
+
+
+# the list
+
+
+def test_a_list_has_the_newest(
+    stage: Store, known: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ids = [str(journal.run(stage, TOY, plan(stage, Path())).operation) for _ in range(3)][::-1]
+    assert [str(each.id) for each in journal.list_operations(stage)] == ids
+    assert [str(each.id) for each in journal.list_operations(stage, limit=2)] == ids[:2]
+    for name, value in child_environment(stage.topology, tmp_path).items():
+        monkeypatch.setenv(name, value)
+    assert cli.run(["operation", "list", "--limit", "2", "--json"]) == errors.DONE
+    assert [each["id"] for each in json.loads(capsys.readouterr().out)] == ids[:2]
+    assert cli.run(["operation", "list", "--limit", "2"]) == errors.DONE
+    assert "the newest 2" in capsys.readouterr().out
+    assert cli.run(["operation", "list", "--limit", "3"]) == errors.DONE
+    assert "the newest" not in capsys.readouterr().out

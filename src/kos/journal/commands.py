@@ -15,17 +15,20 @@ from kos.journal.runner import refuse_final, refuse_unknown
 from kos.tenancy import Store
 from kos.tenancy import open as open_store
 
+NEWEST = 100  # that are listed; a journal has years of them
 Id = Annotated[str, typer.Argument(metavar="ID", help="The operation's id, or how it begins.")]
 
 
 def operation_list(
     subject: Annotated[str | None, typer.Option(help="Of this subject only, e.g. tenant:acme.")] = None,
     unfinished: Annotated[bool, typer.Option("--unfinished", help="Only those that are not over.")] = False,
+    limit: Annotated[int, typer.Option(min=1, help="The newest so many.")] = NEWEST,
     json: Json = False,
 ) -> None:
     """Operations, newest first: where they stand, and who is at them."""
     with open_store() as store:
-        records = journal.list_operations(store, subject=subject, unfinished=unfinished)
+        found = journal.list_operations(store, subject=subject, unfinished=unfinished, limit=limit + 1)
+    records = found[:limit]
 
     def human() -> None:
         table(
@@ -44,6 +47,8 @@ def operation_list(
                 for each in records
             ],
         )
+        if len(found) > limit:
+            say(f"These are the newest {limit}. For more: --limit")
 
     emit([_described(each) for each in records], as_json=json, human=human)
 

@@ -104,7 +104,8 @@ select o.operation_id, o.name, o.subject, o.state, o.plan, o.library, o.created_
   left join kos.leases l on l.operation_id = o.operation_id and kos.is_held(l)
  where (%(subject)s::text is null or o.subject = %(subject)s)
    and (not %(unfinished)s or o.state not in ('finished', 'rolled_back'))
- order by o.created_at desc, o.operation_id desc;
+ order by o.created_at desc, o.operation_id desc
+ limit %(limit)s;
 
 -- name: find_operations
 -- Those whose id begins so. Two are enough to know that it is not unique.

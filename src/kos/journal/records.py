@@ -49,10 +49,13 @@ class Record:
     plan: Any
 
 
-def list_operations(store: Store, *, subject: str | None = None, unfinished: bool = False) -> list[Record]:
-    """All operations, or those of a subject, or those that are not over; newest first."""
+def list_operations(
+    store: Store, *, subject: str | None = None, unfinished: bool = False, limit: int | None = None
+) -> list[Record]:
+    """All operations, or those of a subject, or those that are not over; newest first, at most `limit`."""
+    wanted = {"subject": subject, "unfinished": unfinished, "limit": limit}
     with store.operator() as control:
-        rows = control.execute(QUERIES.operations, {"subject": subject, "unfinished": unfinished}).fetchall()
+        rows = control.execute(QUERIES.operations, wanted).fetchall()
         return _records(store, control, rows)
 
 
