@@ -81,7 +81,7 @@ def run(bench: Bench) -> Report:
         _measure_drain(report, bench, connection, tenants)
         _measure_drain(report, bench, connection, tenants[:1])
         _measure_lag(report, bench, connection, tenants[0])
-        report.notes += [_DRAIN_NOTE, _LAG_NOTE]
+        report.notes += [_DRAIN_NOTE, f"{_LAG_NOTE} Lag is taken in {_lag_rounds(bench)} rounds, which take minutes."]
     return report
 
 
@@ -133,7 +133,7 @@ def _measure_lag(report: Report, bench: Bench, connection: psycopg.Connection[An
     rows = HUGE // 20 if bench.quick else HUGE
     alone, beside, control = "alone", "beside", CONTROL
     lags: dict[str, list[Lag]] = {alone: [], beside: [], control: []}
-    for _ in range(max(2, bench.rounds // 7)):
+    for _ in range(_lag_rounds(bench)):
         with _worker(bench):
             lags[alone].append(_lag(bench, connection, tenant, lambda: time.sleep(LAG_WINDOW)))
             lags[beside].append(_lag(bench, connection, tenant, lambda: _write_and_await(connection, rows)))
@@ -156,6 +156,10 @@ def _measure_lag(report: Report, bench: Bench, connection: psycopg.Connection[An
             (f"the same of tenants that write once, {name}",
              f"{rarest.found_half * 1e3:,.0f} ms, p99 {rarest.found_most * 1e3:,.0f} ms")
         )  # fmt: skip
+
+
+def _lag_rounds(bench: Bench) -> int:
+    return max(2, bench.rounds // 7)
 
 
 _DRAIN_NOTE = (
