@@ -176,6 +176,7 @@ class StackBusy(StackError):
     folder: Path
     fact = "another kos command is starting or stopping the stack in {folder}"
     mend = "wait for it, then: kos status"
+    retryable = True
 
 
 @dataclass(eq=False)

@@ -186,7 +186,8 @@ def test_another_command_at_work(place: Path) -> None:
     with (place / ".kos" / "lock").open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         for act in (stack.up, stack.down, lambda: stack.start_store("cache")):
-            with pytest.raises(StackBusy):
+            with pytest.raises(StackBusy) as caught:
                 act()
+            assert caught.value.retryable
         assert set(pids(stack)) == {"cache"}, "looking needs no lock"
     stack.down()
