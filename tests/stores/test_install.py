@@ -13,23 +13,24 @@ import psycopg
 import pytest
 from psycopg.sql import SQL, Identifier
 
-from fix_database import as_installer
+from fix_database import as_installer, as_superuser
 from kos import errors
 from kos.tenancy import Store, create_tenant, install, schema_files
 from kos.tenancy.schema_files import SchemaFile, Source
 from kos.topology import postgres as opening
-from kos.topology.embedded import postgres_tool
+from kos.topology.embedded import Stack, postgres_tool
 from kos.topology.model import Topology
 
 SNAPSHOT = Path(__file__).parents[2] / "docs" / "reference" / "schema.sql"
 
 
 @pytest.fixture
-def empty(database: Topology) -> Topology:
+def empty(template: Stack, database: Topology) -> Topology:
     """A database of the installer's with nothing in it."""
     name = database.control.primary.database
-    with as_installer(database, "knowledge_os") as connection:
+    with as_superuser(template, "knowledge_os") as connection:  # which may end a superuser's session that still closes
         connection.execute(SQL("drop database {} with (force)").format(Identifier(name)))
+    with as_installer(database, "knowledge_os") as connection:
         connection.execute(SQL("create database {}").format(Identifier(name)))
     return database
 
