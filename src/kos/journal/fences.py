@@ -83,14 +83,8 @@ class Fences:
         if not scattered:
             found.refuse_silent()
 
-    def places(self) -> list[Place]:
-        """Where the operation has written, or was about to, by whichever runner."""
-        with self.lease.write() as control:
-            found = control.execute(QUERIES.places, {"operation": self.lease.operation}).fetchall()
-        return [Place(*row) for row in found]
-
     def existing(self) -> Existing:
-        """Those of these places that there are."""
+        """Where the operation has written, or was about to, by whichever runner, and what of it there is."""
         near = control_place(self._store.topology).shard
         with self.lease.write() as control:
             noted = control.execute(QUERIES.places, {"operation": self.lease.operation}).fetchall()

@@ -147,8 +147,9 @@ select pg_table_size('kos.pending_1') + pg_table_size('kos.pending_2');
 select kos.rotate_pending();
 
 -- name: seal_briefly
--- One tenant, unless somebody else is at its log for longer. The row of the first part comes before the seal begins, so the
--- limit counts for every lock that the seal waits for.
+-- One tenant, unless somebody else is at its log for longer. One statement in autocommit mode: whatever becomes of the
+-- client, the transaction ends with it. The row of the first part comes before the seal begins, so the limit counts for
+-- every lock that the seal waits for.
 with limited as materialized (
   select set_config('lock_timeout', %(lock_timeout)s, true) as lock_timeout
 )

@@ -34,14 +34,6 @@ select tenant_id, waiting, case when oldest is not null then greatest(extract(ep
   from kos.unsealed_among(%(tenants)s)
  order by oldest nulls first, tenant_id;
 
--- name: seal
--- One tenant. One statement in autocommit mode: whatever becomes of the client, the transaction ends with it. The row of
--- the first part comes before the seal begins, so the limit counts for every lock that the seal waits for.
-with limited as materialized (
-  select set_config('lock_timeout', %(lock_timeout)s, true) as lock_timeout
-)
-select kos.seal(%(tenant)s) from limited where lock_timeout is not null;
-
 -- name: rotate
 -- Keep the log in order: captures of changed tables, next month's partition, the space of what is drained.
 with limited as materialized (

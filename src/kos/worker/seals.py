@@ -14,6 +14,7 @@ from uuid import UUID
 
 import psycopg
 
+from kos.log.seal import QUERIES as LOG_QUERIES
 from kos.pace import Growing
 from kos.sql import load
 from kos.translate import translated
@@ -121,7 +122,7 @@ class Seals:
 
 def seal(connection: Connection, tenant: UUID, lock_timeout: str) -> int:
     """Seal what one tenant has waiting; returns the number of events. The connection is in autocommit mode."""
-    row = connection.execute(QUERIES.seal, {"tenant": tenant, "lock_timeout": lock_timeout}).fetchone()
+    row = connection.execute(LOG_QUERIES.seal_briefly, {"tenant": tenant, "lock_timeout": lock_timeout}).fetchone()
     return int(row[0]) if row and row[0] is not None else 0
 
 
