@@ -886,6 +886,15 @@ class InvalidFeedName(LogError):
 
 
 @dataclass(eq=False)
+class FeedOfProjection(LogError):
+    feed: str
+    projection: str
+    fact = "{feed!r} is the cursor of a projection, which follows what its store says"
+    mend = "kos projection rebuild {projection}, if its store is to have everything again"
+    exit_code = WRONG_USE
+
+
+@dataclass(eq=False)
 class UnknownFeed(LogError):
     feed: str
     fact = "no feed {feed!r} has a cursor there"

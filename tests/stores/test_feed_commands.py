@@ -17,10 +17,11 @@ from fix_exports import until
 from fix_samples import child_environment
 from kos import errors
 from kos.cli import run
-from kos.log import advance, next_batch, pages, position_of
+from kos.log import Cursor, advance, next_batch, pages, position_of, seal_all, seek
 from kos.tenancy import Store, Tenant, create_tenant
 
 Printed = Callable[..., list[Any]]
+OF_GRAPH = "projection.graph"
 TAIL = ("feed", "tail", "--tenant", "acme", "--feed", "copy")
 
 
@@ -96,6 +97,27 @@ def test_list_and_drop(store: Store, tenant: Tenant, printed: Printed) -> None:
     assert len(printed("feed", "drop", "copy", "--dry-run")[0]["tenants"]) == 1
     printed("feed", "drop", "copy", "--yes")
     assert run(["feed", "drop", "copy", "--yes"]) == errors.WRONG_USE
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["tail", "--tenant", "acme", "--feed", OF_GRAPH],
+        ["seek", OF_GRAPH, "--tenant", "acme", "--to", "0"],
+        ["drop", OF_GRAPH],
+    ],
+    ids=lambda each: each[0],
+)
+def test_the_cursor_of_a_projection_is_not_moved(
+    store: Store, tenant: Tenant, printed: Printed, command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    put(store, "a")
+    with store.operator() as operator:
+        seal_all(operator)
+        seek(operator, OF_GRAPH, tenant.id, Cursor(1))
+        assert run(["feed", *command, *(["--yes"] if command[0] != "tail" else [])]) == errors.WRONG_USE
+        assert position_of(operator, OF_GRAPH, tenant.id).position == 1
+    assert "kos projection rebuild graph" in capsys.readouterr().err
 
 
 def test_pages_end_anywhere_and_the_cursor_moves_at_ends(store: Store, tenant: Tenant) -> None:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
+from threading import Event
 from typing import Any
 
 import pytest
 
 from kos import errors
+from kos.projections import follow as following_module
 from kos.projections.graph.reading import GraphReader
 from kos.tenancy import AsyncStore, Store, create_tenant
 from kos.worker import Worker
@@ -111,6 +115,76 @@ def test_a_graph_that_stays_behind_says_so(acme: Following) -> None:
     assert caught.value.retryable
     acme.follow()
     assert count(acme.store, "late", after=mark) == 1
+
+
+def test_a_batch_is_not_read_before_its_writer_knows_that_it_is_written(
+    acme: Following, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The graph has it already, and shows so; who wrote it is killed before it could say so."""
+    mark = write(acme.store, "new")
+    with monkeypatch.context() as killed:
+        killed.setattr(following_module, "tell", lambda *_: None)
+        acme.follow()
+    assert count(acme.store, "new") == 1
+    with pytest.raises(errors.ProjectionBehind), acme.store.tenant("acme", after=mark) as session:
+        session.graph.run(COUNT, {"name": "new"}, seconds=0.2)
+    with Worker(acme.store.topology):  # the next one puts the cursor right
+        assert count(acme.store, "new", after=mark) == 1
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("kind", ["arcadedb", "neo4j"])
+def test_all_of_a_batch_is_there_at_once_for_who_waits_for_it(
+    full_store: Store, kind: str, request: pytest.FixtureRequest
+) -> None:
+    """Neo4j shows a transaction's values before it has put all of it into the indexes: of a hundred questions that are
+    asked in just that moment, one finds half."""
+    create_tenant(full_store, "acme")
+    server = full_store.topology.graph if kind == "arcadedb" else request.getfixturevalue("neo4j")
+    topology = replace(full_store.topology, graph=server)
+    with Store(topology, pool_size=10) as store, closing(graph_of(store)) as projection:
+        acme = Following(store, "acme", projection)
+        wrong, asked = batches_while_asked(acme, readers=4)
+        acme.projection.forget(acme.site.tenant)
+    assert not wrong
+    assert asked >= BATCHES
+
+
+BATCHES, ROWS = 40, 300
+
+
+def batches_while_asked(acme: Following, readers: int) -> tuple[list[str], int]:
+    """Write and follow batches, while others ask for each with its bookmark; what they found else, and how many times
+    they asked."""
+    marks: list[tuple[str, Any]] = []
+    wrong: list[str] = []
+    ends = Event()
+
+    def ask() -> int:
+        asked = 0
+        while not ends.is_set():
+            if not marks:
+                continue
+            name, mark = marks[-1]
+            if (found := count(acme.store, name, after=mark)) != ROWS:
+                wrong.append(f"{name}: {found}")
+            asked += 1
+        return asked
+
+    with ThreadPoolExecutor(readers) as pool:
+        asking = [pool.submit(ask) for _ in range(readers)]
+        try:
+            for number in range(BATCHES):
+                with acme.store.tenant("acme") as session:
+                    session.execute(
+                        "insert into atoms (atom_type, name) select 'T', %s from generate_series(1, %s)",
+                        (f"n{number}", ROWS),
+                    )
+                marks.append((f"n{number}", session.bookmark))
+                acme.follow()
+        finally:
+            ends.set()
+        return wrong, sum(each.result() for each in asking)
 
 
 def test_a_tenant_that_is_not_there_yet(full_store: Store) -> None:

@@ -102,6 +102,11 @@ def test_anything_else_is_verified(folder: Path, host: str) -> None:
         (ALONE + "wallpaper = 1", "shards.main.wallpaper", "take it out (known here: insecure, host,"),
         (ALONE + "[wallpaper]", "wallpaper", "take it out (known here: regions, shards,"),
         (ALONE + "[catch]\nhost = 'x'", "catch", "did you mean cache?"),
+        (
+            ALONE + "[feeds.'projection.graph']\ntoken = { env = 'T' }",
+            'feeds."projection.graph"',
+            "cursor of a projection",
+        ),
         (ALONE + "[regions.here]\ncolour = 'red'", "regions.here.colour", "take it out"),
         (ALONE.replace("host", "hots"), "shards.main.host", 'is missing; for example: host = "db1.example.com"'),
         (ALONE.replace("main", '"ma in"'), 'shards."ma in"', "is no name"),

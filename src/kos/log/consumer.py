@@ -20,6 +20,7 @@ from kos.log.feed import BATCH, DIVERGED, IDLE, Cursor, Event, event_of, read
 from kos.log.seal import QUERIES
 from kos.tenancy.store import Connection
 
+OF_PROJECTIONS = "projection."  # how the cursors of projections are called: they follow what their stores say
 _MOVED = "KS026"
 _WITHIN = "KS027"
 
@@ -109,6 +110,16 @@ def seek(connection: Connection, feed: str, tenant: UUID, to: Cursor) -> None:
     where = {"feed": feed, "tenant": tenant, "at": to.position, "leaf": to.leaf}
     with _typed(feed, tenant):
         connection.execute(QUERIES.feed_seek, where)
+
+
+def check_not_of_projection(feed: str) -> None:
+    """For who may move a cursor: readers of a projection believe in its own.
+
+    Raises:
+        FeedOfProjection
+    """
+    if feed.startswith(OF_PROJECTIONS):
+        raise errors.FeedOfProjection(feed, feed.removeprefix(OF_PROJECTIONS))
 
 
 def drop(connection: Connection, feed: str, tenant: UUID | None = None) -> int:

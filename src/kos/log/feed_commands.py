@@ -45,6 +45,7 @@ def feed_tail(
     """A tenant's events. With `--json` one event per line."""
     if feed is not None and from_ is not None:
         raise typer.BadParameter("a feed begins at its cursor: kos feed seek moves it")
+    consumer.check_not_of_projection(feed or "")
     cursor = _cursor("--from", from_ or "0")
     with open_store() as store:
         identity, _, place = owner_of(store, tenant)
@@ -109,6 +110,7 @@ def feed_seek(
     json: Json = False,
 ) -> None:
     """Move a feed's cursor in one tenant's log: its consumer gets events again, or never."""
+    consumer.check_not_of_projection(feed)
     cursor = _cursor("--to", to)
     with open_store() as store:
         identity, _, place = owner_of(store, tenant)
@@ -133,6 +135,7 @@ def feed_drop(
     json: Json = False,
 ) -> None:
     """Forget a feed: a consumer of that name begins anew."""
+    consumer.check_not_of_projection(feed)
     with open_store() as store:
         identity, _, place = owner_of(store, tenant) if tenant else (None, None, None)
         found: dict[Place, list[UUID]] = {}

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from kos import errors
-from kos.log import Cursor, Event, read, seek
+from kos.log import Cursor, Event, position_of, read, seek
+from kos.log.consumer import OF_PROJECTIONS
 from kos.projections.changes import Key, changes_of
 from kos.projections.model import Change, Projection, Reached, Row, Standing, TableName, Whose
 from kos.projections.queries import QUERIES
@@ -16,7 +17,6 @@ from kos.tenancy.store import Connection
 
 BATCH = 2000
 LONGEST = 100_000  # events of one transaction; a longer one would have to be in memory at once, here and in the store
-FEED = "projection."
 
 RowName = tuple[TableName, Key]
 
@@ -33,7 +33,7 @@ class Parked:
 
 def feed_of(projection: Projection) -> str:
     """What its cursors in PostgreSQL are called."""
-    return f"{FEED}{projection.name}"
+    return f"{OF_PROJECTIONS}{projection.name}"
 
 
 @contextmanager
@@ -112,8 +112,28 @@ def catch_up(
     return standing
 
 
+def shown(connection: Connection, projection: Projection, whose: Whose) -> Standing | None:
+    """Where the generation is that readers see, with the cursor put there. The connection's session holds the tenant's
+    lock.
+
+    Raises:
+        FeedDiverged, WithinTransaction: its log is not the one that it was made from.
+        ProjectionMoved: a writer that has lost its lock was committing still.
+        StoreUnavailable
+    """
+    standing = projection.live(whose)
+    if standing is None:
+        return None
+    if position_of(connection, feed_of(projection), whose.tenant).position < standing.reached.position:
+        # Who has moved it there may not have come to the end of its commit: this one waits for the same lock.
+        projection.apply(whose, standing, [], standing.reached)
+    tell(connection, projection, whose.tenant, standing.reached)
+    return standing
+
+
 def tell(connection: Connection, projection: Projection, tenant: UUID, reached: Reached) -> None:
-    """Put the cursor where the generation is that readers see."""
+    """Put the cursor where the generation is that readers see. Not before the store has said that it is there: readers
+    with a bookmark go by the cursor, since a store may show the position before all that belongs to it."""
     leaf = reached.leaf if reached.position else None
     seek(connection, feed_of(projection), tenant, Cursor(reached.position, leaf))
 

@@ -15,8 +15,9 @@ import psycopg
 
 from kos import errors
 from kos.log import head_of
+from kos.log.consumer import OF_PROJECTIONS
 from kos.pace import Growing, Resting
-from kos.projections.follow import FEED, follow, locked, tell
+from kos.projections.follow import follow, locked, shown
 from kos.projections.model import Projection, Standing, Whose
 from kos.projections.queries import QUERIES
 from kos.projections.remaking import Remaking
@@ -136,7 +137,8 @@ class Follower:
 
     def _measured(self, connection: Connection) -> dict[str, Any]:
         """How many events the store hasn't had, for how long, and what is parked. Who waits is due."""
-        waiting = connection.execute(QUERIES.waiting, {"feed": FEED + self.name, "limit": MOST_TENANTS}).fetchall()
+        asked = {"feed": OF_PROJECTIONS + self.name, "limit": MOST_TENANTS}
+        waiting = connection.execute(QUERIES.waiting, asked).fetchall()
         self._due |= dict.fromkeys(tenant for tenant, *_ in waiting)
         parked = connection.execute(QUERIES.count_parked, {"projection": self.name}).fetchone() or (0,)
         return {
@@ -231,21 +233,20 @@ class Follower:
             if not has:  # it is being verified, or a new generation is being shown
                 self._resting.rest(tenant, self._clock())
                 return True
-            standing = self._standings.get(whose) or projection.live(whose)
-            if standing is not None:
-                try:
+            try:
+                standing = self._standings.get(whose) or shown(connection, projection, whose)
+                if standing is not None:
                     after = follow(connection, projection, whose, standing)
-                except errors.ProjectionMoved:
-                    self._standings.pop(whose, None)
-                    return True
-                except (errors.FeedDiverged, errors.TransactionTooLong):
-                    self._standings.pop(whose, None)  # it is made anew
-                else:
                     self._standings[whose] = after or standing
                     if after is not None:
                         count = after.reached.position - standing.reached.position
                         self._say("following", None, applied=count)
                     return after is not None
+            except errors.ProjectionMoved:
+                self._standings.pop(whose, None)
+                return True
+            except (errors.FeedDiverged, errors.WithinTransaction, errors.TransactionTooLong):
+                self._standings.pop(whose, None)  # it is made anew
         self._want(connection, whose)
         return False
 
@@ -257,19 +258,20 @@ class Follower:
             if not has:
                 self._resting.rest(tenant, self._clock())
                 return True
-            standing = projection.live(whose)
-            if standing is not None and head_of(connection, tenant) == 0:
+            if head_of(connection, tenant) == 0 and projection.live(whose) is not None:
                 projection.forget(tenant)  # its log was put back to before its first event
                 return False
+            try:
+                standing = shown(connection, projection, whose)
+            except errors.ProjectionMoved:
+                return True
+            except (errors.FeedDiverged, errors.WithinTransaction):
+                standing = None
+                self._standings.pop(whose, None)
             if standing is not None:
-                try:
-                    tell(connection, projection, tenant, standing.reached)
-                except (errors.FeedDiverged, errors.WithinTransaction):
-                    self._standings.pop(whose, None)
-                else:
-                    self._standings[whose] = standing
-                    if self._is_made_of_all(connection, projection, whose):
-                        return False
+                self._standings[whose] = standing
+                if self._is_made_of_all(connection, projection, whose):
+                    return False
         self._want(connection, whose)
         return False
 

@@ -153,8 +153,9 @@ select l.key_columns, l.tenant_column
 select;
 
 -- name: bookmark_position
--- Where a reader of the entered tenant's log has to be: position, and the incarnation of the event there. Nulls if that
--- is not sealed, or was sealed while this was asked.
-select p.position, case p.position when 0 then 0 else e.incarnation end
+-- Where a reader of the entered tenant's log has to be: position, and the incarnation of the event there; nulls if that
+-- is not sealed, or was sealed while this was asked. And where the projection is, as its cursor says.
+select p.position, case p.position when 0 then 0 else e.incarnation end, coalesce(c.position, 0)
   from (select kos.bookmark_position(%(incarnation)s, %(transaction)s::xid8) as position) p
-  left join kos.knowledge_events e on e.tenant_id = kos.current_tenant_id() and e.position = p.position;
+  left join kos.knowledge_events e on e.tenant_id = kos.current_tenant_id() and e.position = p.position
+  left join kos.feed_cursors c on c.tenant_id = kos.current_tenant_id() and c.feed = %(feed)s;

@@ -8,9 +8,9 @@ from datetime import datetime
 from uuid import UUID
 
 from kos.log import head_of, position_of
+from kos.log.consumer import OF_PROJECTIONS
 from kos.log.whose import all_places, owner_of
 from kos.projections.declared import declared
-from kos.projections.follow import FEED
 from kos.projections.generation import Site
 from kos.projections.model import Projection, Whose
 from kos.projections.queries import QUERIES
@@ -88,7 +88,7 @@ def status(store: Store, names: Sequence[str] = ()) -> list[ProjectionStatus]:
         with store.operator(place) as operator:
             rows = {row[0]: row[1:] for row in operator.execute(QUERIES.status)}
             for name in wanted:
-                facts = {"feed": f"{FEED}{name}", "limit": None}
+                facts = {"feed": f"{OF_PROJECTIONS}{name}", "limit": None}
                 waiting = operator.execute(QUERIES.waiting, facts).fetchall()
                 tenants, parked, rebuilds, making = rows.get(name, (0, 0, 0, 0))
                 lag = max((seconds for *_, seconds in waiting), default=0.0)
@@ -118,7 +118,7 @@ def positions(store: Store, part: Part) -> list[Position]:
     with store.operator(Place(part.shard, part.database)) as operator:
         head = head_of(operator, part.tenant)
         for name in declared(store.topology):
-            position = position_of(operator, f"{FEED}{name}", part.tenant).position
+            position = position_of(operator, f"{OF_PROJECTIONS}{name}", part.tenant).position
             parked = operator.execute(QUERIES.parked, {"projection": name, "tenant": part.tenant}).fetchall()
             found.append(Position(name, part.name, position, head, max(0, head - position), len(parked)))
     return found

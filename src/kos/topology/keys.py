@@ -78,6 +78,12 @@ def _label(text: str) -> str:
     return text
 
 
+def _no_projection(text: str) -> str:
+    if text.startswith("projection."):
+        raise mistake("is the cursor of a projection", "choose a name that doesn't begin so")
+    return text
+
+
 def _property(text: str) -> str:
     name, _, kind = text.partition(":")
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,62}", name, re.ASCII) or name.lower().startswith("kos_"):
@@ -122,7 +128,7 @@ LabelName = Annotated[str, AfterValidator(_label)]
 ColumnName = Annotated[str, Field(min_length=1, max_length=63)]
 TableText = Annotated[str, Field(pattern=r"^[^.]+(\.[^.]+)?$")]
 PropertyText = Annotated[str, AfterValidator(_property)]
-FeedName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
+FeedName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$"), AfterValidator(_no_projection)]
 
 
 class Table(BaseModel):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 
 from kos import errors
+from kos.log.consumer import OF_PROJECTIONS
 from kos.projections.graph import statements
 from kos.projections.graph.asking import GONE, LOST, question, typed
 from kos.projections.graph.projection import NAME, scope_of, standing_of
@@ -17,6 +18,7 @@ from kos.projections.graph.scoping import check_scope
 from kos.projections.model import Reached
 from kos.projections.queries import QUERIES
 from kos.tenancy.async_session import AsyncSession
+from kos.tenancy.bookmark import Bookmark
 from kos.topology import graph as opening
 from kos.topology.model import GraphServer, Topology
 
@@ -126,25 +128,41 @@ class AsyncGraphReader:
         return scope_of(session.tenant.id, standing.generation) if standing.reached >= need else None
 
     async def _need(self, session: AsyncSession, deadline: float, limit: float) -> Reached:
-        """How far the graph has to be. Asked in PostgreSQL, which says whether the tenant is here, and may be read."""
+        """How far the graph has to be, once its writer knows that it is.
+
+        Asked in PostgreSQL, which says whether the tenant is here, and may be read; and where the cursor is. The
+        position that the graph shows is not enough: Neo4j shows what a transaction changed before it is in the indexes.
+        """
         mark = session.after
         if mark is None:
             await session.look(QUERIES.nothing)
             return Reached()
-        facts = {"incarnation": mark.incarnation, "transaction": str(mark.transaction)}
+        pause = FIRST_PAUSE
         while True:
-            try:
-                cursor = await session.look(QUERIES.bookmark_position, facts)
-                row = await cursor.fetchone()
-            except psycopg.Error as error:
-                if error.sqlstate == LOST:
-                    raise errors.BookmarkLost(str(mark)) from error
-                raise
-            if row is not None and row[1] is not None:
-                return Reached(row[1], row[0])
+            need, at = await self._sealed(session, mark)
+            if need is not None and at >= need.position:
+                return need
             if monotonic() >= deadline:
-                raise errors.BookmarkUnsealed(str(mark), limit)
-            await sleep(FIRST_PAUSE)
+                if need is None:
+                    raise errors.BookmarkUnsealed(str(mark), limit)
+                raise errors.ProjectionBehind(NAME, session.tenant.name, limit)
+            await sleep(pause)
+            if need is not None:
+                pause = min(2 * pause, LONGEST_PAUSE)
+
+    async def _sealed(self, session: AsyncSession, mark: Bookmark) -> tuple[Reached | None, int]:
+        """What a bookmark stands for, None if that is not sealed, and where the graph's cursor is."""
+        facts = {"incarnation": mark.incarnation, "transaction": str(mark.transaction), "feed": OF_PROJECTIONS + NAME}
+        try:
+            cursor = await session.look(QUERIES.bookmark_position, facts)
+            row = await cursor.fetchone()
+        except psycopg.Error as error:
+            if error.sqlstate == LOST:
+                raise errors.BookmarkLost(str(mark)) from error
+            raise
+        assert row is not None
+        position, incarnation, at = row
+        return (Reached(incarnation, position) if incarnation is not None else None), at
 
 
 class AsyncGraph:

@@ -2,7 +2,8 @@
 -- oldest library: 1
 --
 -- How far a projection is stands in its own store, with what it stands for. Its cursor (kos.feed_cursors, as
--- "projection.NAME") is a copy, for who asks how far it is behind.
+-- "projection.NAME") follows: it says what the store has confirmed, for readers who wait for it, and for who asks how far
+-- it is behind.
 
 -- The store that a projection's cursors tell of: if another one answers, they tell of what is gone.
 create table kos.projection_stores (
