@@ -173,12 +173,13 @@ class Sweep:
         self.kill_resumptions(every=3 * self.scenario.every, first=self.scenario.first)
 
     def fail_everywhere(self) -> None:
-        """Each step fails before and after its effect; then it goes on, or back."""
+        """Each step fails before and after its effect; then it goes on after one of them, and back after the other."""
+        verbs = ["resume", "roll_back"]
         for step in self.scenario.operation.steps:
-            for when in ("before", "after"):
-                for verb in ("resume", "roll_back"):
-                    with self._case(f"{step.name} failed {when} its effect, {verb}", verb):
-                        self._expect_planted(failing_at(self.scenario.operation, step.name, when))
+            for when, verb in zip(("before", "after"), verbs, strict=True):
+                with self._case(f"{step.name} failed {when} its effect, {verb}", verb):
+                    self._expect_planted(failing_at(self.scenario.operation, step.name, when))
+            verbs.reverse()  # so that over the steps both come after both
 
     def fail_on_the_way_back(self) -> None:
         """Each undo fails before and after its effect; then it is rolled back again."""

@@ -23,15 +23,6 @@ def forked(module_full_store: Store, folder: Path) -> Iterator[Forks]:
         yield made
 
 
-# One that is as it should be, and (long) one that fails in its second schema: at points that lie in different steps.
-@pytest.mark.long
-@pytest.mark.parametrize("name", ["change-keys", "change-bad"])
-def test_some_kills(name: str, module_full_store: Store, folder: Path, forked: Forks) -> None:
-    sweep = Sweep(name, module_full_store, folder, forked)
-    sweep.kill_forwards(every=31, first=20)
-    sweep.kill_backwards(every=31, first=20)
-
-
 @pytest.mark.long
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("name", CHANGES)
