@@ -13,8 +13,9 @@ from typing import Any
 import psycopg
 from psycopg.sql import SQL, Identifier
 from sweep_catalog import catalog
+from sweep_connections import let_own, operator_of, owner_of
 
-from fix_product import OWNER, PASSWORD, make_roles
+from fix_product import OWNER, PASSWORD
 from kos.errors import ChangeFailed, ChangeIncomplete, FillFailed
 from kos.journal import Operation, Run, Step
 from kos.schema_change import plan_change
@@ -70,37 +71,31 @@ class Change:
     first: int = 1
 
     def set_up(self, store: Store, folder: Path) -> None:
-        control = store.topology.control
-        assert control.installer is not None
-        with postgres.connect(control.primary, control.installer) as administrator:
-            make_roles(administrator)
-            grant = SQL("grant create on database {} to {}")
-            administrator.execute(grant.format(Identifier(control.primary.database), Identifier(OWNER)))
-        with _as_owner(store) as owner, owner.transaction():
-            owner.execute("set client_min_messages = warning")
+        let_own(store)
+        owner = owner_of(store)
+        with owner.transaction():
+            owner.execute("set local client_min_messages = warning")
             for schema in (*SCHEMAS, LATE, NOT_YET):
                 owner.execute(SQL("drop schema if exists {} cascade").format(Identifier(schema)))
             for schema in (*self.schemas, *([NOT_YET] if self.late else [])):
                 owner.execute(SQL("create schema {}").format(Identifier(schema)))
                 _execute_in(owner, schema, self.tables)
             _execute_in(owner, self.schemas[-1], self.bad)
-        with store.operator() as operator:
-            for table in KNOWN:
-                operator.execute(SQL("delete from kos.{}").format(Identifier(table)))
+        for table in KNOWN:
+            operator_of(store).execute(SQL("delete from kos.{}").format(Identifier(table)))
 
     def plan(self, store: Store, folder: Path) -> ChangePlan:
         return plan_change(store, self.sql, schemas=(PATTERN,), tag=TAG, parallel=1)
 
     def facts(self, store: Store, plan: Any) -> Any:
-        with _as_owner(store) as owner:
-            found: dict[str, Any] = {"catalog": catalog(owner)}
-            _refuse_left_over(found["catalog"])
-            for schema in (*SCHEMAS, LATE, NOT_YET):
-                for (table,) in owner.execute(TABLES, (schema,)).fetchall():
-                    found[f"{schema}.{table}"] = self._rows(owner, schema, table)
-        with store.operator() as operator:
-            for table, query in KNOWN.items():
-                found[f"kos.{table}"] = operator.execute(query.encode()).fetchall()
+        owner = owner_of(store)
+        found: dict[str, Any] = {"catalog": catalog(owner)}
+        _refuse_left_over(found["catalog"])
+        for schema in (*SCHEMAS, LATE, NOT_YET):
+            for (table,) in owner.execute(TABLES, (schema,)).fetchall():
+                found[f"{schema}.{table}"] = self._rows(owner, schema, table)
+        for table, query in KNOWN.items():
+            found[f"kos.{table}"] = operator_of(store).execute(query.encode()).fetchall()
         return found
 
     @property
@@ -171,5 +166,6 @@ def _as_owner(store: Store) -> psycopg.Connection[Any]:
 
 
 def _execute_in(owner: psycopg.Connection[Any], schema: str, statements: str) -> None:
-    owner.execute(SQL("set search_path = {}").format(Identifier(schema)))
-    owner.execute(statements.encode())
+    with owner.transaction():
+        owner.execute(SQL("set local search_path = {}").format(Identifier(schema)))
+        owner.execute(statements.encode())

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from sweep_connections import close_all, operator_of
 from sweep_scenarios import ALL
 
 from fix_samples import child_environment
@@ -127,6 +128,7 @@ def forks(store: Store, folder: Path) -> Iterator[Forks]:
         yield made
     finally:
         made.close()
+        close_all()
 
 
 @dataclass
@@ -233,8 +235,8 @@ class Sweep:
         while True:
             ended = False
             with self._case(f"killed at point {number} of a resumption", "resume"):
-                first = self.scenario.operation.steps[0].name
-                self._expect_planted(failing_at(self.scenario.operation, first, "after"))
+                begun = self.scenario.operation.steps[0].name
+                self._expect_planted(failing_at(self.scenario.operation, begun, "after"))
                 ended = self._kill(number, "resume", str(self._record().id)) == 0
             if ended:
                 return
@@ -247,13 +249,13 @@ class Sweep:
         """One disturbance, its remedy, and the look at what there is then."""
         self.cases += 1
         what = f"{self.name}: {what}"
-        before = self._latest()
+        before = self._latest_id()
         try:
             yield
-            latest = self._latest()
-            if latest is not None and latest != before:
+            latest = self._record_of(self._latest_id(), before)
+            if latest is not None:
                 self.plan = journal.plan_of(self.scenario.operation, latest)  # another process has made its own
-            if latest is None or latest == before:
+            if latest is None:
                 expected = self.clean  # it was killed before its plan was stored
             elif latest.state in OVER:
                 expected = self.finished if latest.state == "finished" else self.clean
@@ -262,8 +264,7 @@ class Sweep:
             self._compare(what, self.facts(), expected)
             self._look_at_journal(what)
         finally:
-            for left in journal.list_operations(self.store, unfinished=True):  # of a harness that has found something
-                self._forget(left)
+            self._forget_unfinished()
             self.set_up()
 
     def _remedied(self, what: str, record: Record, verb: str, operation: Operation | None) -> Any:
@@ -316,31 +317,34 @@ class Sweep:
         operation = operation or self.scenario.operation
         return self.scenario.runner(self.store, operation, kept=dict(self.scenario.kept), point=point)
 
-    def _latest(self) -> Record | None:
+    def _latest_id(self) -> str | None:
         query = "select operation_id from kos.operations where name = %s order by created_at desc limit 1"
-        with self.store.operator() as operator:  # all of them, with their events, would be more and more to read
-            row = operator.execute(query, (self.scenario.operation.name,)).fetchone()
-        return journal.find_operation(self.store, str(row[0])) if row else None
+        row = operator_of(self.store).execute(query, (self.scenario.operation.name,)).fetchone()
+        return str(row[0]) if row else None
+
+    def _record_of(self, latest: str | None, before: str | None) -> Record | None:
+        return None if latest is None or latest == before else journal.find_operation(self.store, latest)
 
     def _record(self) -> Record:
-        found = self._latest()
+        found = self._record_of(self._latest_id(), None)
         if found is None or found.state in OVER:
             raise Broken(f"{self.name}: an operation that failed is not in the journal")
         return found
 
     def _look_at_journal(self, what: str) -> None:
         """Nothing may be left but the operation and its events."""
-        with self.store.operator() as operator:
-            for table in ("leases", "checkpoints"):
-                left = operator.execute(f"select * from kos.{table}").fetchall()
-                if left:
-                    raise Broken(f"{what}: kos.{table} still has {left}")
+        for table in ("leases", "checkpoints"):
+            left = operator_of(self.store).execute(f"select * from kos.{table}").fetchall()
+            if left:
+                raise Broken(f"{what}: kos.{table} still has {left}")
 
-    def _forget(self, record: Record) -> None:
-        with self.store.operator() as operator:
-            operator.execute("update kos.operations set state = 'rolling_back' where operation_id = %s", (record.id,))
-            operator.execute("update kos.operations set state = 'rolled_back' where operation_id = %s", (record.id,))
-            operator.execute("delete from kos.checkpoints")
+    def _forget_unfinished(self) -> None:
+        """Of a harness that has found something."""
+        operator = operator_of(self.store)
+        unfinished = "update kos.operations set state = %s where state <> all (%s)"
+        for state in ("rolling_back", "rolled_back"):
+            if operator.execute(unfinished, (state, list(OVER))).rowcount:
+                operator.execute("delete from kos.checkpoints")
 
     def _compare(self, what: str, found: Any, expected: Any) -> None:
         if found != expected:

@@ -6,14 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from psycopg.sql import SQL, Identifier
+from sweep_connections import let_own, operator_of, owner_of
 
-from fix_product import OWNER, PASSWORD, make_roles
 from kos.adoption import Wanted, adopt_tables, plan, plan_release, planned_adoption
 from kos.log import seal_all
 from kos.tenancy import Place, Store
-from kos.topology import postgres
-from kos.topology.model import Login, fixed
 
 TABLES = """
 create schema shop;
@@ -59,16 +56,11 @@ select relation::oid::bigint from kos.logged_tables l join pg_class c on c.oid =
 
 
 def set_up(store: Store, folder: Path) -> None:
-    control = store.topology.control
-    assert control.installer is not None
-    with postgres.connect(control.primary, control.installer) as administrator:
-        make_roles(administrator)
-        grant = SQL("grant create on database {} to {}")
-        administrator.execute(grant.format(Identifier(control.primary.database), Identifier(OWNER)))
-    with postgres.connect(control.primary, Login(OWNER, fixed(PASSWORD))) as owner:
-        owner.execute("set client_min_messages = warning; drop schema if exists shop cascade")
-        owner.execute(TABLES)
-    with store.operator() as operator, operator.transaction():
+    let_own(store)
+    owner, operator = owner_of(store), operator_of(store)
+    owner.execute("set client_min_messages = warning; drop schema if exists shop cascade")
+    owner.execute(TABLES)
+    with operator.transaction():
         operator.execute("set local role kos_owner")
         operator.execute("""
             delete from kos.logged_tables l where not exists (select from pg_class c where c.oid = l.relation);
@@ -111,11 +103,11 @@ def plan_taking(level: str, baseline: str) -> Callable[[Store, Path], Any]:
 
 def facts(store: Store, plan: Any) -> Any:
     """And how many rows the log of a table that is logged has otherwise."""
-    with store.operator() as operator:
-        found = {name: operator.execute(query).fetchall() for name, query in FACTS.items()}
-        seal_all(operator)
-        logged = operator.execute(WHOLE).fetchall()
-        found["wrong in the log"] = [
-            operator.execute("select * from kos.compare_log(%s::oid::regclass)", table).fetchall() for table in logged
-        ]
+    operator = operator_of(store)
+    found = {name: operator.execute(query).fetchall() for name, query in FACTS.items()}
+    seal_all(operator)
+    logged = operator.execute(WHOLE).fetchall()
+    found["wrong in the log"] = [
+        operator.execute("select * from kos.compare_log(%s::oid::regclass)", table).fetchall() for table in logged
+    ]
     return found

@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from sweep_connections import operator_of
+
 from kos.journal import Operation, Run, Runner, Step
 from kos.tenancy import Store
 
@@ -105,7 +107,8 @@ CARELESS_TOY = replace(
 
 
 def set_up(store: Store, folder: Path) -> None:
-    with store.operator() as operator, operator.transaction():
+    operator = operator_of(store)
+    with operator.transaction():
         operator.execute("set local role kos_owner")
         operator.execute("drop schema if exists toy cascade")
         operator.execute("create schema toy")
@@ -122,11 +125,9 @@ def plan(store: Store, folder: Path) -> ToyPlan:
 
 def facts(store: Store, plan: Any) -> Any:
     found: dict[str, Any] = {}
-    with store.operator() as operator:
-        for (table,) in operator.execute(
-            "select tablename from pg_tables where schemaname = 'toy' order by 1"
-        ).fetchall():
-            found[str(table)] = operator.execute(f"select n from toy.{table} order by n").fetchall()
+    operator = operator_of(store)
+    for (table,) in operator.execute("select tablename from pg_tables where schemaname = 'toy' order by 1").fetchall():
+        found[str(table)] = operator.execute(f"select n from toy.{table} order by n").fetchall()
     return found
 
 
