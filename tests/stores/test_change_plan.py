@@ -132,6 +132,53 @@ def test_table_or_type(scratch: Scratch, change: str) -> None:
     there_and_back(scratch, ORDERS, change)
 
 
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (
+            "create table all_events (like events) partition by range (at);"
+            " alter table all_events attach partition events for values from ('2000-01-01') to (maxvalue)",
+            "a table that is there already would be part of one that is dropped",
+        ),
+        ("create table more (like orders); alter table more inherit orders", "a table that is there already"),
+        ("create table copy (id bigint); insert into copy select id from orders", "it reads orders, whose rows go on"),
+        ("create table copy (id bigint); delete from copy using orders o where o.id = copy.id", "it reads orders"),
+        ("create table copy (id bigint); alter table copy owner to kos_app", "who takes the change back"),
+        ("create table copy (id bigint); alter table copy set schema public", "kos does not know what that would do"),
+    ],
+)
+def test_a_new_table_that_reaches_another_is_refused(scratch: Scratch, change: str, reason: str) -> None:
+    schema = scratch.schema(*ORDERS, "create table events (id bigint, at date not null)")
+    with pytest.raises(errors.ChangeRefused, match=reason):
+        scratch.plan(schema, change)
+
+
+def test_a_new_table_refers_to_another(scratch: Scratch) -> None:
+    change = "create table lines (id bigint); alter table lines add foreign key (id) references orders"
+    there_and_back(scratch, ORDERS, change)
+    step = scratch.plan(scratch.schema(*ORDERS), change).expand[-1]
+    assert (step.lock, step.also) == ("SHARE ROW EXCLUSIVE", ("orders",))
+
+
+def test_what_became_a_part_of_a_new_table_is_not_dropped_with_it(scratch: Scratch) -> None:
+    """Somebody has attached a table meanwhile: it would be gone with its rows when the change is taken back."""
+    schema = scratch.schema("create table events (at date not null)", "insert into events values ('2020-01-01')")
+    recipe = scratch.plan(
+        schema,
+        "create table all_events (at date not null) partition by range (at);"
+        " create table events_0 partition of all_events for values from ('2019-01-01') to ('2020-01-01')",
+    )
+    scratch.do(schema, recipe.expand)
+    scratch.run(
+        schema, "alter table all_events attach partition events for values from ('2020-01-01') to ('2021-01-01')"
+    )
+    with pytest.raises(psycopg.errors.DependentObjectsStillExist, match='events is a part of "all_events"'):
+        scratch.undo(schema, recipe.expand)
+    scratch.run(schema, "alter table all_events detach partition events")
+    scratch.undo(schema, recipe.expand[:1])
+    assert scratch.run(schema, "select count(*) from events") == [(1,)]
+
+
 def test_view_that_reads_a_dropped_column(scratch: Scratch) -> None:
     before = (*ORDERS, "create view noted as select note from orders")
     change = "alter table orders alter owner_id drop default; drop view noted; alter table orders drop column note"

@@ -23,6 +23,7 @@ from kos.schema_change import (
     constraints,
     indexes,
     materialized,
+    new_tables,
     noting,
     other,
     parse,
@@ -33,7 +34,7 @@ from kos.schema_change import (
 )
 from kos.schema_change.draft import Draft, Planner
 from kos.schema_change.facts import QUERIES, Connection, usual_owner
-from kos.schema_change.model import TRANSACTION, Action, Fill, Recipe
+from kos.schema_change.model import TRANSACTION, Fill, Recipe
 from kos.schema_change.parse import Change, Statement, shown
 from kos.schema_change.parts import refuse_unreachable
 
@@ -103,7 +104,7 @@ def plan_statement(draft: Draft, statement: Statement) -> None:
     node = statement.node
     _called_as_now(draft, node)
     if (table := _target(node)) in draft.created:
-        _of_new_table(draft, table, statement)
+        new_tables.of_new_table(draft, table, statement)
         return
     if table in draft.remade:
         materialized.of_remade(draft, table, statement)
@@ -172,16 +173,6 @@ def _called_as_now(draft: Draft, node: Any) -> None:
     for each in parse.inside(node) if present else ():
         if type(each).__name__ == "RangeVar" and not each.schemaname and each.relname in present:
             each.relname = present[each.relname]
-
-
-def _of_new_table(draft: Draft, table: str, statement: Statement) -> None:
-    """Nobody knows the table yet: all goes as it is written. The table takes it along when it is dropped."""
-    if parse.kind(statement.node) in ("RenameStmt", "DropStmt", "CreateStmt"):
-        raise errors.ChangeRefused(table, "this change has made it above", "write it as it is to be")
-    if parse.kind(statement.node) == "IndexStmt":
-        statement.node.concurrent = False
-    do = (parse.render(statement.node),)
-    draft.expand.append(Action(f"new {table} {draft.number()}", shown(statement), table, draft.owner, "", do))
 
 
 def _commands(draft: Draft, table: str, node: Any) -> Iterator[Any]:

@@ -8,7 +8,7 @@ from typing import Any
 from psycopg.sql import SQL, Identifier
 
 from kos import errors
-from kos.schema_change import domains, parse
+from kos.schema_change import domains, new_tables, parse
 from kos.schema_change.composing import ACCESS_EXCLUSIVE, SHARE_ROW_EXCLUSIVE, action, owner_of
 from kos.schema_change.draft import Draft, Planner, ddl
 from kos.schema_change.facts import read_grants, relation_kind
@@ -34,7 +34,7 @@ def create_table(draft: Draft, statement: Statement) -> None:
     also = sorted(referred - {"", name} - draft.created)
     lock = ACCESS_EXCLUSIVE if set(parents) - draft.created else SHARE_ROW_EXCLUSIVE if also else ""
     owner = owner_of(draft, parents[0]) if parents else draft.owner
-    undo = ddl("drop table {name}", name=name)
+    undo = new_tables.drop_again(name)
     made = (parse.render(node),)
     text, others = f"create table {name}", (*also, *parents)
     step = action(draft, name, text, made, (undo,), lock=lock, owner=owner, also=others)
