@@ -6012,6 +6012,27 @@ ALTER TABLE kos.knowledge_events ENABLE ROW LEVEL SECURITY;
 ALTER TABLE kos.knowledge_events_default ENABLE ROW LEVEL SECURITY;
 
 --
+-- Name: feed_cursors of_projections_delete; Type: POLICY; Schema: kos; Owner: kos_owner
+--
+
+CREATE POLICY of_projections_delete ON kos.feed_cursors AS RESTRICTIVE FOR DELETE TO kos_app USING ((NOT starts_with(feed, 'projection.'::text)));
+
+
+--
+-- Name: feed_cursors of_projections_insert; Type: POLICY; Schema: kos; Owner: kos_owner
+--
+
+CREATE POLICY of_projections_insert ON kos.feed_cursors AS RESTRICTIVE FOR INSERT TO kos_app WITH CHECK ((NOT starts_with(feed, 'projection.'::text)));
+
+
+--
+-- Name: feed_cursors of_projections_update; Type: POLICY; Schema: kos; Owner: kos_owner
+--
+
+CREATE POLICY of_projections_update ON kos.feed_cursors AS RESTRICTIVE FOR UPDATE TO kos_app USING ((NOT starts_with(feed, 'projection.'::text)));
+
+
+--
 -- Name: feed_cursors operator_access; Type: POLICY; Schema: kos; Owner: kos_owner
 --
 

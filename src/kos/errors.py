@@ -1082,6 +1082,16 @@ class ForeignNode(ProjectionError):
 
 
 @dataclass(eq=False)
+class BookmarkNeedsReadCommitted(ProjectionError):
+    isolation: str
+    fact = (
+        "a session that asks the graph with a bookmark is READ COMMITTED, not {isolation}: an older snapshot can't tell"
+    )
+    mend = "open it without isolation=, or without after="
+    exit_code = WRONG_USE
+
+
+@dataclass(eq=False)
 class GraphWithoutPersonas(ProjectionError):
     persona: str
     fact = "the graph shows whole tenants, and a session of the persona {persona} may see a part of its tenant only"

@@ -6,20 +6,27 @@ import asyncio
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from threading import Event
 from typing import Any
 
+import psycopg
 import pytest
 
 from kos import errors
+from kos.log import Cursor, position_of, seek
 from kos.projections import follow as following_module
+from kos.projections.graph.asking import access_mode
 from kos.projections.graph.reading import GraphReader
+from kos.projections.model import Reached
 from kos.tenancy import AsyncStore, Store, create_tenant
+from kos.tenancy.entry import Isolation
+from kos.topology.model import GraphServer, Login
 from kos.worker import Worker
 from projecting import Following, graph_of
 
+OF_GRAPH = "projection.graph"
 COUNT = "MATCH (a:Atom {name: $name}) RETURN count(a) AS n"
 
 
@@ -132,6 +139,48 @@ def test_a_batch_is_not_read_before_its_writer_knows_that_it_is_written(
         assert count(acme.store, "new", after=mark) == 1
 
 
+@pytest.mark.parametrize(
+    "fault", [psycopg.errors.QueryCanceled, errors.StoreUnavailable("the graph", "bolt://", "cut")]
+)
+def test_who_was_not_told_of_a_batch_finds_out(
+    acme: Following, worker: Worker, monkeypatch: pytest.MonkeyPatch, fault: Exception
+) -> None:
+    """The commit's answer is lost, or the cursor can't be moved just then; and nothing is written afterwards."""
+    assert count(acme.store, "before", after=write(acme.store, "before")) == 1
+    failed: list[str] = []
+    tell = following_module.tell
+
+    def fail_once(*of: Any) -> None:
+        if not failed:
+            failed.append("tell")
+            raise fault
+        tell(*of)
+
+    monkeypatch.setattr(following_module, "tell", fail_once)
+    mark = write(acme.store, "last")
+    with acme.store.tenant("acme", after=mark) as session:
+        assert session.graph.run(COUNT, {"name": "last"}, seconds=60)[0]["n"] == 1
+    assert failed
+
+
+def test_verify_puts_the_cursor_right(acme: Following) -> None:
+    with acme.store.operator() as operator:
+        there = position_of(operator, OF_GRAPH, acme.site.tenant)
+        seek(operator, OF_GRAPH, acme.site.tenant, Cursor())
+        assert acme.verify().differing == 0
+        assert position_of(operator, OF_GRAPH, acme.site.tenant) == there
+
+
+@pytest.mark.parametrize(
+    "statement", ["select kos.feed_seek(%s, kos.current_tenant_id(), 0)", "select kos.feed_drop(%s)"]
+)
+def test_an_application_does_not_move_the_cursor(acme: Following, statement: str) -> None:
+    with suppress(psycopg.errors.InsufficientPrivilege), acme.store.tenant("acme") as session:
+        session.execute(statement.encode(), (OF_GRAPH,))
+    with acme.store.operator() as operator:
+        assert position_of(operator, OF_GRAPH, acme.site.tenant).position > 0
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("kind", ["arcadedb", "neo4j"])
 def test_all_of_a_batch_is_there_at_once_for_who_waits_for_it(
@@ -234,6 +283,39 @@ def test_a_graph_that_is_gone(full_store: Store) -> None:
     full_store.graph = GraphReader(replace(server, uri="bolt://127.0.0.1:1"))
     with pytest.raises(errors.StoreUnavailable), full_store.tenant("acme") as session:
         session.graph.run("RETURN 1")
+
+
+def test_a_graph_that_is_gone_is_not_waited_for(full_store: Store, acme: Following) -> None:
+    """Not even by who has just written: it keeps a connection to PostgreSQL meanwhile."""
+    assert full_store.topology.graph is not None
+    mark = write(full_store, "new")
+    with full_store.operator() as operator:
+        operator.execute("select kos.seal(%s)", (acme.site.tenant,))
+    full_store.graph = GraphReader(replace(full_store.topology.graph, uri="bolt://127.0.0.1:1"), seconds=600.0)
+    with pytest.raises(errors.StoreUnavailable), full_store.tenant("acme", after=mark) as session:
+        session.graph.run("RETURN 1")
+
+
+@pytest.mark.parametrize("isolation", ["repeatable read", "serializable"])
+def test_an_old_snapshot_can_not_tell_of_a_bookmark(acme: Following, isolation: Isolation) -> None:
+    mark = write(acme.store, "new")
+    with acme.store.tenant("acme", after=mark, isolation=isolation) as session:
+        session.execute("update atoms set name = 'b'")
+        with pytest.raises(errors.BookmarkNeedsReadCommitted):
+            session.graph.run("RETURN 1")
+    assert session.bookmark is not None  # and what it has written is there
+
+
+def test_a_query_may_not_outlive_what_it_reads(full_store: Store) -> None:
+    with pytest.raises(ValueError, match="60 seconds at most"):
+        GraphReader(full_store.topology.graph, timeout=61)
+
+
+def test_of_a_cluster_its_leader_is_asked_with_a_bookmark() -> None:
+    one = GraphServer("bolt://127.0.0.1:1", Login("neo4j"))
+    many = replace(one, uri="neo4j://127.0.0.1:1")
+    asked = {each.uri: [access_mode(each, need) for need in (Reached(), Reached(1, 5))] for each in (one, many)}
+    assert asked == {one.uri: ["READ", "READ"], many.uri: ["READ", "WRITE"]}
 
 
 def test_a_session_that_is_over(acme: Following) -> None:

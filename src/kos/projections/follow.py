@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from uuid import UUID
+
+from psycopg.types.json import Jsonb
 
 from kos import errors
 from kos.log import Cursor, Event, position_of, read, seek
 from kos.log.consumer import OF_PROJECTIONS
 from kos.projections.changes import Key, changes_of
-from kos.projections.model import Change, Projection, Reached, Row, Standing, TableName, Whose
+from kos.projections.model import Change, Projection, Reached, Row, Standing, TableName, Values, Whose
 from kos.projections.queries import QUERIES
 from kos.tenancy.store import Connection
 
@@ -72,6 +74,8 @@ def follow(
     _unpark_truncated(connection, projection, whose.tenant, changes)
     reached = _after(events)
     keep = [change for change in changes if (change.table, change.key) not in parked]
+    again = _again(connection, projection, whose, standing, reached, parked, changes)
+    keep += [change for each in again.values() for change in each]
     try:
         after = projection.apply(whose, standing, keep, reached)
     except errors.ChangeRejected:
@@ -80,6 +84,9 @@ def follow(
         gone = {(each.table, each.key) for each in refused}
         rest = [change for change in keep if (change.table, change.key) not in gone]
         after = projection.apply(whose, standing, rest, reached)
+        again = {row: each for row, each in again.items() if row not in gone}
+    for row in again:
+        unpark(connection, projection, whose.tenant, parked[row])
     tell(connection, projection, whose.tenant, after.reached)
     return after
 
@@ -103,6 +110,10 @@ def catch_up(
             for row in [row for row in parked if row[0] == table]:
                 del parked[row]
         keep = [change for change in changes if (change.table, change.key) not in parked]
+        again = _again(connection, projection, whose, standing, _after(events), parked, changes)
+        keep += [change for each in again.values() for change in each]
+        for row in again:
+            del parked[row]
         try:
             standing = projection.apply(whose, standing, keep, _after(events))
         except errors.ChangeRejected:
@@ -117,7 +128,7 @@ def shown(connection: Connection, projection: Projection, whose: Whose) -> Stand
     lock.
 
     Raises:
-        FeedDiverged, WithinTransaction: its log is not the one that it was made from.
+        FeedDiverged: its log is not the one that it was made from.
         ProjectionMoved: a writer that has lost its lock was committing still.
         StoreUnavailable
     """
@@ -127,8 +138,66 @@ def shown(connection: Connection, projection: Projection, whose: Whose) -> Stand
     if position_of(connection, feed_of(projection), whose.tenant).position < standing.reached.position:
         # Who has moved it there may not have come to the end of its commit: this one waits for the same lock.
         projection.apply(whose, standing, [], standing.reached)
-    tell(connection, projection, whose.tenant, standing.reached)
+    try:
+        tell(connection, projection, whose.tenant, standing.reached)
+    except errors.WithinTransaction as error:
+        raise errors.FeedDiverged(str(whose.tenant), standing.reached.position) from error
     return standing
+
+
+def _again(
+    connection: Connection,
+    projection: Projection,
+    whose: Whose,
+    standing: Standing,
+    reached: Reached,
+    parked: Mapping[RowName, Parked],
+    changes: Sequence[Change],
+) -> dict[RowName, list[Change]]:
+    """Parked rows that have changed, as the log has them at `reached`, where the store takes that: so one that is
+    deleted goes, and one that is mended comes."""
+    found = {}
+    for row in {(change.table, change.key): None for change in changes if change.kind != "truncated"}:
+        if row in parked:
+            tried = as_of(connection, whose.tenant, parked[row], reached.position)
+            try:
+                projection.apply(whose, standing, tried, standing.reached, rehearse=True)
+            except errors.ChangeRejected:
+                continue
+            found[row] = tried
+    return found
+
+
+def as_of(connection: Connection, tenant: UUID, row: Parked, at: int) -> list[Change]:
+    """What makes of a parked row what the log has at a position: the store has it as it was before it was parked."""
+    before = _row_at(connection, tenant, row, row.position - 1)
+    after = _row_at(connection, tenant, row, at)
+    gone = Change(row.table, "deleted", row.key, {}, at, before)
+    return [gone] if after is None else [gone, Change(row.table, "created", row.key, after, at)]
+
+
+def _row_at(connection: Connection, tenant: UUID, row: Parked, position: int) -> Values | None:
+    facts = {
+        "tenant": tenant,
+        "at": position,
+        "schema": row.table.schema,
+        "table": row.table.name,
+        "keys": Jsonb([_key_of(connection, tenant, row.table, row.key)]),
+    }
+    found = connection.execute(QUERIES.rows_at, facts).fetchone()
+    return found[1] if found else None
+
+
+def _key_of(connection: Connection, tenant: UUID, table: TableName, key: Key) -> list[str]:
+    """A row's key as the log has it: with the tenant's id, where that is a part of it."""
+    facts = {"schema": table.schema, "table": table.name}
+    found = connection.execute(QUERIES.key_of, facts).fetchone()
+    columns, tenant_column = found or ([], None)
+    rest = list(key)
+    if tenant_column not in columns or len(columns) == len(rest):
+        return rest
+    rest.insert(columns.index(tenant_column), str(tenant))
+    return rest
 
 
 def tell(connection: Connection, projection: Projection, tenant: UUID, reached: Reached) -> None:

@@ -14,7 +14,7 @@ from uuid import UUID
 import psycopg
 
 from kos import errors
-from kos.log import head_of
+from kos.log import head_of, position_of
 from kos.log.consumer import OF_PROJECTIONS
 from kos.pace import Growing, Resting
 from kos.projections.follow import follow, locked, shown
@@ -241,14 +241,22 @@ class Follower:
                     if after is not None:
                         count = after.reached.position - standing.reached.position
                         self._say("following", None, applied=count)
-                    return after is not None
+                        return True
+                    if self._is_told(connection, whose, standing):
+                        return False
+                    self._standings.pop(whose)  # its last batch is there, and nobody was told: looked at anew
+                    return True
             except errors.ProjectionMoved:
                 self._standings.pop(whose, None)
                 return True
-            except (errors.FeedDiverged, errors.WithinTransaction, errors.TransactionTooLong):
+            except (errors.FeedDiverged, errors.TransactionTooLong):
                 self._standings.pop(whose, None)  # it is made anew
         self._want(connection, whose)
         return False
+
+    def _is_told(self, connection: Connection, whose: Whose, standing: Standing) -> bool:
+        """Whether the cursor is where the generation is, or further, as one that somebody has moved."""
+        return position_of(connection, OF_PROJECTIONS + self.name, whose.tenant).position >= standing.reached.position
 
     def _check(self, connection: Connection, projection: Projection, tenant: UUID) -> bool:
         """See that the cursor says what the store has, of the log that there is, and whether it has to be made anew;
@@ -265,7 +273,7 @@ class Follower:
                 standing = shown(connection, projection, whose)
             except errors.ProjectionMoved:
                 return True
-            except (errors.FeedDiverged, errors.WithinTransaction):
+            except errors.FeedDiverged:
                 standing = None
                 self._standings.pop(whose, None)
             if standing is not None:
@@ -308,7 +316,10 @@ class Follower:
                 live = projection.live(whose)
                 if live is None or live.reached < standing.reached:
                     return False
-                self._standings[whose] = live  # behind the others
+                if live == standing:
+                    self._standings[whose] = live  # behind the others
+                else:
+                    self._due[whose.tenant] = None  # and its cursor is looked at
         return True
 
     def _let_leave(self, connection: Connection, projection: Projection) -> None:

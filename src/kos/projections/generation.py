@@ -15,7 +15,19 @@ import psycopg
 from kos import errors
 from kos.log import head_of
 from kos.progress import Advance, silent
-from kos.projections.follow import Parked, RowName, catch_up, follow, load, locked, park, parked_rows, tell, unpark
+from kos.projections.follow import (
+    Parked,
+    RowName,
+    catch_up,
+    follow,
+    load,
+    locked,
+    park,
+    parked_rows,
+    shown,
+    tell,
+    unpark,
+)
 from kos.projections.model import Difference, Projection, Reached, Row, Standing, Whose, key_text
 from kos.projections.queries import QUERIES
 from kos.projections.snapshot import Snapshot, snapshot
@@ -149,7 +161,7 @@ def _compare(
 
     differences = list(islice(site.projection.compare(site.whose, standing, counting(), here.connection), MOST))
     held = {(row.table.name, key_text(row.key)) for row in parked.values()}
-    found = [each for each in differences if (each.table, each.key) not in held]
+    found = [each for each in differences if each.fault == "left over" or (each.table, each.key) not in held]
     return Comparison(
         site.tenant, here.reached.position, counted, tuple(parked.values()), len(found), tuple(found[:EXAMPLES])
     )
@@ -166,7 +178,7 @@ def verify(site: Site) -> Comparison:
         StoreUnavailable, StoreBusy
     """
     with site.store.operator(site.place) as connection, only(connection, site, "apply"):
-        standing = site.projection.live(site.whose)
+        standing = shown(connection, site.projection, site.whose)
         if standing is None:
             raise errors.ProjectionNotReady(site.projection.name, str(site.tenant))
         with snapshot(site.store, site.place, site.whose, site.projection) as here:

@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-from psycopg.types.json import Jsonb
-
 from kos import errors
-from kos.projections.changes import Key
-from kos.projections.follow import Parked, park, parked_rows, unpark
+from kos.projections.follow import Parked, as_of, park, parked_rows, unpark
 from kos.projections.generation import Site, only
-from kos.projections.model import Change, TableName, Values
-from kos.projections.queries import QUERIES
-from kos.tenancy.store import Connection
 
 
 def retry(site: Site) -> tuple[int, list[Parked]]:
@@ -27,15 +21,10 @@ def retry(site: Site) -> tuple[int, list[Parked]]:
         standing = site.projection.live(site.whose)
         if standing is None:
             raise errors.ProjectionNotReady(site.projection.name, str(site.tenant))
-        at = standing.reached.position
         for row in parked_rows(connection, site.projection, site.tenant).values():
-            before = _row_at(connection, site, row, row.position - 1)
-            after = _row_at(connection, site, row, at)
-            changes = [Change(row.table, "deleted", row.key, {}, at, before)]
-            if after is not None:
-                changes.append(Change(row.table, "created", row.key, after, at))
             try:
-                site.projection.apply(site.whose, standing, changes, standing.reached)
+                tried = as_of(connection, site.tenant, row, standing.reached.position)
+                site.projection.apply(site.whose, standing, tried, standing.reached)
             except errors.ChangeRejected as error:
                 refused.append(Parked(row.table, row.key, row.position, error.reason))
             else:
@@ -43,27 +32,3 @@ def retry(site: Site) -> tuple[int, list[Parked]]:
                 done += 1
         park(connection, site.projection, site.tenant, refused)  # with what was said this time
     return done, refused
-
-
-def _row_at(connection: Connection, site: Site, row: Parked, position: int) -> Values | None:
-    facts = {
-        "tenant": site.tenant,
-        "at": position,
-        "schema": row.table.schema,
-        "table": row.table.name,
-        "keys": Jsonb([_key_of(connection, site, row.table, row.key)]),
-    }
-    found = connection.execute(QUERIES.rows_at, facts).fetchone()
-    return found[1] if found else None
-
-
-def _key_of(connection: Connection, site: Site, table: TableName, key: Key) -> list[str]:
-    """A row's key as the log has it: with the tenant's id, where that is a part of it."""
-    facts = {"schema": table.schema, "table": table.name}
-    found = connection.execute(QUERIES.key_of, facts).fetchone()
-    columns, tenant_column = found or ([], None)
-    rest = list(key)
-    if tenant_column not in columns or len(columns) == len(rest):
-        return rest
-    rest.insert(columns.index(tenant_column), str(site.tenant))
-    return rest

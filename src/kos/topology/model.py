@@ -104,6 +104,11 @@ class GraphServer:
     tls: Tls = field(default_factory=Tls)
 
     @property
+    def is_routed(self) -> bool:
+        """Whether the driver chooses among the members of a cluster, which are not equally far."""
+        return urlsplit(self.uri).scheme.startswith("neo4j")
+
+    @property
     def verified(self) -> bool:
         """Whether it is certain who answers: by TLS, or because it is this machine."""
         parts = urlsplit(self.uri)

@@ -210,7 +210,7 @@ class GraphProjection:
 
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                with self._session() as session, session.begin_transaction(timeout=WRITE_SECONDS) as tx:
+                with self._session(retried=True) as session, session.begin_transaction(timeout=WRITE_SECONDS) as tx:
                     done = work(tx)
                     if rehearse:
                         tx.rollback()
@@ -224,15 +224,18 @@ class GraphProjection:
         raise AssertionError
 
     @contextmanager
-    def _session(self) -> Iterator[Session]:
-        """Errors of the driver as ours: what the server calls the client's mistake is a change that it won't have."""
+    def _session(self, *, retried: bool = False) -> Iterator[Session]:
+        """Errors of the driver as ours: what the server calls the client's mistake is a change that it won't have. What
+        is passing, such as a server that starts, is left to who tries it again."""
         from neo4j.exceptions import AuthError, ClientError, DriverError, Neo4jError, TransientError
 
         try:
             with self._driver.session(database=self._server.database) as session:
                 yield session
-        except TransientError:
-            raise
+        except TransientError as error:
+            if retried:
+                raise
+            raise errors.StoreUnavailable("the graph", self._server.uri, opening.reason(error)) from error
         except AuthError as error:
             raise errors.StoreUnavailable("the graph", self._server.uri, opening.reason(error)) from error
         except ClientError as error:

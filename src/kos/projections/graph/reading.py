@@ -13,8 +13,8 @@ import psycopg
 from kos import errors
 from kos.log.consumer import OF_PROJECTIONS
 from kos.projections.graph import statements
-from kos.projections.graph.asking import GONE, LOST, question, typed
-from kos.projections.graph.projection import NAME, scope_of, standing_of
+from kos.projections.graph.asking import GONE, LOST, access_mode, question, typed
+from kos.projections.graph.projection import GRACE_SECONDS, NAME, scope_of, standing_of
 from kos.projections.graph.scoping import check_scope
 from kos.projections.model import Reached
 from kos.projections.queries import QUERIES
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 SECONDS = 5.0  # that a bookmark is waited for
 TIMEOUT = 30.0  # seconds that a query may take
+LONGEST_TIMEOUT = GRACE_SECONDS / 2
 FIRST_PAUSE, LONGEST_PAUSE = 0.005, 0.1
 ALL = 2**62  # records
 SPARE = 1.0  # seconds for the server to say that a query has taken too long
@@ -37,10 +38,12 @@ class GraphReader:
     """What a store's sessions ask the graph through. `server` None: there is no graph.
 
     `seconds`: how long a session's bookmark is waited for. `timeout`: how long a query may take, and how long
-    the server may say nothing.
+    the server may say nothing; 60 seconds at most, for what it reads may be replaced meanwhile, and is kept for 120.
     """
 
     def __init__(self, server: GraphServer | None, *, seconds: float = SECONDS, timeout: float = TIMEOUT) -> None:
+        if timeout > LONGEST_TIMEOUT:
+            raise ValueError(f"timeout is {LONGEST_TIMEOUT:.0f} seconds at most, not {timeout!r}")
         self.seconds = seconds
         self.timeout = timeout
         self._server = server
@@ -66,7 +69,7 @@ class GraphReader:
         """The answer, as the driver's records; see `Graph.run`."""
         if self._driver is None or self._server is None:
             raise errors.StoreNotConfigured("graph", "session.graph")
-        text = question(session.entry, query, parameters)
+        text = question(session.entry, session.after, query, parameters)
         limit = self.seconds if seconds is None else seconds
         deadline = monotonic() + limit
         need = self._need(session, deadline, limit)
@@ -102,10 +105,11 @@ class GraphReader:
         text: str,
         parameters: Mapping[str, Any] | None,
     ) -> list[Record] | None:
-        database = self._server.database if self._server else None
+        assert self._server is not None
+        mode = access_mode(self._server, need)
         # The transaction ends before the session: one that is lost would keep the session, and its connection.
         with (
-            driver.session(database=database, default_access_mode="READ") as asked,
+            driver.session(database=self._server.database, default_access_mode=mode) as asked,
             asked.begin_transaction(timeout=self.timeout) as tx,
         ):
             scope = self._scope(tx, session, need)
@@ -147,9 +151,18 @@ class GraphReader:
                 if need is None:
                     raise errors.BookmarkUnsealed(str(mark), limit)
                 raise errors.ProjectionBehind(NAME, session.tenant.name, limit)
+            if need is not None and pause == FIRST_PAUSE:
+                self._see_that_it_answers()
             sleep(pause)
             if need is not None:
                 pause = min(2 * pause, LONGEST_PAUSE)
+
+    def _see_that_it_answers(self) -> None:
+        """One that is gone is not waited for, while a connection to PostgreSQL is kept from others."""
+        assert self._driver is not None
+        assert self._server is not None
+        with typed(self._server):
+            self._driver.verify_connectivity()
 
     def _sealed(self, session: Session, mark: Bookmark) -> tuple[Reached | None, int]:
         """What a bookmark stands for, None if that is not sealed, and where the graph's cursor is."""
@@ -183,6 +196,7 @@ class Graph:
         Raises:
             GraphQueryRefused: it does more than read, or isn't understood.
             GraphWithoutPersonas: the session has a persona.
+            BookmarkNeedsReadCommitted
             ProjectionBehind, ProjectionNotReady, BookmarkUnsealed, BookmarkLost
             GraphQueryFailed: the server can't answer it.
             StoreUnavailable, StoreNotConfigured

@@ -57,6 +57,10 @@ begin
     execute format('grant select on kos.%I to kos_auditor', name);
   end loop;
 end $$;
+-- Readers with a bookmark believe the cursor of a projection: an application sees it, and does not move it.
+create policy of_projections_insert on kos.feed_cursors as restrictive for insert to kos_app with check (not starts_with(feed, 'projection.'));
+create policy of_projections_update on kos.feed_cursors as restrictive for update to kos_app using (not starts_with(feed, 'projection.'));
+create policy of_projections_delete on kos.feed_cursors as restrictive for delete to kos_app using (not starts_with(feed, 'projection.'));
 comment on table kos.projection_parked is 'Rows that a projection leaves as they were, since its store refuses their changes.';
 
 -- The lock of what one does about a tenant in a projection, and of its rebuilding.
