@@ -24,13 +24,13 @@ Every error has named fields, a sentence that states the fact, and the command t
     ├── JournalError           LeaseHeld (retryable), LeaseLost, OperationUnfinished, OperationInterrupted,
     │                          OperationOver, RollbackBegun, PastReturn, UnknownOperation, UnknownKind, UnknownStep,
     │                          PlanUnreadable, IllegalMove
-    ├── LogError               FeedDiverged, FeedMoved (retryable), WithinTransaction, InvalidFeedName, UnknownFeed,
-    │                          NoLog, ValueUnreadable, ServeRefused, BookmarkUnreadable, BookmarkLost,
+    ├── LogError               FeedDiverged, FeedMoved (retryable), WithinTransaction, InvalidFeedName,
+    │                          FeedOfProjection, UnknownFeed, NoLog, ValueUnreadable, ServeRefused, BookmarkUnreadable, BookmarkLost,
     │                          BookmarkUnsealed (retryable)
     ├── ProjectionError        UnknownProjection, ProjectionMisdeclared, ProjectionMoved (retryable), ChangeRejected,
     │                          TransactionTooLong, ProjectionBehind (retryable), ProjectionNotReady (retryable),
     │                          ProjectionBusy (retryable), ProjectionDiffers, GraphQueryRefused, ForeignNode,
-    │                          GraphWithoutPersonas, GraphQueryFailed, UnknownCacheKind,
+    │                          GraphWithoutPersonas, BookmarkNeedsReadCommitted, GraphQueryFailed, UnknownCacheKind,
     │                          CacheKindInvalid, CacheKeyRefused, CacheValueRefused
     ├── DatasetError           UnknownDataset, DatasetMissing, DatasetDamaged, DatasetConflict, DatasetChanged,
     │                          DatasetInUse

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from psycopg.sql import Identifier, Literal
 
+from kos.errors import ChangeRefused
 from kos.schema_change.draft import Draft, ddl
 from kos.schema_change.facts import Column, Constraint, Index, Table
 from kos.schema_change.naming import QUERIES
@@ -22,7 +23,20 @@ class Belongings:
         self.called = called
 
     def over(self, each: Index | Constraint) -> bool:
-        return self.known.name in each.columns and each.name not in self.draft.freed
+        """Whether it is over the column, and to be there at the end.
+
+        Raises:
+            ChangeRefused: under another name.
+        """
+        if self.known.name not in each.columns:
+            return False
+        if (self.facts.name, each.name) in self.draft.renamed_of:
+            raise ChangeRefused(
+                f"{self.facts.name}: {each.name}",
+                f"this change gives it another name above, and {self.known.name} another type, which makes it anew",
+                "rename it in a change of its own",
+            )
+        return not self.draft.frees(self.facts.name, each.name)
 
     def numbers(self) -> list[str]:
         """A sequence goes over to the second column; that of an identity column is made again, and goes on."""

@@ -126,7 +126,8 @@ def look_into_functions(draft: Draft, statements: tuple[Statement, ...]) -> None
         if loss.table in draft.created or loss.table in draft.dropped:
             continue
         for routine in _routines(draft, loss.table):
-            if (routine.schema, routine.name) not in draft.redone and routine.trigger not in draft.dropped:
+            is_gone = (loss.table, routine.trigger) in draft.dropped_of
+            if not is_gone and (routine.schema, routine.name) not in draft.redone:
                 _look_into(draft, loss, routine)
 
 

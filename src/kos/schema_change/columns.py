@@ -8,7 +8,7 @@ from typing import Any
 from kos import errors
 from kos.schema_change import domains, in_log, numbered, parse
 from kos.schema_change.composing import SHARE_UPDATE_EXCLUSIVE, action, alter_sql
-from kos.schema_change.draft import Draft, Planner, ddl
+from kos.schema_change.draft import Draft, Planner, bare, ddl
 from kos.schema_change.facts import is_volatile
 from kos.schema_change.model import Fill
 from kos.schema_change.parse import PythonFill
@@ -337,7 +337,7 @@ def _refuse_what_depends(draft: Draft, table: str, command: Any) -> None:
             raise errors.ChangeRefused(what, f"the {kind} {name} reads it", f"drop the {kind} before, in the same file")
     keys = [each for each in facts.constraints.values() if each.kind in "pu" and column in each.columns]
     for of, name, definition in facts.referred_by if keys else ():
-        if of not in draft.dropped and name not in draft.freed:
+        if bare(of) not in draft.dropped and not draft.frees(bare(of), name):
             raise errors.ChangeRefused(what, f"{of} may refer to it: {definition}", f"drop {name} of {of} before")
 
 

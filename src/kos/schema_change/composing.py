@@ -68,7 +68,7 @@ def provisional_name(draft: Draft, table: str, name: str) -> str:
     """
     if name not in draft.table(table).constraints:
         return name
-    if name not in draft.freed:
+    if not draft.frees(table, name):
         raise errors.ChangeRefused(f"{table}: {name}", "there is such a constraint", "choose another name, or drop it")
     temporary = draft.provisional[table, name] = draft.name("constraint")
     rename = ddl("alter table {table} rename constraint {old} to {new}", table=table, old=temporary, new=name)

@@ -135,7 +135,9 @@ def drop_constraint(draft: Draft, table: str, command: Any) -> None:
     found = _find(draft, table, name)
     if choice(command, "behavior") != "DROP_CASCADE" and found.index:
         unique_keys.refuse_if_used(draft, found.index, f"{table}: DROP CONSTRAINT {name}")
-    draft.freed |= {name, found.index or name}
+    draft.freed_of.add((table, name))
+    if found.index:
+        draft.freed.add(found.index)
     others = (found.refers_to,) if found.kind == "f" and found.refers_to and "." not in found.refers_to else ()
     draft.at_contract(
         action(draft, table, f"drop constraint {name} of {table}", (alter_sql(table, command),), also=others)
@@ -171,8 +173,10 @@ def rename_constraint(draft: Draft, statement: Statement) -> None:
     """
     node = statement.node
     table, old, new = node.relation.relname, node.subname, node.newname
-    _find(draft, table, old)
-    draft.freed.add(old)
+    if index := _find(draft, table, old).index:
+        draft.freed.add(index)
+    draft.freed_of.add((table, old))
+    draft.renamed_of.add((table, old))
     draft.taken[new] = ()
     do = ddl("alter table {table} rename constraint {old} to {new}", table=table, old=old, new=new)
     draft.at_contract(action(draft, table, f"rename constraint {old} of {table}", (do,)))

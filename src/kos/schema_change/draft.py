@@ -23,17 +23,18 @@ class Draft:
 
     `created` are tables that the change itself makes; `fresh` columns that no code can know yet, by table. `physical`
     has, for a column that is renamed in this change, the name that it has in the catalog until then. `taken` are names
-    of constraints and indexes that the change makes, with their columns; `freed` those that are gone at its end, and
-    `provisional` what a constraint is called until then, of which another has the name. `dropped` are tables and views
-    that the change drops, `dropped_columns` are of other tables, and `again` those among them that it makes anew at the
-    end; `not_null` are columns that it makes so, and `renamed`
-    tables that get another name: the planners know them by their present one. `retyped` are columns that get another
-    type after another name, by that name; `successors` what takes the place of a column. `views` are those among the
-    dropped, each with the first of its DROP; `replaced` those that are made anew at the end, `remade` what a
-    materialized one among them is called until then, and `together` what changes in one moment then. `last` is what
-    comes at the end of the tightening. `redone` are functions that the change replaces or drops, by schema and name.
-    `sequences` number columns for a while. `types` are those that the change makes, `checked_domains` those among them
-    that are domains with constraints, and `enums` those that get another value. `unanalyzed` are tables of which
+    of constraints and indexes that the change makes, with their columns. `freed` are indexes that are gone at its end,
+    `freed_of` constraints, and `renamed_of` those of both that are there by another name. `provisional` is what a
+    constraint is called until then, of which another has the name. `dropped` are tables and views that the change
+    drops, `dropped_of` triggers and policies; these and constraints have names of their table's. `dropped_columns` are
+    of other tables, and `again` those among them that it makes anew at the end; `not_null` are columns that it makes
+    so, and `renamed` tables that get another name: the planners know them by their present one. `retyped` are columns
+    that get another type after another name, by that name; `successors` what takes the place of a column. `views` are
+    those among the dropped, each with the first of its DROP; `replaced` those that are made anew at the end, `remade`
+    what a materialized one among them is called until then, and `together` what changes in one moment then. `last` is
+    what comes at the end of the tightening. `redone` are functions that the change replaces or drops, by schema and
+    name. `sequences` number columns for a while. `types` are those that the change makes, `checked_domains` those among
+    them that are domains with constraints, and `enums` those that get another value. `unanalyzed` are tables of which
     PostgreSQL knows some values no more, or not yet, after a phase. `bound` has what adds a constraint, by table and
     name.
     """
@@ -56,6 +57,7 @@ class Draft:
         self.retyped: set[tuple[str, str]] = set()
         self.successors: dict[tuple[str, str], str] = {}
         self.dropped: set[str] = set()
+        self.dropped_of: set[tuple[str, str]] = set()
         self.dropped_columns: set[tuple[str, str]] = set()
         self.again: set[tuple[str, str]] = set()
         self.not_null: set[tuple[str, str]] = set()
@@ -68,6 +70,8 @@ class Draft:
         self.sequences: dict[tuple[str, str], str] = {}
         self.taken: dict[str, tuple[str, ...]] = {}
         self.freed: set[str] = set()
+        self.freed_of: set[tuple[str, str]] = set()
+        self.renamed_of: set[tuple[str, str]] = set()
         self.provisional: dict[tuple[str, str], str] = {}
         self.types: set[str] = set()
         self.checked_domains: set[str] = set()
@@ -121,7 +125,13 @@ class Draft:
         """Whether the change has dropped, above, what depends on a column of the table."""
         if kind == "generated column":
             return (table, name) in self.dropped_columns
+        if kind in ("trigger", "policy"):
+            return (table, name) in self.dropped_of or name in {f"{each} of {of}" for of, each in self.dropped_of}
         return name in self.dropped - self.replaced
+
+    def frees(self, table: str, name: str) -> bool:
+        """Whether a table's constraint or index of that name is gone at the end."""
+        return name in self.freed or (table, name) in self.freed_of
 
     def number(self) -> int:
         """For a name that nothing else in this change has."""
@@ -244,6 +254,12 @@ def ddl(template: LiteralString, **parts: str | Composable) -> str:
     """A statement. A plain string is an identifier; SQL that was parsed is given as `kos.sql.literal`."""
     composed = {name: Identifier(part) if isinstance(part, str) else part for name, part in parts.items()}
     return SQL(template).format(**composed).as_string()
+
+
+def bare(name: str) -> str:
+    """The name of a relation that the catalog tells quoted where it must be. With its schema it stays as it is."""
+    within = name[1:-1].replace('""', "")
+    return name[1:-1].replace('""', '"') if name.startswith('"') and '"' not in within else name
 
 
 def braced(text: str) -> str:

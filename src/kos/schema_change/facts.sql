@@ -110,18 +110,21 @@ select g.tgname::text as name, pg_get_triggerdef(g.oid, true) as definition
 select distinct a.attname::text as column, r.kind, r.name
   from pg_depend d
   join pg_attribute a on a.attrelid = d.refobjid and a.attnum = d.refobjsubid
+  join pg_class t on t.oid = d.refobjid
   cross join lateral (
     select case v.relkind when 'v' then 'view' when 'm' then 'materialized view' else 'rule' end as kind,
-           case when v.relkind in ('v', 'm') then v.oid::regclass::text else w.rulename::text end as name
+           case when v.relkind not in ('v', 'm') then w.rulename::text when v.relnamespace = t.relnamespace then v.relname::text
+             else v.oid::regclass::text end as name
       from pg_rewrite w join pg_class v on v.oid = w.ev_class
      where d.classid = 'pg_rewrite'::regclass and w.oid = d.objid
     union all
-    select 'policy', p.polname::text from pg_policy p where d.classid = 'pg_policy'::regclass and p.oid = d.objid
+    select 'policy', p.polname || case when p.polrelid = t.oid then '' else ' of ' || p.polrelid::regclass end from pg_policy p
+     where d.classid = 'pg_policy'::regclass and p.oid = d.objid
     union all
     select 'function', p.oid::regprocedure::text from pg_proc p
      where d.classid = 'pg_proc'::regclass and p.oid = d.objid
     union all
-    select 'trigger', g.tgname::text from pg_trigger g
+    select 'trigger', g.tgname || case when g.tgrelid = t.oid then '' else ' of ' || g.tgrelid::regclass end from pg_trigger g
      where d.classid = 'pg_trigger'::regclass and g.oid = d.objid and not g.tgisinternal
        and g.tgname !~ '^[!~]?kos_'
     union all

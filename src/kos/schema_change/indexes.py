@@ -227,6 +227,7 @@ def rename_index(draft: Draft, statement: Statement) -> None:
     if found is None:
         raise errors.ChangeRefused(f"ALTER INDEX {old}", "there is no such index", f"look: \\di {old}")
     draft.freed.add(old)
+    draft.renamed_of.add((found.table, old))
     draft.taken[new] = ()
     do = ddl("alter index {old} rename to {new}", old=old, new=new)
     draft.at_contract(

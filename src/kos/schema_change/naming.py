@@ -32,7 +32,7 @@ def choose(draft: Draft, table: str, columns: str, label: str) -> str:
     number = 0
     while True:
         name = _made(draft.renamed.get(table, table), columns, label + (str(number) if number else ""))
-        used = name not in draft.freed and is_used(draft, name, relation=relation, constraint=constraint)
+        used = not draft.frees(table, name) and is_used(draft, name, relation=relation, constraint=constraint)
         if not used and name not in draft.taken:
             return name
         number += 1

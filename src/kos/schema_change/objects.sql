@@ -21,7 +21,7 @@ select n.nspname::text, c.relname::text, p.relname::text, t.isleaf, o.rolname::t
 -- name: index
 -- An index's table, kind, and the constraint that it is of.
 select t.relname::text, x.relkind::text, k.conname::text, i.indisreplident, o.rolname::text,
-       array(select f.conrelid::regclass::text || '.' || f.conname from pg_constraint f
+       array(select array[f.conrelid::regclass::text, f.conname::text] from pg_constraint f
               where f.conindid = x.oid and f.contype = 'f' and f.conparentid = 0) as used_by,
        coalesce(x.reloptions, '{}') as options, exists (select from pg_inherits h where h.inhrelid = x.oid) as is_part,
        array(select r.relname::text from pg_constraint f join pg_class r on r.oid = f.conrelid

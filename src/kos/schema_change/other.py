@@ -133,7 +133,7 @@ def create_policy(draft: Draft, statement: Statement) -> None:
     node = statement.node
     table = node.table.relname
     text = f"{table}: policy {node.policy_name}"
-    if not node.permissive or node.policy_name in draft.dropped:
+    if not node.permissive or (table, node.policy_name) in draft.dropped_of:
         draft.at_contract(action(draft, table, text, (render(node),)))
         return
     use_physical(draft, table, node)
@@ -161,7 +161,7 @@ def drop_policies(draft: Draft, statement: Statement) -> None:
         table, policy = names(each.list.items)[-2:]
         table = {new: old for old, new in draft.renamed.items()}.get(table, table)
         clause = "if exists " if statement.node.missing_ok else ""
-        draft.dropped.add(policy)
+        draft.dropped_of.add((table, policy))
         do = (SQL("drop policy {}{} on {}").format(SQL(clause), Identifier(policy), Identifier(table)).as_string(),)
         draft.at_contract(action(draft, table, f"{table}: policy {policy} is dropped", do))
 

@@ -103,7 +103,7 @@ def drop_triggers(draft: Draft, statement: Statement) -> None:
         table, trigger = names(inner(each).items)[-2:]
         table = {new: old for old, new in draft.renamed.items()}.get(table, table)
         do = SQL("drop trigger {}{} on {}").format(clause, Identifier(trigger), Identifier(table)).as_string()
-        draft.dropped.add(trigger)
+        draft.dropped_of.add((table, trigger))
         draft.at_contract(action(draft, table, f"{table}: trigger {trigger} is dropped", (do,)))
 
 

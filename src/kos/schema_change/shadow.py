@@ -14,7 +14,7 @@ from kos import errors
 from kos.schema_change import columns, constraints, foreign_keys, indexes, trees, unique_keys
 from kos.schema_change.belongings import Belongings
 from kos.schema_change.composing import SHARE_ROW_EXCLUSIVE, action, add_constraint_sql
-from kos.schema_change.draft import Draft, ddl, granting
+from kos.schema_change.draft import Draft, bare, ddl, granting
 from kos.schema_change.facts import Column, Constraint, Index, Table, read_grants, read_table
 from kos.schema_change.hanging import hanging, keep_watch
 from kos.schema_change.model import BUILD, CONTRACT, Fill
@@ -256,7 +256,7 @@ class _Swap(Belongings):
         """Foreign keys of other tables that refer to the column: they are to refer to the second."""
         for of, name, text in self.facts.referred_by:
             made = inner(definition(_add_constraint(of, name, text).cmds[0].alter_table_cmd))
-            if not self._is_referred(made) or name in self.draft.freed:
+            if not self._is_referred(made) or self.draft.frees(bare(of), name):
                 continue
             table = _add_constraint(of, name, text).relation
             other = None if table.schemaname else self.draft.table(table.relname)

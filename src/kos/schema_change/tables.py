@@ -10,7 +10,7 @@ from psycopg.sql import SQL, Identifier
 from kos import errors
 from kos.schema_change import domains, new_tables, parse
 from kos.schema_change.composing import ACCESS_EXCLUSIVE, SHARE_ROW_EXCLUSIVE, action, owner_of
-from kos.schema_change.draft import Draft, Planner, ddl
+from kos.schema_change.draft import Draft, Planner, bare, ddl
 from kos.schema_change.facts import read_grants, relation_kind
 from kos.schema_change.model import Action
 from kos.schema_change.parse import Statement
@@ -64,7 +64,7 @@ def drop_tables(draft: Draft, statement: Statement) -> None:
         if left := sorted(readers - draft.dropped):
             raise errors.ChangeRefused(name, f"{', '.join(left)} reads it", "drop that before, in the same file")
         for of, key, definition in facts.referred_by:
-            if of not in draft.dropped and key not in draft.freed:
+            if bare(of) not in draft.dropped and not draft.frees(bare(of), key):
                 raise errors.ChangeRefused(
                     name, f"{of} refers to it: {definition}", f"drop {key} of {of} before, in the same file"
                 )

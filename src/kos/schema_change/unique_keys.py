@@ -9,7 +9,7 @@ from typing import Any
 from kos import errors
 from kos.schema_change import columns, indexes
 from kos.schema_change.composing import action, add_constraint_sql, provisional_name, use_physical
-from kos.schema_change.draft import Draft, ddl
+from kos.schema_change.draft import Draft, bare, ddl
 from kos.schema_change.model import Action
 from kos.schema_change.naming import QUERIES, choose, index_columns, is_used, joined
 from kos.schema_change.parse import inner, names, parse_statement
@@ -179,7 +179,7 @@ def _need_values(draft: Draft, table: str, keys: list[str]) -> None:
 
 
 def _refuse_taken(draft: Draft, table: str, name: str) -> None:
-    if name in draft.taken or (name not in draft.freed and is_used(draft, name)):
+    if name in draft.taken or (not draft.frees(table, name) and is_used(draft, name)):
         raise errors.ChangeRefused(f"{table}: {name}", "the name is taken", "choose another, or drop what has it")
 
 
@@ -216,7 +216,7 @@ def refuse_if_used(draft: Draft, index: str, what: str) -> None:
         ChangeRefused
     """
     row = draft.connection.execute(QUERIES.index, {"schema": draft.schema, "name": index}).fetchone()
-    used = [each for each in row[5] if each.rsplit(".", 1)[1] not in draft.freed] if row else []
+    used = [f"{of}.{key}" for of, key in row[5] if not draft.frees(bare(of), key)] if row else []
     if used:
         raise errors.ChangeRefused(
             what, f"foreign keys need it: {', '.join(used)}", "drop those first, in the same change or before"
