@@ -25,8 +25,8 @@ Every error has named fields, a sentence that states the fact, and the command t
     │                          OperationOver, RollbackBegun, PastReturn, UnknownOperation, UnknownKind, UnknownStep,
     │                          PlanUnreadable, IllegalMove
     ├── LogError               FeedDiverged, FeedMoved (retryable), WithinTransaction, InvalidFeedName,
-    │                          FeedOfProjection, UnknownFeed, NoLog, ValueUnreadable, ServeRefused, BookmarkUnreadable, BookmarkLost,
-    │                          BookmarkUnsealed (retryable)
+    │                          FeedOfProjection, UnknownFeed, NoLog, ValueUnreadable, ServeRefused,
+    │                          BookmarkUnreadable, BookmarkLost, BookmarkUnsealed (retryable)
     ├── ProjectionError        UnknownProjection, ProjectionMisdeclared, ProjectionMoved (retryable), ChangeRejected,
     │                          TransactionTooLong, ProjectionBehind (retryable), ProjectionNotReady (retryable),
     │                          ProjectionBusy (retryable), ProjectionDiffers, GraphQueryRefused, ForeignNode,

@@ -230,3 +230,14 @@ def test_two_values_are_swapped_until_the_end(scratch: Scratch, key: str, change
     for steps in (recipe.expand, recipe.fill, recipe.build, recipe.tighten):
         scratch.do(schema, steps)
         scratch.run(schema, *swap)
+
+
+def test_a_table_that_grew_gets_no_exclusion(scratch: Scratch) -> None:
+    """Nobody could read it while its index is built; it was empty when the change was planned."""
+    schema = scratch.schema("create table stays (n integer)")
+    recipe = scratch.plan(schema, "alter table stays add exclude using gist (int4range(n, n + 1) with &&)")
+    scratch.run(schema, "insert into stays select generate_series(1, 9000)")
+    with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState, match="has grown since the plan"):
+        scratch.do(schema, recipe.tighten)
+    scratch.run(schema, "truncate stays")
+    scratch.do(schema, recipe.tighten)

@@ -103,6 +103,20 @@ def test_a_partition_with_rows_that_came_before_its_index_is_refused(scratch: Sc
         scratch.do(schema, recipe.tighten)
 
 
+def test_a_partition_with_rows_that_came_before_the_foreign_key_is_refused(scratch: Scratch) -> None:
+    """It would be read with nobody writing to any of them, nor to the table that they refer to."""
+    schema = scratch.schema(*EVENTS, "create table days (n integer primary key)", "insert into days values (1)")
+    change = "alter table events add constraint of_day foreign key (n) references days"
+    recipe = scratch.plan(schema, change)
+    many = "insert into events (id, day, n) select g, '2027-01-01', 1 from generate_series(1, 9000) g"
+    scratch.run(schema, "delete from events", LATE, many)
+    with pytest.raises(psycopg.errors.InvalidObjectDefinition, match="events_late is a partition that came after"):
+        scratch.do(schema, recipe.tighten)
+    own = "alter table events_late add constraint of_day foreign key (n) references days"
+    scratch.run(schema, own)
+    scratch.do(schema, recipe.tighten[-1:])
+
+
 def test_a_partition_that_grew_after_the_tightening_needs_its_index_before_anything_is_dropped(
     scratch: Scratch,
 ) -> None:

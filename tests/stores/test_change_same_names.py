@@ -77,6 +77,23 @@ def test_of_another_table_a_policy_that_reads_the_column_is_told_with_it(scratch
     there_and_back(scratch, (*TWO, more), f"drop policy others on a; {change}")
 
 
+@pytest.mark.parametrize(
+    ("change", "also"),
+    [
+        ("alter table b drop column of", ("keys",)),
+        ("alter table b drop constraint of_key", ("keys",)),
+        ("drop table b", ("keys",)),
+        ("drop table b, keys, a", ("keys", "a")),
+        ("alter table b alter of type bigint", ("keys",)),
+    ],
+)
+def test_a_foreign_key_that_goes_locks_both_tables(scratch: Scratch, change: str, also: tuple[str, ...]) -> None:
+    """So both are named in the plan, and neither is kept while the other is waited for."""
+    recipe = scratch.plan(scratch.schema(*TWO), change)
+    assert also in [each.also for each in recipe.contract]
+    there_and_back(scratch, TWO, change)
+
+
 def test_names_that_are_quoted(scratch: Scratch) -> None:
     """As tools make them that keep the case of their classes."""
     before = (

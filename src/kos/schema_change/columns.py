@@ -7,7 +7,7 @@ from typing import Any
 
 from kos import errors
 from kos.schema_change import domains, in_log, numbered, parse
-from kos.schema_change.composing import SHARE_UPDATE_EXCLUSIVE, action, alter_sql
+from kos.schema_change.composing import SHARE_UPDATE_EXCLUSIVE, action, alter_sql, referred
 from kos.schema_change.draft import Draft, Planner, bare, ddl
 from kos.schema_change.facts import is_volatile
 from kos.schema_change.model import Fill
@@ -319,7 +319,8 @@ def drop_column(draft: Draft, table: str, command: Any) -> None:
             f"say what it gets meanwhile: -- kos: hide {table}.{column} = <expression>",
         )
     draft.dropped_columns.add((table, column))
-    draft.at_contract(action(draft, table, f"drop {table}.{column}", (_drop(table, column),)))
+    also = referred(facts, column)
+    draft.at_contract(action(draft, table, f"drop {table}.{column}", (_drop(table, column),), also=also))
 
 
 _DROPPED_ALONG = ("statistics",)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from kos import errors
-from kos.schema_change.draft import Draft, braced, ddl
+from kos.schema_change.draft import Draft, bare, braced, ddl
+from kos.schema_change.facts import Table
 from kos.schema_change.model import TRANSACTION, Action
 from kos.schema_change.parse import definition, inside, names, parse_statement, render
 
@@ -19,6 +20,13 @@ _SCHEMA = "kos_schema_of_a_placement"
 def owner_of(draft: Draft, table: str) -> str:
     """Who owns a table; one that the change makes belongs to whoever gets what is new."""
     return draft.owner if table in draft.created else draft.table(table).owner
+
+
+def referred(facts: Table, column: str | None = None) -> tuple[str, ...]:
+    """The tables that foreign keys of a table refer to, or those of one of its columns: who drops these locks those."""
+    keys = [each for each in facts.constraints.values() if each.kind == "f" and column in (None, *each.columns)]
+    found = {bare(each.refers_to) for each in keys if each.refers_to and "." not in each.refers_to}
+    return tuple(sorted(found - {facts.name}))
 
 
 def action(  # noqa: PLR0913 - what an action has

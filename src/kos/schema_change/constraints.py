@@ -17,9 +17,10 @@ from kos.schema_change.composing import (
     add_constraint_sql,
     alter_sql,
     provisional_name,
+    referred,
     use_physical,
 )
-from kos.schema_change.draft import Draft, Planner, ddl
+from kos.schema_change.draft import Draft, Planner, bare, ddl
 from kos.schema_change.facts import Constraint
 from kos.schema_change.model import Action
 from kos.schema_change.naming import choose
@@ -138,7 +139,7 @@ def drop_constraint(draft: Draft, table: str, command: Any) -> None:
     draft.freed_of.add((table, name))
     if found.index:
         draft.freed.add(found.index)
-    others = (found.refers_to,) if found.kind == "f" and found.refers_to and "." not in found.refers_to else ()
+    others = tuple(each for each in referred(draft.table(table)) if found.refers_to and each == bare(found.refers_to))
     draft.at_contract(
         action(draft, table, f"drop constraint {name} of {table}", (alter_sql(table, command),), also=others)
     )

@@ -36,7 +36,7 @@ class Draft:
     name. `sequences` number columns for a while. `types` are those that the change makes, `checked_domains` those among
     them that are domains with constraints, and `enums` those that get another value. `unanalyzed` are tables of which
     PostgreSQL knows some values no more, or not yet, after a phase. `bound` has what adds a constraint, by table and
-    name.
+    name. `narrowed` are tables of which the file lets fewer rows be seen, as it calls them.
     """
 
     def __init__(self, connection: Connection, schema: str, tag: str, directives: Directives) -> None:
@@ -77,6 +77,7 @@ class Draft:
         self.checked_domains: set[str] = set()
         self.enums: set[str] = set()
         self.unanalyzed: dict[str, dict[str, None]] = {BUILD: {}, TIGHTEN: {}, CONTRACT: {}}
+        self.narrowed: set[str] = set()
         self.bound: dict[tuple[str, str], Action] = {}
         self._tables: dict[str, Table] = {}
         self._contract: dict[str, list[Action]] = {}
@@ -132,6 +133,10 @@ class Draft:
     def frees(self, table: str, name: str) -> bool:
         """Whether a table's constraint or index of that name is gone at the end."""
         return name in self.freed or (table, name) in self.freed_of
+
+    def narrows(self, table: str) -> bool:
+        """Whether fewer rows are seen at the end: what lets somebody see more must not be there before."""
+        return table in self.narrowed or self.renamed.get(table) in self.narrowed
 
     def number(self) -> int:
         """For a name that nothing else in this change has."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, LiteralString
 
-from psycopg.sql import SQL, Composable, Identifier
+from psycopg.sql import SQL, Composable, Identifier, Literal
 
 from kos import errors
 from kos.schema_change import constraints
@@ -15,7 +15,7 @@ from kos.schema_change.facts import Table, read_table
 from kos.schema_change.model import Action, Fill
 from kos.schema_change.naming import choose, joined
 from kos.schema_change.parse import names
-from kos.schema_change.partitions import of_partitions, partitions_of
+from kos.schema_change.partitions import SMALL, of_partitions, partitions_of
 
 DROP: LiteralString = "alter table {table} drop constraint {name}"
 DROP_IF_THERE: LiteralString = "alter table if exists {table} drop constraint if exists {name}"
@@ -70,13 +70,14 @@ def _bind(
     text: str = "",
     drop: LiteralString = DROP,
     against: str = "",
+    first: tuple[str, ...] = (),
 ) -> None:
     name = constraint.conname
     made = action(
         draft,
         table,
         text or f"add foreign key {name} to {table}, for new rows",
-        (add_constraint_sql(table, constraint),),
+        (*first, add_constraint_sql(table, constraint)),
         (ddl(drop, table=table, name=name),),
         lock=SHARE_ROW_EXCLUSIVE,
         also=_also(constraint),
@@ -108,7 +109,30 @@ def add_by_partition(draft: Draft, table: str, constraint: Any, orphans: Fill | 
     for leaf in leaves:
         draft.tighten.append(_validation(draft, leaf.name, constraint, orphans, against))
     draft.tighten[begin:] = of_partitions(draft.tighten[begin:], leaves)
-    _bind(draft, table, parent, text=f"add foreign key {name} to {table}, of those of its partitions")
+    text = f"add foreign key {name} to {table}, of those of its partitions"
+    _bind(draft, table, parent, text=text, first=(_all_have(table, name),))
+
+
+def _all_have(table: str, name: str) -> str:
+    """See that no partition is read with the table locked: one that came after the plan was made, with rows."""
+    body = ddl(_LATE, table=Literal(ddl("{table}", table=table)), name=Literal(name), small=Literal(SMALL))
+    return ddl("do {body}", body=Literal(body))
+
+
+_LATE = """
+declare
+  late text := (
+    select t.relid::regclass::text from pg_partition_tree({table}::regclass) t
+     where t.isleaf and pg_relation_size(t.relid) > {small} * current_setting('block_size')::bigint
+       and not exists (select from pg_constraint k where k.conrelid = t.relid and k.conname = {name} and k.convalidated)
+     limit 1);
+begin
+  if late is not null then
+    raise invalid_object_definition
+      using message = format('%s is a partition that came after the plan was made, with rows, and has not %I:'
+                             ' take the change back, and start it again', late, {name});
+  end if;
+end"""
 
 
 def _orphans(draft: Draft, table: str, constraint: Any, logical: list[str]) -> Fill | None:

@@ -14,7 +14,7 @@ from kos.schema_change.draft import Draft, Planner, ddl
 from kos.schema_change.indexes import find
 from kos.schema_change.model import BUILD
 from kos.schema_change.naming import QUERIES, choose, joined
-from kos.schema_change.parse import Statement, choice, definition, inner, names, render
+from kos.schema_change.parse import Statement, choice, definition, inner, kind, names, render
 
 # Of a table, or of something that is named with its table.
 _OF_TABLES = ("OBJECT_TABLE", "OBJECT_VIEW", "OBJECT_MATVIEW", "OBJECT_FOREIGN_TABLE", "OBJECT_SEQUENCE")
@@ -129,16 +129,30 @@ def refuse_rewrite(_draft: Draft, table: str, command: Any) -> None:
 
 def create_policy(draft: Draft, statement: Statement) -> None:
     """CREATE POLICY: one that lets more rows be seen is there from the start; one that restricts, or takes the place of
-    another of its name, from the end."""
+    another of its name, from the end. So is one of a table that the file restricts: else all of its rows were seen
+    until then."""
     node = statement.node
     table = node.table.relname
     text = f"{table}: policy {node.policy_name}"
-    if not node.permissive or (table, node.policy_name) in draft.dropped_of:
+    if not node.permissive or (table, node.policy_name) in draft.dropped_of or draft.narrows(table):
         draft.at_contract(action(draft, table, text, (render(node),)))
         return
     use_physical(draft, table, node)
     drop = ddl("drop policy {policy} on {table}", policy=node.policy_name, table=table)
     draft.expand.append(action(draft, table, text, (render(node),), (drop,)))
+
+
+def narrowed(statements: tuple[Statement, ...]) -> set[str]:
+    """The tables of which a file lets fewer rows be seen."""
+    found = set()
+    for each in statements:
+        node: Any = each.node
+        if kind(node) == "AlterPolicyStmt" or (kind(node) == "CreatePolicyStmt" and not node.permissive):
+            found.add(node.table.relname)
+        for command in map(inner, node.cmds if kind(node) == "AlterTableStmt" else ()):
+            if choice(command, "subtype") in ("AT_EnableRowSecurity", "AT_ForceRowSecurity"):
+                found.add(node.relation.relname)
+    return found
 
 
 def alter_policy(draft: Draft, statement: Statement) -> None:

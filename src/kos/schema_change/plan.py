@@ -60,6 +60,7 @@ def plan_recipe(connection: Connection, schema: str, change: Change, tag: str) -
         _look_as_owner(connection, schema)
         draft, written = Draft(connection, schema, tag, change.directives), verify.copied(change.statements)
         draft.retyped = retype.renamed_before(change.statements)
+        draft.narrowed = other.narrowed(change.statements)
         for statement in change.statements:
             plan_statement(draft, statement)
         bodies.look_into_functions(draft, change.statements)

@@ -55,7 +55,12 @@ def _copy(node: Any) -> Any:
 def _on_relation(draft: Draft, node: Any, name: str) -> None:
     row = draft.connection.execute(QUERIES.owner, {"schema": draft.schema, "name": name}).fetchone()
     owner = row[0] if row else draft.owner
-    if not node.is_grant or name in draft.replaced:
+    if node.is_grant and draft.narrows(name):
+        draft.warnings.append(
+            f"grant on {name}: is done by finish, with the row security that this change gives the table; new code does"
+            " without until then"
+        )
+    if not node.is_grant or name in draft.replaced or draft.narrows(name):
         _at_the_end(draft, node, name, owner)
         return
     text = f"grant on {name}"

@@ -245,6 +245,8 @@ class _Swap(Belongings):
             if each.kind == "f" and not made.pktable.schemaname:
                 theirs = [self.draft.successor(made.pktable.relname, name) for name in names(made.pk_attrs)]
                 _set_names(made.pk_attrs, theirs)
+                if made.pktable.relname != self.facts.name:
+                    self.also.append(made.pktable.relname)  # it goes with the first column, and locks both tables
             if each.kind == "f" and self.facts.kind == "p":
                 made.conname = self.draft.name("constraint")
                 foreign_keys.add_by_partition(self.draft, self.facts.name, made)

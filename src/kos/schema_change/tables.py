@@ -9,7 +9,7 @@ from psycopg.sql import SQL, Identifier
 
 from kos import errors
 from kos.schema_change import domains, new_tables, parse
-from kos.schema_change.composing import ACCESS_EXCLUSIVE, SHARE_ROW_EXCLUSIVE, action, owner_of
+from kos.schema_change.composing import ACCESS_EXCLUSIVE, SHARE_ROW_EXCLUSIVE, action, owner_of, referred
 from kos.schema_change.draft import Draft, Planner, bare, ddl
 from kos.schema_change.facts import read_grants, relation_kind
 from kos.schema_change.model import Action
@@ -111,7 +111,8 @@ def _drop_at_contract(draft: Draft, what: str, names: list[str], owner: str) -> 
     listed = SQL(", ").join(map(Identifier, names))
     do = ddl("drop table {names}", names=listed) if what == "table" else ddl("drop view {names}", names=listed)
     text = f"drop {what} {', '.join(names)}"
-    draft.at_contract(action(draft, names[0], text, (do,), owner=owner, also=tuple(names[1:])))
+    others = {each for name in names for each in referred(draft.table(name))} - set(names)
+    draft.at_contract(action(draft, names[0], text, (do,), owner=owner, also=(*names[1:], *sorted(others))))
 
 
 def create_view(draft: Draft, statement: Statement) -> None:

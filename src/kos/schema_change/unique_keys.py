@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+from psycopg.sql import Literal
+
 from kos import errors
 from kos.schema_change import columns, indexes
 from kos.schema_change.composing import action, add_constraint_sql, provisional_name, use_physical
@@ -203,9 +205,23 @@ def add_exclusion(draft: Draft, table: str, constraint: Any) -> None:
     name = constraint.conname = provisional_name(draft, table, name)
     use_physical(draft, table, constraint)
     undo = ddl("alter table {table} drop constraint {name}", table=table, name=name)
-    draft.tighten.append(
-        action(draft, table, f"add {name} to {table}", (add_constraint_sql(table, constraint),), (undo,))
-    )
+    do = (_still_small(table), add_constraint_sql(table, constraint))
+    draft.tighten.append(action(draft, table, f"add {name} to {table}", do, (undo,)))
+
+
+def _still_small(table: str) -> str:
+    body = ddl(_GROWN, table=Literal(ddl("{table}", table=table)), small=Literal(SMALL))
+    return ddl("do {body}", body=Literal(body))
+
+
+_GROWN = """
+begin
+  if pg_relation_size({table}::regclass) > {small} * current_setting('block_size')::bigint then
+    raise object_not_in_prerequisite_state
+      using message = format('%s has grown since the plan was made: nobody could read it while the index is built.'
+                             ' Take the change back, and run it while nobody needs the table', {table});
+  end if;
+end"""
 
 
 def refuse_if_used(draft: Draft, index: str, what: str) -> None:
