@@ -141,3 +141,53 @@ def test_other_functions_are_told(art: Shop) -> None:
     assert "others()" not in said
     with pytest.raises(psycopg.errors.UndefinedColumn):  # as the note says
         art.owner.execute(b"alter table art rename column name to title; select first()")
+
+
+AUDITED = """
+create table art_log (said char, at timestamptz, id bigint, name text, slug text, note text);
+grant all on art_log to public;
+create function art_audit() returns trigger language plpgsql as $$ begin {body} return null; end $$;
+create trigger art_audit after insert or update on art for each row execute function art_audit();
+"""
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "insert into art_log select 'I', now(), new.*;",
+        "insert into art_log values ('I', now(), new.*) returning id into strict new.id;",
+        "if tg_op = 'UPDATE' then insert into art_log select 'U', now(), (old).*; end if;",
+    ],
+)
+@pytest.mark.parametrize(
+    "change",
+    [
+        "alter table art add column size integer",
+        "alter table art rename note to remark",
+        "alter table art alter note type varchar(9)",
+    ],
+)
+def test_a_trigger_that_inserts_all_columns_has_one_too_many(body: str, change: str, art: Shop) -> None:
+    """From the start on every write would fail, for as long as the change is open."""
+    art.superuser.execute(f"set search_path = {SHOP}; {AUDITED.format(body=body)}; reset search_path".encode())
+    with pytest.raises(errors.ChangeRefused, match="with one more column every write would fail"):
+        plan(art, change)
+    plan(art, "alter table art alter note set default 'x'")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "insert into art_log (said, note) values ('I', to_jsonb(new.*)::text);",
+        "if tg_op = 'INSERT' or old.* is distinct from new.* then"
+        " insert into art_log (id, name) select new.id, new.name; end if;",
+        "insert into art_log select 'I', now(), t.id, t.name, t.slug, t.note from art t where t.id = new.id;",
+    ],
+)
+def test_a_trigger_that_reads_the_row_as_a_whole_may(body: str, art: Shop) -> None:
+    art.superuser.execute(f"set search_path = {SHOP}; {AUDITED.format(body=body)}; reset search_path".encode())
+    start(art.store, plan_change(art.store, "alter table art add column size integer", schemas=(SHOP,)))
+    art.owner.execute(f"insert into {SHOP}.art (name) values ('new')".encode())
+    finish(art.store)
+    assert art.is_true("select exists (select from art_log)")
+    art.clean = True

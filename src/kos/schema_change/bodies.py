@@ -5,6 +5,7 @@ So a trigger's function that reads a column by its old name lets every write fai
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +16,7 @@ from kos import errors
 from kos.schema_change.draft import Draft
 from kos.schema_change.naming import QUERIES
 from kos.schema_change.nodes import Unreadable, tokens
-from kos.schema_change.parse import Statement, choice, folded, inner, is_name, kind
+from kos.schema_change.parse import Statement, choice, folded, inner, inside, is_name, kind, parse_statement
 
 _ROWS = ("new", "old")
 
@@ -194,3 +195,57 @@ def _needs(words: Words, loss: Loss, routine: Routine) -> bool:
     if loss.column is None:
         return loss.table in words.names
     return words.reads(loss.table, loss.column, named_rows=routine.named_rows)
+
+
+_INSERT = re.compile(r"\binsert\s+into\b.*?(?=;|\breturning\b|\Z)", re.IGNORECASE | re.DOTALL)
+
+
+def refuse_spread_rows(draft: Draft) -> None:
+    """INSERT … SELECT NEW.* into a table of its own, as the example of an audit trigger in PostgreSQL's manual: with a
+    second or a new column it has a value too many, and every write fails, from the start on.
+
+    Raises:
+        ChangeRefused
+    """
+    growing = {*draft.fresh, *(table for table, _ in draft.physical)} - draft.created
+    for table in sorted(growing):
+        for routine in _routines(draft, table):
+            if routine.trigger and spreads_row(routine.body):
+                raise errors.ChangeRefused(
+                    table,
+                    f"function {routine.signature}, of trigger {routine.trigger}, inserts NEW.* or OLD.*: with one more"
+                    " column every write would fail",
+                    "replace it before, in a change of its own, by one that names the columns",
+                )
+
+
+def spreads_row(body: str) -> bool:
+    """Whether a trigger's function inserts all columns of the row one by one."""
+    for found in _INSERT.finditer(body):
+        try:
+            node = parse_statement(found[0])
+        except errors.ChangeUnreadable:
+            continue
+        selects = [each for each in inside(node) if type(each).__name__ == "SelectStmt"]
+        values = [inner(target).val for each in selects for target in each.target_list]
+        values += [value for each in selects for row in each.values_lists for value in inner(row).items]
+        if any(_is_spread(each) for each in values):
+            return True
+    return False
+
+
+def _is_spread(value: Any) -> bool:
+    """NEW.* or (NEW).*"""
+    node: Any = inner(value)
+    if kind(node) == "A_Indirection":
+        row = inner(node.arg)
+        return kind(row) == "ColumnRef" and _is_row(row.fields) and _is_star(node.indirection[0])
+    return kind(node) == "ColumnRef" and len(node.fields) == 2 and _is_row(node.fields[:1]) and _is_star(node.fields[1])
+
+
+def _is_row(fields: Any) -> bool:
+    return len(fields) == 1 and fields[0].string.sval in _ROWS
+
+
+def _is_star(part: Any) -> bool:
+    return bool(part.WhichOneof("node") == "a_star")

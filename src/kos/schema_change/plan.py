@@ -64,6 +64,7 @@ def plan_recipe(connection: Connection, schema: str, change: Change, tag: str) -
         for statement in change.statements:
             plan_statement(draft, statement)
         bodies.look_into_functions(draft, change.statements)
+        bodies.refuse_spread_rows(draft)
         recipe = draft.recipe()
         _refuse_inheritance(draft, recipe)
         recipe = replace(recipe, warnings=(*noting.notes(draft), *recipe.warnings))
