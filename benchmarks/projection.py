@@ -21,7 +21,7 @@ from typing import Any
 from arms import Bar, Finding, Report, Worst, ratio
 from bench import Bench, temporary_folder
 from kos.knowledge import install
-from kos.log import seal_all
+from kos.log import position_of, seal_all
 from kos.projections import Change, Reached, Site, Standing, TableName, Whose, follow, rebuild
 from kos.projections.graph import GraphProjection
 from kos.projections.graph.projection import scope_of
@@ -302,11 +302,13 @@ def _watched(store: Store, tenant: str, topology: Topology, rate: float | None, 
     ends = threading.Event()
 
     def watch() -> None:
-        while not ends.is_set():
-            live = projection.live(whose)
-            if live is not None and (not seen or seen[-1][1] != live.reached.position):
-                seen.append((time.time(), live.reached.position))
-            time.sleep(0.005)
+        """What a reader with a bookmark goes by: the cursor, which is told after the graph has it."""
+        with store.operator(place) as operator:
+            while not ends.is_set():
+                at = position_of(operator, follow.feed_of(projection), whose.tenant).position
+                if at and (not seen or seen[-1][1] != at):
+                    seen.append((time.time(), at))
+                time.sleep(0.005)
 
     with Worker(topology):
         _until(lambda: _is_level(store, place, projection, whose))

@@ -10,10 +10,14 @@ from kos.schema_change.facts import Connection
 QUERIES = sql.load("kos.schema_change")
 
 
-def described(pid: int, role: str | None, state: str | None, query: str | None, seconds: int | None = None) -> str:
-    """A session that is in the way, for people. What PostgreSQL hides from us, as it does of other roles' sessions and
-    of autovacuum, is a question mark."""
+def described(
+    pid: int | None, role: str | None, state: str | None, query: str | None, seconds: int | None = None
+) -> str:
+    """A session that is in the way, for people; or a prepared transaction. What PostgreSQL hides from us, as it does of
+    other roles' sessions and of autovacuum, is a question mark."""
     since = "" if seconds is None else f", {seconds} s"
+    if pid is None:
+        return f"{state} {query!r} ({role or '?'}{since}): COMMIT PREPARED or ROLLBACK PREPARED ends it"
     return f"pid {pid} ({role or '?'}, {state or '?'}{since}): {query or 'hidden from us'}"
 
 

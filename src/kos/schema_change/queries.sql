@@ -279,19 +279,26 @@ select i.indisvalid, t.relname = %(table)s
 drop index concurrently if exists {index};
 
 -- name: blockers
--- Who holds a lock on a table (or on a part of it), or on any of the schemas, the oldest transaction first.
+-- Who holds a lock on a table (or on a part of it), or on any of the schemas, the oldest transaction first. One that is
+-- prepared has no session, and its name instead of a query.
 select a.pid, a.usename::text, coalesce(a.state, a.backend_type),
        left(regexp_replace(nullif(a.query, '<insufficient privilege>'), '\s+', ' ', 'g'), 120),
        round(extract(epoch from clock_timestamp() - a.xact_start))::integer
   from pg_locks l
   join pg_class c on c.oid = l.relation
   join pg_namespace n on n.oid = c.relnamespace
-  join pg_stat_activity a on a.pid = l.pid
+  join lateral (
+    select s.pid, s.usename, s.state, s.backend_type, s.query, s.xact_start from pg_stat_activity s where s.pid = l.pid
+    union all
+    select null, p.owner, 'prepared transaction', null, p.gid, p.prepared
+      from pg_prepared_xacts p
+      join pg_locks x on x.locktype = 'transactionid' and x.transactionid = p.transaction
+     where l.pid is null and x.virtualtransaction = l.virtualtransaction) a on true
  where l.database = (select oid from pg_database where datname = current_database())
    and n.nspname = any(%(schemas)s)
    and (%(tables)s::text[] is null or c.relname = any(%(tables)s))
    and (%(modes)s::text[] is null or l.mode = any(%(modes)s))
-   and l.granted and l.pid <> pg_backend_pid()
+   and l.granted and l.pid is distinct from pg_backend_pid()
  group by a.pid, a.usename, a.state, a.backend_type, a.query, a.xact_start
  order by a.xact_start nulls last
  limit 3;
