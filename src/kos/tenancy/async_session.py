@@ -210,6 +210,9 @@ class AsyncSession:
             if connection.broken:
                 raise errors.OutcomeUnknown(self._name, str(error).strip()) from error
             raise translate(error, self.tenant) from error
+        except BaseException:
+            await connection.close()  # as in `roll_back`
+            raise
 
     async def _enter_with(self, query: Query, params: Params | None, options: dict[str, Any]) -> Cursor:
         if not self._open:
@@ -271,8 +274,10 @@ class AsyncSession:
         return cursor
 
     async def _abandon(self, connection: Connection) -> None:
-        await roll_back(connection)
-        await self._store.give_back(connection)
+        try:
+            await roll_back(connection)
+        finally:
+            await self._store.give_back(connection)
 
 
 async def roll_back(connection: Connection) -> None:
@@ -287,3 +292,6 @@ async def roll_back(connection: Connection) -> None:
     except psycopg.OperationalError:
         # The server is gone, and with it the transaction; the pool replaces what is closed.
         await connection.close()
+    except BaseException:
+        await connection.close()  # cancelled on the way: nobody knows what is left in it
+        raise

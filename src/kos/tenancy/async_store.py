@@ -139,8 +139,10 @@ class AsyncStore:
                 raise postgres.unavailable(placement.server_at(self.topology, place), error) from error
             raise
         finally:
-            await roll_back(connection)
-            await self.give_back(connection)
+            try:
+                await roll_back(connection)
+            finally:
+                await self.give_back(connection)
 
     @asynccontextmanager
     async def operator(self, place: Place | None = None) -> AsyncIterator[Connection]:

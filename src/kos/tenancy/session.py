@@ -209,6 +209,9 @@ class Session:
             if connection.broken:
                 raise errors.OutcomeUnknown(self._name, str(error).strip()) from error
             raise translate(error, self.tenant) from error
+        except BaseException:
+            connection.close()  # as in `roll_back`
+            raise
 
     def _enter_with(self, query: Query, params: Params | None, options: dict[str, Any]) -> Cursor:
         if not self._open:
@@ -270,8 +273,10 @@ class Session:
         return cursor
 
     def _abandon(self, connection: Connection) -> None:
-        roll_back(connection)
-        self._store.give_back(connection)
+        try:
+            roll_back(connection)
+        finally:
+            self._store.give_back(connection)
 
 
 def roll_back(connection: Connection) -> None:
@@ -286,3 +291,6 @@ def roll_back(connection: Connection) -> None:
     except psycopg.OperationalError:
         # The server is gone, and with it the transaction; the pool replaces what is closed.
         connection.close()
+    except BaseException:
+        connection.close()  # cancelled on the way: nobody knows what is left in it
+        raise

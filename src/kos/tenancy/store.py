@@ -141,8 +141,10 @@ class Store:
                 raise postgres.unavailable(placement.server_at(self.topology, place), error) from error
             raise
         finally:
-            roll_back(connection)
-            self.give_back(connection)
+            try:
+                roll_back(connection)
+            finally:
+                self.give_back(connection)
 
     @contextmanager
     def operator(self, place: Place | None = None) -> Iterator[Connection]:

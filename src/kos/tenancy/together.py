@@ -14,6 +14,7 @@ from typing import Any
 import psycopg
 from psycopg.abc import Params, PQGen
 from psycopg.abc import QueryNoTemplate as Query
+from psycopg.generators import send
 
 from kos.tenancy.entry import Entering, Entry
 from kos.tenancy.preparing import repeatable
@@ -44,6 +45,7 @@ class _Together(psycopg.Pipeline):
         """Send what is collected, and wait for what the server says to it."""
         self.pgconn.pipeline_sync()
         self.result_queue.append(None)
+        yield from send(self.pgconn)  # a socket takes only so much at once; the server answers when it has all
         yield from self._fetch_gen(flush=False)
 
 
