@@ -49,9 +49,9 @@ def worker(full_store: Store) -> Iterator[Worker]:
         yield worker
 
 
-def count(store: Store, name: str, **entry: Any) -> int:
+def count(store: Store, name: str, seconds: float | None = None, **entry: Any) -> int:
     with store.tenant("acme", **entry) as session:
-        return int(session.graph.run(COUNT, {"name": name})[0]["n"])
+        return int(session.graph.run(COUNT, {"name": name}, seconds=seconds)[0]["n"])
 
 
 def write(store: Store, name: str) -> Any:
@@ -215,7 +215,7 @@ def batches_while_asked(acme: Following, readers: int) -> tuple[list[str], int]:
             if not marks:
                 continue
             name, mark = marks[-1]
-            if (found := count(acme.store, name, after=mark)) != ROWS:
+            if (found := count(acme.store, name, seconds=60, after=mark)) != ROWS:
                 wrong.append(f"{name}: {found}")
             asked += 1
         return asked

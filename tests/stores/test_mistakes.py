@@ -31,6 +31,9 @@ def configured(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     return store
 
 
+PRESS_AGAIN = 15.0  # seconds
+
+
 def interrupted(arguments: list[str], when: str, cwd: Path) -> tuple[int, str]:
     """Run on a terminal, press Ctrl-C when it has shown `when`; the exit code and all that it has shown."""
     ours, theirs = pty.openpty()
@@ -38,10 +41,12 @@ def interrupted(arguments: list[str], when: str, cwd: Path) -> tuple[int, str]:
         os.close(theirs)
         shown = b""
         pressed = False
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while time.monotonic() < deadline:
-            if not select.select([ours], [], [], 1.0)[0]:
-                if pressed:  # between its question and its wait for an answer a program may miss it: press again
+            # Between its question and its wait for an answer a program may miss it: press again. Not soon: one that is
+            # ending is killed by the second.
+            if not select.select([ours], [], [], PRESS_AGAIN if pressed else 1.0)[0]:
+                if pressed:
                     process.send_signal(signal.SIGINT)
                 continue
             try:
