@@ -186,8 +186,8 @@ def test_an_application_does_not_move_the_cursor(acme: Following, statement: str
 def test_all_of_a_batch_is_there_at_once_for_who_waits_for_it(
     full_store: Store, kind: str, request: pytest.FixtureRequest
 ) -> None:
-    """Neo4j shows a transaction's values before it has put all of it into the indexes: of a hundred questions that are
-    asked in just that moment, one finds half."""
+    """Neo4j shows a transaction's values before it has put all of it into the indexes: who asks in just that moment
+    finds a part, or nothing."""
     create_tenant(full_store, "acme")
     server = full_store.topology.graph if kind == "arcadedb" else request.getfixturevalue("neo4j")
     topology = replace(full_store.topology, graph=server)
