@@ -54,7 +54,8 @@ def server(request: pytest.FixtureRequest, own_postgres: MakePostgres) -> OwnPos
 @pytest.fixture
 def connection(server: OwnPostgres) -> Iterator[Connection]:
     """Whose transaction is taken back at the end."""
-    with server.connect(autocommit=False) as connection:
+    with server.connect() as connection:
+        connection.autocommit = False
         yield connection
         connection.rollback()
 

@@ -57,7 +57,8 @@ def topology(own: OwnPostgres) -> Topology:
 @pytest.fixture
 def planting(own: OwnPostgres, topology: Topology) -> Iterator[psycopg.Connection[Any]]:
     """A superuser in a transaction that is rolled back: roles and their rights are under transactions too."""
-    with opening.connect(topology.control.primary, own.superuser, autocommit=False) as connection:
+    with opening.connect(topology.control.primary, own.superuser) as connection:
+        connection.autocommit = False
         yield connection
         connection.rollback()
 

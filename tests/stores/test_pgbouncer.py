@@ -284,7 +284,8 @@ from kos.topology.model import Login, PostgresServer, Tls, fixed
 
 port, database, password = sys.stdin.readline().split()
 server = PostgresServer("main", "127.0.0.1", int(port), database, Tls("disable"), pooler=True)
-connection = postgres.connect(server, Login("kos_app", fixed(password)), autocommit=False)
+connection = postgres.connect(server, Login("kos_app", fixed(password)))
+connection.autocommit = False
 connection.execute("select set_config('search_path', kos.enter('acme', user_id => 'u'), true)")
 connection.execute("insert into atoms (atom_type, name) values ('T', 'killed')")
 print(connection.execute("select pg_backend_pid()").fetchone()[0], flush=True)

@@ -5,6 +5,10 @@
 select set_config('statement_timeout', %(milliseconds)s::text, true) as statements,
        set_config('lock_timeout', %(milliseconds)s::text, true) as locks;
 
+-- name: no_transaction_timeout
+-- For a session of our own. PostgreSQL 17 and newer.
+set transaction_timeout = 0;
+
 -- name: read_only
 -- Questions change nothing.
 set transaction read only;
