@@ -12,10 +12,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import chain
 from threading import Lock
 from uuid import UUID
 
 import psycopg
+from psycopg.pq import TransactionStatus
 
 from kos import errors
 from kos.journal.lease import QUERIES, Lease, session_prefix
@@ -34,6 +36,7 @@ class Fences:
         self._store = store
         self.lease = lease
         self._open: dict[Place, Connection] = {}
+        self._idle: dict[Place, list[Connection]] = defaultdict(list)
         self._one_at_a_time = Lock()
 
     def connection(self, place: Place) -> Connection:
@@ -54,11 +57,29 @@ class Fences:
         over ends it; each of its transactions has to `let_in()` first."""
         with self._one_at_a_time:
             self.connection(place)
-        connection = self._connect(place)
+        connection = self._as_new(place) or self._connect(place)
         try:
             yield connection
-        finally:
+        except BaseException:
             connection.close()
+            raise
+        if connection.info.transaction_status == TransactionStatus.IDLE:
+            self._idle[place].append(connection)  # of a thousand placements each would have some otherwise
+        else:
+            connection.close()
+
+    def _as_new(self, place: Place) -> Connection | None:
+        """One that was used before, as it was when it was opened; None where there is none that is alive."""
+        with suppress(IndexError):
+            while True:
+                connection = self._idle[place].pop()
+                try:
+                    connection.execute(QUERIES.as_new)
+                except psycopg.Error:
+                    connection.close()
+                else:
+                    return connection
+        return None
 
     def let_in(self, connection: Connection) -> None:
         """Pass the fence: this transaction commits only under the lease. KS011 where another runner has it."""
@@ -110,7 +131,7 @@ class Fences:
 
     def close(self) -> None:
         """Close all connections; what is open in them is rolled back."""
-        for connection in self._open.values():
+        for connection in [*self._open.values(), *chain(*self._idle.values())]:
             connection.close()
 
     @property
