@@ -16,8 +16,8 @@ Every error has named fields, a sentence that states the fact, and the command t
     ├── SchemaError            DatabaseNotInstalled, DatabaseBehind, LibraryTooOld, InstallRefused, LockNotGranted,
     │                          SchemaFileChanged, DirectoryElsewhere
     ├── TenancyError           UnknownTenant, TenantExists, TenantUnfinished, InvalidTenantName, UnknownTier,
-    │                          TierNotAllowed, PlaceTaken, TablesMissing, TenantHeld, TenantAdopted, BegunElsewhere,
-    │                          UnknownShard, UnregisteredShard, NoTenantEntered, AnotherTenantEntered,
+    │                          TierNotAllowed, PlaceTaken, TablesMissing, TenantRowsHidden, TenantHeld, TenantAdopted,
+    │                          BegunElsewhere, UnknownShard, UnregisteredShard, NoTenantEntered, AnotherTenantEntered,
     │                          PlacementMoved (retryable), PlacementBehind, TablesChanged (retryable),
     │                          TenantBusy (retryable),
     │                          SessionClosed, TruncateRefused, TransactionFailed, OutcomeUnknown, ReasonMissing
@@ -560,6 +560,17 @@ class TablesMissing(TenancyError):
     database: str
     fact = "the tenant {tenant!r} has no tables: the schema {schema} of {database} is empty or gone"
     mend = "restore it from a backup, or take away what is left: kos tenant remove {tenant}"
+
+
+@dataclass(eq=False)
+class TenantRowsHidden(TenancyError):
+    tenant: str
+    table: str
+    reason: str
+    instead: str
+    fact = "row security may hide rows of {tenant!r} in {table} from the operator ({reason}), so nothing was done"
+    mend = "{instead}"
+    exit_code = REFUSED
 
 
 @dataclass(eq=False)

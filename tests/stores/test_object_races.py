@@ -6,7 +6,6 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
 from uuid import UUID
 
 import pytest
@@ -20,7 +19,7 @@ from kos.knowledge.objects import (
     missing_objects,
     put_object,
 )
-from kos.tenancy import Place, Session, Store, Tenant
+from kos.tenancy import Place, Store, Tenant
 from waiting import ADVISORY, waiters
 
 
@@ -163,33 +162,6 @@ def test_a_collector_asks_for_holds_again_before_it_deletes(
     monkeypatch.setattr(objects, "_unreferenced", and_then_a_hold_is_made)
     collected = collect_all(store, tenant)
     assert (collected.held, collected.deleted) == (True, 0)
-
-
-def test_the_key_is_held_for_as_long_as_a_deletion_may_take(
-    store: Store, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Object storage may stall. A server that ended the transaction first would let a writer in, and then the deletion
-    would come and take what that writer refers to."""
-    limits: list[float] = []
-    entered: list[Session] = []
-    session, delete = Store.session, Bucket.delete
-
-    def noted(self: Store, *given: Any, **options: Any) -> Session:
-        entered.append(session(self, *given, **options))
-        return entered[-1]
-
-    def asked(self: Bucket, owner: UUID, digest: str) -> None:
-        query = "select extract(epoch from current_setting('transaction_timeout')::interval)"
-        limits.append(float(entered[-1].execute(query).fetchone()[0]))  # type: ignore[index]
-        delete(self, owner, digest)
-
-    put_alone(store, TEXT)
-    monkeypatch.setattr(Store, "session", noted)
-    monkeypatch.setattr(Bucket, "delete", asked)
-    assert collect_all(store, tenant).deleted == 1
-    config = bucket_of(store, "a test").client.meta.config
-    attempts = config.retries["total_max_attempts"]
-    assert limits[0] > attempts * (config.connect_timeout + config.read_timeout)
 
 
 def test_a_writer_that_fails_leaves_an_object_to_collect(store: Store, tenant: Tenant) -> None:

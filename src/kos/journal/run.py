@@ -16,10 +16,10 @@ from kos.journal.lease import QUERIES, Point
 from kos.journal.operation import Step
 from kos.progress import Advance
 from kos.tenancy.create import find_tenant
-from kos.tenancy.entry import Entry, translate
+from kos.tenancy.entry import Entry
+from kos.tenancy.operating import inside
 from kos.tenancy.placement import Place, control_place, place_of
 from kos.tenancy.store import Connection, Store
-from kos.tenancy.tenant import QUERIES as TENANT_QUERIES
 from kos.tenancy.tenant import Tenant
 
 P = TypeVar("P")
@@ -105,15 +105,8 @@ class Run(Generic[P]):
         if found is None:
             raise UnknownTenant(str(tenant))
         entry = Entry(agent="kos operation", timeout=timeout)
-        with self.transaction(place_of(found)) as connection:
-            try:
-                connection.execute(TENANT_QUERIES.enter, entry.values(found))
-                yield connection
-            except psycopg.Error as error:
-                typed = translate(error, found)
-                if typed is error:
-                    raise
-                raise typed from error
+        with self.transaction(place_of(found)) as connection, inside(connection, found, entry):
+            yield connection
 
     def tenant(self, tenant: UUID) -> Tenant | None:
         """A tenant as the directory has it now, finished or not; None if it is gone."""

@@ -5,7 +5,8 @@ Promise: while a document refers to an object, or is about to, nobody collects t
 A writer takes the object's key shared, makes sure that the object is there, and inserts the row that refers to it, all
 in one transaction. The collector takes the key alone, in a transaction of its own, and looks for references after
 that. So either it sees the row, or the writer finds the object gone and puts it again. Whoever writes more objects than
-a transaction should hold keys makes a hold instead.
+a transaction should hold keys makes a hold instead. The collector looks as the operator: a row that some policy hides
+from applications refers to its object like any other.
 """
 
 from __future__ import annotations
@@ -19,11 +20,16 @@ from datetime import UTC, datetime, timedelta
 from typing import BinaryIO
 from uuid import UUID
 
+from psycopg.sql import SQL, Composed, Identifier
+
 from kos import sql
 from kos.errors import UnknownHold
 from kos.knowledge.bucket import Bucket, StoredObject, bucket_of
 from kos.progress import Advance, silent
 from kos.tenancy import Session, Store, Tenant
+from kos.tenancy.entry import Entry
+from kos.tenancy.operating import entered, refuse_hidden
+from kos.tenancy.placement import place_of
 from kos.tenancy.store import Connection
 
 QUERIES = sql.load("kos.knowledge", "objects.sql")
@@ -146,6 +152,7 @@ def collect(
     Deleted documents (`deleted_at`) still refer.
 
     Raises:
+        TenantRowsHidden: a policy may hide documents; nothing was deleted.
         StoreNotConfigured, StoreUnavailable, PlacementMoved
     """
     bucket = bucket_of(store, "kos objects collect")
@@ -154,19 +161,28 @@ def collect(
     result = Collected(tenant.name, held=bool(row and row[0]))
     before = now() - grace
     looked = 0
-    for page in bucket.pages(tenant.id):
-        old = [stored for stored in page if stored.modified < before]
-        for start in range(0, len(old), DELETIONS):
-            result = _collect_some(store, bucket, tenant, old[start : start + DELETIONS], result, dry_run=dry_run)
-        looked += len(page)
-        progress(f"objects of {tenant.name}", looked, None)
+    with store.operator(place_of(tenant)) as data:
+        for page in bucket.pages(tenant.id):
+            old = [stored for stored in page if stored.modified < before]
+            for start in range(0, len(old), DELETIONS):
+                some = old[start : start + DELETIONS]
+                result = _collect_some(store, data, bucket, tenant, some, result, dry_run=dry_run)
+            looked += len(page)
+            progress(f"objects of {tenant.name}", looked, None)
     return result
 
 
 def _collect_some(
-    store: Store, bucket: Bucket, tenant: Tenant, old: Sequence[StoredObject], result: Collected, *, dry_run: bool
+    store: Store,
+    data: Connection,
+    bucket: Bucket,
+    tenant: Tenant,
+    old: Sequence[StoredObject],
+    result: Collected,
+    *,
+    dry_run: bool,
 ) -> Collected:
-    found = _unreferenced(store, tenant, old)
+    found = _unreferenced(data, tenant, old)
     result = replace(
         result, found=result.found + len(found), bytes=result.bytes + sum(stored.bytes for stored in found)
     )
@@ -176,27 +192,38 @@ def _collect_some(
         control.execute(QUERIES.share_holds)
         if control.execute(QUERIES.is_held, {"tenant": tenant.id}).fetchone() != (False,):
             return replace(result, held=True)
-        outcomes = [_delete(store, bucket, tenant, stored.sha256) for stored in found]
+        outcomes = [_delete(data, bucket, tenant, stored.sha256) for stored in found]
     return replace(
         result, deleted=result.deleted + outcomes.count("deleted"), busy=result.busy + outcomes.count("busy")
     )
 
 
-def _unreferenced(store: Store, tenant: Tenant, stored: Sequence[StoredObject]) -> list[StoredObject]:
-    digests = [each.sha256 for each in stored]
-    with store.session(tenant, read_only=True) as session:
-        free = {sha256 for (sha256,) in session.execute(QUERIES.unreferenced, {"sha256s": digests})}
+def _unreferenced(data: Connection, tenant: Tenant, stored: Sequence[StoredObject]) -> list[StoredObject]:
+    with entered(data, tenant, Entry(read_only=True)):
+        free = _free(data, tenant, [each.sha256 for each in stored])
     return [each for each in stored if each.sha256 in free]
 
 
-def _delete(store: Store, bucket: Bucket, tenant: Tenant, sha256: str) -> str:
+def _free(data: Connection, tenant: Tenant, digests: list[str]) -> set[str]:
+    """Those that no document of the entered tenant refers to."""
+    free = {sha256 for (sha256,) in data.execute(_of(tenant, QUERIES.unreferenced), {"sha256s": digests})}
+    refuse_hidden(data, tenant, ["documents"])
+    return free
+
+
+def _of(tenant: Tenant, query: SQL) -> Composed:
+    """The query on the tenant's own documents."""
+    return query.format(documents=Identifier(tenant.schema, "documents"))
+
+
+def _delete(data: Connection, bucket: Bucket, tenant: Tenant, sha256: str) -> str:
     """Delete one object if nobody refers to it: "deleted", "busy" or "referenced"."""
-    with store.session(tenant, timeout=_DELETION) as session:
+    with entered(data, tenant, Entry(timeout=_DELETION)):
         key = {"tenant": tenant.id, "sha256": sha256}
-        if session.execute(QUERIES.try_object, key).fetchone() != (True,):
+        if data.execute(QUERIES.try_object, key).fetchone() != (True,):
             return "busy"
         # A second statement, so that its snapshot is younger than the lock: it sees every row whose writer had it.
-        if session.execute(QUERIES.unreferenced, {"sha256s": [sha256]}).fetchone() is None:
+        if not _free(data, tenant, [sha256]):
             return "referenced"
         bucket.delete(tenant.id, sha256)
         return "deleted"
@@ -272,17 +299,20 @@ def take_back(store: Store, tenant: Tenant, digests: Sequence[str], hold_id: UUI
     tenant's objects they stay: the collector comes for them later.
 
     Raises:
+        TenantRowsHidden: a policy may hide documents; nothing was deleted.
         StoreNotConfigured, StoreUnavailable, PlacementMoved
     """
     bucket = bucket_of(store, "rolling back")
-    for start in range(0, len(digests), DELETIONS):
-        with store.operator() as control, control.transaction():
-            control.execute(QUERIES.share_holds)
-            if control.execute(QUERIES.is_held_by_others, {"tenant": tenant.id, "hold": hold_id}).fetchone() == (True,):
-                return
-            for sha256 in digests[start : start + DELETIONS]:
-                _delete(store, bucket, tenant, sha256)
-        progress("objects", min(start + DELETIONS, len(digests)), len(digests))
+    others = {"tenant": tenant.id, "hold": hold_id}
+    with store.operator(place_of(tenant)) as data:
+        for start in range(0, len(digests), DELETIONS):
+            with store.operator() as control, control.transaction():
+                control.execute(QUERIES.share_holds)
+                if control.execute(QUERIES.is_held_by_others, others).fetchone() == (True,):
+                    return
+                for sha256 in digests[start : start + DELETIONS]:
+                    _delete(data, bucket, tenant, sha256)
+            progress("objects", min(start + DELETIONS, len(digests)), len(digests))
 
 
 @dataclass(frozen=True)
@@ -299,25 +329,28 @@ def missing_objects(store: Store, tenant: Tenant) -> list[DanglingReference]:
     """The tenant's documents whose object is missing or has another length.
 
     Raises:
+        TenantRowsHidden: a policy may hide documents.
         StoreNotConfigured, StoreUnavailable
     """
     bucket = bucket_of(store, "kos doctor")
-    # Rows first: an object is there before its row is, so none can be missing from the later listing by timing alone.
-    with store.session(tenant, read_only=True) as session:
-        references = session.execute(QUERIES.references).fetchall()
-    sizes = {stored.sha256: stored.bytes for page in bucket.pages(tenant.id) for stored in page}
-    suspects = [
-        DanglingReference(document, sha256, length, sizes.get(sha256))
-        for sha256, length, document in references
-        if sizes.get(sha256) != length
-    ]
-    if not suspects:
-        return []
-    # Documents that were deleted meanwhile, and their objects collected, refer to nothing any more.
-    with store.session(tenant, read_only=True) as session:
-        return [suspect for suspect in suspects if _still_refers(session, suspect)]
+    with store.operator(place_of(tenant)) as data:
+        # Rows first: an object is there before its row is, so none can be missing from the later listing by timing.
+        with entered(data, tenant, Entry(read_only=True)):
+            references = data.execute(_of(tenant, QUERIES.references)).fetchall()
+            refuse_hidden(data, tenant, ["documents"])
+        sizes = {stored.sha256: stored.bytes for page in bucket.pages(tenant.id) for stored in page}
+        suspects = [
+            DanglingReference(document, sha256, length, sizes.get(sha256))
+            for sha256, length, document in references
+            if sizes.get(sha256) != length
+        ]
+        if not suspects:
+            return []
+        # Documents that were deleted meanwhile, and their objects collected, refer to nothing any more.
+        with entered(data, tenant, Entry(read_only=True)):
+            return [suspect for suspect in suspects if _still_refers(data, tenant, suspect)]
 
 
-def _still_refers(session: Session, suspect: DanglingReference) -> bool:
+def _still_refers(data: Connection, tenant: Tenant, suspect: DanglingReference) -> bool:
     facts = {"id": suspect.document, "sha256": suspect.sha256}
-    return session.execute(QUERIES.still_refers, facts).fetchone() == (True,)
+    return data.execute(_of(tenant, QUERIES.still_refers), facts).fetchone() == (True,)

@@ -1,4 +1,6 @@
--- Queries about objects in object storage. Tenants' tables are those of the entered tenant.
+-- Queries about objects in object storage. Documents are asked for as the operator, who has entered the tenant and sees
+-- all of them: a policy of the product may hide some from applications, and they refer nevertheless. The operator sees
+-- other tenants' too, so each query names the tenant.
 
 -- name: share_object
 -- Held until the transaction ends: the collector leaves this object alone.
@@ -12,15 +14,24 @@ select pg_try_advisory_xact_lock(kos.object_key(%(tenant)s, %(sha256)s));
 -- Those of the named objects that no document refers to, deleted documents included.
 select named.sha256
   from unnest(%(sha256s)s::text[]) as named (sha256)
- where not exists (select from documents d where d.content_sha256 = named.sha256);
+ where not exists (
+   select from {documents} d
+    where d.tenant_id = (select kos.current_tenant_id()) and d.content_sha256 = named.sha256
+ );
 
 -- name: references
 -- What documents refer to, deleted ones included.
-select content_sha256, byte_length, id from documents order by content_sha256, id;
+select content_sha256, byte_length, id
+  from {documents}
+ where tenant_id = (select kos.current_tenant_id())
+ order by content_sha256, id;
 
 -- name: still_refers
 -- Does the document still refer to that object?
-select exists (select from documents where id = %(id)s and content_sha256 = %(sha256)s);
+select exists (
+  select from {documents}
+   where tenant_id = (select kos.current_tenant_id()) and id = %(id)s and content_sha256 = %(sha256)s
+);
 
 -- name: share_holds
 -- Held while objects are deleted: a hold that is being made waits for that.

@@ -206,6 +206,49 @@ select c.relname
 -- Rows of the entered tenant in one table.
 select count(*) from {table};
 
+-- name: hiding
+-- A table that may hide rows of the entered tenant from the role that asks: by a restrictive policy for it, or for a
+-- role whose rights it has, or because no policy lets it see them all. What binds to the entered tenant hides none.
+with asked as (
+  select c.oid, c.relkind in ('r', 'p') as is_table, format('%%I.%%I', n.nspname, c.relname) as name
+    from pg_class c
+    join pg_namespace n on n.oid = c.relnamespace
+   where n.nspname = %(schema)s and c.relname = any (%(tables)s)
+     and (c.relkind not in ('r', 'p') or row_security_active(c.oid))
+), policy as (
+  select a.oid, a.name, p.polname, p.polpermissive, p.polroles,
+         pg_get_expr(p.polqual, p.polrelid) in
+           ('true', '(tenant_id = ( SELECT kos.current_tenant_id() AS current_tenant_id))') as shows_all
+    from asked a
+    join pg_policy p on p.polrelid = a.oid
+   where p.polcmd in ('r', '*') and p.polqual is not null
+     and (0 = any (p.polroles)
+          or exists (select from unnest(p.polroles) given (role) where pg_has_role(given.role, 'usage')))
+), others as (
+  select p.oid, p.polname,
+         case when 0 = any (p.polroles) then 'kos_app, kos_persona'
+              else (select string_agg(given.role::regrole::text, ', ') from unnest(p.polroles) given (role)
+                     where not pg_has_role(given.role, 'usage'))
+         end as roles
+    from policy p
+)
+select p.name, format('policy %%I', p.polname),
+       case when o.roles is null then format('drop policy %%I on %%s', p.polname, p.name)
+            else format('alter policy %%I on %%s to %%s', p.polname, p.name, o.roles) end
+  from policy p
+  join others o using (oid, polname)
+ where not p.polpermissive and not p.shows_all
+union all
+select a.name, 'no policy lets it see all of them', format('select kos.protect(%%L)', a.name)
+  from asked a
+ where a.is_table and not exists (select from policy p where p.oid = a.oid and p.polpermissive and p.shows_all)
+union all
+select a.name, 'it is no table', 'kos doctor'
+  from asked a
+ where not a.is_table
+ order by 1, 2
+ limit 1;
+
 -- name: fence_holders
 -- Who is inside a tenant.
 select pid, transaction, role_name, application, state from kos.fence_holders(%(id)s);

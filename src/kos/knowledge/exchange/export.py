@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +18,11 @@ from kos.knowledge.exchange.lines import QUERIES, describe, pin
 from kos.knowledge.exchange.manifest import FILE, Manifest, Objects, Source, TableFile
 from kos.knowledge.objects import held
 from kos.progress import Advance, silent
-from kos.tenancy import Place, Session, Store, Tenant, enterable
+from kos.tenancy import Store, Tenant, enterable
+from kos.tenancy.entry import Entry
+from kos.tenancy.operating import entered, refuse_hidden
+from kos.tenancy.placement import place_of
+from kos.tenancy.store import Connection
 
 TIMEOUT = 7 * 86400.0  # seconds: a large tenant takes as long as it takes
 _DOWNLOADS = 8  # at the same time
@@ -55,10 +59,10 @@ def plan_export(store: Store, name: str, target: Path) -> ExportPlan:
     """What exporting a tenant to `target` would write. Reads only; raises what `export_tenant` raises first."""
     tenant = enterable(store, name)
     folder.refuse_existing(target)
-    with store.session(tenant, read_only=True, isolation="repeatable read", timeout=TIMEOUT) as session:
-        rows = {table: describe(session.connection, table).count(session.connection) for table in TENANT_TABLES}
-        objects = session.execute(QUERIES.objects).fetchall()
-        left_out = _left_out(session)
+    with _one_moment(store, tenant) as data:
+        rows = {table: describe(data, table).count(data) for table in TENANT_TABLES}
+        objects = data.execute(QUERIES.objects).fetchall()
+        left_out = _left_out(data, tenant)
     if objects:
         bucket_of(store, "kos tenant export")
     return ExportPlan(tenant.name, target, rows, len(objects), sum(size for _, size in objects), left_out)
@@ -69,6 +73,7 @@ def export_tenant(store: Store, name: str, target: Path, progress: Advance = sil
 
     Raises:
         UnknownTenant, TenantUnfinished
+        TenantRowsHidden: a policy may hide rows, so the export would not be whole.
         ExportTargetExists, ExportTargetRefused, ExportRunning
         ObjectMissing, ObjectDamaged: a document's object is not what it should be.
         DiskFull, StoreNotConfigured, StoreUnavailable: nothing is left at `target`.
@@ -81,10 +86,10 @@ def export_tenant(store: Store, name: str, target: Path, progress: Advance = sil
         if store.topology.objects is not None:
             # Held before the snapshot is taken: what the snapshot refers to stays until it is copied.
             stack.enter_context(held(store, tenant, "kos tenant export"))
-        with store.session(tenant, read_only=True, isolation="repeatable read", timeout=TIMEOUT) as session:
-            tables = _write_tables(session, path, progress)
-            left_out = _left_out(session)
-            wanted = [(sha256, size) for sha256, size in session.execute(QUERIES.objects)]
+        with _one_moment(store, tenant) as data:
+            tables = _write_tables(data, path, progress)
+            left_out = _left_out(data, tenant)
+            wanted = [(sha256, size) for sha256, size in data.execute(QUERIES.objects)]
         objects = _write_objects(store, tenant, path / "objects", wanted, progress)
         manifest = Manifest(
             kos_version=kos.__version__,
@@ -106,28 +111,35 @@ def export_tenant(store: Store, name: str, target: Path, progress: Advance = sil
     )
 
 
-def _left_out(session: Session) -> tuple[str, ...]:
-    query = {"schema": session.tenant.schema, "tables": list(TENANT_TABLES)}
-    return tuple(name for (name,) in session.execute(QUERIES.other_tables, query))
+@contextmanager
+def _one_moment(store: Store, tenant: Tenant) -> Iterator[Connection]:
+    """A tenant's rows as of one moment: all of them, also those that a policy hides from applications."""
+    entry = Entry(agent="kos export", read_only=True, isolation="repeatable read", timeout=TIMEOUT)
+    with store.operator(place_of(tenant)) as operator, entered(operator, tenant, entry):
+        refuse_hidden(operator, tenant, TENANT_TABLES)
+        yield operator
+
+
+def _left_out(data: Connection, tenant: Tenant) -> tuple[str, ...]:
+    query = {"schema": tenant.schema, "tables": list(TENANT_TABLES)}
+    return tuple(name for (name,) in data.execute(QUERIES.other_tables, query))
 
 
 def _schema_version(store: Store, tenant: Tenant) -> int:
-    with store.operator(Place(tenant.shard, tenant.database)) as operator:
+    with store.operator(place_of(tenant)) as operator:
         row = operator.execute(QUERIES.schema_version, {"schema": tenant.schema}).fetchone()
     assert row is not None
     return int(row[0])
 
 
-def _write_tables(session: Session, path: Path, progress: Advance) -> dict[str, TableFile]:
-    pin(session.connection)
-    tables = [describe(session.connection, name) for name in TENANT_TABLES]
-    total = sum(table.count(session.connection) for table in tables)
+def _write_tables(data: Connection, path: Path, progress: Advance) -> dict[str, TableFile]:
+    pin(data)
+    tables = [describe(data, name) for name in TENANT_TABLES]
+    total = sum(table.count(data) for table in tables)
     done = 0
     written = {}
     for table in tables:
-        facts = folder.write(
-            path / f"{table.name}.jsonl", _counted(table.read(session.connection), done, total, progress)
-        )
+        facts = folder.write(path / f"{table.name}.jsonl", _counted(table.read(data), done, total, progress))
         written[table.name] = TableFile(rows=facts.lines, bytes=facts.bytes, sha256=facts.sha256, columns=table.columns)
         done += facts.lines
     return written

@@ -28,8 +28,8 @@ select a.attname, a.attcollation <> 0
 select coalesce(max(version), 0) from kos.schema_versions where schema_name = %(schema)s;
 
 -- name: count_rows
--- Rows of the entered tenant.
-select count(*) from {table};
+-- Rows of the entered tenant; whoever asks may be the operator, who sees all.
+select count(*) from {table} where tenant_id = (select kos.current_tenant_id());
 
 -- name: other_tables
 -- What a tenant's schema has beside the shipped tables: somebody else made it.
@@ -41,7 +41,11 @@ select c.relname
 
 -- name: objects
 -- What the entered tenant's documents refer to, each once.
-select content_sha256, max(byte_length) from documents group by content_sha256 order by content_sha256 collate "C";
+select content_sha256, max(byte_length)
+  from documents
+ where tenant_id = (select kos.current_tenant_id())
+ group by content_sha256
+ order by content_sha256 collate "C";
 
 -- name: copy_rows_out
 -- One line per row. JSON escapes every control character, so CSV with control characters for its delimiter and quote
