@@ -5,22 +5,33 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from uuid import UUID
+from typing import Any
+from uuid import UUID, uuid4
 
+import psycopg
 import pytest
-from psycopg.sql import SQL
+from psycopg.pq import TransactionStatus
+from psycopg.sql import SQL, Identifier
 
 from documents import TEXT, collect_all, put_alone, refer, stored, until
+from kos.errors import ConnectionLost
 from kos.knowledge import objects
 from kos.knowledge.bucket import Bucket, bucket_of
 from kos.knowledge.objects import (
     hold,
     missing_objects,
     put_object,
+    take_back,
 )
+from kos.knowledge.removal import remove
 from kos.tenancy import Place, Store, Tenant
+from kos.tenancy.store import Connection
+from kos.translate import translated
 from waiting import ADVISORY, waiters
+
+INTRANS = TransactionStatus.INTRANS
 
 
 @pytest.fixture
@@ -162,6 +173,106 @@ def test_a_collector_asks_for_holds_again_before_it_deletes(
     monkeypatch.setattr(objects, "_unreferenced", and_then_a_hold_is_made)
     collected = collect_all(store, tenant)
     assert (collected.held, collected.deleted) == (True, 0)
+
+
+@pytest.fixture
+def limited(store: Store, full_superuser: psycopg.Connection[Any]) -> None:
+    """What administrators set for all roles: nothing may be idle in a transaction for longer than a minute."""
+    names = {
+        "role": Identifier(store.topology.control.operator.user),
+        "database": Identifier(store.topology.control.primary.database),
+    }
+    for setting in ("idle_in_transaction_session_timeout", "transaction_timeout"):
+        alter = SQL("alter role {role} in database {database} set {setting} = '60s'")
+        full_superuser.execute(alter.format(setting=Identifier(setting), **names))
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[Connection]:
+    """The operator's connections, as they are opened."""
+    noted: list[Connection] = []
+    operator = Store.operator
+
+    @contextmanager
+    def noting(self: Store, place: Place | None = None) -> Iterator[Connection]:
+        with operator(self, place) as connection:
+            noted.append(connection)
+            yield connection
+
+    monkeypatch.setattr(Store, "operator", noting)
+    return noted
+
+
+def limits_of(connections: list[Connection]) -> list[tuple[int, int]]:
+    """Seconds that those in a transaction may last, and may be idle."""
+    query = """select extract(epoch from current_setting('transaction_timeout')::interval)::integer,
+                      extract(epoch from current_setting('idle_in_transaction_session_timeout')::interval)::integer"""
+    inside = [each for each in connections if not each.closed and each.info.transaction_status == INTRANS]
+    return [each.execute(query).fetchall()[0] for each in inside]
+
+
+@pytest.mark.usefixtures("limited")
+def test_keys_are_held_for_as_long_as_a_deletion_may_take(
+    store: Store, tenant: Tenant, bucket: Bucket, opened: list[Connection], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Object storage may stall. A server that ended a transaction first would let a writer or a hold in, and then the
+    deletion would come and take what that wants to keep."""
+    limits: list[tuple[int, int]] = []
+    delete = Bucket.delete
+
+    def asked(self: Bucket, owner: UUID, digest: str) -> None:
+        limits.extend(limits_of(opened))
+        delete(self, owner, digest)
+
+    put_alone(store, TEXT)
+    monkeypatch.setattr(Bucket, "delete", asked)
+    assert collect_all(store, tenant).deleted == 1
+    of_object, of_holds = limits
+    config = bucket.client.meta.config
+    assert of_object[0] > config.retries["total_max_attempts"] * (config.connect_timeout + config.read_timeout)
+    assert (of_object[1], of_holds) == (0, (0, 0))
+
+
+@pytest.mark.usefixtures("limited")
+def test_a_removal_keeps_its_locks_as_well(
+    store: Store, tenant: Tenant, opened: list[Connection], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits: list[tuple[int, int]] = []
+    put_alone(store, TEXT)
+    monkeypatch.setattr(Bucket, "delete", lambda *_: limits.extend(limits_of(opened)))
+    remove(store, tenant.name)
+    assert limits == [(0, 0), (0, 0)]  # of the name, and of the holds
+
+
+@pytest.mark.parametrize("how", ["collect", "take back", "remove"])
+def test_nothing_is_deleted_after_the_lock_was_lost(
+    store: Store,
+    tenant: Tenant,
+    bucket: Bucket,
+    full_superuser: psycopg.Connection[Any],
+    monkeypatch: pytest.MonkeyPatch,
+    how: str,
+) -> None:
+    """A connection can be lost for many reasons, and whoever makes a hold goes on at once."""
+    digests = [put_alone(store, text) for text in (b"one", b"two", b"three")]
+    delete = Bucket.delete
+    end = """select pg_terminate_backend(pid, 20000) from pg_locks
+              where locktype = 'advisory' and (classid::bigint << 32 | objid::bigint) = kos.holds_key()"""
+
+    def and_then_it_is_lost(self: Bucket, owner: UUID, digest: str) -> None:
+        delete(self, owner, digest)
+        full_superuser.execute(end)
+
+    monkeypatch.setattr(Bucket, "delete", and_then_it_is_lost)
+    does = {
+        "collect": lambda: collect_all(store, tenant),
+        "take back": lambda: take_back(store, tenant, digests, uuid4()),
+        "remove": lambda: remove(store, tenant.name),
+    }
+    with pytest.raises(psycopg.OperationalError) as caught:
+        does[how]()
+    assert isinstance(translated(caught.value), ConnectionLost)
+    assert len(stored(bucket, tenant)) == 2
 
 
 def test_a_writer_that_fails_leaves_an_object_to_collect(store: Store, tenant: Tenant) -> None:

@@ -28,7 +28,7 @@ from kos.knowledge.bucket import Bucket, StoredObject, bucket_of
 from kos.progress import Advance, silent
 from kos.tenancy import Session, Store, Tenant
 from kos.tenancy.entry import Entry
-from kos.tenancy.operating import entered, refuse_hidden
+from kos.tenancy.operating import entered, lasting, refuse_hidden
 from kos.tenancy.placement import place_of
 from kos.tenancy.store import Connection
 
@@ -37,8 +37,9 @@ QUERIES = sql.load("kos.knowledge", "objects.sql")
 GRACE = timedelta(days=1)
 LONGEST_USE = timedelta(days=7)  # then a hold ends by itself whose command was killed
 _UPLOADS = 8  # at the same time
-# Seconds that a deletion's transaction may last: longer than object storage may take, with all attempts of the client.
-# Were the key given up first, a writer could find the object there that is deleted a moment later.
+# Seconds that a deletion's transaction may last, whatever limit the server has of its own: longer than object storage
+# may take, with all attempts of the client. Were the key given up first, a writer could find the object there that is
+# deleted a moment later.
 _DELETION = 600.0
 DELETIONS = 100  # per look at the holds: whoever makes a hold waits for that many
 
@@ -188,14 +189,22 @@ def _collect_some(
     )
     if dry_run or result.held or not found:
         return result
-    with store.operator() as control, control.transaction():
-        control.execute(QUERIES.share_holds)
+    with no_new_holds(store) as control:
         if control.execute(QUERIES.is_held, {"tenant": tenant.id}).fetchone() != (False,):
             return replace(result, held=True)
-        outcomes = [_delete(data, bucket, tenant, stored.sha256) for stored in found]
+        outcomes = [_delete(control, data, bucket, tenant, stored.sha256) for stored in found]
     return replace(
         result, deleted=result.deleted + outcomes.count("deleted"), busy=result.busy + outcomes.count("busy")
     )
+
+
+@contextmanager
+def no_new_holds(store: Store) -> Iterator[Connection]:
+    """Whoever makes a hold meanwhile waits for the end of the block. Ask for holds inside of it, and ask its connection
+    something before each deletion: a transaction that was lost lets holds be made, and does not answer."""
+    with store.operator() as control, lasting(control):
+        control.execute(QUERIES.share_holds)
+        yield control
 
 
 def _unreferenced(data: Connection, tenant: Tenant, stored: Sequence[StoredObject]) -> list[StoredObject]:
@@ -216,8 +225,8 @@ def _of(tenant: Tenant, query: SQL) -> Composed:
     return query.format(documents=Identifier(tenant.schema, "documents"))
 
 
-def _delete(data: Connection, bucket: Bucket, tenant: Tenant, sha256: str) -> str:
-    """Delete one object if nobody refers to it: "deleted", "busy" or "referenced"."""
+def _delete(control: Connection, data: Connection, bucket: Bucket, tenant: Tenant, sha256: str) -> str:
+    """Delete one object if nobody refers to it: "deleted", "busy" or "referenced". `control` keeps new holds out."""
     with entered(data, tenant, Entry(timeout=_DELETION)):
         key = {"tenant": tenant.id, "sha256": sha256}
         if data.execute(QUERIES.try_object, key).fetchone() != (True,):
@@ -225,6 +234,7 @@ def _delete(data: Connection, bucket: Bucket, tenant: Tenant, sha256: str) -> st
         # A second statement, so that its snapshot is younger than the lock: it sees every row whose writer had it.
         if not _free(data, tenant, [sha256]):
             return "referenced"
+        control.execute(QUERIES.still_there)
         bucket.delete(tenant.id, sha256)
         return "deleted"
 
@@ -306,12 +316,11 @@ def take_back(store: Store, tenant: Tenant, digests: Sequence[str], hold_id: UUI
     others = {"tenant": tenant.id, "hold": hold_id}
     with store.operator(place_of(tenant)) as data:
         for start in range(0, len(digests), DELETIONS):
-            with store.operator() as control, control.transaction():
-                control.execute(QUERIES.share_holds)
+            with no_new_holds(store) as control:
                 if control.execute(QUERIES.is_held_by_others, others).fetchone() == (True,):
                     return
                 for sha256 in digests[start : start + DELETIONS]:
-                    _delete(data, bucket, tenant, sha256)
+                    _delete(control, data, bucket, tenant, sha256)
             progress("objects", min(start + DELETIONS, len(digests)), len(digests))
 
 

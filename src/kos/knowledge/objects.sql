@@ -37,6 +37,10 @@ select exists (
 -- Held while objects are deleted: a hold that is being made waits for that.
 select pg_advisory_xact_lock_shared(kos.holds_key());
 
+-- name: still_there
+-- Answered only while the transaction lasts, and with it its locks.
+select;
+
 -- name: take_holds
 -- Waits for deletions that are under way and do not know of the hold that follows.
 select pg_advisory_xact_lock(kos.holds_key());

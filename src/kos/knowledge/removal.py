@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from kos.errors import TenantHeld
 from kos.knowledge.bucket import bucket_of
-from kos.knowledge.objects import DELETIONS, QUERIES
+from kos.knowledge.objects import DELETIONS, QUERIES, no_new_holds
 from kos.progress import Advance, silent
 from kos.tenancy import Store, Tenant, find_shipped, look_at, remove_tenant
 from kos.tenancy.store import Connection
@@ -69,9 +69,10 @@ def _remove_objects(store: Store, tenant: Tenant, progress: Advance) -> None:
     removed = 0
     for page in bucket.pages(tenant.id):
         for start in range(0, len(page), DELETIONS):
-            with store.operator() as control, control.transaction():
+            with no_new_holds(store) as control:
                 _refuse_held(control, tenant)
                 for stored in page[start : start + DELETIONS]:
+                    control.execute(QUERIES.still_there)
                     bucket.delete(tenant.id, stored.sha256)
                     removed += 1
             progress(f"objects of {tenant.name}", removed, None)

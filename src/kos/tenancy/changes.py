@@ -11,6 +11,7 @@ import psycopg
 from psycopg.sql import Identifier
 
 from kos import errors, sql
+from kos.tenancy.operating import lasting
 from kos.tenancy.placement import Place
 from kos.tenancy.schema_files import LOCK_TIMEOUT, QUERIES, Connection
 from kos.tenancy.store import Store
@@ -61,7 +62,7 @@ def making(store: Store) -> Iterator[Connection]:
     Many make tenants at once. Who ends a change, or takes one back, says so before going through `nobody_making`: what
     was made under what was so before is noted by then, and who comes later knows better.
     """
-    with store.operator() as lock, lock.transaction():
+    with store.operator() as lock, lasting(lock):
         lock.execute(QUERIES.making)
         yield lock
 
@@ -73,7 +74,7 @@ def nobody_making(store: Store) -> Iterator[None]:
     Raises:
         StoreBusy: one has been in the making all the while.
     """
-    with store.operator() as lock, lock.transaction():
+    with store.operator() as lock, lasting(lock):
         try:
             lock.execute(QUERIES.set_lock_timeout, {"timeout": f"{MAKING_SECONDS}s"})
             lock.execute(QUERIES.nobody_making)

@@ -18,6 +18,7 @@ from kos import errors
 from kos.tenancy import placement, schema_files
 from kos.tenancy.changes import catch_up, finished_changes, join_open, making
 from kos.tenancy.install import install_database
+from kos.tenancy.operating import lasting
 from kos.tenancy.placement import Place
 from kos.tenancy.store import Connection, Store
 from kos.tenancy.tenant import QUERIES, Tenant, check_name, check_tier, place
@@ -223,7 +224,7 @@ def remove_tenant(
 @contextmanager
 def _alone(store: Store, name: str) -> Iterator[None]:
     """No other command makes or removes a tenant of this name meanwhile. Not to be nested: each waits alone."""
-    with store.operator() as control, control.transaction():
+    with store.operator() as control, lasting(control):
         control.execute(QUERIES.lock_name.format(name=Literal(name)))
         yield
 

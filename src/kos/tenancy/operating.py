@@ -1,4 +1,5 @@
-"""The operator in one tenant: it passes the fence as everybody does, and sees all rows, or says that it may not."""
+"""The operator's transactions: those that hold a lock for others, and those in one tenant, where it passes the fence as
+everybody does, and sees all rows, or says that it may not."""
 
 from __future__ import annotations
 
@@ -12,6 +13,16 @@ from kos import errors
 from kos.tenancy.entry import Entry, translate
 from kos.tenancy.store import Connection
 from kos.tenancy.tenant import QUERIES, Tenant
+
+
+@contextmanager
+def lasting(connection: Connection) -> Iterator[None]:
+    """A transaction whose locks keep others out while something is done elsewhere. No setting of the server or of the
+    role ends it meanwhile, as those for idle transactions would. It can be lost nevertheless: ask it something before
+    each step that needs the lock. A transaction that is over does not answer."""
+    with connection.transaction():
+        connection.execute(QUERIES.lift_time_limits)
+        yield
 
 
 @contextmanager
@@ -34,10 +45,11 @@ def inside(connection: Connection, tenant: Tenant, entry: Entry) -> Iterator[Con
 
 @contextmanager
 def entered(connection: Connection, tenant: Tenant, entry: Entry) -> Iterator[Connection]:
-    """A transaction of the operator in a tenant, as `entry` says, whatever the role's defaults are; see `inside`."""
+    """A transaction of the operator in a tenant, as `entry` says, whatever the role's defaults are; see `inside`. It
+    lasts no longer than `entry.timeout`, and no other limit ends it before."""
     connection.isolation_level = IsolationLevel[entry.isolation.upper().replace(" ", "_")]
     connection.read_only = entry.read_only
-    with connection.transaction(), inside(connection, tenant, entry):
+    with lasting(connection), inside(connection, tenant, entry):
         yield connection
 
 

@@ -206,6 +206,12 @@ select c.relname
 -- Rows of the entered tenant in one table.
 select count(*) from {table};
 
+-- name: lift_time_limits
+-- For this transaction only. The second is known from PostgreSQL 17 on.
+select set_config(setting, '0', true)
+  from unnest(array['idle_in_transaction_session_timeout', 'transaction_timeout']) setting
+ where current_setting(setting, true) is not null;
+
 -- name: hiding
 -- A table that may hide rows of the entered tenant from the role that asks: by a restrictive policy for it, or for a
 -- role whose rights it has, or because no policy lets it see them all. What binds to the entered tenant hides none.
