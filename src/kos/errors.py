@@ -10,7 +10,7 @@ Every error has named fields, a sentence that states the fact, and the command t
     │                          FolderRefused, StackOfAnother, UnknownStore
     ├── StoreError             StoreUnavailable (retryable), PoolExhausted (retryable), ConnectionLost (retryable),
     │                          StoreBusy (retryable), StoreFull, StoreRefused, StoreClosed, StoreNotConfigured,
-    │                          ObjectMissing, ObjectDamaged, UnknownHold
+    │                          ObjectMissing, ObjectDamaged, ContentChanged, UnknownHold
     ├── FileError              FileRefused
     ├── NotConfirmed, Interrupted
     ├── SchemaError            DatabaseNotInstalled, DatabaseBehind, LibraryTooOld, InstallRefused, LockNotGranted,
@@ -374,6 +374,14 @@ class ObjectDamaged(StoreError):
     found: str
     fact = "the object {sha256} of tenant {tenant} has other content now (its digest is {found})"
     mend = "kos doctor"
+
+
+@dataclass(eq=False)
+class ContentChanged(StoreError):
+    sha256: str
+    found: str
+    fact = "the content of the object {sha256} changed while it was put (its digest is {found}), so it was not stored"
+    mend = "let nothing write to it meanwhile, and put it again"
 
 
 @dataclass(eq=False)

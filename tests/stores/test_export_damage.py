@@ -266,6 +266,22 @@ def test_columns_that_came_later_get_their_defaults(full_store: Store, export_co
         assert session.execute("select range_prefix from sensitive_atoms").fetchall() == [(None,)]
 
 
+def test_an_object_that_changes_after_it_was_verified_is_refused(
+    full_store: Store, export_copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changed, put_objects = some_object(export_copy), import_.put_objects
+
+    def after_a_change(*given: Any) -> int:
+        change_a_byte(changed)
+        return put_objects(*given)
+
+    monkeypatch.setattr(import_, "put_objects", after_a_change)
+    with pytest.raises(ExportDamaged) as caught:
+        import_tenant(full_store, export_copy, "copy")
+    assert caught.value.reason == f"objects/{changed.name} has other content now"
+    assert "copy" not in names(full_store)
+
+
 def test_a_tenant_that_another_import_has_finished_is_not_taken_away(
     full_store: Store, export_copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from documents import NO_GRACE, TEXT, collect_all, put_alone, refer, stored, until
 from fix_samples import child_environment
-from kos.errors import ObjectDamaged, ObjectMissing, StoreNotConfigured, StoreUnavailable, UnknownHold
+from kos.errors import ContentChanged, ObjectDamaged, ObjectMissing, StoreNotConfigured, StoreUnavailable, UnknownHold
 from kos.knowledge import objects
 from kos.knowledge.bucket import Bucket, bucket_of
 from kos.knowledge.objects import (
@@ -116,6 +116,45 @@ def test_many_objects_are_put_at_once(store: Store, tenant: Tenant, bucket: Buck
     assert stored(bucket, tenant) == {upload.sha256 for upload in uploads}
     assert remove_objects(store, tenant) == 40
     assert stored(bucket, tenant) == set()
+
+
+class Turning(BytesIO):
+    """Another content from the second time on that it is read from the beginning."""
+
+    passes = 0
+
+    def __init__(self, first: bytes, then: bytes) -> None:
+        super().__init__(first)
+        self.then = then
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if self.tell() == 0:
+            self.passes += 1
+            if self.passes == 2:
+                self.seek(0)
+                self.truncate()
+                self.write(self.then)
+                self.seek(0)
+        return super().read(size)
+
+
+LARGE = bytes(range(256)) * 2_000  # more than is sent at once
+
+
+@pytest.mark.parametrize(
+    "then", [LARGE[::-1], LARGE[:-1], LARGE + b"more", b""], ids=["other", "shorter", "longer", "empty"]
+)
+def test_content_that_changes_while_it_is_put_is_not_stored(
+    store: Store, tenant: Tenant, bucket: Bucket, then: bytes
+) -> None:
+    """The client reads it once to sign the request, and once more to send it."""
+    digest = sha256(LARGE).hexdigest()
+    for content in (BytesIO(then), Turning(LARGE, then)):
+        upload = Upload(digest, len(LARGE), lambda content=content: content)
+        with pytest.raises(ContentChanged) as caught:
+            put_objects(store, tenant, [upload])
+        assert caught.value.sha256 == digest
+        until(lambda: stored(bucket, tenant) == set())  # the server may not have seen yet that nothing more comes
 
 
 def test_a_topology_without_object_storage_says_so(database: Topology) -> None:

@@ -6,6 +6,7 @@ Nothing here knows about rows; see `objects.py` for what may be written and dele
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from typing import Any, BinaryIO
 from uuid import UUID
 from weakref import WeakKeyDictionary, finalize
 
-from kos.errors import ObjectDamaged, ObjectMissing, StoreNotConfigured, StoreUnavailable
+from kos.errors import ContentChanged, ObjectDamaged, ObjectMissing, StoreNotConfigured, StoreUnavailable
 from kos.tenancy import Store, Tenant
 from kos.topology import ObjectStore
 from kos.topology import objects as opening
@@ -60,9 +61,21 @@ class Bucket:
                 raise
 
     def put(self, tenant: UUID, sha256: str, content: bytes | BinaryIO) -> None:
-        """Write an object; the caller has computed the digest from the same content."""
-        with self._explained():
-            self.client.put_object(Bucket=self._name, Key=_key(tenant, sha256), Body=content)
+        """Write an object. The caller has computed the digest of the same bytes; what is read from a file is compared
+        with it on the way.
+
+        Raises:
+            ContentChanged: the file has other content by now, and nothing was written.
+        """
+        body = content if isinstance(content, bytes) else _Compared(content, sha256)
+        try:
+            with self._explained():
+                self.client.put_object(Bucket=self._name, Key=_key(tenant, sha256), Body=body)
+        except StoreUnavailable as error:
+            # What the client has made of the comparison's error, while it was sending.
+            if isinstance(body, _Compared) and body.changed is not None:
+                raise body.changed from error
+            raise
 
     def read(self, tenant: Tenant, sha256: str) -> Iterator[bytes]:
         """The content in pieces. The last piece comes only if all of it has the digest.
@@ -111,6 +124,34 @@ class Bucket:
             raise StoreUnavailable(STORE, self._address, error.response["Error"]["Code"]) from error
         except BotoCoreError as error:
             raise StoreUnavailable(STORE, self._address, " ".join(str(error).split())) from error
+
+
+class _Compared:
+    """A file whose end is read only if all of it has the digest: a transfer of other content never becomes complete,
+    and so leaves no object. It may be read several times from the beginning: to sign the request, to send it again."""
+
+    def __init__(self, content: BinaryIO, sha256: str) -> None:
+        self.changed: ContentChanged | None = None
+        self._content = content
+        self._sha256 = sha256
+        self._size = content.seek(0, os.SEEK_END)
+        self.seek(0)
+
+    def read(self, size: int = -1) -> bytes:
+        piece = self._content.read(size)
+        self._digest.update(piece)
+        at_end = not piece or self._content.tell() >= self._size
+        if at_end and size != 0 and self._digest.hexdigest() != self._sha256:
+            self.changed = ContentChanged(self._sha256, self._digest.hexdigest())
+            raise self.changed
+        return piece
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self._digest = hashlib.sha256()
+        return self._content.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._content.tell()
 
 
 _buckets: WeakKeyDictionary[Store, Bucket] = WeakKeyDictionary()

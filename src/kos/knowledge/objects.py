@@ -85,6 +85,7 @@ def put_objects(store: Store, tenant: Tenant, uploads: Sequence[Upload], progres
     """Put many objects at once; how many were not there before. The caller has a hold on the tenant.
 
     Raises:
+        ContentChanged: what an upload opens is not what its digest says.
         StoreNotConfigured, StoreUnavailable
     """
     bucket = bucket_of(store, "put_objects")

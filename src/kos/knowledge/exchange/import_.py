@@ -18,6 +18,7 @@ import psycopg
 
 from kos import journal
 from kos.errors import (
+    ContentChanged,
     ExportDamaged,
     ExportUnsupported,
     ImportRunning,
@@ -218,7 +219,10 @@ def put_content(run: Run[StoredPlan]) -> None:
     if export.objects and tenant is not None:
         run.check_lease()
         uploads = [_upload(export.folder / "objects" / name, size) for name, size in export.objects.items()]
-        put_objects(run.store, tenant, uploads, run.progress)
+        try:
+            put_objects(run.store, tenant, uploads, run.progress)
+        except ContentChanged as error:
+            raise ExportDamaged(export.folder, f"objects/{error.sha256} has other content now") from error
 
 
 def load_rows(run: Run[StoredPlan]) -> dict[str, int]:
