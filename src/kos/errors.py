@@ -15,9 +15,10 @@ Every error has named fields, a sentence that states the fact, and the command t
     ├── NotConfirmed, Interrupted
     ├── SchemaError            DatabaseNotInstalled, DatabaseBehind, LibraryTooOld, InstallRefused, LockNotGranted,
     │                          SchemaFileChanged, DirectoryElsewhere
-    ├── TenancyError           UnknownTenant, TenantExists, TenantUnfinished, InvalidTenantName, UnknownTier,
-    │                          TierNotAllowed, PlaceTaken, TablesMissing, TenantRowsHidden, TenantHeld, TenantAdopted,
-    │                          BegunElsewhere, UnknownShard, UnregisteredShard, NoTenantEntered, AnotherTenantEntered,
+    ├── TenancyError           UnknownTenant, TenantExists, TenantUnfinished, TenantChanged, InvalidTenantName,
+    │                          UnknownTier, TierNotAllowed, PlaceTaken, TablesMissing, TenantRowsHidden, TenantHeld,
+    │                          TenantAdopted, BegunElsewhere, UnknownShard, UnregisteredShard, NoTenantEntered,
+    │                          AnotherTenantEntered,
     │                          PlacementMoved (retryable), PlacementBehind, TablesChanged (retryable),
     │                          TenantBusy (retryable),
     │                          SessionClosed, TruncateRefused, TransactionFailed, OutcomeUnknown, ReasonMissing
@@ -520,6 +521,14 @@ class TenantUnfinished(TenancyError):
     state: str
     fact = "the tenant {tenant!r} is not ready: a command that was {state} it did not finish"
     mend = "run that command again, or take away what it left: kos tenant remove {tenant}"
+
+
+@dataclass(eq=False)
+class TenantChanged(TenancyError):
+    tenant: str
+    state: str
+    fact = "another command has changed the tenant {tenant!r} meanwhile, to {state}, and so it was left"
+    mend = "kos tenant show {tenant}, then run the command again if it is still wanted"
 
 
 @dataclass(eq=False)

@@ -15,12 +15,13 @@ from uuid import UUID
 import pytest
 
 from fix_exports import names
-from kos.errors import ExportDamaged, ExportMissing, ExportUnsupported, KosError
-from kos.journal import Run
+from kos.errors import ExportDamaged, ExportMissing, ExportUnsupported, KosError, TenantChanged, UnknownTenant
+from kos.journal import Run, unfinished_on
 from kos.knowledge import TENANT_TABLES
 from kos.knowledge.bucket import Bucket, bucket_of
 from kos.knowledge.exchange import import_, import_tenant, verify
-from kos.tenancy import Store, find_tenant, finish_tenant
+from kos.knowledge.removal import remove
+from kos.tenancy import Store, find_tenant, finish_tenant, list_tenants
 
 Damage = Callable[[Path], None]
 Refused = Callable[[type[KosError]], KosError]
@@ -301,3 +302,27 @@ def test_a_tenant_that_another_import_has_finished_is_not_taken_away(
         import_tenant(full_store, export_copy, "copy")
     with full_store.tenant("copy") as session:
         assert session.execute("select count(*) > 0 from atoms").fetchone() == (True,)
+
+
+@pytest.mark.parametrize("meanwhile", ["being removed", "removed"])
+def test_a_tenant_that_is_removed_meanwhile_is_not_brought_back(
+    full_store: Store, export_copy: Path, monkeypatch: pytest.MonkeyPatch, meanwhile: str
+) -> None:
+    def end_import_hold(run: Run[Any]) -> None:
+        """End the hold, and be overtaken."""
+        import_.end_import_hold(run)
+        if meanwhile == "removed":
+            remove(full_store, "copy")
+        else:
+            with full_store.operator() as control:
+                control.execute("update kos.tenants set state = 'removing' where name = 'copy'")
+
+    steps = tuple(
+        replace(step, do=end_import_hold) if step.name == "end_import_hold" else step
+        for step in import_.IMPORT_TENANT.steps
+    )
+    monkeypatch.setattr(import_, "IMPORT_TENANT", replace(import_.IMPORT_TENANT, steps=steps))
+    with pytest.raises(UnknownTenant if meanwhile == "removed" else TenantChanged):
+        import_tenant(full_store, export_copy, "copy")
+    assert [each.state for each in list_tenants(full_store)] == ([] if meanwhile == "removed" else ["removing"])
+    assert unfinished_on(full_store, "tenant:copy") is None, "nothing is in the way of another import"

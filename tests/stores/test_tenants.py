@@ -8,7 +8,16 @@ from typing import Any
 import pytest
 
 from kos import errors
-from kos.tenancy import Store, create_tenant, find_tenant, list_tenants, remove_tenant, rows_per_table
+from kos.tenancy import (
+    Store,
+    Tenant,
+    create_tenant,
+    find_tenant,
+    finish_tenant,
+    list_tenants,
+    remove_tenant,
+    rows_per_table,
+)
 from kos.tenancy import create as creation
 from kos.tenancy.create import plan_tenant
 from kos.tenancy.placement import Place, place_of
@@ -156,6 +165,53 @@ def test_a_repeated_creation_has_the_service_plan_that_is_asked_for_now(
     assert find_tenant(store, "acme").service_plan == "free", "nothing else was asked for"
     assert create_tenant(store, "acme", service_plan="enterprise").service_plan == "enterprise"
     assert find_tenant(store, "acme").service_plan == "enterprise"
+
+
+@pytest.mark.parametrize("meanwhile", ["removing", "gone"])
+def test_what_another_command_made_of_a_tenant_meanwhile_stays(
+    store: Store, monkeypatch: pytest.MonkeyPatch, meanwhile: str
+) -> None:
+    """As if the lock on its name had been lost."""
+    build = creation._build
+
+    def and_be_overtaken(*given: Any) -> None:
+        build(*given)
+        with store.operator() as control:
+            if meanwhile == "gone":
+                control.execute("delete from kos.tenants")
+            else:
+                control.execute("update kos.tenants set state = 'removing'")
+
+    monkeypatch.setattr(creation, "_build", and_be_overtaken)
+    with pytest.raises((errors.TenantChanged, errors.UnknownTenant)) as caught:
+        create_tenant(store, "acme")
+    assert caught.value.fields == {"tenant": "acme"} | ({} if meanwhile == "gone" else {"state": "removing"})
+    assert [each.state for each in list_tenants(store)] == ([] if meanwhile == "gone" else ["removing"])
+
+
+def test_only_a_tenant_that_is_being_filled_can_be_finished(store: Store) -> None:
+    tenant = create_tenant(store, "acme", state="importing")
+    with store.operator() as control:
+        control.execute("update kos.tenants set state = 'removing'")
+    with pytest.raises(errors.TenantChanged):
+        finish_tenant(store, tenant)
+    assert find_tenant(store, "acme").state == "removing"
+
+
+def test_a_tenant_that_was_finished_meanwhile_is_not_removed_as_unfinished(
+    store: Store,
+) -> None:
+    tenant = create_tenant(store, "acme", state="importing")
+
+    def permit(_: Any, found: Tenant) -> None:
+        assert found.state == "importing"
+        finish_tenant(store, tenant)
+
+    with pytest.raises(errors.TenantChanged) as caught:
+        remove_tenant(store, "acme", permit=permit)
+    assert caught.value.state == "active"
+    with store.tenant("acme") as session:
+        session.execute(ATOM)
 
 
 def test_a_repeated_creation_on_another_shard_is_refused(database: Topology, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ state becomes 'active' last: so a command that was killed is finished by running
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from uuid import UUID
 
@@ -78,6 +78,7 @@ def create_tenant(
         TenantExists: an active tenant has the name.
         BegunElsewhere: a creation of it was killed that had begun on another shard.
         TierNotAllowed: the server does not let the operator make what the tier needs; the name is free again.
+        TenantChanged, UnknownTenant: another command has removed it meanwhile.
     """
     with _alone(store, name):
         plan = plan_tenant(store, name, tier, shard)
@@ -96,15 +97,33 @@ def create_tenant(
                 _forget(store, tenant)
             raise
         with store.operator() as control:
-            control.execute(QUERIES.set_state, {"id": tenant.id, "state": state})
+            change_state(control, tenant, state, known=("creating", state))
     return dataclasses.replace(tenant, state=state)
 
 
 def finish_tenant(store: Store, tenant: Tenant) -> Tenant:
-    """Declare a tenant that was being filled to be whole."""
+    """Declare a tenant that was being filled to be whole. Repeatable.
+
+    Raises:
+        TenantChanged, UnknownTenant: it is being removed, or gone.
+    """
     with store.operator() as control:
-        control.execute(QUERIES.set_state, {"id": tenant.id, "state": "active"})
+        change_state(control, tenant, "active", known=("importing", "active"))
     return dataclasses.replace(tenant, state="active")
+
+
+def change_state(control: Connection, tenant: Tenant, state: str, *, known: Sequence[str]) -> None:
+    """Change a tenant's state, if it is in one of those that the caller knows of.
+
+    Raises:
+        TenantChanged, UnknownTenant: another command has been there meanwhile.
+    """
+    facts = {"id": tenant.id, "state": state, "known": list(known)}
+    if control.execute(QUERIES.set_state, facts).rowcount == 0:
+        row = control.execute(QUERIES.find_tenant, {"tenant": str(tenant.id)}).fetchone()
+        if row is None:
+            raise errors.UnknownTenant(tenant.name)
+        raise errors.TenantChanged(tenant.name, Tenant.from_row(row).state)
 
 
 def list_tenants(store: Store) -> list[Tenant]:
@@ -237,7 +256,7 @@ def _remove(
 ) -> None:
     with store.operator() as control, control.transaction():
         permit(control, tenant)
-        control.execute(QUERIES.set_state, {"id": tenant.id, "state": "removing"})
+        change_state(control, tenant, "removing", known=(tenant.state, "removing"))
     _take_down(store, tenant)
     clear(tenant)
     _forget(store, tenant)

@@ -104,8 +104,9 @@ select not exists (
 );
 
 -- name: set_state
--- 'creating' and 'importing' are left by commands that were killed; 'active' is whole.
-update kos.tenants set state = %(state)s where tenant_id = %(id)s;
+-- 'creating' and 'importing' are left by commands that were killed; 'active' is whole. Only from a state that the
+-- command knows of: what another one has made of the tenant meanwhile stays.
+update kos.tenants set state = %(state)s where tenant_id = %(id)s and state = any (%(known)s);
 
 -- name: lock_fence
 -- The cutover's side of the fence: everyone who is inside leaves first.

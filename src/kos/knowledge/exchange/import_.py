@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -24,6 +25,7 @@ from kos.errors import (
     ImportRunning,
     LeaseHeld,
     TenancyError,
+    TenantChanged,
     TenantExists,
     UnknownTenant,
 )
@@ -38,10 +40,9 @@ from kos.knowledge.objects import Upload, end_hold, hold_as, put_objects, remove
 from kos.log import Room
 from kos.progress import Advance, silent
 from kos.tenancy import Store, Tenant, create_tenant, find_tenant, remove_tenant
-from kos.tenancy.create import TenantPlan, plan_tenant
+from kos.tenancy.create import TenantPlan, change_state, plan_tenant
 from kos.tenancy.placement import place_of
 from kos.tenancy.store import Connection
-from kos.tenancy.tenant import QUERIES as TENANT_QUERIES
 
 # What the database says of rows that it can't hold: values, keys, and what is too long or too deep.
 _REFUSED = (
@@ -146,6 +147,7 @@ def run_import(store: Store, plan: ImportPlan, progress: Advance = silent) -> Im
         ImportRunning: another command is importing a tenant of that name.
         OperationUnfinished: another import under that name was begun, or another operation.
         TenantExists: an active tenant has the name by now.
+        TenantChanged, UnknownTenant: another command has removed it meanwhile.
         ExportDamaged: the database refuses its rows, or holds other rows than it has; the tenant is gone again.
         StoreUnavailable, ObjectDamaged: the tenant stays 'importing', and the same command starts again.
     """
@@ -170,6 +172,8 @@ def run_import(store: Store, plan: ImportPlan, progress: Advance = silent) -> Im
             error.forget_left()
         raise
     tenant = find_tenant(store, plan.tenant.name)
+    if tenant.state != "active":
+        raise TenantChanged(tenant.name, tenant.state)
     return Imported(tenant, outcome.results["load_rows"], len(plan.export.objects), time.monotonic() - started)
 
 
@@ -254,8 +258,13 @@ def end_import_hold(run: Run[StoredPlan]) -> None:
 
 def let_in(run: Run[StoredPlan]) -> None:
     """Let sessions enter {name}."""
-    with run.control() as control:
-        control.execute(TENANT_QUERIES.set_state, {"id": run.plan.tenant_id, "state": "active"})
+    tenant = run.tenant(run.plan.tenant_id)
+    if tenant is None:
+        return
+    # A tenant that somebody removes is not brought back, and there is nothing more to do for it: were this an error,
+    # the import could neither be finished nor taken back. `run_import` says so.
+    with run.control() as control, suppress(TenantChanged, UnknownTenant):
+        change_state(control, tenant, "active", known=("importing", "active"))
 
 
 IMPORT_TENANT = Operation(
