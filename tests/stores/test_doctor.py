@@ -9,6 +9,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg.sql import SQL
 
 from fix_own_postgres import MakePostgres, OwnPostgres
 from kos.topology import doctor, model, secrets
@@ -312,6 +313,21 @@ def test_checks_of_others_run_read_only(topology: Topology, installed: None) -> 
         connection.execute("create table t ()")
         return []
 
-    found = {each.check: each for each in faults(doctor.examine(topology, extra=(finds, writes)))}
+    found = {each.check: each for each in faults(doctor.examine(topology, extra=(writes, finds)))}
     assert found["mine"].severity == "error"
     assert "read-only" in found["writes"].found
+
+
+def test_a_check_that_can_not_run_is_an_error_and_hides_no_other(
+    topology: Topology, installed: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody knows whether all is well."""
+    asked = {folder: doctor.questions(folder) for folder in ("checks", "capabilities")}
+    broken = doctor.Question("broken", "A check with a mistake in it", SQL("select 1 / 0"))
+    monkeypatch.setattr(doctor, "questions", lambda folder: (broken, *asked[folder]))
+    report = doctor.examine(topology)
+    (found,) = faults(report)
+    assert (found.check, found.subject, found.severity) == ("broken", "main", "error")
+    assert "division by zero" in found.found
+    assert not report.healthy
+    assert {each.check for each in report.findings} >= {each.name for each in asked["checks"]}

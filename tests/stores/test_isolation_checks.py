@@ -135,6 +135,16 @@ def test_what_breaks_nothing_is_no_finding(planting: psycopg.Connection[Any], si
     assert faults(planting) == []
 
 
+def test_a_check_that_can_not_run_is_an_error_and_hides_no_other(planting: psycopg.Connection[Any]) -> None:
+    plant(planting, 15, "alter table kos.schema_versions rename column version to number")
+    planting.execute("set local role kos_operator")
+    found = list(row_security(planting))
+    assert [each.check for each in found] == [name[5:].removesuffix(".sql") for name in FILES]
+    (broken,) = (each for each in found if each.severity != "ok")
+    assert (broken.check, broken.severity, broken.mend) == ("placements_behind", "error", "kos upgrade")
+    assert "could not run" in broken.found
+
+
 def test_protecting_again_changes_nothing(planting: psycopg.Connection[Any]) -> None:
     """Above all it gives no right back that was taken away: applications don't write the log."""
     rights = "select oid::regclass::text, relacl::text from pg_class where oid in (select oid from kos.tenant_tables())"

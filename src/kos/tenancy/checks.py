@@ -17,7 +17,7 @@ from kos.tenancy.install import places_of
 from kos.tenancy.placement import Place, server_at
 from kos.tenancy.schema_files import QUERIES
 from kos.topology import postgres
-from kos.topology.doctor import Finding
+from kos.topology.doctor import Finding, unanswered
 from kos.topology.model import Shard, Topology
 from kos.translate import translated
 
@@ -26,7 +26,8 @@ FILES = tuple(sorted(item.name for item in _FOLDER.iterdir() if item.name.endswi
 
 
 def row_security(connection: psycopg.Connection[Any]) -> Iterator[Finding]:
-    """All checks on one database; a finding `ok` for each that finds nothing. Reads only."""
+    """All checks on one database; a finding `ok` for each that finds nothing. Reads only. One that can't run is an
+    error, and hides no other."""
     with connection.transaction(), connection.cursor(row_factory=tuple_row) as cursor:
         # Expressions are compared as text: under this path it names every function and operator with its schema.
         cursor.execute(QUERIES.look_from_outside)
@@ -35,18 +36,33 @@ def row_security(connection: psycopg.Connection[Any]) -> Iterator[Finding]:
             yield Finding("schema", database, "warning", "this database has no kos schema", "kos upgrade")
             return
         for filename in FILES:
-            yield from findings(cursor, filename)
+            yield from _findings_or_why_not(cursor, filename)
+
+
+def _findings_or_why_not(cursor: psycopg.Cursor[tuple[Any, ...]], filename: str) -> list[Finding]:
+    connection = cursor.connection
+    try:
+        with connection.transaction():  # a savepoint: what fails here spoils nothing of what comes after it
+            return list(findings(cursor, filename))
+    except psycopg.Error as error:
+        if connection.broken:
+            raise
+        return [unanswered(_name(filename), connection.info.dbname, error)]
 
 
 def findings(cursor: psycopg.Cursor[tuple[Any, ...]], filename: str) -> Iterator[Finding]:
     """The faults that one check finds."""
-    name = filename[5:].removesuffix(".sql")
+    name = _name(filename)
     database = cursor.connection.info.dbname
     faults = cursor.execute(sql.literal(_FOLDER.joinpath(filename).read_text(encoding="utf-8"))).fetchall()
     for subject, found, mend in faults:
         yield Finding(name, f"{database}: {subject}", "error", found, mend)
     if not faults:
         yield Finding(name, database, "ok", "nothing found", "")
+
+
+def _name(filename: str) -> str:
+    return filename[5:].removesuffix(".sql")
 
 
 CHECKS = (row_security,)

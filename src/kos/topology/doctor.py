@@ -206,7 +206,7 @@ def _run_checks(shard: Shard, connection: psycopg.Connection[Any], extra: tuple[
         try:
             rows = _ask(connection, question.query, _roles(shard))
         except psycopg.Error as error:
-            yield _unanswered(question.name, shard, error)
+            yield unanswered(question.name, shard.name, error)
             continue
         for row in rows:
             yield Finding(question.name, f"{shard.name}: {row.pop('subject')}", **row)
@@ -218,7 +218,7 @@ def _run_checks(shard: Shard, connection: psycopg.Connection[Any], extra: tuple[
                 _limit(connection)
                 found = list(check(connection))
         except psycopg.Error as error:
-            yield _unanswered(check.__name__, shard, error)
+            yield unanswered(check.__name__, shard.name, error)
             continue
         yield from found
 
@@ -233,9 +233,14 @@ def _run_capabilities(shard: Shard, connection: psycopg.Connection[Any]) -> Iter
         yield Capability(question.name, shard.name, **row)
 
 
-def _unanswered(check: str, shard: Shard, error: psycopg.Error) -> Finding:
+_BEHIND = psycopg.errors.UndefinedTable | psycopg.errors.UndefinedColumn | psycopg.errors.UndefinedFunction
+
+
+def unanswered(check: str, subject: str, error: psycopg.Error) -> Finding:
+    """A check that could not run: an error, for nobody knows whether all is well."""
     found = f"this check could not run: {one_line(error)}"
-    return Finding(check, shard.name, "warning", found, "run kos doctor again; if it stays, report it")
+    mend = "kos upgrade" if isinstance(error, _BEHIND) else "run kos doctor again; if it stays, report it"
+    return Finding(check, subject, "error", found, mend)
 
 
 def _roles(shard: Shard) -> dict[str, str]:
