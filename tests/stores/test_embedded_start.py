@@ -56,6 +56,26 @@ def test_a_folder_that_no_server_can_be_told_of(place: Path, name: bytes) -> Non
     assert list(folder.iterdir()) == []
 
 
+def test_nothing_of_the_users_aws_stands_in_the_way(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "damaged").write_text("no [section")
+    for name, value in {
+        "AWS_PROFILE": "nope",
+        "AWS_CONFIG_FILE": str(tmp_path / "damaged"),
+        "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "damaged"),
+        "AWS_ENDPOINT_URL_S3": "http://127.0.0.1:1",
+        "AWS_ACCESS_KEY_ID": "of something else",
+        "AWS_SECRET_ACCESS_KEY": "of something else",
+        "AWS_SESSION_TOKEN": "of something else",
+        "AWS_CA_BUNDLE": str(tmp_path / "missing"),
+    }.items():
+        monkeypatch.setenv(name, value)
+    stack = Stack(place)
+    stack.up(stores=["objects"])
+    assert set(pids(stack)) == {"objects"}
+
+
 def test_a_port_that_the_user_asked_for_is_in_use(place: Path) -> None:
     base = free_run(5)
     with taken(base + 3), pytest.raises(PortInUse) as failure:

@@ -81,7 +81,7 @@ def _session(region: str, access_key: str, secret_key: str) -> Any:
     )
 
 
-def probe(objects: ObjectStore, seconds: int) -> Answer:
+def probe(objects: ObjectStore, seconds: float) -> Answer:
     """Ask for the bucket through the driver.
 
     Raises:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import signal
 
+from kos.errors import StoreUnavailable
 from kos.topology.embedded.census import Ladder
 from kos.topology.embedded.ports import LOOPBACK
 from kos.topology.embedded.server import CHECK_SECONDS, Launch, NotReady, Site
+from kos.topology.model import ObjectStore, Tls, fixed
+from kos.topology.objects import probe
 
 BUCKET = "knowledge-os"
 REGION = "us-east-1"
@@ -34,33 +37,13 @@ def prepare(site: Site) -> Launch:
 
 
 def check(site: Site) -> None:
-    """Ask for the bucket, with the keys."""
-    import boto3
-    from botocore.config import Config
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    # A proxy from the user's environment must not be asked for a server on loopback.
-    config = Config(
-        connect_timeout=CHECK_SECONDS,
-        read_timeout=CHECK_SECONDS,
-        retries={"total_max_attempts": 1},
-        proxies={},
-    )
-    # A session of our own: boto3's default one is shared, and is not safe among threads.
-    client = boto3.session.Session().client(
-        "s3",
-        endpoint_url=f"http://{LOOPBACK}:{site.port}",
-        aws_access_key_id=site.secrets["access_key"],
-        aws_secret_access_key=site.secrets["secret_key"],
-        region_name=REGION,
-        config=config,
-    )
+    """Ask for the bucket, with the keys, as applications will: nothing of the user's environment has a say in that."""
+    keys = fixed(site.secrets["access_key"]), fixed(site.secrets["secret_key"])
+    store = ObjectStore(f"http://{LOOPBACK}:{site.port}", BUCKET, REGION, *keys, Tls("disable"))
     try:
-        client.head_bucket(Bucket=BUCKET)
-    except (BotoCoreError, ClientError) as error:
-        raise NotReady(str(error)) from error
-    finally:
-        client.close()
+        probe(store, CHECK_SECONDS)
+    except StoreUnavailable as error:
+        raise NotReady(error.reason) from error
 
 
 def furnish(site: Site) -> None:
