@@ -482,6 +482,23 @@ def test_rows_that_row_security_hides_from_the_owner_are_filled_and_that_is_note
         assert said == f"all tenants, access 1: change {site.operation}: fill atoms.value"
 
 
+@pytest.mark.parametrize("whom", ["public", "kos_operator"])
+def test_a_table_that_a_policy_of_the_products_hides_from_the_operator_too_is_refused(
+    store: Store, tenant: Tenant, template: Stack, whom: str
+) -> None:
+    with store.tenant(tenant.name) as session:
+        session.execute("insert into atoms (atom_type, name) values ('Point', 'shown'), ('Point', 'hidden')")
+    with as_superuser(template, store.topology.control.primary.database) as superuser:
+        superuser.execute(FILLS)
+        policy = f"create policy drafts on knowledge.atoms as restrictive for select to {whom} using (name = 'shown')"
+        superuser.execute(policy.encode())
+        site = stand_in(store.topology, "knowledge")
+        names = Fill("value", "fill atoms.value", "atoms", "kos_owner", "value is null", {"value": "upper(name)"})
+        with pytest.raises(errors.ChangeRefused, match="row security hides rows"):
+            fill_rows(site, names, Pace())
+        site.connection.close()
+
+
 def test_rows_that_are_hidden_from_everybody_are_refused(world: World) -> None:
     world.owner.execute("alter table things enable row level security, force row level security")
     with pytest.raises(errors.ChangeRefused, match="row security hides rows"):

@@ -2,7 +2,8 @@
 
 -- name: parts
 -- Where the rows of a table are: the table itself, or its partitions and children. Who owns it is bound by row security
--- where `hidden` says so; `crossed` is that the operator has a way of its own. Last, whether its changes are logged.
+-- where `hidden` says so; `crossed` is that the operator has a way of its own, and no policy of the product's restricts it.
+-- Last, whether its changes are logged.
 with recursive below (oid) as (
   select c.oid from pg_class c join pg_namespace n on n.oid = c.relnamespace
    where n.nspname = %(schema)s and c.relname = %(table)s
@@ -13,7 +14,12 @@ select c.oid, n.nspname::text, c.relname::text, format('%%I.%%I', n.nspname, c.r
        row_security_active(c.oid),
        exists (select from pg_policy p
                 where p.polrelid = c.oid and p.polpermissive and p.polname in ('operator_access', 'kos_operator_access')
-                  and to_regrole('kos_operator') = any (p.polroles)),
+                  and to_regrole('kos_operator') = any (p.polroles))
+       and not exists (select from pg_policy p
+                        where p.polrelid = c.oid and not p.polpermissive and p.polcmd in ('r', 'w', '*')
+                          and p.polname not in ('tenant_isolation', 'kos_tenant_isolation', 'kos_tenant_index')
+                          and (0 = any (p.polroles)
+                               or exists (select from unnest(p.polroles) given (role) where pg_has_role('kos_operator', given.role, 'usage')))),
        exists (select from pg_trigger t where t.tgrelid = c.oid and t.tgname ~ '^kos_capture_')
   from below b
   join pg_class c on c.oid = b.oid and c.relkind <> 'p'
@@ -32,7 +38,13 @@ select format('%%I.%%I', n.nspname, c.relname)
             and exists (select from pg_policy p
                          where p.polrelid = c.oid and p.polpermissive
                            and p.polname in ('operator_access', 'kos_operator_access')
-                           and to_regrole('kos_operator') = any (p.polroles)))
+                           and to_regrole('kos_operator') = any (p.polroles))
+            and not exists (select from pg_policy p
+                             where p.polrelid = c.oid and not p.polpermissive and p.polcmd in ('r', '*')
+                               and p.polname not in ('tenant_isolation', 'kos_tenant_isolation', 'kos_tenant_index')
+                               and (0 = any (p.polroles)
+                                    or exists (select from unnest(p.polroles) given (role)
+                                                where pg_has_role('kos_operator', given.role, 'usage')))))
  order by 1
  limit 1;
 

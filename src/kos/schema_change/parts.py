@@ -53,7 +53,7 @@ def parts_of(site: Site, fill: Fill) -> list[Part]:
         if part.hidden and not crossed:
             raise errors.ChangeRefused(
                 part.shown,
-                f"row security hides rows of it from its owner, {fill.owner}",
+                f"row security hides rows of it from its owner, {fill.owner}, and from the operator",
                 f"alter table {part.shown} no force row level security",
             )
     return [part for part, _ in found]
