@@ -21,7 +21,8 @@ Every error has named fields, a sentence that states the fact, and the command t
     │                          AnotherTenantEntered,
     │                          PlacementMoved (retryable), PlacementBehind, TablesChanged (retryable),
     │                          TenantBusy (retryable),
-    │                          SessionClosed, TruncateRefused, TransactionFailed, OutcomeUnknown, ReasonMissing
+    │                          SessionClosed, SessionForked, TruncateRefused, TransactionFailed, OutcomeUnknown,
+    │                          ReasonMissing
     ├── JournalError           LeaseHeld (retryable), LeaseLost, OperationUnfinished, OperationInterrupted,
     │                          OperationOver, RollbackBegun, PastReturn, UnknownOperation, UnknownKind, UnknownStep,
     │                          PlanUnreadable, IllegalMove
@@ -696,6 +697,14 @@ class SessionClosed(TenancyError):
     tenant: str
     fact = "this session of {tenant!r} is not open"
     mend = "with store.tenant({tenant!r}) as session: …"
+    exit_code = WRONG_USE
+
+
+@dataclass(eq=False)
+class SessionForked(TenancyError):
+    tenant: str
+    fact = "this session of {tenant!r} was begun before the process was forked, and belongs to its parent"
+    mend = "begin another one in this process: with store.tenant({tenant!r}) as session: …"
     exit_code = WRONG_USE
 
 

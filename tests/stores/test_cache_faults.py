@@ -162,9 +162,9 @@ def test_connections_that_have_ended_are_found_out_at_once(server: OwnCache, sit
     assert site.reader.counters.failures == 1
 
 
-def test_a_process_that_was_forked_has_connections_of_its_own(server: OwnCache, site_of: Any) -> None:
+def test_a_process_that_was_forked_has_connections_of_its_own(server: OwnCache, site_of: Any, kind: type[Site]) -> None:
     """Two that read from one connection would have each other's answers."""
-    site = site_of(server.store)
+    site = site_of(server.store, kind)
     atom, other = ready(site), site.insert("Thun")
     site.reader.budget = 20.0
     site.cached(other)
@@ -174,6 +174,8 @@ def test_a_process_that_was_forked_has_connections_of_its_own(server: OwnCache, 
     if child == 0:
         wrong = 1
         with suppress(BaseException):
+            if isinstance(site, AsyncSite):
+                site.runner = asyncio.Runner()  # a loop is its process's own
             wrong = int([site.cached(other) for _ in range(300)] != ["Thun"] * 300)
         os._exit(wrong or int(site.reader.counters.hits != hits + 300))
     assert [site.cached(atom) for _ in range(300)] == ["Bern"] * 300

@@ -45,6 +45,7 @@ class Bucket:
         self._name = objects.bucket
         self._address = objects.address
         self.client = opening.open(objects)
+        self.process = os.getpid()
 
     def close(self) -> None:
         """Close the client's connections."""
@@ -159,7 +160,7 @@ _opening = Lock()
 
 
 def bucket_of(store: Store, wanted_by: str) -> Bucket:
-    """The bucket of a store's topology, opened once per store and closed when the store is forgotten.
+    """The bucket of a store's topology, opened once per store and process, and closed when the store is forgotten.
 
     Raises:
         StoreNotConfigured: the topology has no object storage; `wanted_by` says who asked for it.
@@ -167,10 +168,13 @@ def bucket_of(store: Store, wanted_by: str) -> Bucket:
     if store.topology.objects is None:
         raise StoreNotConfigured("objects", wanted_by)
     with _opening:
-        if store not in _buckets:
-            _buckets[store] = Bucket(store.topology.objects)
-            finalize(store, _buckets[store].close)
-        return _buckets[store]
+        bucket = _buckets.get(store)
+        if (
+            bucket is None or bucket.process != os.getpid()
+        ):  # a fork: on its parent's connections come the parent's answers
+            bucket = _buckets[store] = Bucket(store.topology.objects)
+            finalize(store, bucket.close)
+        return bucket
 
 
 def _key(tenant: UUID, sha256: str) -> str:

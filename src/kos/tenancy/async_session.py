@@ -169,6 +169,7 @@ class AsyncSession:
         try:
             return await self._connection.execute(query, params, **options)
         except psycopg.Error as error:
+            self._see_whose(self._connection)
             raise translate(error, self.tenant) from error
 
     async def __aenter__(self) -> Self:
@@ -185,6 +186,8 @@ class AsyncSession:
         if connection is None:
             return
         try:
+            if error is None:
+                self._see_whose(connection)
             await self._end(connection, failed=error is not None)
         finally:
             await self._store.give_back(connection)
@@ -192,6 +195,10 @@ class AsyncSession:
             typed = translate(error, self.tenant)
             if typed is not error:
                 raise typed from error
+
+    def _see_whose(self, connection: Connection) -> None:
+        if not self._store.has_lent(connection):
+            raise errors.SessionForked(self._name)
 
     async def _end(self, connection: Connection, *, failed: bool) -> None:
         if failed:

@@ -172,6 +172,7 @@ class Session:
         try:
             return self._connection.execute(query, params, **options)
         except psycopg.Error as error:
+            self._see_whose(self._connection)
             raise translate(error, self.tenant) from error
 
     def __enter__(self) -> Self:
@@ -186,6 +187,8 @@ class Session:
         if connection is None:
             return
         try:
+            if error is None:
+                self._see_whose(connection)
             self._end(connection, failed=error is not None)
         finally:
             self._store.give_back(connection)
@@ -193,6 +196,10 @@ class Session:
             typed = translate(error, self.tenant)
             if typed is not error:
                 raise typed from error
+
+    def _see_whose(self, connection: Connection) -> None:
+        if not self._store.has_lent(connection):
+            raise errors.SessionForked(self._name)
 
     def _end(self, connection: Connection, *, failed: bool) -> None:
         if failed:

@@ -25,7 +25,7 @@ from kos.tenancy.placement import Place
 from kos.tenancy.preparing import decide
 from kos.tenancy.session import Session, roll_back
 from kos.tenancy.tenant import QUERIES, Tenant, ready
-from kos.topology import postgres
+from kos.topology import forks, postgres
 from kos.topology.model import Topology
 
 Connection = psycopg.Connection[TupleRow]
@@ -50,19 +50,28 @@ def open(using: Topology | None = None, *, pool_size: int = placement.POOL_SIZE)
 class Store:
     """The databases of a topology. Sessions of tenants go through one pool per database, as the application's role.
 
-    `pool_size` is the most connections per database. Use it as a context manager, or call `close`.
+    `pool_size` is the most connections per database. Use it as a context manager, or call `close`. In a process that is
+    forked from this one it has connections of its own.
     """
 
     def __init__(self, using: Topology, *, pool_size: int = placement.POOL_SIZE) -> None:
         self.topology = using
         self._pool_size = pool_size
-        self._pools: dict[Place, Pool] = {}
-        self._lent: dict[Connection, Pool] = {}
         self._closed = False
         self._directory: dict[str, Tenant] = {}
         self._readers: dict[str, Any] = {}
+        self._lent: dict[Connection, Pool] = {}
+        self.begin_anew()
+        forks.note(self)
+
+    def begin_anew(self) -> None:
+        """Have no connections yet, as in a process that was forked: those that there are belong to its parent."""
+        lent, self._lent = self._lent, {}
+        self._pools: dict[Place, Pool] = {}
         self._lock = Lock()
         self._making = threading.Lock()
+        for connection in lent:
+            forks.deafen(connection)
 
     def tenant(self, name: str, *, after: Bookmark | str | None = None, **entry: Any) -> Session:
         """A session in a tenant, for a `with` block. Other keywords are the fields of `Entry`: persona, user, request,
@@ -193,7 +202,14 @@ class Store:
 
     def give_back(self, connection: Connection) -> None:
         """Return what `take` gave. It goes to the pool that it is of, also where that was closed: it is closed then."""
-        self._lent.pop(connection).putconn(connection)
+        if self.has_lent(connection):
+            self._lent.pop(connection).putconn(connection)
+        else:
+            connection.close()
+
+    def has_lent(self, connection: Connection) -> bool:
+        """Whether it is a connection of this process: not one that was taken before a fork."""
+        return connection in self._lent
 
     def renew(self, tenant: Tenant) -> None:
         """Drop the pooled connections that died with their server, and see whether it takes new ones.

@@ -8,7 +8,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from kos.projections.cache.wire import CONNECT_SECONDS, MOST_IDLE, PIECE, Command, Lost, Refused, lost, parsed
-from kos.topology import cache
+from kos.topology import cache, forks
 from kos.topology.model import CacheServer
 
 if TYPE_CHECKING:
@@ -50,6 +50,11 @@ class AsyncLines:
 
     def __init__(self, server: CacheServer) -> None:
         self._server = server
+        self.begin_anew()
+        forks.note(self)
+
+    def begin_anew(self) -> None:
+        """As `Lines` does."""
         self._idle: deque[AsyncLine] = deque()
         self._client: Redis | None = None
         self._dialling: set[asyncio.Task[AsyncLine]] = set()

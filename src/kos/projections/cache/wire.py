@@ -6,7 +6,6 @@ each piece of an answer, so a server that sends one byte after the other has no 
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kos.errors import KosError
 from kos.projections.cache.scripts import Script
-from kos.topology import cache
+from kos.topology import cache, forks
 from kos.topology.model import CacheServer
 
 if TYPE_CHECKING:
@@ -146,10 +145,11 @@ class Lines:
 
     def __init__(self, server: CacheServer) -> None:
         self._server = server
-        self._begin()
+        self.begin_anew()
+        forks.note(self)
 
-    def _begin(self) -> None:
-        self._process = os.getpid()
+    def begin_anew(self) -> None:
+        """Have no connections yet, as in a process that was forked: on its parent's come the parent's answers."""
         self._idle: deque[Line] = deque()
         self._client: Redis | None = None
         self._dialling = ThreadPoolExecutor(4, thread_name_prefix="kos-cache")
@@ -161,8 +161,6 @@ class Lines:
         Raises:
             Refused, Lost
         """
-        if self._process != os.getpid():
-            self._begin()  # a fork: what the parent has is the parent's, answers on it too
         line = None
         try:
             line = self._take(deadline)
@@ -181,8 +179,6 @@ class Lines:
 
     def close(self) -> None:
         """End all connections."""
-        if self._process != os.getpid():
-            return
         self._closed = True
         self._dialling.shutdown(wait=True, cancel_futures=True)
         self._hang_up()

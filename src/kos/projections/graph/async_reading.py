@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from asyncio import sleep
 from collections.abc import Mapping
 from time import monotonic
@@ -19,6 +20,7 @@ from kos.projections.model import Reached
 from kos.projections.queries import QUERIES
 from kos.tenancy.async_session import AsyncSession
 from kos.tenancy.bookmark import Bookmark
+from kos.topology import forks
 from kos.topology import graph as opening
 from kos.topology.model import GraphServer, Topology
 
@@ -46,7 +48,20 @@ class AsyncGraphReader:
         self.seconds = seconds
         self.timeout = timeout
         self._server = server
-        self._driver = opening.open_async(server, answer_seconds=timeout + SPARE) if server else None
+        self.begin_anew()
+        forks.note(self)
+
+    def begin_anew(self) -> None:
+        """Have no connections yet, as in a process that was forked: those that there are belong to its parent."""
+        self._driver: AsyncDriver | None = None
+        self._making = threading.Lock()
+
+    def _opened(self, server: GraphServer) -> AsyncDriver:
+        """Made when it is first used; one, also where several threads use it first."""
+        with self._making:
+            if self._driver is None:
+                self._driver = opening.open_async(server, answer_seconds=self.timeout + SPARE)
+            return self._driver
 
     @classmethod
     def of(cls, topology: Topology) -> AsyncGraphReader:
@@ -66,7 +81,7 @@ class AsyncGraphReader:
         self, session: AsyncSession, query: str, parameters: Mapping[str, Any] | None, seconds: float | None
     ) -> list[Record]:
         """The answer, as the driver's records; see `AsyncGraph.run`."""
-        if self._driver is None or self._server is None:
+        if self._server is None:
             raise errors.StoreNotConfigured("graph", "session.graph")
         text = question(session.entry, session.after, query, parameters)
         limit = self.seconds if seconds is None else seconds
@@ -86,11 +101,10 @@ class AsyncGraphReader:
         """None where it has to be asked again: the graph isn't as far as it has to be, or changed while it was read."""
         from neo4j.exceptions import Neo4jError
 
-        assert self._driver is not None
         assert self._server is not None
         with typed(self._server):
             try:
-                return await self._ask(self._driver, session, need, text, parameters)
+                return await self._ask(self._opened(self._server), session, need, text, parameters)
             except Neo4jError as error:
                 if error.code == GONE:
                     return None
@@ -158,10 +172,9 @@ class AsyncGraphReader:
 
     async def _see_that_it_answers(self) -> None:
         """One that is gone is not waited for, while a connection to PostgreSQL is kept from others."""
-        assert self._driver is not None
         assert self._server is not None
         with typed(self._server):
-            await self._driver.verify_connectivity()
+            await self._opened(self._server).verify_connectivity()
 
     async def _sealed(self, session: AsyncSession, mark: Bookmark) -> tuple[Reached | None, int]:
         """What a bookmark stands for, None if that is not sealed, and where the graph's cursor is."""

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from kos.projections.model import Reached
 from kos.projections.queries import QUERIES
 from kos.tenancy.bookmark import Bookmark
 from kos.tenancy.session import Session
+from kos.topology import forks
 from kos.topology import graph as opening
 from kos.topology.model import GraphServer, Topology
 
@@ -47,7 +49,20 @@ class GraphReader:
         self.seconds = seconds
         self.timeout = timeout
         self._server = server
-        self._driver = opening.open(server, answer_seconds=timeout + SPARE) if server else None
+        self.begin_anew()
+        forks.note(self)
+
+    def begin_anew(self) -> None:
+        """Have no connections yet, as in a process that was forked: those that there are belong to its parent."""
+        self._driver: Driver | None = None
+        self._making = threading.Lock()
+
+    def _opened(self, server: GraphServer) -> Driver:
+        """Made when it is first used; one, also where several threads use it first."""
+        with self._making:
+            if self._driver is None:
+                self._driver = opening.open(server, answer_seconds=self.timeout + SPARE)
+            return self._driver
 
     @classmethod
     def of(cls, topology: Topology) -> GraphReader:
@@ -67,7 +82,7 @@ class GraphReader:
         self, session: Session, query: str, parameters: Mapping[str, Any] | None, seconds: float | None
     ) -> list[Record]:
         """The answer, as the driver's records; see `Graph.run`."""
-        if self._driver is None or self._server is None:
+        if self._server is None:
             raise errors.StoreNotConfigured("graph", "session.graph")
         text = question(session.entry, session.after, query, parameters)
         limit = self.seconds if seconds is None else seconds
@@ -87,11 +102,10 @@ class GraphReader:
         """None where it has to be asked again: the graph isn't as far as it has to be, or changed while it was read."""
         from neo4j.exceptions import Neo4jError
 
-        assert self._driver is not None
         assert self._server is not None
         with typed(self._server):
             try:
-                return self._ask(self._driver, session, need, text, parameters)
+                return self._ask(self._opened(self._server), session, need, text, parameters)
             except Neo4jError as error:
                 if error.code == GONE:
                     return None
@@ -159,10 +173,9 @@ class GraphReader:
 
     def _see_that_it_answers(self) -> None:
         """One that is gone is not waited for, while a connection to PostgreSQL is kept from others."""
-        assert self._driver is not None
         assert self._server is not None
         with typed(self._server):
-            self._driver.verify_connectivity()
+            self._opened(self._server).verify_connectivity()
 
     def _sealed(self, session: Session, mark: Bookmark) -> tuple[Reached | None, int]:
         """What a bookmark stands for, None if that is not sealed, and where the graph's cursor is."""
