@@ -29,7 +29,7 @@ REPLACEMENTS = (
     (r"\basynccontextmanager\b", "contextmanager"),
     (r"\bAsync(?=[A-Z])", ""),
     (r"\basync_(session|store|wire|reading)\b", r"\1"),
-    (r"\b(open|connect)_async\b", r"\1"),
+    (r"\b(open|connect|pool_options)_async\b", r"\1"),
     (r"\b__a(enter|exit)__\b", r"__\1__"),
 )
 

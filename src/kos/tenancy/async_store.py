@@ -66,6 +66,7 @@ class AsyncStore:
         """Have no connections yet, as in a process that was forked: those that there are belong to its parent."""
         lent, self._lent = self._lent, {}
         self._pools: dict[Place, Pool] = {}
+        self._opening: dict[Place, Lock] = {}  # one each: a server that says nothing keeps nobody from another
         self._lock = Lock()
         self._making = threading.Lock()
         for connection in lent:
@@ -283,12 +284,19 @@ class AsyncStore:
         known = self._pools.get(place)
         if known is not None:
             return known
-        async with self._lock:
+        async with self._opening.setdefault(place, Lock()):
+            known = self._pools.get(place)
+            if known is not None:
+                return known
             if self._closed:
                 raise errors.StoreClosed()
-            if place not in self._pools:
-                self._pools[place] = await self._open_pool(place)
-            return self._pools[place]
+            pool = await self._open_pool(place)
+            async with self._lock:
+                if not self._closed:
+                    self._pools[place] = pool
+                    return pool
+            await pool.close()
+            raise errors.StoreClosed()
 
     async def _open_pool(self, place: Place) -> Pool:
         server = placement.server_at(self.topology, place)
@@ -302,7 +310,7 @@ class AsyncStore:
         finally:
             await probe.close()
         app = placement.shard_named(self.topology, place.shard).app
-        options = placement.pool_options(server, app, self._pool_size)
+        options = placement.pool_options_async(server, app, self._pool_size)
         pool: Pool = AsyncConnectionPool(**options, configure=None if server.pooler else _prepare)
         await pool.open()
         return pool

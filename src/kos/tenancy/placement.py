@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import psycopg
@@ -69,11 +70,11 @@ def server_at(topology: Topology, place: Place) -> PostgresServer:
 
 
 def pool_options(server: PostgresServer, login: Login, size: int) -> dict[str, Any]:
-    """What both of psycopg's pools are made with. The connection string is asked for anew by each connection, so
-    that tokens which expire go on working."""
+    """What psycopg's pool is made with. Each connection asks for the connection string anew, so that tokens that expire
+    go on working."""
     return {
         "conninfo": "",
-        "kwargs": _parameters(server, login),
+        "kwargs": partial(_parameters, server, login),
         "min_size": 0,
         "max_size": size,
         "timeout": POOL_WAIT,
@@ -82,5 +83,14 @@ def pool_options(server: PostgresServer, login: Login, size: int) -> dict[str, A
     }
 
 
-def _parameters(server: PostgresServer, login: Login) -> Callable[[], dict[str, Any]]:
-    return lambda: {**postgres.conninfo(server, login), **postgres.driver_options(server), "autocommit": True}
+def pool_options_async(server: PostgresServer, login: Login, size: int) -> dict[str, Any]:
+    """The same for asyncio. The secret is read in a thread: a command may take its time."""
+
+    async def parameters() -> dict[str, Any]:
+        return await asyncio.to_thread(_parameters, server, login)
+
+    return pool_options(server, login, size) | {"kwargs": parameters}
+
+
+def _parameters(server: PostgresServer, login: Login) -> dict[str, Any]:
+    return {**postgres.conninfo(server, login), **postgres.driver_options(server), "autocommit": True}

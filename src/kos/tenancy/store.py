@@ -68,6 +68,7 @@ class Store:
         """Have no connections yet, as in a process that was forked: those that there are belong to its parent."""
         lent, self._lent = self._lent, {}
         self._pools: dict[Place, Pool] = {}
+        self._opening: dict[Place, Lock] = {}  # one each: a server that says nothing keeps nobody from another
         self._lock = Lock()
         self._making = threading.Lock()
         for connection in lent:
@@ -285,12 +286,19 @@ class Store:
         known = self._pools.get(place)
         if known is not None:
             return known
-        with self._lock:
+        with self._opening.setdefault(place, Lock()):
+            known = self._pools.get(place)
+            if known is not None:
+                return known
             if self._closed:
                 raise errors.StoreClosed()
-            if place not in self._pools:
-                self._pools[place] = self._open_pool(place)
-            return self._pools[place]
+            pool = self._open_pool(place)
+            with self._lock:
+                if not self._closed:
+                    self._pools[place] = pool
+                    return pool
+            pool.close()
+            raise errors.StoreClosed()
 
     def _open_pool(self, place: Place) -> Pool:
         server = placement.server_at(self.topology, place)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 from kos.errors import StoreUnavailable
@@ -72,7 +73,7 @@ def _credentials(login: Login) -> Any:
             return login.user, login.password.read() if login.password else ""
 
         async def get_credentials_async(self) -> tuple[str, str]:
-            return self.get_credentials()
+            return await asyncio.to_thread(self.get_credentials)  # a command may take its time
 
     return Credentials()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
@@ -21,12 +22,12 @@ ANSWER_SECONDS = 120.0
 def open_async(
     graph: GraphServer, *, connect_seconds: float = CONNECT_SECONDS, answer_seconds: float = ANSWER_SECONDS
 ) -> AsyncDriver:
-    """The same for asyncio."""
+    """The same for asyncio. The secret is read in a thread: a command may take its time."""
     from neo4j import AsyncGraphDatabase
     from neo4j.auth_management import AsyncAuthManagers
 
     async def credentials() -> tuple[str, str]:
-        return _login(graph)
+        return await asyncio.to_thread(_login, graph)
 
     uri, options = _options(graph, connect_seconds)
     driver = AsyncGraphDatabase.driver(uri, auth=AsyncAuthManagers.basic(credentials), **options)
