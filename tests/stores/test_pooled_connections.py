@@ -222,14 +222,16 @@ def test_settings_of_the_session_end_with_it(twin: Twin, store: Store, tenant: T
     ]
 
 
+@pytest.mark.parametrize("statement", ["set role {}", "select set_config('ro' || 'le', '{}', false)"])
 def test_a_role_of_the_session_ends_with_it(
-    twin: Twin, superuser: psycopg.Connection[Any], store: Store, tenant: Tenant
+    twin: Twin, superuser: psycopg.Connection[Any], store: Store, tenant: Tenant, statement: str
 ) -> None:
-    role = Identifier(f"other_{tenant.database}_{type(twin).__name__}")  # roles are the whole server's
+    name = f"other_{tenant.database}_{type(twin).__name__}".lower()  # roles are the whole server's
+    role = Identifier(name)
     superuser.execute(SQL("create role {}").format(role))
     try:
         superuser.execute(SQL("grant {} to kos_app").format(role))
-        before = twin.run("acme", PID, SQL("set role {}").format(role))[0]
+        before = twin.run("acme", PID, statement.format(name))[0]
         assert twin.run("acme", PID, "select current_user") == [before, [("kos_app",)]]
     finally:
         superuser.execute(SQL("drop role {}").format(role))
@@ -261,7 +263,7 @@ def test_temporary_tables_end_with_the_session(twin: Twin, store: Store, tenant:
         ("DECLARE held CURSOR WITH HOLD FOR select name from atoms", "LISTEN news"),
         (SQL("declare {} cursor with hold for select 1").format(Identifier("held")),),
         ("do $$ begin execute 'declare held cursor with hold for select 1'; execute 'listen news'; end $$",),
-        ("select holding()", "fetch all from held"),
+        ("select keeping()",),
     ],
 )
 def test_held_cursors_and_channels_end_with_the_session(
@@ -269,11 +271,28 @@ def test_held_cursors_and_channels_end_with_the_session(
 ) -> None:
     another(twin, store)
     superuser.execute(
-        "create function public.holding() returns void language sql as 'declare held cursor with hold for select 1'"
+        "create function public.keeping() returns void language sql as 'declare held cursor with hold for select 1'"
     )
     before = twin.run("acme", PID, ATOM.format("x"), *left)[0]
     answers = twin.run("other", "select name from pg_cursors where is_holdable", "select pg_listening_channels()", PID)
     assert answers == [[], [], before]
+
+
+LOCKS = "select count(*) from pg_locks where locktype = 'advisory' and objid = 7 and pid = pg_backend_pid()"
+
+
+@pytest.mark.parametrize("failing", [False, True], ids=["committed", "rolled back"])
+@pytest.mark.parametrize("taking", ["select pg_advisory_lock(7)", "select locking()"])
+def test_advisory_locks_end_with_the_session(
+    twin: Twin, store: Store, tenant: Tenant, superuser: psycopg.Connection[Any], taking: str, failing: bool
+) -> None:
+    another(twin, store)
+    superuser.execute("create function public.locking() returns void language sql as 'select pg_advisory_lock(7)'")
+    session = twin.enter("acme")
+    before, _, taken = (twin.execute(session, each) for each in (PID, taking, LOCKS))
+    assert taken == [(1,)]
+    twin.leave(session, ZeroDivisionError() if failing else None)
+    assert twin.run("other", LOCKS, PID) == [[(0,)], before]
 
 
 def test_what_is_done_with_the_connection_itself_ends_with_the_session(store: Store, tenant: Tenant) -> None:

@@ -21,7 +21,7 @@ from psycopg.rows import TupleRow
 from kos import errors
 from kos.tenancy.bookmark import Bookmark
 from kos.tenancy.entry import After, Entering, Entry, translate
-from kos.tenancy.leave import is_plain, is_reading, leave
+from kos.tenancy.leave import is_reading, leave
 from kos.tenancy.placement import place_of
 from kos.tenancy.tenant import QUERIES, Tenant
 from kos.tenancy.together import send_together
@@ -49,7 +49,7 @@ class Session:
         self._tenant = tenant
         self._after = after
         self._open = False
-        self._plain = True  # what the statements may leave in the connection
+        self._plain = True  # whether they leave nothing in the connection but what any statement may
         self._reads = True  # whether they can write nothing
         self._asked = self._answered = 0  # statements
         self._connection: Connection | None = None
@@ -117,8 +117,8 @@ class Session:
             PlacementMoved, TablesChanged: under this session (run the transaction again).
             psycopg.Error: what the statement itself raised.
         """
-        self._plain = self._plain and is_plain(query)
-        self._reads = self._reads and is_reading(query)
+        if not is_reading(query):
+            self._plain = self._reads = False
         self._asked += 1
         cursor = self._run(query, params, options)
         self._answered += 1
