@@ -4,7 +4,7 @@ Every error has named fields, a sentence that states the fact, and the command t
 `exit_code` is what the command line returns: 1 failed, 2 wrong use, 3 refused by a check, 130 interrupted.
 
     KosError
-    ├── ConfigError            NotConfigured, ConfigInvalid, SecretUnavailable
+    ├── ConfigError            NotConfigured, ConfigInvalid, ConfigUntrusted, SecretUnavailable
     ├── StackError             StackBusy, StackNotRunning, PortInUse, ServerNotInstalled, ServerDidNotStart,
     │                          ServerDidNotStop, DiskFull, StateDamaged, ExternalStore, NoAccount,
     │                          FolderRefused, StackOfAnother, UnknownStore
@@ -155,6 +155,17 @@ class ConfigInvalid(ConfigError):
     def __str__(self) -> str:
         listing = "\n".join(f"  {mistake}" for mistake in self.mistakes)
         return self.fact.format(path=self.path, count=len(self.mistakes), listing=listing)
+
+
+@dataclass(eq=False)
+class ConfigUntrusted(ConfigError):
+    path: Path
+    owner: str
+    reason: str
+    meant: str
+    fact = "{path}, found on the way up, belongs to the user {owner} and is not followed: {reason}"
+    mend = "KOS_CONFIG={meant} kos …   (if it is what you mean)"
+    exit_code = REFUSED
 
 
 @dataclass(eq=False)

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from kos.errors import ConfigInvalid, Mistake, NotConfigured, StackNotRunning
-from kos.topology import model, secrets
+from kos.topology import model, secrets, trust
 from kos.topology.keys import (
     CacheKeys,
     EndKeys,
@@ -41,6 +41,7 @@ def find(start: Path | None = None) -> model.Topology:
     Raises:
         NotConfigured: there is none of these.
         ConfigInvalid: the file has mistakes.
+        ConfigUntrusted: nobody has named it, and somebody else may have written it.
         StackNotRunning: KOS_CONFIG says `embedded`, and no embedded stack runs.
     """
     start = (start or Path.cwd()).absolute()
@@ -57,6 +58,7 @@ def configured(start: Path | None = None) -> model.Topology | None:
 
     Raises:
         ConfigInvalid: the file has mistakes.
+        ConfigUntrusted: nobody has named it, and somebody else may have written it.
     """
     start = (start or Path.cwd()).absolute()
     named = os.environ.get(VARIABLE)
@@ -66,7 +68,7 @@ def configured(start: Path | None = None) -> model.Topology | None:
         return load(Path(named).expanduser().absolute())
     for folder in (start, *start.parents):
         if os.path.lexists(folder / FILE):
-            return load(folder / FILE)
+            return load(trust.require_own(folder / FILE, str(folder / FILE)))
     return None
 
 

@@ -67,10 +67,10 @@ class Stack:
 
     @staticmethod
     def find(start: Path) -> Stack | None:
-        """The stack of `start`, or of the nearest folder above that has one."""
+        """The stack of `start`, or of the nearest folder above that has one; `ConfigUntrusted` if it is not ours."""
         start = start.resolve()
         for folder in (start, *start.parents):
-            if os.path.isfile(folder / FOLDER / state.MARKER):  # false where we may not look
+            if state.is_stack(folder / FOLDER):
                 return Stack(folder)
         return None
 

@@ -16,6 +16,7 @@ from typing import Any
 from uuid import uuid4
 
 from kos.errors import StackBusy, StateDamaged
+from kos.topology import config, trust
 
 FORMAT = 1
 MARKER = "stack.json"
@@ -63,6 +64,21 @@ class Marker:
 def new_marker(folder: Path) -> Marker:
     """The marker of a stack that is about to be made in `folder` (a `.kos`)."""
     return Marker(str(uuid4()), folder, datetime.now(UTC).isoformat(), folder, 1, None, {})
+
+
+def is_stack(folder: Path) -> bool:
+    """Whether `folder` (a `.kos`) is a stack's.
+
+    Raises:
+        ConfigUntrusted: somebody else may have made it, and KOS_CONFIG does not say `embedded`.
+    """
+    marker = folder / MARKER
+    if not os.path.isfile(marker):  # false where we may not look
+        return False
+    if os.environ.get(config.VARIABLE) != config.EMBEDDED:
+        for each in (folder, marker):
+            trust.require_own(each, config.EMBEDDED)
+    return True
 
 
 def read_marker(folder: Path) -> Marker | None:
