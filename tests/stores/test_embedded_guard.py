@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import socket
+import struct
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import psycopg
 import pytest
 
 from fix_own_postgres import MakePostgres, OwnPostgres
 from fix_stack import connect
 from kos.errors import REFUSED, ExternalStore
-from kos.topology.embedded import Stack, ports, require_embedded
+from kos.topology.embedded import Stack, guard, ports, require_embedded
+from kos.topology.embedded import postgres as postgres_server
 from kos.topology.model import Login, Shard, Topology, fixed
 
 
@@ -114,3 +121,48 @@ def test_a_stack_that_is_down_is_not_refused(place: Path) -> None:
     stack.down()
     require_embedded(stack.topology(), "up")
     assert ports.is_free(stack.topology().control.primary.port)
+
+
+class Stranger:
+    """Has taken a port, and asks whoever comes for the password, in clear, as PostgreSQL can."""
+
+    def __init__(self) -> None:
+        self._listener = socket.create_server((ports.LOOPBACK, 0))
+        self.port = self._listener.getsockname()[1]
+        self.told = b""
+        self._thread = threading.Thread(target=self._serve)
+
+    def __enter__(self) -> Stranger:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.join(30)
+        self._listener.close()
+
+    def _serve(self) -> None:
+        self._listener.settimeout(30)
+        client, _ = self._listener.accept()
+        with client:
+            client.settimeout(30)
+            client.recv(4096)  # who it is, and which database
+            client.sendall(struct.pack("!cii", b"R", 8, 3))
+            self.told = client.recv(4096)
+
+
+def ask_as_guard(stack: Stack, port: int) -> None:
+    assert not guard._is_marked(moved(stack.topology(), port).control, stack.id)
+
+
+def ask_as_up(stack: Stack, port: int) -> None:
+    site: Any = SimpleNamespace(port=port, secrets={postgres_server.SUPERUSER: "a secret"})
+    with pytest.raises(psycopg.OperationalError), postgres_server.connect(site, "postgres"):
+        pass
+
+
+@pytest.mark.skipif(psycopg.pq.version() < 160000, reason="libpq can't refuse it before 16")
+@pytest.mark.parametrize("ask", [ask_as_guard, ask_as_up])
+def test_a_stranger_on_our_port_is_not_told_the_password(postgres: Stack, ask: Callable[[Stack, int], None]) -> None:
+    with Stranger() as stranger:
+        ask(postgres, stranger.port)
+    assert stranger.told == b""

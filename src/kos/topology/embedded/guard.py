@@ -6,6 +6,7 @@ import psycopg
 
 from kos.errors import ExternalStore, StoreUnavailable
 from kos.sql import load
+from kos.topology.embedded.postgres import NOT_IN_CLEAR
 from kos.topology.embedded.stack import Stack
 from kos.topology.model import Shard, Topology
 from kos.topology.postgres import NOT_FROM_ENVIRONMENT
@@ -67,6 +68,7 @@ def _is_marked(shard: Shard, stack: str | None) -> bool:
             sslmode=server.tls.mode,
             connect_timeout=5,
             application_name="kos: is this stack ours?",
+            **NOT_IN_CLEAR,
             **NOT_FROM_ENVIRONMENT,
         ) as connection:
             row = connection.execute(_SQL.marker).fetchone()

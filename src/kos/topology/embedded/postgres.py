@@ -30,6 +30,9 @@ INSTALLER = "kos_installer"
 APP = "kos_app"
 OPERATOR = "kos_operator"
 
+# Who has taken a port of ours would be told the password by asking for it. libpq knows the option since 16.
+NOT_IN_CLEAR: dict[str, Any] = {"require_auth": "scram-sha-256"} if psycopg.pq.version() >= 160000 else {}
+
 # Fast shutdown, then immediate: the latter is as safe as a crash, and ends frozen backends. Never SIGKILL: it
 # would leave backends that go on writing for a while.
 LADDER: Ladder = ((signal.SIGINT, 30.0), (signal.SIGQUIT, 20.0))
@@ -220,6 +223,7 @@ def connect(site: Site, database: str, *, user: str = SUPERUSER) -> Iterator[psy
         connect_timeout=int(CHECK_SECONDS),
         application_name="kos up",
         autocommit=True,
+        **NOT_IN_CLEAR,
         **NOT_FROM_ENVIRONMENT,
     ) as connection:
         yield connection
