@@ -11,6 +11,7 @@ goodbye to the server in the parent's name.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import socket
 from contextlib import ExitStack
@@ -28,7 +29,6 @@ class OfOneProcess(Protocol):
 
 
 _known: WeakSet[OfOneProcess] = WeakSet()
-_inherited: list[dict[str, Any]] = []  # kept: at their end, pools and drivers would talk to threads and servers
 
 
 def note(each: OfOneProcess) -> None:
@@ -49,8 +49,13 @@ def deafen(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -
 def _in_child() -> None:
     with ExitStack() as all_of_them:  # also where one fails
         for each in list(_known):
-            _inherited.append(vars(each).copy())
+            _keep(vars(each).copy())
             all_of_them.callback(each.begin_anew)
+
+
+def _keep(inherited: dict[str, Any]) -> None:
+    """For ever, also where Python ends: the drivers' own ends talk to the server, and wait for threads and locks."""
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(inherited))
 
 
 os.register_at_fork(after_in_child=_in_child)
