@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from fix_enforced import APPLICATION, connect
+from fix_enforced import ADMINISTRATOR, APPLICATION, connect
 from fix_product import catalog
 from kos import errors, journal
 from kos.adoption import (
@@ -110,6 +110,72 @@ def test_tables_are_logged_and_enforced_and_both_are_taken_back(store: Store, to
     with store.operator() as operator:
         assert rows(operator, "select count(*) from kos.fence") == [(0,)]
         assert rows(operator, "select count(*) from kos.adopted_product") == [(0,)]
+
+
+ODD = """
+create schema odd;
+create table odd.orders (id bigint primary key, account_id bigint not null);
+insert into odd.orders values (1, 7);
+create table odd.lines (account_id bigint not null, line text);
+create table odd.objects (id bigint primary key, account_id bigint not null, kind regclass);
+"""
+
+
+def adopt_odd(store: Store, topology: Topology) -> tuple[str, Adopted]:
+    """Two of three tables can be kept apart, and not logged. Returns how the catalog was, and what was done."""
+    with connect(topology, ADMINISTRATOR) as administrator:
+        administrator.execute(f"grant create on database {topology.control.primary.database} to {APPLICATION.user}")
+    with connect(topology, APPLICATION) as app:
+        app.execute(ODD)
+    before = of_product(topology)
+    wanted = Wanted(level="enforce", tenant_column="account_id", schema="odd")
+    with store.operator() as operator:
+        found = plan(operator, wanted, shard="main")
+    return before, adopt_tables(store, planned_adoption(store, found, wanted))
+
+
+def test_what_can_be_kept_apart_and_not_logged_is_taken_out_as_well(store: Store, topology: Topology) -> None:
+    before, done = adopt_odd(store, topology)
+    assert done.adopted == ("odd.orders",)
+    assert done.enforced == ("odd.lines", "odd.objects", "odd.orders")
+    assert {each.name for each in done.left_out} == {"odd.lines", "odd.objects"}
+    assert [(each.name, each.level, each.baseline, each.capture) for each in status(store, here(store))] == [
+        ("odd.lines", "enforce", None, None),
+        ("odd.objects", "enforce", None, None),
+        ("odd.orders", "enforce", "lazy", "ok"),
+    ]
+    secured = of_product(topology)
+    released = release_tables(store, plan_release(store, here(store), ["odd.*"]))
+    assert released.released == done.enforced
+    assert of_product(topology) == before
+    assert status(store, here(store)) == ()
+    assert secured != before
+
+
+def test_a_release_that_is_taken_back_logs_what_was_logged(
+    store: Store, topology: Topology, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, _ = adopt_odd(store, topology)
+    there, secured = status(store, here(store)), of_product(topology)
+    monkeypatch.setattr(tables, "LOCK_ATTEMPTS", 2)
+    with store.tenant("7", timeout=5) as session, pytest.raises(errors.TenantBusy):
+        session.execute("select 1")
+        release(store, "*")
+    assert of_product(topology) == before
+    (operation,) = [each for each in journal.list_operations(store) if each.state == "failed"]
+    journal.roll_back(store, str(operation.id))
+    assert sorted(of_product(topology).splitlines()) == sorted(secured.splitlines())  # rights are told in another order
+    assert [(each.name, each.level) for each in status(store, here(store))] == [
+        (each.name, each.level) for each in there
+    ]
+
+
+def test_an_uninstallation_takes_out_what_is_not_logged(store: Store, topology: Topology) -> None:
+    _, done = adopt_odd(store, topology)
+    assert "kos_" in of_product(topology)
+    store.close()
+    assert uninstall(topology, here(store)).released == done.enforced
+    assert "kos_" not in of_product(topology)
 
 
 def test_a_table_is_taken_on_from_level_log_and_back_to_it(store: Store, topology: Topology) -> None:

@@ -20,7 +20,17 @@ from fix_database import as_installer, as_superuser, drop, on_database
 from fix_product import as_owner, catalog, make_product
 from fix_samples import child_environment
 from kos import errors
-from kos.adoption import plan_uninstall, status, uninstall
+from kos.adoption import (
+    Wanted,
+    adopt_tables,
+    plan,
+    plan_release,
+    plan_uninstall,
+    planned_adoption,
+    release_tables,
+    status,
+    uninstall,
+)
 from kos.cli import run
 from kos.journal import list_operations
 from kos.log import seal_all
@@ -87,6 +97,21 @@ def test_the_catalog_is_as_it_was_before_kos(later: Product) -> None:
     assert "kos_adopter" in done.roles
     assert done.sql[:2] == ("revoke all on parameter deadlock_timeout from kos_operator;", 'drop role "kos_adopter";')
     assert uninstall(later.topology, place).dropped == ()  # once more is nothing
+
+
+def test_all_tables_with_row_security_go_in_and_out(later: Product) -> None:
+    wanted = Wanted(level="enforce", tenant_column="account_id")
+    with Store(later.topology) as store:
+        place = here(store)
+        with store.operator() as operator:
+            found = plan(operator, wanted, shard=place.shard)
+        done = adopt_tables(store, planned_adoption(store, found, wanted))
+        assert set(done.enforced) - set(done.adopted) == {"public.legacy_import_line", "public.meta_object"}
+        assert {each.name for each in status(store, place)} == {*done.adopted, *done.enforced}
+        released = release_tables(store, plan_release(store, place, ["meta_*", "shop_*"])).released
+        assert {each.name for each in status(store, place)} == {*done.adopted, *done.enforced} - {*released}
+    assert "public.legacy_import_line" in uninstall(later.topology, place).released
+    assert later.tell() == later.before
 
 
 RIGHTS = """

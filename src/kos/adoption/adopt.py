@@ -28,13 +28,13 @@ from kos.adoption.secure import (
 )
 from kos.adoption.tables import (
     QUERIES,
-    Logged,
     Named,
+    TakenIn,
     find_table,
     finds_null,
-    logged_tables,
     patiently,
     put_capture,
+    tables_taken_in,
     take_capture,
 )
 from kos.adoption.tenants import Column
@@ -108,7 +108,7 @@ def plan_adoption(connection: Connection, found: Plan, wanted: Wanted) -> AdoptP
     Raises:
         AdoptedOtherwise: a table is logged by another column.
     """
-    known = {each.name: each for each in logged_tables(connection)}
+    known = {each.name: each for each in tables_taken_in(connection) if each.logged}
     tables = [each for each in found.tables if can_be_logged(each)]
     taken = tuple(_taken(each, known.get(each.name)) for each in tables if _is_news(each, known.get(each.name), wanted))
     names = {each.name for each in taken}
@@ -219,7 +219,7 @@ def can_be_logged(table: Table) -> bool:
     return table.of_class != "partition" and not table.blocked("log")
 
 
-def _taken(table: Table, known: Logged | None) -> Taken:
+def _taken(table: Table, known: TakenIn | None) -> Taken:
     return Taken(
         schema=table.schema,
         table=table.table,
@@ -232,7 +232,7 @@ def _taken(table: Table, known: Logged | None) -> Taken:
     )
 
 
-def _is_news(table: Table, known: Logged | None, wanted: Wanted) -> bool:
+def _is_news(table: Table, known: TakenIn | None, wanted: Wanted) -> bool:
     if known is None:
         return True
     if known.tenant_column != table.column:

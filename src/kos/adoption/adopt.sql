@@ -52,10 +52,18 @@ select role, statement from kos.adopt_table(%(table)s::oid::regclass, %(column)s
 select role, statement from kos.release_script(%(table)s::oid::regclass);
 
 -- name: adopted
--- Tables of the product that are logged here.
-select schema_name as schema, table_name as "table", owner, tenant_column, baseline, sensitive, logged_since as since, complete_at,
-       unlogged_parts, faults, loses
-  from kos.adopted_tables();
+-- Tables of the product that are logged here, or enforced, or both: one without a key can be kept apart, and not logged.
+select n.nspname::text as schema, c.relname::text as "table", o.rolname::text as owner,
+       l.relation is not null as logged, e.relation is not null as enforced,
+       coalesce(l.tenant_column, e.tenant_column) as tenant_column, l.baseline, coalesce(l.sensitive, '{}') as sensitive,
+       coalesce(l.logged_since, e.enforced_at) as since, l.complete_at, coalesce(l.unlogged_parts, '{}') as unlogged_parts,
+       coalesce(l.faults, '{}') as faults, coalesce(l.loses, false) as loses
+  from kos.adopted_tables() l
+  full join (select * from kos.enforced_tables where relation = root) e on e.relation::oid = l.relation
+  join pg_class c on c.oid = coalesce(l.relation, e.relation::oid)
+  join pg_namespace n on n.oid = c.relnamespace
+  join pg_roles o on o.oid = c.relowner
+ order by 1, 2;
 
 -- name: sees_all
 -- Does row security hide rows from the role that asks?

@@ -137,7 +137,7 @@ def release(
             emit(value, as_json=json, human=lambda: display.show_released(value, "would be taken out"))
             return
         if not yes:
-            console.confirm(f"take {len(names)} tables of {planned.database} out of the log?")
+            console.confirm(f"take {len(names)} tables of {planned.database} out again?")
         with console.progress(quiet=json) as progress:
             done = release_tables(store, planned, progress)
     emit(done, as_json=json, human=lambda: display.show_released(done, "taken out"))

@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from kos import errors, journal
-from kos.adoption.enforce import enforce, enforced, relax
+from kos.adoption.enforce import enforce, relax
 from kos.adoption.plan import matches
 from kos.adoption.secure import forget_tenants, register_tenants
 from kos.adoption.tables import (
-    Logged,
     Named,
+    TakenIn,
     Transaction,
     find_table,
-    logged_tables,
     patiently,
     put_capture,
+    tables_taken_in,
     take_capture,
 )
 from kos.adoption.tenants import Column
@@ -29,10 +29,11 @@ from kos.tenancy import Place, Store
 
 @dataclass(frozen=True)
 class Leaving(Named):
-    """A table that is taken out, how it was logged, and whether it had row security."""
+    """A table that is taken out, how it was logged (`baseline` is None where it was not), and whether it had row
+    security."""
 
     column: str | None
-    baseline: str
+    baseline: str | None
     sensitive: dict[str, str]
     enforced: bool
 
@@ -93,8 +94,8 @@ def plan_release(store: Store, place: Place, patterns: Sequence[str]) -> Release
         NotAdopted: a pattern is of no adopted table.
     """
     with store.operator(place) as operator:
-        there, secured = logged_tables(operator), enforced(operator)
-    leaving = tuple(_leaving(each, each.name in secured) for each in _named(there, patterns))
+        there = tables_taken_in(operator)
+    leaving = tuple(_leaving(each) for each in _named(there, patterns))
     made = ReleasePlan(place.shard, place.database, tuple(patterns), leaving)
     begun = journal.unfinished_on(store, made.subject)
     earlier = journal.plan_of(RELEASE, begun) if begun and begun.name == RELEASE.name else None
@@ -119,13 +120,13 @@ def release_tables(store: Store, plan: ReleasePlan, progress: Advance = silent) 
     return Released(outcome.operation, plan.shard, plan.database, tuple(each.name for each in plan.tables))
 
 
-def _named(there: Sequence[Logged], patterns: Sequence[str]) -> list[Logged]:
+def _named(there: Sequence[TakenIn], patterns: Sequence[str]) -> list[TakenIn]:
     return [each for each in there if any(matches(each.schema, each.table, pattern) for pattern in patterns)]
 
 
-def _leaving(table: Logged, secured: bool) -> Leaving:
-    how = (table.tenant_column, table.baseline, table.sensitive)
-    return Leaving(table.schema, table.table, table.owner, *how, secured)
+def _leaving(table: TakenIn) -> Leaving:
+    how = (table.tenant_column, table.baseline, table.sensitive, table.enforced)
+    return Leaving(table.schema, table.table, table.owner, *how)
 
 
 # the steps
@@ -168,7 +169,7 @@ def forget_product(run: Run[ReleasePlan]) -> None:
 
 
 def log_again(run: Run[ReleasePlan]) -> None:
-    """Those that were taken out are logged again, from now on: what changed meanwhile is not in their log."""
+    """Those that were logged are logged again, from now on: what changed meanwhile is not in their log."""
     with run.store.operator(run.place) as operator:
         seal_all(operator)  # events of before come before the news that they count no more
     for table in run.plan.tables:
@@ -179,7 +180,7 @@ def _log_one_again(run: Run[ReleasePlan], table: Leaving) -> None:
     def put() -> None:
         with run.transaction() as connection:
             oid = find_table(connection, table.schema, table.table)
-            if oid is not None:
+            if oid is not None and table.baseline is not None:
                 put_capture(connection, oid, table.column, table.baseline, table.sensitive)
 
     def close() -> None:

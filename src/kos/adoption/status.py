@@ -5,24 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from kos.adoption.enforce import enforced
-from kos.adoption.tables import Logged, logged_tables
+from kos.adoption.tables import TakenIn, tables_taken_in
 from kos.tenancy import Place, Store
 
 
 @dataclass(frozen=True)
 class Status:
     """One adopted table. `complete`: the log has every row that was there when it was taken in; `capture` is ok or
-    broken, and `loses` says that changes are lost by it."""
+    broken, and `loses` says that changes are lost by it. A table that can be kept apart and not logged is at level
+    enforce with neither `baseline` nor `capture`."""
 
     name: str
     level: str
     tenant_column: str | None
-    baseline: str
+    baseline: str | None
     sensitive: dict[str, str]
     complete: bool
     since: datetime
-    capture: str
+    capture: str | None
     loses: bool
     faults: tuple[str, ...]
 
@@ -34,20 +34,19 @@ def status(store: Store, place: Place) -> tuple[Status, ...]:
         StoreUnavailable
     """
     with store.operator(place) as operator:
-        secured = enforced(operator)
-        return tuple(_status(each, each.name in secured) for each in logged_tables(operator))
+        return tuple(map(_status, tables_taken_in(operator)))
 
 
-def _status(table: Logged, secured: bool) -> Status:
+def _status(table: TakenIn) -> Status:
     return Status(
         name=table.name,
-        level="enforce" if secured else "log",
+        level="enforce" if table.enforced else "log",
         tenant_column=table.tenant_column,
         baseline=table.baseline,
         sensitive=table.sensitive,
         complete=table.complete_at is not None,
         since=table.since,
-        capture="broken" if table.faults else "ok",
+        capture=("broken" if table.faults else "ok") if table.logged else None,
         loses=table.loses,
         faults=table.faults,
     )

@@ -50,11 +50,14 @@ class Named:
 
 
 @dataclass(frozen=True)
-class Logged(Named):
-    """A table of the product that is logged; `unlogged_parts` are partitions that were attached since."""
+class TakenIn(Named):
+    """A table of the product that is logged, or enforced, or both; `baseline` is None where it is not logged, and
+    `unlogged_parts` are partitions that were attached since."""
 
+    logged: bool
+    enforced: bool
     tenant_column: str | None
-    baseline: str
+    baseline: str | None
     sensitive: dict[str, str]
     since: Any
     complete_at: Any
@@ -63,9 +66,9 @@ class Logged(Named):
     loses: bool
 
 
-def logged_tables(connection: Connection) -> tuple[Logged, ...]:
-    """The tables of the product that are logged in this database, by name."""
-    return tuple(rows_as(connection, Logged, QUERIES.adopted))
+def tables_taken_in(connection: Connection) -> tuple[TakenIn, ...]:
+    """The tables of the product that are logged or enforced in this database, by name."""
+    return tuple(rows_as(connection, TakenIn, QUERIES.adopted))
 
 
 def find_table(connection: Connection, schema: str, table: str) -> int | None:

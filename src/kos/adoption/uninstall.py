@@ -15,7 +15,7 @@ from kos import errors, sql
 from kos.adoption import mends
 from kos.adoption.facts import Connection
 from kos.adoption.release import take_out
-from kos.adoption.tables import Logged, logged_tables, waiting
+from kos.adoption.tables import TakenIn, tables_taken_in, waiting
 from kos.adoption.tenants import untell_directory
 from kos.progress import Advance, silent
 from kos.tenancy.placement import Place, control_place, server_at, shard_named
@@ -63,7 +63,7 @@ def uninstall(topology: Topology, place: Place, progress: Advance = silent) -> U
     with _connect(topology, place, shard.operator) as operator:
         plan = _planned(topology, operator, place)
         if plan.dropped:
-            tables = logged_tables(operator)
+            tables = tables_taken_in(operator)
             for number, table in enumerate(tables, start=1):
                 take_out(partial(_transaction, operator), table)
                 progress("tables taken out", number, len(tables))
@@ -79,12 +79,12 @@ def _connect(topology: Topology, place: Place, login: Login) -> Connection:
 
 
 def _planned(topology: Topology, operator: Connection, place: Place) -> Uninstalled:
-    tables: tuple[Logged, ...] = ()
+    tables: tuple[TakenIn, ...] = ()
     schemas: list[str] = []
     if operator.execute(QUERIES.is_installed).fetchone() == (True,):
         _refuse_tenants(operator, place)
         _refuse_operations(topology, place)
-        tables = logged_tables(operator)
+        tables = tables_taken_in(operator)
         schemas = [name for (name,) in operator.execute(QUERIES.own_schemas).fetchall()]
     roles = [name for (name,) in operator.execute(QUERIES.roles).fetchall()]
     drops = [mends.bare(QUERIES.drop_role.format(role=Identifier(role))) for role in roles]
