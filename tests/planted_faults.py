@@ -373,6 +373,19 @@ PLANTED = [
         "create table public.planted (account_id bigint); insert into kos.enforced_tables (relation, root, "
         "tenant_column, row_security, forced) values ('public.planted', 'public.planted', 'account_id', false, false)",
     ),
+    (
+        "enforced_tables",
+        "public.planted",
+        "create table public.planted (account_id bigint); "
+        "alter table public.planted enable row level security, force row level security; "
+        "create policy kos_tenant_isolation on public.planted as restrictive using (true); "
+        "create policy kos_access on public.planted using (true); "
+        "create policy before on public.planted using (true); create policy later on public.planted using (true); "
+        "create trigger kos_guard before insert or update or delete on public.planted "
+        "execute function kos.guard_adopted(); "
+        "insert into kos.enforced_tables (relation, root, tenant_column, row_security, forced, policies) "
+        "values ('public.planted', 'public.planted', 'account_id', false, false, '{before}')",
+    ),
 ]
 SINCE_16 = [
     ("roles", "kos_app", f"grant kos_owner to kos_app with {options}")

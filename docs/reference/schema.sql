@@ -5041,7 +5041,8 @@ CREATE TABLE kos.enforced_tables (
     forced boolean NOT NULL,
     granted jsonb DEFAULT '[]'::jsonb NOT NULL,
     schema_granted jsonb DEFAULT '[]'::jsonb NOT NULL,
-    enforced_at timestamp with time zone DEFAULT now() NOT NULL
+    enforced_at timestamp with time zone DEFAULT now() NOT NULL,
+    policies text[] DEFAULT '{}'::text[] NOT NULL
 );
 
 

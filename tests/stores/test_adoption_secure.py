@@ -170,6 +170,24 @@ def test_a_release_that_is_taken_back_logs_what_was_logged(
     ]
 
 
+def test_row_security_stays_where_the_product_has_policies_for_it_by_now(store: Store, topology: Topology) -> None:
+    adopt(store, "shop_order", "crm_contact", "events_event", "crm_log")  # crm_contact had row security, not forced
+    with connect(topology, APPLICATION) as app:
+        app.execute("create policy later on public.shop_order using (name <> 'hidden')")
+        app.execute("create policy later on public.events_event_2026_01 using (true)")
+    planned = plan_release(store, here(store), ["*"])
+    done = release_tables(store, planned)
+    assert done.kept == ("later on public.events_event_2026_01", "later on public.shop_order")
+    flags = """
+        select relname, relforcerowsecurity from pg_class
+         where relrowsecurity and relnamespace = 'public'::regnamespace order by 1"""
+    with store.operator() as operator:
+        assert rows(operator, flags) == [("crm_contact", False), ("events_event_2026_01", True), ("shop_order", True)]
+    assert "kos_" not in of_product(topology).replace("kos_owner", "")
+    adopt(store, "shop_order")  # by now it had them before
+    assert release_tables(store, plan_release(store, here(store), ["*"])).kept == ()
+
+
 def test_an_uninstallation_takes_out_what_is_not_logged(store: Store, topology: Topology) -> None:
     _, done = adopt_odd(store, topology)
     assert "kos_" in of_product(topology)

@@ -14,7 +14,7 @@ are the tenants); *child* (a table that belongs to a tenant by its references on
 from kos.adoption.adopt import ADOPT, Adopted, Planned, adopt_tables, planned_adoption
 from kos.adoption.model import BASELINES, LEVELS, Effects, Plan, Table, Wanted
 from kos.adoption.plan import check, plan
-from kos.adoption.release import RELEASE, Released, ReleasePlan, plan_release, release_tables
+from kos.adoption.release import RELEASE, Released, ReleasePlan, plan_release, release_tables, released
 from kos.adoption.secure import check_effects
 from kos.adoption.status import Status, status
 from kos.adoption.uninstall import Uninstalled, plan_uninstall, uninstall
@@ -42,6 +42,7 @@ __all__ = [
     "plan_uninstall",
     "planned_adoption",
     "release_tables",
+    "released",
     "status",
     "uninstall",
 ]

@@ -57,7 +57,14 @@ select n.nspname::text as schema, c.relname::text as "table", o.rolname::text as
        l.relation is not null as logged, e.relation is not null as enforced,
        coalesce(l.tenant_column, e.tenant_column) as tenant_column, l.baseline, coalesce(l.sensitive, '{}') as sensitive,
        coalesce(l.logged_since, e.enforced_at) as since, l.complete_at, coalesce(l.unlogged_parts, '{}') as unlogged_parts,
-       coalesce(l.faults, '{}') as faults, coalesce(l.loses, false) as loses
+       coalesce(l.faults, '{}') as faults, coalesce(l.loses, false) as loses,
+       array(select distinct format('%%I on %%I.%%I', y.polname, s.nspname, p.relname)
+               from kos.enforced_tables n
+               join pg_policy y on y.polrelid = n.relation
+               join pg_class p on p.oid = n.relation
+               join pg_namespace s on s.oid = p.relnamespace
+              where n.root = e.relation and not (n.row_security and n.forced)
+                and y.polname !~ '^kos_' and y.polname <> all (n.policies) order by 1) as policies_since
   from kos.adopted_tables() l
   full join (select * from kos.enforced_tables where relation = root) e on e.relation::oid = l.relation
   join pg_class c on c.oid = coalesce(l.relation, e.relation::oid)

@@ -11,7 +11,6 @@ from kos import console, topology
 from kos.adoption import (
     Adopted,
     Plan,
-    Released,
     Wanted,
     adopt_tables,
     check,
@@ -22,6 +21,7 @@ from kos.adoption import (
     plan_uninstall,
     planned_adoption,
     release_tables,
+    released,
     status,
     uninstall,
 )
@@ -131,13 +131,14 @@ def release(
     """Take adopted tables out again: their catalog is as before. What was logged stays in the log."""
     with open_store() as store:
         planned = plan_release(store, _place(store.topology, shard, database), globs)
-        names = tuple(each.name for each in planned.tables)
+        value = released(planned)
         if dry_run:
-            value = Released(None, planned.shard, planned.database, names)
             emit(value, as_json=json, human=lambda: display.show_released(value, "would be taken out"))
             return
         if not yes:
-            console.confirm(f"take {len(names)} tables of {planned.database} out again?")
+            if not json:
+                display.show_kept(value.kept)
+            console.confirm(f"take {len(value.released)} tables of {planned.database} out again?")
         with console.progress(quiet=json) as progress:
             done = release_tables(store, planned, progress)
     emit(done, as_json=json, human=lambda: display.show_released(done, "taken out"))
@@ -158,6 +159,8 @@ def uninstall_(
         emit(found, as_json=json, human=lambda: display.show_uninstalled(found, "would be dropped"))
         return
     if found.dropped and not yes:
+        if not json:
+            display.show_kept(found.kept)
         told = f"the log, the journal and {len(found.released)} adopted tables' capture"
         console.confirm(f"take kos out of {place.database}, with {told}?")
     with console.progress(quiet=json) as progress:

@@ -103,6 +103,13 @@ def show_status(tables: Sequence[Status]) -> None:
 def show_released(released: Released, what: str) -> None:
     """What a release did, or would do."""
     say(f"{what}: {_short(released.released)}; what was logged stays in the log")
+    show_kept(released.kept)
+
+
+def show_kept(policies: Sequence[str]) -> None:
+    """Why row security stays on a table that is taken out."""
+    if policies:
+        say(f"row security stays on for policies that came since: {_short(policies)}")
 
 
 def show_uninstalled(found: Uninstalled, what: str) -> None:
@@ -111,6 +118,7 @@ def show_uninstalled(found: Uninstalled, what: str) -> None:
         say(f"{found.database} has nothing of kos")
     if found.released:
         say(f"{len(found.released)} adopted tables {what.replace('dropped', 'released')}: {_short(found.released)}")
+    show_kept(found.kept)
     for schema in found.dropped:
         say(f"schema {schema} {what}")
     if found.roles:

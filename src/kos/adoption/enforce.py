@@ -40,8 +40,8 @@ class Target:
 
 @dataclass(frozen=True)
 class Part:
-    """The table itself or one of its partitions, with the flags that it has, or had, and the rights that the roles of
-    kos lack on it, or got for it."""
+    """The table itself or one of its partitions, with the flags that it has, or had; the rights that the roles of kos
+    lack on it, or got for it; and the product's policies that it has, or that have come since."""
 
     oid: int
     schema: str
@@ -50,6 +50,7 @@ class Part:
     row_security: bool
     forced: bool
     rights: list[list[str]]
+    policies: list[str]
 
     @property
     def identifier(self) -> Identifier:
@@ -106,7 +107,8 @@ def enforce(connection: Connection, schema: str, table: str, column: str) -> Non
 
 
 def relax(connection: Connection, schema: str, table: str) -> None:
-    """Undo `enforce`: the catalog is as it was. Nothing where the table is not enforced."""
+    """Undo `enforce`: the catalog is as it was, but for row security that the product has policies for by now. Nothing
+    where the table is not enforced."""
     target = _target(connection, schema, table, "")
     if target is None:
         return
@@ -151,6 +153,7 @@ def _note(connection: Connection, target: Target, parts: list[Part], column: str
         note = {
             "oid": part.oid, "root": target.oid, "column": column, "row_security": part.row_security,
             "forced": part.forced, "granted": Jsonb(part.rights), "schema_granted": Jsonb(schemas[part.schema]),
+            "policies": part.policies,
         }  # fmt: skip
         connection.execute(QUERIES.note_enforced, note)
     for name, roles in schemas.items():
@@ -197,7 +200,10 @@ def _policies(target: Target, part: Part, column: str) -> list[Composable]:
 
 
 def _undone(part: Part) -> list[Composable]:
+    """Policies that have come since would bind nobody without row security, or not the owner: then it stays."""
     script: list[Composable] = [QUERIES.relax.format(table=part.identifier)]
+    if part.policies:
+        return script
     if not part.forced:
         script.append(QUERIES.stop_forcing.format(table=part.identifier))
     if not part.row_security:

@@ -22,7 +22,8 @@ select c.oid::bigint as oid, n.nspname::text as schema, c.relname::text as name,
                        ('DELETE', 'kos_operator'), ('SELECT', 'kos_auditor'), ('SELECT', 'kos_owner')) wanted (privilege, role)
          where not exists (
            select from aclexplode(c.relacl) x
-            where x.grantee = wanted.role::regrole and x.privilege_type = wanted.privilege)) as rights
+            where x.grantee = wanted.role::regrole and x.privilege_type = wanted.privilege)) as rights,
+       array(select y.polname::text from pg_policy y where y.polrelid = c.oid and y.polname !~ '^kos_' order by 1) as policies
   from (select %(oid)s::oid as oid union select t.relid from pg_partition_tree(%(oid)s::oid) t) part
   join pg_class c on c.oid = part.oid
   join pg_namespace n on n.oid = c.relnamespace
@@ -51,13 +52,15 @@ select o.rolname::text
 
 -- name: note_enforced
 -- What was there, in the transaction that changes it.
-insert into kos.enforced_tables (relation, root, tenant_column, row_security, forced, granted, schema_granted)
-values (%(oid)s::oid, %(root)s::oid, %(column)s, %(row_security)s, %(forced)s, %(granted)s, %(schema_granted)s);
+insert into kos.enforced_tables (relation, root, tenant_column, row_security, forced, granted, schema_granted, policies)
+values (%(oid)s::oid, %(root)s::oid, %(column)s, %(row_security)s, %(forced)s, %(granted)s, %(schema_granted)s, %(policies)s);
 
 -- name: noted
--- A table's note and those of its partitions, the table first.
+-- A table's note and those of its partitions, the table first; `policies` are those that have come since.
 select e.relation::oid::bigint as oid, n.nspname::text as schema, c.relname::text as name, o.rolname::text as owner,
-       e.row_security, e.forced, e.granted as rights, e.schema_granted
+       e.row_security, e.forced, e.granted as rights, e.schema_granted,
+       array(select y.polname::text from pg_policy y
+              where y.polrelid = c.oid and y.polname !~ '^kos_' and y.polname <> all (e.policies) order by 1) as policies
   from kos.enforced_tables e
   join pg_class c on c.oid = e.relation
   join pg_namespace n on n.oid = c.relnamespace

@@ -29,13 +29,14 @@ from kos.tenancy import Place, Store
 
 @dataclass(frozen=True)
 class Leaving(Named):
-    """A table that is taken out, how it was logged (`baseline` is None where it was not), and whether it had row
-    security."""
+    """A table that is taken out, how it was logged (`baseline` is None where it was not), whether it had row security,
+    and for which policies of the product's that stays."""
 
     column: str | None
     baseline: str | None
     sensitive: dict[str, str]
     enforced: bool
+    policies_since: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -79,12 +80,14 @@ class ReleasePlan:
 
 @dataclass(frozen=True)
 class Released:
-    """What a release did, or without an operation what it would do."""
+    """What a release did, or without an operation what it would do. `kept`: policies of the product's that came while
+    their table was enforced, so row security stays on."""
 
     operation: UUID | None
     shard: str
     database: str
     released: tuple[str, ...]
+    kept: tuple[str, ...]
 
 
 def plan_release(store: Store, place: Place, patterns: Sequence[str]) -> ReleasePlan:
@@ -116,8 +119,14 @@ def release_tables(store: Store, plan: ReleasePlan, progress: Advance = silent) 
         TenantBusy: it was the last table, and somebody was inside a tenant all the while; resuming goes on.
         LeaseHeld, OperationUnfinished
     """
-    outcome = journal.run(store, RELEASE, plan, progress, same=plan.is_same)
-    return Released(outcome.operation, plan.shard, plan.database, tuple(each.name for each in plan.tables))
+    return released(plan, journal.run(store, RELEASE, plan, progress, same=plan.is_same).operation)
+
+
+def released(plan: ReleasePlan, operation: UUID | None = None) -> Released:
+    """What is told of a plan: without an operation, what it would do."""
+    names = tuple(each.name for each in plan.tables)
+    kept = tuple(policy for each in plan.tables for policy in each.policies_since)
+    return Released(operation, plan.shard, plan.database, names, kept)
 
 
 def _named(there: Sequence[TakenIn], patterns: Sequence[str]) -> list[TakenIn]:
@@ -125,7 +134,7 @@ def _named(there: Sequence[TakenIn], patterns: Sequence[str]) -> list[TakenIn]:
 
 
 def _leaving(table: TakenIn) -> Leaving:
-    how = (table.tenant_column, table.baseline, table.sensitive, table.enforced)
+    how = (table.tenant_column, table.baseline, table.sensitive, table.enforced, table.policies_since)
     return Leaving(table.schema, table.table, table.owner, *how)
 
 

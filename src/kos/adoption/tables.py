@@ -51,8 +51,9 @@ class Named:
 
 @dataclass(frozen=True)
 class TakenIn(Named):
-    """A table of the product that is logged, or enforced, or both; `baseline` is None where it is not logged, and
-    `unlogged_parts` are partitions that were attached since."""
+    """A table of the product that is logged, or enforced, or both; `baseline` is None where it is not logged.
+    `unlogged_parts` are partitions that were attached since, and `policies_since` the product's policies that row
+    security stays for when the table is taken out."""
 
     logged: bool
     enforced: bool
@@ -64,6 +65,7 @@ class TakenIn(Named):
     unlogged_parts: tuple[str, ...]
     faults: tuple[str, ...]
     loses: bool
+    policies_since: tuple[str, ...]
 
 
 def tables_taken_in(connection: Connection) -> tuple[TakenIn, ...]:

@@ -27,12 +27,13 @@ QUERIES = sql.load("kos.adoption", "uninstall.sql")
 
 @dataclass(frozen=True)
 class Uninstalled:
-    """What is taken out, or would be: adopted tables, schemas. `roles` remain, and `sql` drops them: roles are the
-    server's."""
+    """What is taken out, or would be: adopted tables, schemas. `kept`: policies of the product's that came while their
+    table was enforced, so row security stays on. `roles` remain, and `sql` drops them: roles are the server's."""
 
     shard: str
     database: str
     released: tuple[str, ...]
+    kept: tuple[str, ...]
     dropped: tuple[str, ...]
     roles: tuple[str, ...]
     sql: tuple[str, ...]
@@ -91,7 +92,13 @@ def _planned(topology: Topology, operator: Connection, place: Place) -> Uninstal
     if operator.execute(QUERIES.has_parameter).fetchone() == (True,):
         drops.insert(0, mends.bare(QUERIES.revoke_parameter))
     return Uninstalled(
-        place.shard, place.database, tuple(each.name for each in tables), tuple(schemas), tuple(roles), tuple(drops)
+        shard=place.shard,
+        database=place.database,
+        released=tuple(each.name for each in tables),
+        kept=tuple(policy for each in tables for policy in each.policies_since),
+        dropped=tuple(schemas),
+        roles=tuple(roles),
+        sql=tuple(drops),
     )
 
 
