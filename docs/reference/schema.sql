@@ -4608,6 +4608,8 @@ CREATE TABLE kos.pending_1 (
 )
 WITH (autovacuum_analyze_scale_factor='0.5');
 
+ALTER TABLE ONLY kos.pending_1 REPLICA IDENTITY FULL;
+
 
 ALTER TABLE kos.pending_1 OWNER TO kos_owner;
 
@@ -4628,6 +4630,8 @@ CREATE TABLE kos.pending_2 (
     context text[]
 )
 WITH (autovacuum_analyze_scale_factor='0.5');
+
+ALTER TABLE ONLY kos.pending_2 REPLICA IDENTITY FULL;
 
 
 ALTER TABLE kos.pending_2 OWNER TO kos_owner;
@@ -5254,6 +5258,8 @@ CREATE TABLE kos.pending_turn (
     since timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT pending_turn_number_check CHECK ((number = ANY (ARRAY[1, 2])))
 );
+
+ALTER TABLE ONLY kos.pending_turn REPLICA IDENTITY FULL;
 
 
 ALTER TABLE kos.pending_turn OWNER TO kos_owner;

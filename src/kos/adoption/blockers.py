@@ -11,6 +11,7 @@ from kos.adoption.model import CAPABILITIES, Blocker
 ALL = CAPABILITIES
 LOGGED = ("log", "history", "move", "distribution")
 BY_TENANT = ("log", "history", "row_security", "move", "distribution")
+WRITTEN = ("log", "history", "row_security", "move", "distribution")
 PLACED = ("move", "distribution")
 CHANGED = ("log", "history", "row_security", "schema_change")
 
@@ -29,6 +30,11 @@ def of_table(relation: Relation) -> Iterator[Blocker]:
         yield Blocker("unsuitable", ALL, "unlogged: a crash empties it, and the log would not know")
     if relation.restricted:
         yield Blocker("unsuitable", LOGGED, "a restrictive policy of its own would hide rows from the capture")
+    for name in relation.subscriptions:
+        said = f"the subscription {name} writes it, and what that writes fires no trigger"
+        yield Blocker(
+            "unsuitable", WRITTEN, f"{said}: take it in where it is published, or drop the subscription first"
+        )
     if relation.inherits or relation.inherited:
         which = "inherits from another table" if relation.inherits else "other tables inherit from it"
         yield Blocker("unsuitable", ALL, f"{which}: triggers and policies of one do not count for the other")

@@ -52,6 +52,7 @@ class Relation:
     schema_owner: str
     may_open: bool  # let kos_owner use the schema, if it may not already
     restricted: bool  # by a policy that binds kos_owner, too
+    subscriptions: tuple[str, ...]  # that write it, or a partition of it
     root: int | None
     inherits: bool
     inherited: bool

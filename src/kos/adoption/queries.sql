@@ -67,6 +67,10 @@ select c.oid::bigint as oid,
        exists (select from pg_policy y
                 where y.polrelid = c.oid and not y.polpermissive and y.polcmd in ('r', '*') and y.polname !~ '^kos_'
                   and y.polroles && array[0::oid, coalesce(to_regrole('kos_owner')::oid, 0)]) as restricted,
+       array(select u.subname::text from pg_subscription u
+              where exists (select from pg_subscription_rel r
+                             where r.srsubid = u.oid and (r.srrelid = c.oid or pg_partition_root(r.srrelid) = c.oid))
+              order by 1) as subscriptions,
        case when c.relispartition then pg_partition_root(c.oid)::bigint end as root,
        exists (select from pg_inherits i where i.inhrelid = c.oid) and not c.relispartition as inherits,
        c.relkind = 'r' and exists (select from pg_inherits i where i.inhparent = c.oid) as inherited,
