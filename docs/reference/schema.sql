@@ -4728,8 +4728,7 @@ begin
     insert into kos.pending_%s (id, origin, transaction, tenant_id, shape_id, operation, key)
     select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), t.tenant_id, $2, 'T', '{}'
       from (select distinct e.tenant_id from kos.knowledge_events e join kos.shapes s using (shape_id)
-              join pg_class c on c.relname = s.table_name join pg_namespace n on n.oid = c.relnamespace and n.nspname = s.schema_name
-             where c.oid = $1) t
+             where s.logged_id = (select l.logged_id from kos.logged_tables l where l.relation = $1)) t
     $insert$, number)
     using target, kos.shape_of(target);
 end $_$;

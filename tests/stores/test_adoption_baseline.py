@@ -124,3 +124,19 @@ def test_a_table_that_is_dropped_is_forgotten(shop: Store) -> None:
         ).fetchall()
     assert (noted, captures) == ([], [])
     assert release(shop, "shop_rule") == ("public.shop_rule",)
+
+
+def test_what_the_log_said_under_an_earlier_name_is_not_true_any_more_either(shop: Store) -> None:
+    """Not written since it was renamed, the other tenant's rows stand in the log under the old name only."""
+    with as_owner(shop.topology) as owner:
+        owner.execute("create table public.early (id bigint primary key, account_id bigint not null)")
+        owner.execute("insert into public.early values (1, 7), (2, 8)")
+        adopt(shop, "early", baseline="full", tenant_column="account_id")
+        assert wrong_in_log(shop, "public.early") == []
+        owner.execute("alter table public.early rename to late")
+        owner.execute("insert into public.late values (3, 7)")
+        assert wrong_in_log(shop, "public.late") == []
+        release(shop, "late")
+        owner.execute("delete from public.late")
+    adopt(shop, "late", baseline="full", tenant_column="account_id")
+    assert wrong_in_log(shop, "public.late") == []

@@ -14,3 +14,19 @@ update kos.enforced_tables e
 alter table kos.pending_turn replica identity full;
 alter table kos.pending_1 replica identity full;
 alter table kos.pending_2 replica identity full;
+
+-- As before (0013), for every tenant that the log names that the table goes on with, also under the names that the table
+-- had before: what was not written since it was renamed is still true in that log.
+create or replace function kos.void_log(target regclass) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  number integer := (select t.number from kos.pending_turn t);
+begin
+  execute format($insert$
+    insert into kos.pending_%s (id, origin, transaction, tenant_id, shape_id, operation, key)
+    select nextval('kos.pending_ids'), kos.origin(), pg_current_xact_id(), t.tenant_id, $2, 'T', '{}'
+      from (select distinct e.tenant_id from kos.knowledge_events e join kos.shapes s using (shape_id)
+             where s.logged_id = (select l.logged_id from kos.logged_tables l where l.relation = $1)) t
+    $insert$, number)
+    using target, kos.shape_of(target);
+end $$;
