@@ -18,6 +18,7 @@ from psycopg.sql import SQL, Identifier
 from fix_own_postgres import MakePostgres
 from fix_product import GRANTS, OWNER, PASSWORD, make_product, make_roles
 from kos.adoption.enforce import enforce
+from kos.adoption.tables import find_table
 from kos.adoption.tenants import Column, name_tenants, note_product, register
 from kos.tenancy import install
 from kos.topology import postgres as opening
@@ -96,12 +97,18 @@ def register_all(operator: psycopg.Connection[Any], tables: tuple[tuple[str, str
             register(operator, each, strict=True)
 
 
+def oid_of(operator: psycopg.Connection[Any], schema: str, table: str) -> int:
+    oid = find_table(operator, schema, table)
+    assert oid is not None
+    return oid
+
+
 def enforce_all(topology: Topology) -> None:
     with connect(topology, OPERATOR) as operator:
         register_all(operator)
         for each in ENFORCED:
             with operator.transaction():
-                enforce(operator, *each)
+                enforce(operator, oid_of(operator, *each[:2]), each[2])
 
 
 @pytest.fixture(scope="module", params=["wheel", pytest.param("debian", marks=pytest.mark.long)])

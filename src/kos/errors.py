@@ -40,7 +40,8 @@ Every error has named fields, a sentence that states the fact, and the command t
     │                          ExportUnsupported, ImportRunning
     ├── AdoptionError          NothingMatches, UnknownTenantColumn, NoTenantColumn, TableWithoutKey,
     │                          TenantColumnHasNulls, TypeNotCarried, TableUnsuitable, ChildWithoutColumn,
-    │                          GrantMissing, AdoptedOtherwise, NotAdopted, TableGone, RowsHidden,
+    │                          GrantMissing, AdoptedOtherwise, NotAdopted, TableGone, TableReplaced,
+    │                          PlanOutdated, RowsHidden,
     │                          TableBusy (retryable), TableChanged (retryable), TenantsRemain, TriggersRemain,
     │                          TenantTypeUnknown, SensitiveUnclear, NoSensitiveColumn, SensitiveKey,
     │                          TenantNotRegistered, EffectsNotAccepted
@@ -1426,6 +1427,22 @@ class TableGone(AdoptionError):
     database: str
     fact = "{table} was planned to be taken in, and {database} has it no more"
     mend = "roll the operation back, then: kos adopt"
+    exit_code = FAILED
+
+
+@dataclass(eq=False)
+class TableReplaced(AdoptionError):
+    table: str
+    fact = "{table} is another table now than the one that was planned for"
+    mend = "plan again with the same command; an operation that was begun is rolled back before"
+    exit_code = FAILED
+
+
+@dataclass(eq=False)
+class PlanOutdated(AdoptionError):
+    database: str
+    fact = "tables of {database} were taken in or out since this was planned, or changed what is planned for them"
+    mend = "plan again with the same command: nothing was done"
     exit_code = FAILED
 
 

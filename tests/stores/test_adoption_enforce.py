@@ -9,7 +9,17 @@ from typing import Any
 import psycopg
 import pytest
 
-from fix_enforced import ADMINISTRATOR, APPLICATION, ENFORCED, OPERATOR, REPORTS, connect, enforce_all, register_all
+from fix_enforced import (
+    ADMINISTRATOR,
+    APPLICATION,
+    ENFORCED,
+    OPERATOR,
+    REPORTS,
+    connect,
+    enforce_all,
+    oid_of,
+    register_all,
+)
 from fix_product import OTHER_OWNER, OWNER, PASSWORD, catalog
 from kos import errors
 from kos.adoption import enforce as enforcing
@@ -24,12 +34,12 @@ LEGACY = Login(OTHER_OWNER, fixed(PASSWORD))
 
 def enforce(operator: Connection, schema: str, table: str, column: str) -> None:
     with operator.transaction():
-        enforcing.enforce(operator, schema, table, column)
+        enforcing.enforce(operator, oid_of(operator, schema, table), column)
 
 
 def relax(operator: Connection, schema: str, table: str) -> None:
     with operator.transaction():
-        enforcing.relax(operator, schema, table)
+        enforcing.relax(operator, oid_of(operator, schema, table))
 
 
 @contextmanager

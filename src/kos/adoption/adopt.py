@@ -28,10 +28,11 @@ from kos.adoption.secure import (
 )
 from kos.adoption.tables import (
     QUERIES,
-    Named,
+    Found,
     TakenIn,
-    find_table,
+    expect,
     finds_null,
+    is_there,
     patiently,
     put_capture,
     tables_taken_in,
@@ -45,7 +46,7 @@ from kos.tenancy import Place, Store
 
 
 @dataclass(frozen=True)
-class Taken(Named):
+class Taken(Found):
     """A table that is taken in. `before`: how its rows were treated while it was logged already, or None.
     `sensitive`: what is to be hidden beside what is, and `sensitive_before` how those columns were."""
 
@@ -135,6 +136,8 @@ class Planned:
     already: tuple[str, ...]
     left_out: tuple[LeftOut, ...]
     begun: AdoptPlan | None
+    found: Plan
+    wanted: Wanted
 
     @property
     def work(self) -> bool:
@@ -186,7 +189,8 @@ def planned_adoption(store: Store, found: Plan, wanted: Wanted) -> Planned:
         if each.of_class != "partition" and each.blocked("log")
     )
     left_out += tuple(LeftOut(name, reason) for name, reason in unsecured)
-    return Planned(made, already, left_out, earlier if earlier and earlier.is_same(made) else None)
+    begun_plan = earlier if earlier and earlier.is_same(made) else None
+    return Planned(made, already, left_out, begun_plan, found, wanted)
 
 
 def adopt_tables(store: Store, planned: Planned, progress: Advance = silent) -> Adopted:
@@ -195,11 +199,16 @@ def adopt_tables(store: Store, planned: Planned, progress: Advance = silent) -> 
     Raises:
         TableBusy, TableGone, TenantColumnHasNulls, RowsHidden, TenantNotRegistered: what is taken in until then
             stays; resuming goes on.
+        TableReplaced, PlanOutdated: the tables are not those that were looked at, or not taken in as they were then.
         LeaseHeld, OperationUnfinished: another operation is at work on this database's tables, or was left half done.
     """
     plan, operation = planned.begun or planned.plan, None
+
+    def still() -> None:
+        _refuse_outdated(store, planned, plan)
+
     if planned.work:
-        operation = journal.run(store, ADOPT, plan, progress, same=plan.is_same).operation
+        operation = journal.run(store, ADOPT, plan, progress, same=plan.is_same, still=still).operation
     news = (*plan.tables, *plan.secured)
     return Adopted(
         operation=operation,
@@ -214,6 +223,15 @@ def adopt_tables(store: Store, planned: Planned, progress: Advance = silent) -> 
     )
 
 
+def _refuse_outdated(store: Store, planned: Planned, plan: AdoptPlan) -> None:
+    """Somebody else may have taken tables in or out since, and a rollback would take those out that he took in."""
+    with store.operator(plan.place) as operator:
+        for table in (*plan.tables, *plan.secured):
+            expect(operator, table, plan.database)
+        if plan_adoption(operator, planned.found, planned.wanted) != plan:
+            raise errors.PlanOutdated(plan.database)
+
+
 def can_be_logged(table: Table) -> bool:
     """A table whose changes can be captured; partitions come with their table."""
     return table.of_class != "partition" and not table.blocked("log")
@@ -224,6 +242,7 @@ def _taken(table: Table, known: TakenIn | None) -> Taken:
         schema=table.schema,
         table=table.table,
         owner=table.owner,
+        oid=table.oid,
         column=table.column,
         before=known.baseline if known else None,
         may_be_null=any(each.kind == "nulls" for each in table.blockers),
@@ -254,34 +273,31 @@ def capture(run: Run[AdoptPlan]) -> None:
 
 
 def _capture_one(run: Run[AdoptPlan], table: Taken, number: int) -> None:
-    oid = _prepared(run, table)
+    _prepare(run, table)
 
     def put() -> None:
         with run.transaction() as connection:
-            put_capture(connection, oid, table.column, run.plan.baseline, table.sensitive)
+            put_capture(connection, table.oid, table.column, run.plan.baseline, table.sensitive)
             run.checkpoint(number, done=number)
 
     patiently(run.transaction, table, put)
 
 
-def _prepared(run: Run[AdoptPlan], table: Taken) -> int:
-    """The table's oid, once what takes long has been looked at, before anything is locked.
+def _prepare(run: Run[AdoptPlan], table: Taken) -> None:
+    """What takes long is looked at before anything is locked.
 
     Raises:
-        TableGone, TenantColumnHasNulls
+        TableGone, TableReplaced, TenantColumnHasNulls
     """
     with run.transaction() as connection:
-        oid = find_table(connection, table.schema, table.table)
-        if oid is None:
-            raise errors.TableGone(table.name, run.plan.database)
+        expect(connection, table, run.plan.database)
         named = Identifier(table.schema, table.table)
         if table.may_be_null and table.column and finds_null(connection, table.owner, named, table.column):
             raise errors.TenantColumnHasNulls(table.name, table.column)
-        returns = connection.execute(QUERIES.was_logged, {"table": oid}).fetchone() == (True,)
+        returns = connection.execute(QUERIES.was_logged, {"table": table.oid}).fetchone() == (True,)
     if returns:  # the events of an earlier time come before the news that they count no more
         with run.store.operator(run.place) as operator:
             seal_all(operator)
-    return oid
 
 
 def release_taken(run: Run[AdoptPlan]) -> None:
@@ -292,17 +308,17 @@ def release_taken(run: Run[AdoptPlan]) -> None:
 
 
 def _release_one(run: Run[AdoptPlan], table: Taken) -> None:
+    """Also of one that has another name by now."""
     with run.transaction() as connection:
-        oid = find_table(connection, table.schema, table.table)
-    if oid is None:
-        return
+        if not is_there(connection, table):
+            return
 
     def take() -> None:
         with run.transaction() as connection:
             if table.before is None:
-                take_capture(connection, oid)
+                take_capture(connection, table.oid)
             else:
-                put_capture(connection, oid, table.column, table.before, table.sensitive_before)
+                put_capture(connection, table.oid, table.column, table.before, table.sensitive_before)
 
     patiently(run.transaction, table, take)
 

@@ -7,6 +7,12 @@ select c.oid::bigint
   join pg_namespace n on n.oid = c.relnamespace
  where n.nspname = %(schema)s and c.relname = %(table)s;
 
+-- name: find_planned
+-- A table that was planned for, under whatever name it has now, and the one that has its name.
+select (select c.oid::bigint from pg_class c where c.oid = %(oid)s::oid and c.relkind in ('r', 'p')),
+       (select c.oid::bigint from pg_class c join pg_namespace n on n.oid = c.relnamespace
+         where n.nspname = %(schema)s and c.relname = %(table)s);
+
 -- name: limit
 -- While a lock is waited for, everyone behind it waits too: also where a table has many partitions.
 select set_config('lock_timeout', '200ms', true), set_config('statement_timeout', '200ms', true);
@@ -53,7 +59,7 @@ select role, statement from kos.release_script(%(table)s::oid::regclass);
 
 -- name: adopted
 -- Tables of the product that are logged here, or enforced, or both: one without a key can be kept apart, and not logged.
-select n.nspname::text as schema, c.relname::text as "table", o.rolname::text as owner,
+select n.nspname::text as schema, c.relname::text as "table", o.rolname::text as owner, c.oid::bigint as oid,
        l.relation is not null as logged, e.relation is not null as enforced,
        coalesce(l.tenant_column, e.tenant_column) as tenant_column, l.baseline, coalesce(l.sensitive, '{}') as sensitive,
        coalesce(l.logged_since, e.enforced_at) as since, l.complete_at, coalesce(l.unlogged_parts, '{}') as unlogged_parts,

@@ -13,7 +13,7 @@ from psycopg.sql import Identifier
 
 from kos import errors, sql
 from kos.adoption.facts import Connection
-from kos.adoption.tables import QUERIES, find_table, patiently
+from kos.adoption.tables import QUERIES, expect, patiently
 from kos.log import Room
 
 if TYPE_CHECKING:
@@ -45,18 +45,16 @@ def leave_rows(run: Run[AdoptPlan]) -> None:
 def _batch(run: Run[AdoptPlan], table: Taken, at: dict[str, Any]) -> dict[str, Any]:
     """One batch, and where the next one begins."""
     with run.transaction() as connection:
-        oid = find_table(connection, table.schema, table.table)
-    if oid is None:
-        raise errors.TableGone(table.name, run.plan.database)
+        expect(connection, table, run.plan.database)
     later: dict[str, Any] = {}
 
     def copy() -> None:
         with run.transaction() as connection:
-            rows, last, ended = _locked(connection, run, table, oid, at["after"])
+            rows, last, ended = _locked(connection, run, table, at["after"])
             for part, ids in _by_part(rows).items():
                 connection.execute(QUERIES.log_baseline, {"part": part, "rows": ids})
             if ended:
-                connection.execute(QUERIES.complete_baseline, {"table": oid})
+                connection.execute(QUERIES.complete_baseline, {"table": table.oid})
             later.update(table=at["table"] + ended, after=None if ended else last, rows=at["rows"] + len(rows))
             run.checkpoint(later, done=later["rows"])
 
@@ -65,25 +63,25 @@ def _batch(run: Run[AdoptPlan], table: Taken, at: dict[str, Any]) -> dict[str, A
 
 
 def _locked(
-    connection: Connection, run: Run[AdoptPlan], table: Taken, oid: int, after: list[str] | None
+    connection: Connection, run: Run[AdoptPlan], table: Taken, after: list[str] | None
 ) -> tuple[list[tuple[int, str]], list[str] | None, bool]:
     """The next rows, partition and place of each, locked until the end of the transaction; the last key that was looked
     at; and whether it is the table's."""
-    given = {"table": oid, "after": after, "upto": None, "limit": run.kept.get("batch", BATCH)}
+    given = {"table": table.oid, "after": after, "upto": None, "limit": run.kept.get("batch", BATCH)}
     connection.execute(QUERIES.wait_briefly)
-    keys = _as_owner(connection, table, oid, given)
+    keys = _as_owner(connection, table, given)
     if not keys:
         return [], None, True
     given["upto"] = list(keys[-1][0])
-    rows = _as_owner(connection, table, oid, given)
+    rows = _as_owner(connection, table, given)
     return rows, given["upto"], len(keys) < given["limit"]
 
 
-def _as_owner(connection: Connection, table: Taken, oid: int, given: dict[str, Any]) -> list[Any]:
+def _as_owner(connection: Connection, table: Taken, given: dict[str, Any]) -> list[Any]:
     query = connection.execute(QUERIES.baseline_query, given).fetchone()
     assert query is not None
     connection.execute(QUERIES.act_as.format(role=Identifier(table.owner)))
-    if connection.execute(QUERIES.sees_all, {"table": oid}).fetchone() != (True,):
+    if connection.execute(QUERIES.sees_all, {"table": table.oid}).fetchone() != (True,):
         raise errors.RowsHidden(table.name, table.owner)
     rows = connection.execute(sql.literal(query[0])).fetchall()
     connection.execute(QUERIES.act_as_ourselves)

@@ -62,19 +62,19 @@ def enforced(connection: Connection) -> set[str]:
     return {f"{schema}.{table}" for schema, table in connection.execute(QUERIES.enforced_tables)}
 
 
-def refusal(connection: Connection, schema: str, table: str, column: str) -> errors.TenantTypeUnknown | None:
+def refusal(connection: Connection, oid: int, column: str) -> errors.TenantTypeUnknown | None:
     """Why a table can't be enforced, whatever its blockers say; None if it can."""
-    target = _target(connection, schema, table, column)
+    target = _target(connection, oid, column)
     return _refusal(target, column) if target else None
 
 
-def lacks(connection: Connection, schema: str, table: str) -> bool:
+def lacks(connection: Connection, oid: int) -> bool:
     """Are the table or partitions of it not enforced?"""
-    target = _target(connection, schema, table, "")
+    target = _target(connection, oid, "")
     return bool(target and _parts(connection, target))
 
 
-def enforce(connection: Connection, schema: str, table: str, column: str) -> None:
+def enforce(connection: Connection, oid: int, column: str) -> None:
     """Row security on a table and its partitions, or on those of them that are not enforced yet. `connection` is the
     operator's; in the caller's transaction, which is to be tried again where a lock is not granted.
 
@@ -84,7 +84,7 @@ def enforce(connection: Connection, schema: str, table: str, column: str) -> Non
         TenantTypeUnknown: nothing was changed.
         TableChanged: while its lock was waited for; to be tried again.
     """
-    target = _target(connection, schema, table, column)
+    target = _target(connection, oid, column)
     if target is None or not (parts := _parts(connection, target)):
         return
     if error := _refusal(target, column):
@@ -96,7 +96,7 @@ def enforce(connection: Connection, schema: str, table: str, column: str) -> Non
     _lend(connection, owners, lends)
     _lock(connection, target)
     noted = [part.oid for part in parts]
-    if (_target(connection, schema, table, column), _parts(connection, target, noted)) != (target, parts):
+    if (_target(connection, oid, column), _parts(connection, target, noted)) != (target, parts):
         raise errors.TableChanged(target.full_name)
     script = [
         each
@@ -106,10 +106,10 @@ def enforce(connection: Connection, schema: str, table: str, column: str) -> Non
     _script(connection, [*script, schema_files.QUERIES.become_owner, *_taken_back(owners, lends)])
 
 
-def relax(connection: Connection, schema: str, table: str) -> None:
+def relax(connection: Connection, oid: int) -> None:
     """Undo `enforce`: the catalog is as it was, but for row security that the product has policies for by now. Nothing
     where the table is not enforced."""
-    target = _target(connection, schema, table, "")
+    target = _target(connection, oid, "")
     if target is None:
         return
     with connection.cursor(row_factory=dict_row) as cursor:
@@ -132,9 +132,9 @@ def relax(connection: Connection, schema: str, table: str) -> None:
     )
 
 
-def _target(connection: Connection, schema: str, table: str, column: str) -> Target | None:
+def _target(connection: Connection, oid: int, column: str) -> Target | None:
     with connection.cursor(row_factory=dict_row) as cursor:
-        row = cursor.execute(QUERIES.find_relation, {"schema": schema, "table": table, "column": column}).fetchone()
+        row = cursor.execute(QUERIES.find_relation, {"oid": oid, "column": column}).fetchone()
     return Target(**row) if row else None
 
 

@@ -9,7 +9,7 @@ select c.oid::bigint as oid, n.nspname::text as schema, c.relname::text as name,
   from pg_class c
   join pg_namespace n on n.oid = c.relnamespace
   join pg_roles o on o.oid = c.relowner
- where n.nspname = %(schema)s and c.relname = %(table)s;
+ where c.oid = %(oid)s::oid;
 
 -- name: parts
 -- A table and its partitions that are not enforced yet, each with its flags, and with what the roles of kos were not

@@ -39,6 +39,7 @@ class Table:
     """One table as the plan sees it. Rows, bytes and tenants are estimates unless the plan counted."""
 
     name: str
+    oid: int
     schema: str
     table: str
     of_class: str

@@ -101,6 +101,7 @@ def _table(
     phases = mends.keys_sql(owned, relation.oid) if place.of_class == "tenant" and not hopeless else ()
     return Table(
         name=relation.full_name,
+        oid=relation.oid,
         schema=relation.schema,
         table=relation.name,
         of_class="unusable" if unusable and place.of_class != "partition" else place.of_class,

@@ -11,10 +11,10 @@ from kos.adoption.enforce import enforce, relax
 from kos.adoption.plan import matches
 from kos.adoption.secure import forget_tenants, register_tenants
 from kos.adoption.tables import (
-    Named,
+    Found,
     TakenIn,
     Transaction,
-    find_table,
+    is_there,
     patiently,
     put_capture,
     tables_taken_in,
@@ -28,7 +28,7 @@ from kos.tenancy import Place, Store
 
 
 @dataclass(frozen=True)
-class Leaving(Named):
+class Leaving(Found):
     """A table that is taken out, how it was logged (`baseline` is None where it was not), whether it had row security,
     and for which policies of the product's that stays."""
 
@@ -96,19 +96,23 @@ def plan_release(store: Store, place: Place, patterns: Sequence[str]) -> Release
     Raises:
         NotAdopted: a pattern is of no adopted table.
     """
-    with store.operator(place) as operator:
-        there = tables_taken_in(operator)
-    leaving = tuple(_leaving(each) for each in _named(there, patterns))
-    made = ReleasePlan(place.shard, place.database, tuple(patterns), leaving)
+    made = _plan(store, place, patterns)
     begun = journal.unfinished_on(store, made.subject)
     earlier = journal.plan_of(RELEASE, begun) if begun and begun.name == RELEASE.name else None
     if earlier is not None and earlier.is_same(made):
         again: ReleasePlan = earlier
         return again
     for pattern in patterns:
-        if not any(matches(each.schema, each.table, pattern) for each in there):
+        if not any(matches(each.schema, each.table, pattern) for each in made.tables):
             raise errors.NotAdopted(pattern, place.database)
     return made
+
+
+def _plan(store: Store, place: Place, patterns: Sequence[str]) -> ReleasePlan:
+    with store.operator(place) as operator:
+        there = tables_taken_in(operator)
+    leaving = tuple(_leaving(each) for each in _named(there, patterns))
+    return ReleasePlan(place.shard, place.database, tuple(patterns), leaving)
 
 
 def release_tables(store: Store, plan: ReleasePlan, progress: Advance = silent) -> Released:
@@ -117,9 +121,15 @@ def release_tables(store: Store, plan: ReleasePlan, progress: Advance = silent) 
     Raises:
         TableBusy: what is taken out until then stays out; resuming goes on.
         TenantBusy: it was the last table, and somebody was inside a tenant all the while; resuming goes on.
+        PlanOutdated: tables were taken in or out since.
         LeaseHeld, OperationUnfinished
     """
-    return released(plan, journal.run(store, RELEASE, plan, progress, same=plan.is_same).operation)
+
+    def still() -> None:
+        if _plan(store, plan.place, plan.patterns) != plan:
+            raise errors.PlanOutdated(plan.database)
+
+    return released(plan, journal.run(store, RELEASE, plan, progress, same=plan.is_same, still=still).operation)
 
 
 def released(plan: ReleasePlan, operation: UUID | None = None) -> Released:
@@ -135,7 +145,7 @@ def _named(there: Sequence[TakenIn], patterns: Sequence[str]) -> list[TakenIn]:
 
 def _leaving(table: TakenIn) -> Leaving:
     how = (table.tenant_column, table.baseline, table.sensitive, table.enforced, table.policies_since)
-    return Leaving(table.schema, table.table, table.owner, *how)
+    return Leaving(table.schema, table.table, table.owner, table.oid, *how)
 
 
 # the steps
@@ -153,19 +163,18 @@ def _release_one(run: Run[ReleasePlan], table: Leaving, number: int) -> None:
     take_out(run.transaction, table, lambda: run.checkpoint(number, done=number))
 
 
-def take_out(transaction: Transaction, table: Named, finish: Callable[[], None] = lambda: None) -> None:
+def take_out(transaction: Transaction, table: Found, finish: Callable[[], None] = lambda: None) -> None:
     """Out of row security, and then out of the log: two transactions, since each locks the table. `finish` is called
     in the second."""
 
     def open_up() -> None:
         with transaction() as connection:
-            relax(connection, table.schema, table.table)
+            relax(connection, table.oid)
 
     def take() -> None:
         with transaction() as connection:
-            oid = find_table(connection, table.schema, table.table)
-            if oid is not None:
-                take_capture(connection, oid)
+            if is_there(connection, table):
+                take_capture(connection, table.oid)
             finish()
 
     patiently(transaction, table, open_up)
@@ -188,14 +197,13 @@ def log_again(run: Run[ReleasePlan]) -> None:
 def _log_one_again(run: Run[ReleasePlan], table: Leaving) -> None:
     def put() -> None:
         with run.transaction() as connection:
-            oid = find_table(connection, table.schema, table.table)
-            if oid is not None and table.baseline is not None:
-                put_capture(connection, oid, table.column, table.baseline, table.sensitive)
+            if table.baseline is not None and is_there(connection, table):
+                put_capture(connection, table.oid, table.column, table.baseline, table.sensitive)
 
     def close() -> None:
         if table.enforced and table.column:
             with run.transaction() as connection:
-                enforce(connection, table.schema, table.table, table.column)
+                enforce(connection, table.oid, table.column)
 
     patiently(run.transaction, table, put)
     patiently(run.transaction, table, close)

@@ -12,7 +12,7 @@ from kos.adoption import tenants
 from kos.adoption.enforce import enforce, enforced, lacks, refusal, relax
 from kos.adoption.facts import Connection
 from kos.adoption.model import Plan, Table, Wanted
-from kos.adoption.tables import patiently, waiting
+from kos.adoption.tables import Found, expect, patiently, waiting
 from kos.adoption.tenants import Column
 from kos.tenancy.placement import control_place
 
@@ -24,7 +24,7 @@ TOLD_AT_ONCE = 500  # tenants
 
 
 @dataclass(frozen=True)
-class Secured(Column):
+class Secured(Found, Column):
     """A table that row security is put on. `before`: some of it has it already; what has come since is meant."""
 
     before: bool
@@ -41,11 +41,11 @@ def plan_secured(connection: Connection, found: Plan, wanted: Wanted) -> tuple[S
     known, secured = enforced(connection), []
     for each in filter(can_be_secured, found.tables):
         assert each.column is not None
-        if not lacks(connection, each.schema, each.table):
+        if not lacks(connection, each.oid):
             continue
-        error = refusal(connection, each.schema, each.table, each.column)
+        error = refusal(connection, each.oid, each.column)
         if error is None:
-            secured.append(Secured(each.schema, each.table, each.owner, each.column, each.name in known))
+            secured.append(Secured(each.schema, each.table, each.owner, each.column, each.oid, each.name in known))
         elif wanted.patterns:
             raise error
     return tuple(secured)
@@ -56,7 +56,7 @@ def refused(connection: Connection, found: Plan, wanted: Wanted) -> list[tuple[s
     if wanted.level != "enforce":
         return []
     tables = filter(can_be_secured, found.tables)
-    reasons = [(each.name, refusal(connection, each.schema, each.table, each.column or "")) for each in tables]
+    reasons = [(each.name, refusal(connection, each.oid, each.column or "")) for each in tables]
     return [(name, str(error)) for name, error in reasons if error]
 
 
@@ -162,7 +162,8 @@ def put_row_security(run: Run[AdoptPlan]) -> None:
 def _put_one(run: Run[AdoptPlan], table: Secured, number: int) -> None:
     def put() -> None:
         with run.transaction() as connection:
-            enforce(connection, table.schema, table.table, table.column)
+            expect(connection, table, run.plan.database)
+            enforce(connection, table.oid, table.column)
             run.checkpoint(number, done=number)
 
     patiently(run.transaction, table, put)
@@ -179,7 +180,7 @@ def take_row_security(run: Run[AdoptPlan]) -> None:
 def _take_one(run: Run[AdoptPlan], table: Secured) -> None:
     def take() -> None:
         with run.transaction() as connection:
-            relax(connection, table.schema, table.table)
+            relax(connection, table.oid)
 
     patiently(run.transaction, table, take)
 

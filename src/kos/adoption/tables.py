@@ -50,7 +50,14 @@ class Named:
 
 
 @dataclass(frozen=True)
-class TakenIn(Named):
+class Found(Named):
+    """The same, as it was when a plan was made: another table can have its name since, and it another name."""
+
+    oid: int
+
+
+@dataclass(frozen=True)
+class TakenIn(Found):
     """A table of the product that is logged, or enforced, or both; `baseline` is None where it is not logged.
     `unlogged_parts` are partitions that were attached since, and `policies_since` the product's policies that row
     security stays for when the table is taken out."""
@@ -77,6 +84,27 @@ def find_table(connection: Connection, schema: str, table: str) -> int | None:
     """A table's oid; None if there is no such table."""
     row = connection.execute(QUERIES.find_table, {"schema": schema, "table": table}).fetchone()
     return None if row is None else int(row[0])
+
+
+def expect(connection: Connection, table: Found, database: str) -> None:
+    """That a planned table is there, under its name. Raises: TableGone, TableReplaced"""
+    there, named = _planned(connection, table)
+    if named not in {None, table.oid}:
+        raise errors.TableReplaced(table.name)
+    if there is None or named is None:
+        raise errors.TableGone(table.name, database)
+
+
+def is_there(connection: Connection, table: Found) -> bool:
+    """Is a planned table there, under whatever name?"""
+    return _planned(connection, table)[0] is not None
+
+
+def _planned(connection: Connection, table: Found) -> tuple[int | None, int | None]:
+    given = {"oid": table.oid, "schema": table.schema, "table": table.table}
+    row = connection.execute(QUERIES.find_planned, given).fetchone()
+    assert row is not None
+    return row[0], row[1]
 
 
 def put_capture(

@@ -53,13 +53,15 @@ def run(
     *,
     kept: dict[str, Any] | None = None,
     same: Callable[[Any], bool] | None = None,
+    still: Callable[[], None] | None = None,
     waits: bool = False,
 ) -> Outcome:
     """Run an operation. Where the subject has an unfinished one of the same name whose plan is the `same`, that one is
-    resumed instead: so running a command again finishes what a kill has left. `waits`: stop before a step that waits.
+    resumed instead: so running a command again finishes what a kill has left. `still` raises if what the plan stands on
+    is not so any more; it is asked under the lease, before the plan is stored. `waits`: stop before a step that waits.
 
     Raises:
-        LeaseHeld, OperationUnfinished, OperationInterrupted; what the steps raise.
+        LeaseHeld, OperationUnfinished, OperationInterrupted; what `still` and the steps raise.
     """
     runner = Runner(store, operation, progress, kept=kept, waits=waits)
     begun = unfinished_on(store, plan.subject) if same else None
@@ -67,7 +69,7 @@ def run(
         if begun.state.startswith("roll"):
             raise RollbackBegun(str(begun.id))
         return runner.resume(begun)
-    return runner.run(plan)
+    return runner.run(plan, still)
 
 
 def resume(store: Store, operation: str, progress: Advance = silent, *, waits: bool = True) -> Outcome:

@@ -65,8 +65,9 @@ class Runner:
         self._fences: Fences
         self._history: History
 
-    def run(self, plan: Any) -> Outcome:
-        """Store the plan, then take every step.
+    def run(self, plan: Any, still: Callable[[], None] | None = None) -> Outcome:
+        """Store the plan, then take every step. `still` raises where the plan is out of date: nobody else is at work on
+        the subject when it is asked, and nobody can begin before the plan is stored.
 
         Raises:
             LeaseHeld, OperationUnfinished: the subject is another operation's.
@@ -88,6 +89,8 @@ class Runner:
 
         def store_plan(control: Connection) -> None:
             control.execute(QUERIES.store_plan, stored)
+            if still is not None:
+                still()
 
         self._point("before plan")
         try:
