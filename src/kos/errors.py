@@ -23,9 +23,9 @@ Every error has named fields, a sentence that states the fact, and the command t
     │                          TenantBusy (retryable),
     │                          SessionClosed, SessionForked, TruncateRefused, TransactionFailed, OutcomeUnknown,
     │                          ReasonMissing
-    ├── JournalError           LeaseHeld (retryable), LeaseLost, OperationUnfinished, OperationInterrupted,
-    │                          OperationOver, RollbackBegun, PastReturn, UnknownOperation, UnknownKind, UnknownStep,
-    │                          PlanUnreadable, IllegalMove
+    ├── JournalError           LeaseHeld (retryable), LeaseLost, LeaseBehind (retryable), OperationUnfinished,
+    │                          OperationInterrupted, OperationOver, RollbackBegun, PastReturn, UnknownOperation,
+    │                          UnknownKind, UnknownStep, PlanUnreadable, IllegalMove
     ├── LogError               FeedDiverged, FeedMoved (retryable), WithinTransaction, InvalidFeedName,
     │                          FeedOfProjection, UnknownFeed, NoLog, ValueUnreadable, ServeRefused,
     │                          BookmarkUnreadable, BookmarkLost, BookmarkUnsealed (retryable)
@@ -775,6 +775,20 @@ class LeaseLost(JournalError):
     operation: str
     fact = "another runner has taken {subject} over, because this one seemed dead; this one wrote nothing more"
     mend = "kos operation show {operation}"
+
+
+@dataclass(eq=False)
+class LeaseBehind(JournalError):
+    subject: str
+    token: int
+    database: str
+    seen: int
+    fact = (
+        "the lease of {subject} has the token {token}, and {database} has seen {seen} already: the control database was"
+        " restored, or lost its tail in a failover"
+    )
+    mend = "run the same again: the next token is higher"
+    retryable = True
 
 
 @dataclass(eq=False)

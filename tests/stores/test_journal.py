@@ -422,6 +422,40 @@ def test_a_transaction_that_is_under_way_is_waited_for(
     assert caught.value.sqlstate == "KS011"
 
 
+@pytest.mark.parametrize("lost", [1, 3])
+def test_tokens_that_the_control_database_gives_twice_let_nobody_in(stage: Store, known: None, lost: int) -> None:
+    """A failover has lost the newest, or a restore: the runner of before would be let in beside the one of now."""
+    for _ in range(2):
+        record = failed(stage)
+        journal.roll_back(stage, str(record.id))
+    record = failed(stage)
+    with stage.operator() as old:
+        [(token,)] = old.execute("select token from kos.lease_fences where subject = 'toy:one'").fetchall()
+        old.execute("set role kos_owner")
+        old.execute("select setval('kos.lease_tokens', %s)", (token - lost,))
+        old.execute("reset role")
+        with pytest.raises(errors.LeaseBehind) as refused:
+            journal.resume(stage, str(record.id))
+        assert (refused.value.token, refused.value.seen) == (token - lost + 1, token)
+        assert journal.resume(stage, str(record.id)).state == "finished"
+        with pytest.raises(psycopg.Error) as caught:
+            old.execute("select kos.pass_lease('toy:one', %s)", (token,))
+    assert caught.value.sqlstate == "KS011"
+
+
+def test_a_lease_with_the_same_token_is_another_holders(stage: Store) -> None:
+    record = failed(stage)
+    lease = Lease(stage, "toy:one", record.id)
+    lease.take(lambda _: None)
+    with stage.operator() as operator:
+        operator.execute("update kos.leases set holder = 'who resumed it after a failover'")
+    with pytest.raises(errors.LeaseLost):
+        lease.check()
+    lease.close()
+    with stage.operator() as operator:
+        assert operator.execute("select count(*) from kos.leases").fetchone() == (1,)
+
+
 def test_a_runner_survives_the_end_of_its_control_session(stage: Store, known: None) -> None:
     """A server that restarts ends all sessions; the lease is still ours."""
 

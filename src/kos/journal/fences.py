@@ -37,7 +37,9 @@ class Fences:
         self.lease = lease
         self._open: dict[Place, Connection] = {}
         self._idle: dict[Place, list[Connection]] = defaultdict(list)
+        self._raised: set[Place] = set()
         self._one_at_a_time = Lock()
+        self._raising = Lock()
 
     def connection(self, place: Place) -> Connection:
         """A connection in autocommit mode to a place whose fence lets this run in.
@@ -151,7 +153,8 @@ class Fences:
                 with self.lease.write() as control:
                     note_place(control, self.lease.operation, place)
             connection.execute(QUERIES.end_sessions, self._sessions)
-            self._raise(connection)
+            with self._raising:
+                self._raise(connection, place)
         except BaseException:
             connection.close()
             raise
@@ -162,14 +165,25 @@ class Fences:
         server, shard = server_at(self._store.topology, place), shard_named(self._store.topology, place.shard)
         return postgres.connect(server, shard.operator, application_name=self.lease.session_name)
 
-    def _raise(self, connection: Connection) -> None:
+    def _raise(self, connection: Connection, place: Place) -> None:
         for attempt in range(_ATTEMPTS):
             with suppress(psycopg.errors.LockNotAvailable), connection.transaction():
                 connection.execute(QUERIES.set_lock_timeout, {"timeout": _LOCK_TIMEOUT})
-                connection.execute(QUERIES.raise_fence, self._token)
+                raised = connection.execute(QUERIES.raise_fence, self._token).fetchone()
+                if raised is None and place not in self._raised:
+                    self._refuse_token(connection, place)
+                self._raised.add(place)
                 return
             time.sleep(0.05 * attempt)
         raise errors.StoreBusy("PostgreSQL", f"the fence of {self.lease.subject} could not be raised")
+
+    def _refuse_token(self, connection: Connection, place: Place) -> None:
+        """A runner of before has the token, or a higher one, and would be let in beside this one."""
+        found = connection.execute(QUERIES.find_fence, self._token).fetchone()
+        assert found is not None
+        with self.lease.write() as control:
+            control.execute(QUERIES.skip_tokens, {"behind": max(found[0] - self.lease.token, 0)})
+        raise errors.LeaseBehind(self.lease.subject, self.lease.token, place.database, found[0])
 
 
 def note_place(control: Connection, operation: UUID, place: Place) -> None:

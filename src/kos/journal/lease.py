@@ -1,8 +1,9 @@
 """The lease of a subject: one runner at a time, and whoever lost it can't write any more.
 
 The holder's session in the control database has a lock, so that a killed holder is known at once; and its heart beats,
-so that a frozen one is known after a while. Each holder has a token, higher than any before. A token that is not the
-lease's writes no event (here), and no data (`fences.py`).
+so that a frozen one is known after a while. Each holder has a token, higher than any before; where the control database
+went back in time, `fences.py` finds out that it isn't. A token that is not the lease's writes no event (here), and no
+data (there).
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ class Lease:
         self.token = 0
         self._store = store
         self._seconds = seconds
+        self._holder = holder()
         self._lock = RLock()  # the heart beats on the connection that events are written on
         self._ended = Event()
         self._connection: Connection | None = None
@@ -84,7 +86,7 @@ class Lease:
         facts = {
             "subject": self.subject,
             "operation": self.operation,
-            "holder": holder(),
+            "holder": self._holder,
             "has_session": has_session,
             "seconds": self._seconds,
         }
@@ -141,15 +143,25 @@ class Lease:
             if connection is None:
                 return
             try:
-                connection.execute(QUERIES.give_back_lease, self._facts)
+                self.give_back(connection)
             except psycopg.Error:
                 connection.close()  # the server lets go of it with the session
             else:
                 connection.close()
 
+    def give_back(self, control: Connection) -> None:
+        """Let others have it once this transaction ends."""
+        control.execute(QUERIES.give_back_lease, self._facts)
+
     @property
     def _facts(self) -> dict[str, object]:
-        return {"subject": self.subject, "token": self.token, "seconds": self._seconds}
+        return {
+            "subject": self.subject,
+            "token": self.token,
+            "operation": self.operation,
+            "holder": self._holder,
+            "seconds": self._seconds,
+        }
 
     def _connect(self) -> Connection:
         server, login = self._store.topology.control.primary, self._store.topology.control.operator

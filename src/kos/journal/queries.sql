@@ -44,27 +44,41 @@ select pg_terminate_backend(pid)
    and starts_with(application_name, %(prefix)s) and application_name <> %(own)s;
 
 -- name: beat
--- No row: another one has the lease.
+-- No row: another one has the lease. It could have it with the same token: the sequence goes back with a control database
+-- that was restored, or lost its tail in a failover.
 update kos.leases set until = clock_timestamp() + %(seconds)s * interval '1 s'
- where subject = %(subject)s and token = %(token)s
+ where subject = %(subject)s and token = %(token)s and operation_id = %(operation)s and holder = %(holder)s
 returning until;
 
 -- name: check_lease
 -- Shared until the transaction ends: a taker over waits for it. No row: another one has the lease.
-select token from kos.leases where subject = %(subject)s and token = %(token)s for share;
+select token from kos.leases
+ where subject = %(subject)s and token = %(token)s and operation_id = %(operation)s and holder = %(holder)s
+   for share;
 
 -- name: give_back_lease
 -- Only one's own.
-delete from kos.leases where subject = %(subject)s and token = %(token)s;
+delete from kos.leases
+ where subject = %(subject)s and token = %(token)s and operation_id = %(operation)s and holder = %(holder)s;
 
 -- name: set_lock_timeout
 -- For this transaction only.
 select set_config('lock_timeout', %(timeout)s, true);
 
 -- name: raise_fence
--- Let this token in, and no lower one any more. Waits for transactions that have passed with a lower one.
+-- Let this token in, and no lower one any more. Waits for transactions that have passed with a lower one. No row: the
+-- fence was there, or higher.
 insert into kos.lease_fences (subject, token) values (%(subject)s, %(token)s)
-on conflict (subject) do update set token = excluded.token where kos.lease_fences.token < excluded.token;
+on conflict (subject) do update set token = excluded.token where kos.lease_fences.token < excluded.token
+returning token;
+
+-- name: find_fence
+-- The last token that was let in here.
+select token from kos.lease_fences where subject = %(subject)s;
+
+-- name: skip_tokens
+-- By taking them: to set the sequence could set it back, beside somebody who takes one.
+select count(nextval('kos.lease_tokens')) from generate_series(1, %(behind)s);
 
 -- name: pass_lease
 -- KS011 where another one has the lease.

@@ -222,7 +222,7 @@ class Runner:
             control.execute(QUERIES.note_event, event)
             control.execute(QUERIES.set_state, event)
             if later.state in OVER:  # nobody has to take over what is over
-                control.execute(QUERIES.give_back_lease, {"subject": self._lease.subject, "token": self._lease.token})
+                self._lease.give_back(control)
         self._history = later
         self._point(f"after {what} {name or ''}".strip())
 
