@@ -2302,6 +2302,7 @@ declare
   newest kos.seals;
   waiting boolean;
 begin
+  perform kos.must_see_each_commit();
   loop
     execute format('select p.tenant_id from %s p where $1 is null or p.tenant_id > $1 order by p.tenant_id limit 1', pending)
       into tenant using tenant;
@@ -3070,6 +3071,24 @@ $$;
 
 
 ALTER FUNCTION kos.may_cross_tenants() OWNER TO kos_owner;
+
+--
+-- Name: must_see_each_commit(); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.must_see_each_commit() RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  if current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') then
+    raise exception 'the log is sealed under READ COMMITTED' using errcode = '25001',
+      hint = 'begin isolation level read committed';
+  end if;
+end $$;
+
+
+ALTER FUNCTION kos.must_see_each_commit() OWNER TO kos_owner;
 
 --
 -- Name: new_logged_id(regclass); Type: FUNCTION; Schema: kos; Owner: kos_owner
@@ -4089,6 +4108,7 @@ CREATE FUNCTION kos.seal(tenant uuid) RETURNS bigint
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 begin
+  perform kos.must_see_each_commit();
   perform pg_advisory_xact_lock_shared(kos.all_logs_key());
   perform pg_advisory_xact_lock(kos.log_key(tenant));
   return kos.seal_locked(tenant);
@@ -7090,6 +7110,13 @@ REVOKE ALL ON FUNCTION kos.masked_data(stored jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION kos.masked_data(stored jsonb) TO kos_operator;
 GRANT ALL ON FUNCTION kos.masked_data(stored jsonb) TO kos_auditor;
 GRANT ALL ON FUNCTION kos.masked_data(stored jsonb) TO kos_mover;
+
+
+--
+-- Name: FUNCTION must_see_each_commit(); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.must_see_each_commit() FROM PUBLIC;
 
 
 --
