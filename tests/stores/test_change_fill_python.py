@@ -14,7 +14,7 @@ from test_change_fill import ROWS, Clock, World, place, world
 from fix_product import OWNER
 from kos import errors
 from kos.schema_change.fill import fill_rows
-from kos.schema_change.fill_python import load
+from kos.schema_change.fill_python import PASSES, load
 from kos.schema_change.model import Fill
 from kos.schema_change.throttle import Limits, Pace
 
@@ -152,6 +152,68 @@ def test_nothing_is_locked_while_a_function_is_called(world: World, hooks: dict[
     hooks["each"] = look
     fill_rows(world.site, by("label"), Pace())
     assert set(found) == {"IDLE"}
+
+
+@pytest.mark.parametrize("written", ["score", "name"])
+def test_a_row_that_is_written_all_the_time_gets_its_value(world: World, hooks: dict[str, Any], written: str) -> None:
+    world.owner.execute("alter table things disable trigger sync")
+    other = world.connect()
+    value = "coalesce(score, 0) + 1" if written == "score" else "name || '+'"
+    # It moves before each of our transactions: no value that was computed for it finds it as it was.
+    world.site.before = lambda: other.execute(f"update things set {written} = {value} where id = 2500")
+    found: list[str] = []
+    hooks["each"] = lambda id: found.append(world.site.connection.info.transaction_status.name)
+    fill_rows(world.site, by("label"), Pace())
+    world.site.before = lambda: None
+    assert world.value("select count(*) from things where label is null") == 0
+    assert world.value("select label = upper(name) from things where id = 2500")
+    # It is locked while its value is computed only if that is of what changes.
+    assert Counter(found)["INTRANS"] == (1 if written == "name" else 0)
+
+
+def test_a_row_is_not_kept_locked_for_a_slow_function(world: World, hooks: dict[str, Any]) -> None:
+    world.owner.execute("delete from things where id > 100")
+    world.owner.execute("alter table things disable trigger sync")
+    other, clock = world.connect(), Clock()
+    found: list[str] = []
+
+    def slowly(id: int) -> None:
+        clock.wait(1)
+        found.append(world.site.connection.info.transaction_status.name)
+
+    hooks["each"] = slowly
+    world.site.before = lambda: other.execute("update things set name = name || '+' where id = 50")
+    with pytest.raises(errors.FillFailed) as failed:
+        fill_rows(world.site, by("label"), Pace(clock=clock, wait=clock.wait))
+    assert (failed.value.row, failed.value.count) == ("id=50", 1)
+    assert "written each time" in failed.value.error
+    assert set(found) == {"IDLE"}
+    world.site.before = lambda: None
+    fill_rows(world.site, by("label"), Pace())
+    assert world.value("select count(*) from things where label is distinct from upper(name)") == 0
+
+
+def test_a_row_that_stays_locked_to_the_end_is_waited_for(world: World, hooks: dict[str, Any]) -> None:
+    world.owner.execute("alter table things disable trigger sync")
+    holder, other = world.connect(), world.connect()
+    holder.autocommit = False
+    told: list[str] = []
+    calls: list[int] = []
+
+    def change(id: int) -> None:
+        calls.extend([id] * (id == 2500))
+        if id == 2500 and len(calls) <= PASSES + 2:
+            (other if len(calls) <= PASSES + 1 else holder).execute("update things set name = 'held' where id = 2500")
+
+    def hear(state: str) -> None:
+        told.append(state)
+        if state.startswith("waiting for pid"):
+            holder.commit()
+
+    hooks["each"] = change
+    fill_rows(world.site, by("label"), Pace(tell=hear))
+    assert any(f"pid {holder.info.backend_pid} " in each for each in told)
+    assert world.value("select label from things where id = 2500") == "HELD"
 
 
 def test_a_locked_row_stops_no_other(world: World, hooks: dict[str, Any]) -> None:

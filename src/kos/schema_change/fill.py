@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar
@@ -294,10 +294,10 @@ class Filling:
 
     def _rows(self, part: Part, rows: Range) -> list[tuple[str, str]]:
         """All rows of a range, by place and name: what they need may be the very thing that can't be computed."""
-        return [(place, name) for place, _, name, *_ in self.read(part, rows, SQL("true"))]
+        return [(place, named(key, place)) for place, _, key in self.read(part, part.within(rows), SQL("true"))]
 
-    def read(self, part: Part, rows: Range, needs: Composable, columns: Sequence[str] = ()) -> list[tuple[Any, ...]]:
-        """Place, version and name of each row of a range, and the values of these columns."""
+    def read(self, part: Part, where: Composable, needs: Composable, columns: Sequence[str] = ()) -> list[Any]:
+        """Place, version and key of each row that is meant, and the values of these columns."""
         names = part.names(self.site.connection)
         values = [SQL("{}.{}").format(part.row, Identifier(column)) for column in columns]
         query = QUERIES.rows_of_range.format(
@@ -306,12 +306,12 @@ class Filling:
             place=part.place(),
             version=part.version(columns),
             columns=SQL(", ").join([texts(part.row, names), *values]),
-            range=part.within(rows),
+            where=where,
             needs=needs,
         )
         with self.transaction(part) as connection:
             found = connection.execute(query).fetchall()
-        return [(place, version, named(names, keys, place), *rest) for place, version, keys, *rest in found]
+        return [(place, version, dict(zip(names, keys, strict=True)), *rest) for place, version, keys, *rest in found]
 
     def _passed(self, part: Part, point: Point) -> None:
         part.at, self._tries = point, 0
@@ -395,6 +395,6 @@ def limited(connection: Connection, seconds: float | None) -> Iterator[None]:
         raise TooLong from error
 
 
-def named(columns: Sequence[str], values: Sequence[str], place: str) -> str:
+def named(key: Mapping[str, str], place: str) -> str:
     """A row, for people: by its key, or by its place where it has none."""
-    return ", ".join(f"{name}={value}" for name, value in zip(columns, values, strict=True)) or f"ctid {place}"
+    return ", ".join(f"{name}={value}" for name, value in key.items()) or f"ctid {place}"

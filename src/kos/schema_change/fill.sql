@@ -139,15 +139,20 @@ update /* kos fill */ only {part} as {row} set {assign} where {where} and ({need
 delete /* kos fill */ from only {part} as {row} where {where} and ({needs});
 
 -- name: rows_of_range
--- The rows of a range: by which text each is found again, as what it was read, and what names it to people.
-select /* kos fill */ {place}, {version}, {columns} from only {part} as {row} where {range} and ({needs});
+-- The rows of a range, or all: by which text each is found again, as what it was read, and what names it to people.
+select /* kos fill */ {place}, {version}, {columns} from only {part} as {row} where {where} and ({needs});
+
+-- name: lock_row
+-- A row as it is now, wherever it has moved to. Until the end of the transaction it stays so.
+select /* kos fill */ {place}, {version}, {columns} from only {part} as {row} where {where} and ({needs})
+   for no key update;
 
 -- name: update_values
 -- What a function gave, for rows that are still what it was given.
 update /* kos fill */ only {part} as {row} set {column} = kos_given.kos_value::{type}
   from (select unnest({places}::text[]) as kos_place, unnest({versions}::text[]) as kos_version,
                unnest({values}::text[]) as kos_value) as kos_given
- where {range} and {at} and {version} = kos_given.kos_version and ({needs});
+ where {where} and {at} and {version} = kos_given.kos_version and ({needs});
 
 -- name: column_type
 -- As SQL has it, and by its bare name, without domains.

@@ -1,8 +1,9 @@
 """Values that a Python function gives: read, computed outside of any transaction, and written to rows that are still
 what the function was given.
 
-A row that changed meanwhile keeps what it has, and is computed anew in the next pass. A row for which the function
-raises or has no value is told of at the end, and all others are filled.
+A row that changed meanwhile keeps what it has, and is computed anew in the next pass. One that always changes is locked
+in the end, and gets the value that is of what it has then. A row for which the function raises or has no value is told
+of at the end, and all others are filled.
 """
 
 from __future__ import annotations
@@ -11,27 +12,28 @@ import importlib
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from threading import Lock
 from typing import Any
 
 import psycopg
 from psycopg.adapt import PyFormat, Transformer
-from psycopg.sql import SQL, Composed, Identifier, Literal
+from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
 from kos import errors
 from kos.progress import Advance
 from kos.schema_change.facts import Connection
-from kos.schema_change.fill import BUSY, LIMIT, REFUSED, Filling, TooLong, limited
+from kos.schema_change.fill import BUSY, LIMIT, PATIENCE, PAUSE, REFUSED, Filling, RowRefused, TooLong, limited, named
 from kos.schema_change.model import Fill
 from kos.schema_change.ranges import QUERIES, Part, Point, Range, Site, Size, expression
 from kos.schema_change.throttle import Allowance, Pace
 
 CALL_SECONDS = 1.0  # of calls between two writes: so much is computed again after a kill, and may be stale by then
 FIRST_ROWS, MOST_ROWS = 16, 4096
-PASSES = 5  # rows that were changed in each of them are left to whoever changes them, or to the fill before NOT NULL
+PASSES = 5  # rows that were changed in each of them are locked; also attempts at such a row, if the function is slow
 
 _importing = Lock()
 _VECTORS = {"vector", "halfvec"}
@@ -42,13 +44,19 @@ Function = Callable[..., Any]
 
 @dataclass(frozen=True)
 class Row:
-    """A row as it was read, where it is, and as what; `value` is what it is to get."""
+    """A row as it was read, where it is, and as what; `value` is what it is to get. `key` finds it also elsewhere."""
 
     place: str
     version: str
     name: str
     inputs: tuple[Any, ...]
     value: str = ""
+    key: Mapping[str, str] = field(default_factory=dict)
+
+    def is_this(self, part: Part) -> Composable:
+        """The condition for a row of the part to be this one."""
+        each = [SQL("{}.{} = {}").format(part.row, Identifier(name), Literal(text)) for name, text in self.key.items()]
+        return SQL(" and ").join(each) if each else part.is_at(Literal(self.place))
 
 
 def load(name: str) -> Function:
@@ -89,7 +97,7 @@ class PythonFilling(Filling):
         self._types: dict[int, tuple[str, str]] = {}
 
     def work(self, parts: list[Part]) -> None:
-        """Passes, until one finds nothing to do."""
+        """Passes, until one finds nothing to do; then what has moved out of the way of each."""
         super().work(parts)
         self._again = True
         for _ in range(PASSES):
@@ -99,7 +107,73 @@ class PythonFilling(Filling):
             for part in self.parts():
                 self.look_again(part)
             if not self._found:
+                break
+        for part in [] if self.blocked else self.parts():
+            self.whole(part, self.reach_the_rest)
+
+    def reach_the_rest(self, part: Part) -> None:
+        """One statement finds the rows that are without a value, wherever they are moved to meanwhile."""
+        waiting = deque(self._read(part, SQL("true")))
+        deadline, pause = self.pace.clock() + PATIENCE, PAUSE
+        while waiting:
+            try:
+                self._reach(part, waiting[0])
+            except BUSY as error:
+                _, blocker = self._blocker(part, Range(part.at, part.at))
+                if self.pace.clock() > deadline:
+                    raise errors.FillBlocked(part.shown, len(waiting), blocker, "row") from error
+                pause = self._pause(blocker, pause)
+                waiting.rotate(-1)
+            else:
+                waiting.popleft()
+                deadline, pause = self.pace.clock() + PATIENCE, PAUSE
+
+    def _reach(self, part: Part, row: Row) -> None:
+        """Lock a row, and write what was computed for it, if that is of what the row has now. Else compute it at once,
+        if whoever waits for the row waits for no longer than a batch, or once more."""
+        for _ in range(PASSES):
+            allowed = self.pace.before_batch()
+            began = self.pace.clock()
+            computed = list(self._computed(part, [row]))
+            fast = self.pace.clock() - began <= allowed.seconds
+            if not computed:
                 return
+            try:
+                with self.transaction(part) as connection:
+                    found = self._lock(connection, part, row)
+                    if found is None:
+                        return
+                    if found.inputs == row.inputs:
+                        computed = [replace(found, value=computed[0].value)]
+                    else:
+                        computed = list(self._computed(part, [found])) if fast else []
+                    if computed:
+                        count = connection.execute(self._given(part, row.is_this(part), computed)).rowcount
+                        self.checkpoint(connection, part, None, count)
+            except REFUSED as error:
+                self._gave_nothing(part, row, error)
+                return
+            if computed:
+                self.pace.after_batch(1)
+                self.failures.pop(row.name, None)
+                return
+            row = found
+        self._gave_nothing(part, row, RowRefused("it was written each time while its value was computed"))
+
+    def _lock(self, connection: Connection, part: Part, row: Row) -> Row | None:
+        """As it is now; None if it is gone, or has got a value."""
+        columns = [SQL("{}.{}").format(part.row, Identifier(column)) for column in self.fill.reads]
+        query = QUERIES.lock_row.format(
+            part=part.identifier,
+            row=part.row,
+            place=part.place(),
+            version=part.version(self.fill.reads),
+            columns=SQL(", ").join(columns),
+            where=row.is_this(part),
+            needs=expression(self.fill.needs),
+        )
+        found = connection.execute(query).fetchone()
+        return None if found is None else replace(row, place=found[0], version=found[1], inputs=tuple(found[2:]))
 
     def look_again(self, part: Part) -> None:
         """At all of a part, with what came meanwhile."""
@@ -118,7 +192,7 @@ class PythonFilling(Filling):
     def batch(self, part: Part, rows_of: Range, allowed: Allowance) -> None:
         """Read the rows of a range, and write their values, chunk by chunk; then note that they are done."""
         began = self.pace.clock()
-        rows = [row for row in self._read(part, rows_of) if (part.oid, row.place, row.version) not in self._without]
+        rows = self._read(part, part.within(rows_of))
         self._found += len(rows)
         locked: list[Row] = []
         begun = 0
@@ -140,9 +214,14 @@ class PythonFilling(Filling):
         most = self.chunk.amount if allowed.rows is None else min(self.chunk.amount, allowed.rows)
         return max(1, int(most))
 
-    def _read(self, part: Part, rows_of: Range) -> list[Row]:
-        found = self.read(part, rows_of, expression(self.fill.needs), self.fill.reads)
-        return [Row(place, version, name, tuple(inputs)) for place, version, name, *inputs in found]
+    def _read(self, part: Part, where: Composable) -> list[Row]:
+        """The rows that there may be a value for."""
+        found = self.read(part, where, expression(self.fill.needs), self.fill.reads)
+        return [
+            Row(place, version, named(key, place), tuple(inputs), key=key)
+            for place, version, key, *inputs in found
+            if (part.oid, place, version) not in self._without
+        ]
 
     def _compute_and_write(self, part: Part, rows_of: Range, rows: list[Row], allowed: Allowance) -> list[Row]:
         """Returns the rows that somebody has locked."""
@@ -205,7 +284,7 @@ class PythonFilling(Filling):
         try:
             with self.transaction(part) as connection:
                 with limited(connection, allowed.seconds * LIMIT if len(rows) > 1 else None):
-                    count = connection.execute(self._given(part, rows_of, rows)).rowcount
+                    count = connection.execute(self._given(part, part.within(rows_of), rows)).rowcount
                 self.checkpoint(connection, part, None, count)
             self.pace.after_batch(count)
             if count == len(rows):
@@ -222,7 +301,7 @@ class PythonFilling(Filling):
             self._gave_nothing(part, rows[0], error)
         return []
 
-    def _given(self, part: Part, rows_of: Range, rows: list[Row]) -> Composed:
+    def _given(self, part: Part, where: Composable, rows: list[Row]) -> Composed:
         query: SQL = QUERIES.update_values
         return query.format(
             part=part.identifier,
@@ -232,7 +311,7 @@ class PythonFilling(Filling):
             places=Literal([row.place for row in rows]),
             versions=Literal([row.version for row in rows]),
             values=Literal([row.value for row in rows]),
-            range=part.within(rows_of),
+            where=where,
             at=part.is_at(SQL("kos_given.kos_place")),
             version=part.version(self.fill.reads),
             needs=expression(self.fill.needs),
