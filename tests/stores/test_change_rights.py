@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from change_kind import GOODS, GOODS_ROWS
 
+from change_by_hand import Scratch, scratch_database
 from fix_product import OWNER
 from fix_shop import SHOP, Shop
 from kos import errors
 from kos.schema_change import finish, plan_change, roll_back, start
+from kos.topology.embedded import Stack
+from kos.topology.model import Topology
 
 
 @pytest.fixture
@@ -85,3 +90,44 @@ def test_a_schema_of_somebody_kos_may_not_become(shop: Shop) -> None:
         plan_change(shop.store, "create table things (id integer primary key)", schemas=("bare",))
     shop.superuser.execute("drop schema bare")
     shop.clean = True
+
+
+@pytest.fixture(scope="module")
+def scratch(template: Stack, module_database: Topology) -> Iterator[Scratch]:
+    """A database for this module's schemas."""
+    with scratch_database(template, module_database) as scratch:
+        yield scratch
+
+
+MOODS = (
+    "create type mood as enum ('low', 'high')",
+    "create table orders (id integer primary key, state text, mood mood default 'low', n integer)",
+    "insert into orders values (1, 'high', 'high', 1)",
+)
+
+
+@pytest.mark.parametrize(
+    ("change", "made"),
+    [
+        ("alter table orders alter state type mood using state::mood", "state_new = 'high' or id = 2"),
+        ("alter table orders rename mood to feeling", "feeling = 'high' or id = 1"),
+        ("alter table orders add number serial", "number > 0"),
+        ("alter table orders add number integer generated always as identity", "number > 0"),
+        ("-- kos: fill orders.kind = state::mood\nalter table orders add kind mood", "kind = 'high' or id = 2"),
+    ],
+)
+def test_who_writes_through_a_view_needs_no_right_on_the_schema(scratch: Scratch, change: str, made: str) -> None:
+    schema = scratch.schema(*MOODS)
+    front, writer = f"front_of_{schema}", f"viewer_of_{schema}"
+    scratch.run(
+        schema,
+        f"create schema {front}; create role {writer}",
+        f"create view {front}.seen as select id, n, mood from orders",
+        f"grant usage on schema {front} to {writer}; grant select, insert, update on {front}.seen to {writer}",
+    )
+    recipe = scratch.plan(schema, change)
+    scratch.do(schema, recipe.expand)
+    scratch.run("nowhere", f"set local role {writer}", f"insert into {front}.seen values (2, 1, 'high')")
+    scratch.run("nowhere", f"set local role {writer}", f"update {front}.seen set n = 7")
+    assert scratch.run(schema, f"select bool_and({made}) from orders") == [(True,)]
+    scratch.run(schema, f"drop schema {front} cascade; drop role {writer}")

@@ -366,6 +366,12 @@ select exists (select from unnest(%(functions)s::text[]) as asked (name)
                                  and p.pronamespace <> 'pg_catalog'::regnamespace)),
        exists (select from pg_class c where c.relname = any (%(tables)s) and c.relforcerowsecurity);
 
+-- name: not_ours
+-- Whether one of these types isn't PostgreSQL's own, or isn't there yet: it is found by its name, in a schema that may be
+-- closed to some.
+select coalesce(bool_or(t.typnamespace is distinct from 'pg_catalog'::regnamespace), false)
+  from unnest(%(types)s::text[]) as asked (name) left join pg_type t on t.oid = to_regtype(asked.name);
+
 -- name: open_schema
 -- Where everybody may create something: so it is in `public` of a database that is older than PostgreSQL 15.
 select n.nspname::text

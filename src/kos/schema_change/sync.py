@@ -21,7 +21,14 @@ from kos import errors
 from kos.schema_change import parse
 from kos.schema_change.draft import Draft, ddl
 from kos.schema_change.model import Fill
-from kos.schema_change.traits import goes_by_owner, is_same_for_all, is_settled, never_fails, open_schema
+from kos.schema_change.traits import (
+    goes_by_owner,
+    is_same_for_all,
+    is_settled,
+    looks_up_names,
+    never_fails,
+    open_schema,
+)
 from kos.sql import literal
 
 
@@ -195,7 +202,7 @@ def pair_triggers(draft: Draft, pair: Pair) -> Kept:
     when = ""
     if safe:
         when = ddl(" when (record_image_ne(row(new.{new}), row({forward})))", new=pair.new, forward=literal(forward))
-    owned = any(_is_owned(draft, pair.table, each) for each in both)
+    owned = any(_is_owned(draft, pair.table, each, pair.old_type, pair.new_type) for each in both)
     do = [*_function(name, body, owned=owned)]
     for sign, place in (("!", "first"), ("~", "last")):
         do.append(_trigger(sign + name, pair.table, name, when, place))
@@ -298,21 +305,26 @@ def _over(draft: Draft, table: str, expression: str, instead: dict[str, str]) ->
     return parse.over_row(expression, table, known | present | instead)
 
 
-def _is_owned(draft: Draft, table: str, node: Any) -> bool:
-    """Whether a trigger computes it with the rights of the table's owner.
+def _is_owned(draft: Draft, table: str, node: Any, *types: str) -> bool:
+    """Whether a trigger computes it with the rights of the table's owner. `types` are those that it is made of and for.
 
     Raises:
         ChangeRefused: everybody may put a function where it would be found, and so have those rights.
     """
     owned = goes_by_owner(draft.connection, table, node)
-    if owned and (schema := open_schema(draft.connection, draft.schema)):
+    schema = open_schema(draft.connection, draft.schema)
+    if owned and schema:
         raise errors.ChangeRefused(
             f"{table}: {parse.render_expression(node)}",
             f"triggers compute it with the rights of the table's owner, and everybody may create in schema {schema} a"
             " function or operator that it would call",
             ddl("revoke create on schema {schema} from public", schema=schema),
         )
-    return owned
+    if owned or schema:
+        return owned
+    columns = draft.table(table).columns
+    read = (columns[each].type for each in sorted(parse.columns_of(node) & columns.keys()))
+    return looks_up_names(draft.connection, draft.schema, table, node, (*types, *read))
 
 
 def _function(name: str, body: str, *, owned: bool) -> tuple[str, ...]:

@@ -13,6 +13,8 @@ _BY_SETTING = re.compile(
     r"\b(date|time|timestamp|timestamptz|timetz|interval|money|real|float\d?|double|bytea|\w*range|reg\w+)\b"
 )
 _BY_SESSION = ("SQLValueFunction", "SubLink")
+_BY_ROLE = ("SVFOP_CURRENT_ROLE", "SVFOP_CURRENT_USER", "SVFOP_USER")
+_OF_SEQUENCES = {"nextval", "currval", "setval"}
 
 
 def is_settled(connection: Connection, schema: str, node: Any, types: tuple[str, ...]) -> bool:
@@ -36,6 +38,24 @@ def goes_by_owner(connection: Connection, table: str, node: Any) -> bool:
     security binds the owner too, who would find other rows."""
     functions, forced = _needs_rights(connection, node, table)
     return (parse.asks_tables(node) or functions) and not forced
+
+
+def looks_up_names(connection: Connection, schema: str, table: str, node: Any, types: tuple[str, ...]) -> bool:
+    """Whether a trigger that computes it looks for a type, an operator or a sequence by name, and nothing else tells
+    whose rights it is to do so with: who writes through a view may have none on the schema. `types` are those of its
+    columns and of what is made of it."""
+    functions, _ = _needs_rights(connection, node, table)
+    inside = list(parse.inside(node))
+    by_role = any(type(each).__name__ == "SQLValueFunction" and parse.choice(each, "op") in _BY_ROLE for each in inside)
+    if parse.asks_tables(node) or functions or by_role:
+        return False
+    casts = [parse.render_type(each) for each in inside if type(each).__name__ == "TypeName"]
+    if parse.functions_of(node) & _OF_SEQUENCES or any(each.startswith("reg") for each in casts):
+        return True
+    with connection.transaction():
+        connection.execute(QUERIES.look_from_inside, {"schema": schema})
+        row = connection.execute(QUERIES.not_ours, {"types": [*types, *casts]}).fetchone()
+    return bool(row and row[0])
 
 
 def open_schema(connection: Connection, schema: str) -> str | None:
