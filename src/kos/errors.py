@@ -46,10 +46,9 @@ Every error has named fields, a sentence that states the fact, and the command t
     │                          TenantTypeUnknown, SensitiveUnclear, NoSensitiveColumn, SensitiveKey,
     │                          TenantNotRegistered, EffectsNotAccepted
     ├── ChangeError            ChangeRefused, ChangeUnreadable, ChangeBlocked (retryable), ChangeFailed,
-    │                          ChangeStopped, ChangeIncomplete, ChangeOpen, NoChange, ChangeNotStarted, NoSchema,
-    │                          NoPlacement, PlacementDropping,
-    │                          PlacementDiffers, FillFailed, FillBlocked (retryable), FillUnloadable,
-    │                          ThrottleBlind, LatencyUnknown
+    │                          ChangeStopped, ChangeIncomplete, ChangeOpen, ChangeNameTaken, NoChange,
+    │                          ChangeNotStarted, NoSchema, NoPlacement, PlacementDropping, PlacementDiffers,
+    │                          FillFailed, FillBlocked (retryable), FillUnloadable, ThrottleBlind, LatencyUnknown
     ├── WorkloadError          LedgerMissing, LedgerExists, LedgerBusy, LedgerDamaged, LedgerUnwritable,
     │                          WorkloadMismatch
     └── WorkerError            ListenRefused, PoolerBetween, SealFailed
@@ -1580,6 +1579,16 @@ class ChangeOpen(ChangeError):
     state: str
     fact = "the change {name} is {state}; one change at a time"
     mend = "kos change status; then: kos change finish (or: kos change rollback)"
+
+
+@dataclass(eq=False)
+class ChangeNameTaken(ChangeError):
+    name: str
+    schema: str
+    fact = (
+        "another change called {name} was started in {schema} before: code that asks for it by name would get that one"
+    )
+    mend = "give this one a name of its own (that of its file, or name=), then: kos change plan FILE"
 
 
 @dataclass(eq=False)

@@ -48,7 +48,7 @@ def opened(shop: Shop) -> Record:
 
 def fails_on(disk: SmallDisk, shop: Shop, sql: str) -> ChangePlan:
     """The change is begun, and meets a full disk. What is told says so, and what to do."""
-    plan = plan_change(shop.store, sql, name="full", schemas=(SHOP,))
+    plan = plan_change(shop.store, sql, schemas=(SHOP,))
     disk.fill_up(leave_kilobytes=ROOM[sql])
     with pytest.raises(errors.StoreFull) as full:
         begin(shop, plan)

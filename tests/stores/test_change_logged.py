@@ -141,7 +141,7 @@ def test_the_log_says_what_the_table_holds(kind: Kind, shop: Store, superuser: p
         return as_owner(shop.topology)
 
     def plan() -> ChangePlan:
-        return plan_change(shop, kind.change, name="logged", schemas=("public",))
+        return plan_change(shop, kind.change, schemas=("public",))
 
     agrees(shop)
     with Code(OLD, connect, connect) as old:
@@ -187,7 +187,7 @@ def test_changes_one_after_another(shop: Store, superuser: psycopg.Connection[An
         f"-- kos: fill shop_comment.data = label\n{alter} add column data text",
         f"{alter} rename column data to slug",
     ):
-        start(shop, plan_change(shop, change, name="logged", schemas=("public",)))
+        start(shop, plan_change(shop, change, schemas=("public",)))
         agrees(shop)
         finish(shop)
         agrees(shop)
@@ -208,7 +208,7 @@ def test_a_value_that_is_wrong_in_a_column_of_another_type_is_found(
     """Also one that is what the old column had."""
     change = f"alter table {TABLE} alter column slug type bigint using slug::bigint * 2"
     back = "-- kos: back shop_comment.slug = (slug / 2)::text\n"
-    start(shop, plan_change(shop, back + change, name="logged", schemas=("public",)))
+    start(shop, plan_change(shop, back + change, schemas=("public",)))
     finish(shop)
     # Its captures are those of the table as it is, and a dump from here on knows the columns.
     assert superuser.execute("select table_name, fault from kos.broken_captures()").fetchall() == []
@@ -235,16 +235,16 @@ def test_what_the_log_needs_of_a_column_is_not_taken_from_it(product: Topology, 
     with Store(product) as store:
         adopt(store, "shop_comment", baseline="none", sensitive=("*.name=encrypted",))
         with pytest.raises(errors.ChangeRefused, match=reason):
-            plan_change(store, f"alter table {TABLE} {change}", name="logged", schemas=("public",))
+            plan_change(store, f"alter table {TABLE} {change}", schemas=("public",))
 
 
 def test_a_key_whose_values_would_be_written_otherwise_is_refused(product: Topology) -> None:
     change = "alter table billing.invoice alter column id type text"
     with Store(product) as store:
-        plan_change(store, change, name="logged", schemas=("billing",))
+        plan_change(store, change, schemas=("billing",))
         adopt(store, "billing.invoice", baseline="none")
         with pytest.raises(errors.ChangeRefused, match="id: the log knows the rows by it"):
-            plan_change(store, change, name="logged", schemas=("billing",))
+            plan_change(store, change, schemas=("billing",))
 
 
 def opened(store: Store) -> UUID:
@@ -282,7 +282,7 @@ def test_a_table_with_triggers_of_its_own_is_not_read_again_for_each_batch(
         owner.execute(more.encode())
         owner.execute(b"analyze shop_order")
         adopt(store, "shop_order", baseline="none")
-        plan = plan_change(store, change, name="logged", schemas=("public",))
+        plan = plan_change(store, change, schemas=("public",))
         before = superuser.execute(read).fetchone()
         start(store, plan)
         until = time.monotonic() + 5  # sessions tell what they have read when they end

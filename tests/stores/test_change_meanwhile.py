@@ -31,7 +31,7 @@ MANY = "insert into seen select '2026-03-02', n from generate_series(1, 9000) n"
 
 def begin(shop: Shop, sql: str, *schemas: str) -> None:
     """`kos change start`."""
-    start(shop.store, plan_change(shop.store, sql, name="meanwhile", schemas=schemas or (SHOP,)))
+    start(shop.store, plan_change(shop.store, sql, schemas=schemas or (SHOP,)))
 
 
 def indexes(shop: Shop, schema: str = SHOP) -> set[str]:
@@ -43,7 +43,7 @@ def indexes(shop: Shop, schema: str = SHOP) -> set[str]:
 def test_an_index_of_that_name_that_is_anothers_stays(shop: Shop) -> None:
     shop.fresh(SHOP, GOODS, GOODS_ROWS)
     shop.fresh("other", GOODS, "create table stock (n integer)")
-    plan = plan_change(shop.store, "create index by_note on goods (note)", name="x", schemas=(SHOP, "other"))
+    plan = plan_change(shop.store, "create index by_note on goods (note)", schemas=(SHOP, "other"))
     shop.owner.execute("create index by_note on other.stock (n)")
     with pytest.raises(errors.ChangeIncomplete, match=r"1 of 2 .* by_note is there already"):
         start(shop.store, plan)
@@ -113,7 +113,7 @@ def test_parts_of_parts_that_are_attached_in_part(
 ) -> None:
     shop.fresh(SHOP, PARTS)
     (before,) = dumps(shop.topology, SHOP)
-    plan = plan_change(shop.store, change, name="x", schemas=(SHOP,))
+    plan = plan_change(shop.store, change, schemas=(SHOP,))
     done: list[str] = []
     monkeypatch.setattr(acting, "do", failing_at(acting.do, nth, done))
     with pytest.raises(errors.ChangeFailed):
@@ -252,7 +252,7 @@ def test_what_comes_while_rows_are_held_to_the_schema_is_told_before_the_point_o
 
 def test_no_number_is_given_twice_while_an_identity_column_is_replaced(shop: Shop) -> None:
     shop.fresh(SHOP, GOODS.replace("id bigint", "id integer"), GOODS_ROWS)
-    plan = plan_change(shop.store, "alter table goods alter column id type bigint", name="x", schemas=(SHOP,))
+    plan = plan_change(shop.store, "alter table goods alter column id type bigint", schemas=(SHOP,))
     start(shop.store, plan)
     swap, _ = plan.recipes[0].contract
     taking = next(number for number, each in enumerate(swap.do) if "setval" in each)

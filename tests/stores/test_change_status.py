@@ -22,7 +22,7 @@ def goods(shop: Shop) -> Shop:
 
 
 def planned(shop: Shop, sql: str) -> ChangePlan:
-    return plan_change(shop.store, sql, name="status", schemas=(SHOP,))
+    return plan_change(shop.store, sql, schemas=(SHOP,))
 
 
 def test_the_time_between_start_and_finish_is_not_one_of_filling(goods: Shop) -> None:

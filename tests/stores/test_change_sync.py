@@ -333,7 +333,7 @@ def test_a_row_that_an_expression_fails_for_is_written_all_the_same_and_named_at
     shop: Shop, change: str
 ) -> None:
     shop.fresh(SHOP, *PRICES)
-    start(shop.store, plan_change(shop.store, change, name="failing", schemas=(SHOP,)))
+    start(shop.store, plan_change(shop.store, change, schemas=(SHOP,)))
     shop.owner.execute("insert into orders values (7, '0', 0), (8, 'nothing', 1)")
     shop.owner.execute("update orders set price = '1000', rate = 0 where id = 2")
     shop.owner.execute("update orders set rate = rate where id = 7")

@@ -46,7 +46,7 @@ def more_rows(shop: Shop, last: int) -> None:
 
 def begin(shop: Shop, sql: str) -> None:
     """`kos change start`."""
-    start(shop.store, plan_change(shop.store, sql, name="trap", schemas=(SHOP,)))
+    start(shop.store, plan_change(shop.store, sql, schemas=(SHOP,)))
 
 
 def doing(shop: Shop) -> str:
@@ -174,7 +174,7 @@ def test_a_reader_goes_on_while_a_change_waits_for_a_lock(goods: Shop) -> None:
 
 
 def test_a_locked_table_is_waited_for(goods: Shop) -> None:
-    plan = plan_change(goods.store, COLUMN, name="trap", schemas=(SHOP,))
+    plan = plan_change(goods.store, COLUMN, schemas=(SHOP,))
     with ThreadPoolExecutor(1) as pool, holding(goods, "lock table goods in access exclusive mode") as other:
         started = pool.submit(start, goods.store, plan)
         said = soon(lambda: doing(goods), lambda text: f"pid {other.info.backend_pid}" in text)
@@ -227,7 +227,7 @@ def test_a_fill_whose_session_is_ended_is_gone_on_with(end: str, goods: Shop) ->
     killer = threading.Thread(target=kill)
     killer.start()
     with Code(GOODS_OLD, goods.connect) as code:
-        plan = plan_change(goods.store, FILL, name="trap", schemas=(SHOP,))
+        plan = plan_change(goods.store, FILL, schemas=(SHOP,))
         try:
             start(goods.store, plan)
         except (errors.KosError, psycopg.Error) as error:
@@ -266,7 +266,7 @@ def test_two_rows_written_in_either_order_while_they_are_filled(goods: Shop) -> 
 
 def test_a_prepared_star_breaks_with_the_column_and_the_plan_says_so(goods: Shop) -> None:
     """PostgreSQL does that to every driver that prepares; nothing that recreates a table could avoid it."""
-    plan = plan_change(goods.store, COLUMN, name="trap", schemas=(SHOP,))
+    plan = plan_change(goods.store, COLUMN, schemas=(SHOP,))
     assert any("*" in warning for recipe in plan.recipes for warning in recipe.warnings), plan.recipes
     with goods.connect() as prepared:
         for _ in range(2):

@@ -17,7 +17,7 @@ from kos.schema_change.change import CHANGE
 from kos.schema_change.lint import NEWEST, OLDEST, Finding, lint
 from kos.schema_change.lint_display import rules as all_rules
 from kos.schema_change.lint_display import show_findings, show_rules
-from kos.schema_change.make import PARALLEL, plan_change
+from kos.schema_change.make import PARALLEL, UNNAMED, plan_change
 from kos.schema_change.model import ChangePlan
 from kos.schema_change.start import (
     find_open,
@@ -227,7 +227,7 @@ def change_lint(
 def _read(file: Path) -> tuple[str, str]:
     """The text of a change, and what it is called."""
     if str(file) == "-":
-        return sys.stdin.read(), "change"
+        return sys.stdin.read(), UNNAMED
     try:
         return file.read_text(encoding="utf-8"), file.stem
     except (OSError, UnicodeDecodeError) as error:

@@ -24,6 +24,7 @@ from kos.schema_change.site import QUERIES
 from kos.tenancy import Store
 from kos.tenancy.placement import Place
 
+UNNAMED = "change"  # what is called so is not asked for
 PARALLEL = 4  # placements at a time; each has a connection, and two indexes beside each other share the disk
 LOOK_SECONDS = 3  # that a table which is locked is waited for
 
@@ -35,7 +36,7 @@ def plan_change(
     store: Store,
     sql: str,
     *,
-    name: str = "change",
+    name: str = UNNAMED,
     schemas: tuple[str, ...] = (),
     shard: str | None = None,
     database: str | None = None,
@@ -43,10 +44,11 @@ def plan_change(
     tag: str | None = None,
 ) -> ChangePlan:
     """What a change would do, and where. `sql` is ordinary DDL; `tag` goes into the names of what is only there while
-    the change runs.
+    the change runs; code asks for the change by its `name`.
 
     Raises:
         ChangeUnreadable: it is no SQL.
+        ChangeNameTaken
         ChangeRefused: some of it can't be done online; the error says what to do instead.
         ChangeBlocked: somebody keeps a table locked, also for who only looks at it.
         NoSchema, UnknownShard, StoreUnavailable
@@ -58,18 +60,24 @@ def plan_change(
     scope = scope_of(store, change, tables, schemas, shard, database)
     recipes: dict[str, Recipe] = {}
     placements: list[Placement] = []
+    of_name: dict[UUID, str] = {}
     for place, here in by_place(find_placements(store, scope)).items():
         with _looking(store, place, here) as connection:
+            asked = {"name": name, "schemas": [each.schema for each in here]}
+            of_name |= dict(connection.execute(QUERIES.of_this_name, asked).fetchall())
             for placement, print_ in _printed(connection, here, tables):
                 if print_ not in recipes:
                     # Planners write into the statements: each has its own.
                     recipes[print_] = plan_recipe(connection, placement.schema, parse_change(sql), tag)
                 placements.append(replace(placement, recipe=list(recipes).index(print_)))
             refuse_if_not_allowed(connection, [each for each in placements if each.place == place], [*recipes.values()])
+    plain = plain_sql(change)
+    if name != UNNAMED:
+        _refuse_taken(store, name, plain, of_name)
     return ChangePlan(
         name=name,
         sql=sql,
-        plain=plain_sql(change),
+        plain=plain,
         tag=tag,
         scope=scope,
         tables=tables,
@@ -78,6 +86,15 @@ def plan_change(
         placements=tuple(placements),
         parallel=parallel,
     )
+
+
+def _refuse_taken(store: Store, name: str, plain: str, of_name: dict[UUID, str]) -> None:
+    """Code that asks for a change by its name must not get another one, made there before."""
+    with store.operator() as control:
+        asked = {"operations": list(of_name), "sql": plain}
+        row = control.execute(QUERIES.other_text, asked).fetchone()
+    if row is not None:
+        raise errors.ChangeNameTaken(name, of_name[row[0]])
 
 
 def tables_of(change: Change) -> tuple[str, ...]:

@@ -101,6 +101,15 @@ select;
 -- The log notes columns under the names that they have now, for copies that are dumped from here on.
 select kos.refresh_captures();
 
+-- name: of_this_name
+-- Changes that code in one of these schemas can count on by this name.
+select distinct operation, schema_name from kos.changed_schemas
+ where name = %(name)s and schema_name = any(%(schemas)s) and not left_out;
+
+-- name: other_text
+-- One of these changes that is not of this text.
+select operation from kos.changes where operation = any(%(operations)s) and sql <> %(sql)s limit 1;
+
 -- name: withdraw
 -- Of this database: new code is refused before anything is taken back.
 delete from kos.changed_schemas where operation = %(operation)s;
