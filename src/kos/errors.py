@@ -46,9 +46,10 @@ Every error has named fields, a sentence that states the fact, and the command t
     │                          TenantTypeUnknown, SensitiveUnclear, NoSensitiveColumn, SensitiveKey,
     │                          TenantNotRegistered, EffectsNotAccepted
     ├── ChangeError            ChangeRefused, ChangeUnreadable, ChangeBlocked (retryable), ChangeFailed,
-    │                          ChangeStopped, ChangeIncomplete, ChangeOpen, ChangeNameTaken, NoChange,
-    │                          ChangeNotStarted, NoSchema, NoPlacement, PlacementDropping, PlacementDiffers,
-    │                          FillFailed, FillBlocked (retryable), FillUnloadable, ThrottleBlind, LatencyUnknown
+    │                          ChangeStopped, ChangeIncomplete, ChangeOpen, ChangeNameTaken,
+    │                          ChangeThroughPooler, NoChange, ChangeNotStarted, NoSchema, NoPlacement,
+    │                          PlacementDropping, PlacementDiffers, FillFailed, FillBlocked (retryable),
+    │                          FillUnloadable, ThrottleBlind, LatencyUnknown
     ├── WorkloadError          LedgerMissing, LedgerExists, LedgerBusy, LedgerDamaged, LedgerUnwritable,
     │                          WorkloadMismatch
     └── WorkerError            ListenRefused, PoolerBetween, SealFailed
@@ -1579,6 +1580,14 @@ class ChangeOpen(ChangeError):
     state: str
     fact = "the change {name} is {state}; one change at a time"
     mend = "kos change status; then: kos change finish (or: kos change rollback)"
+
+
+@dataclass(eq=False)
+class ChangeThroughPooler(ChangeError):
+    address: str
+    fact = "a pooler is between us and {address}: the steps of a change need sessions of their own"
+    mend = "name the server itself in a kos.toml for changes (without pooler = true), then run it there"
+    exit_code = WRONG_USE
 
 
 @dataclass(eq=False)

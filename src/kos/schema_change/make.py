@@ -18,7 +18,7 @@ from kos.schema_change.creating import refuse_if_not_allowed
 from kos.schema_change.facts import Connection, fingerprint, usual_owner
 from kos.schema_change.model import EXPAND, ChangePlan, Placement, Recipe
 from kos.schema_change.parse import Change, inside, parse_change, render
-from kos.schema_change.placements import Found, by_place, find_placements, look_for_placements, scope_of
+from kos.schema_change.placements import Found, by_place, find_placements, look_for_placements, refuse_poolers, scope_of
 from kos.schema_change.plan import plan_recipe
 from kos.schema_change.site import QUERIES
 from kos.tenancy import Store
@@ -48,11 +48,12 @@ def plan_change(
 
     Raises:
         ChangeUnreadable: it is no SQL.
-        ChangeNameTaken
+        ChangeNameTaken, ChangeThroughPooler
         ChangeRefused: some of it can't be done online; the error says what to do instead.
         ChangeBlocked: somebody keeps a table locked, also for who only looks at it.
         NoSchema, UnknownShard, StoreUnavailable
     """
+    refuse_poolers(store)
     change, tag = parse_change(sql), tag or secrets.token_hex(3)
     if not change.statements:
         raise errors.ChangeUnreadable(1, "there is no statement in it")

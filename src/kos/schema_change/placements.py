@@ -53,6 +53,17 @@ def scope_of(
     return Scope(*place, (DEFAULT_SCHEMA,))
 
 
+def refuse_poolers(store: Store) -> None:
+    """What a change sets for its session, and what runs outside of transactions, would go to anybody's behind one.
+
+    Raises:
+        ChangeThroughPooler
+    """
+    for shard in store.topology.shards:
+        if shard.primary.pooler:
+            raise errors.ChangeThroughPooler(shard.primary.address)
+
+
 def find_placements(store: Store, scope: Scope) -> list[Placement]:
     """All that are there now, by database.
 

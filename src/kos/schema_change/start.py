@@ -13,7 +13,7 @@ from kos.progress import Advance, silent
 from kos.schema_change.change import CHANGE, announce, tidy
 from kos.schema_change.model import ChangePlan, Placement
 from kos.schema_change.pace import check_query
-from kos.schema_change.placements import by_place
+from kos.schema_change.placements import by_place, refuse_poolers
 from kos.schema_change.site import QUERIES
 from kos.schema_change.throttle import Limits
 from kos.tenancy import Store
@@ -29,10 +29,12 @@ def start(store: Store, plan: ChangePlan, progress: Advance = silent, *, limits:
 
     Raises:
         ChangeOpen: another change is open.
+        ChangeThroughPooler
         LatencyUnknown: the query of `limits` does not tell it.
         ChangeBlocked, ChangeFailed, ChangeIncomplete, FillFailed, …: what is done stays; starting again goes on.
         LeaseHeld, OperationInterrupted
     """
+    refuse_poolers(store)
     open_one = find_open(store)
     if open_one is not None:
         if not is_same(open_one, plan.sql):
@@ -51,6 +53,7 @@ def go_on(store: Store, record: Record, progress: Advance = silent) -> Outcome:
         RollbackBegun: it is being taken back, with `roll_back`.
         What `start` raises.
     """
+    refuse_poolers(store)
     return journal.resume(store, str(record.id), progress)
 
 
@@ -61,6 +64,7 @@ def finish(store: Store, progress: Advance = silent) -> Outcome:
         NoChange, ChangeNotStarted
         ChangeBlocked, ChangeFailed, ChangeIncomplete, …: what is done stays; finishing again goes on.
     """
+    refuse_poolers(store)
     record = open_change(store)
     if record.state not in BACKWARDS and not _is_started(store, record):
         raise errors.ChangeNotStarted(_name(record), record.state)
@@ -76,6 +80,7 @@ def roll_back(store: Store, progress: Advance = silent) -> Outcome:
         PastReturn: finishing has begun to drop.
         LeaseHeld: another rollback is at work, or what was asked to stop did not.
     """
+    refuse_poolers(store)
     record, deadline = open_change(store), time.monotonic() + PATIENCE
     while True:
         try:
