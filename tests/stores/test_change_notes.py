@@ -127,3 +127,36 @@ def test_orphans_of_a_published_table_without_identity_are_not_deleted(scratch: 
         scratch.plan(schema, f"-- kos: orphans keyless.other delete\n{key}")
     scratch.plan(schema, f"-- kos: orphans keyless.other null\n{key}")
     scratch.plan(schema, key)
+
+
+@pytest.mark.parametrize("name", ["~later", "überwacht", "!early", " early"])
+@pytest.mark.parametrize(
+    "change", [RENAME, RETYPE, "-- kos: fill orders.size = price\nalter table orders add size integer"]
+)
+def test_a_trigger_whose_name_sorts_outside_of_ours_is_refused(
+    scratch: Scratch, schema: str, name: str, change: str
+) -> None:
+    made = (
+        "create function raised() returns trigger language plpgsql as"
+        " $$ begin new.price := new.price + 1; return new; end $$",
+        f'create trigger "{name}" before insert or update on orders for each row execute function raised()',
+    )
+    scratch.run(schema, *made)
+    if "fill" in change and "early" in name:
+        scratch.plan(schema, change)  # it is filled after that
+        return
+    with pytest.raises(errors.ChangeRefused, match=f"the trigger {name} of orders") as refused:
+        scratch.plan(schema, change)
+    scratch.run(schema, refused.value.instead.replace("…", "between"))
+    scratch.plan(schema, change)
+
+
+def test_a_partitions_trigger_that_sorts_after_ours_is_refused(scratch: Scratch, schema: str) -> None:
+    scratch.run(
+        schema,
+        "create function back() returns trigger language plpgsql as $$ begin return new; end $$",
+        'create trigger "~last" before update on events_1 for each row execute function back()',
+        'create trigger "~after" after update on events for each row execute function back()',
+    )
+    with pytest.raises(errors.ChangeRefused, match="the trigger ~last of events_1"):
+        scratch.plan(schema, "alter table events alter id type bigint")

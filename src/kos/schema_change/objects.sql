@@ -137,6 +137,18 @@ select n.nspname::text as schema, p.proname::text as name, p.oid::regprocedure::
               select from pg_depend d where d.classid = 'pg_proc'::regclass and d.objid = p.oid and d.deptype = 'e')))
  order by 1, 2, 3, 6;
 
+-- name: out_of_order
+-- A trigger of a table, or of a part of it, that fires before the first of ours or after the last one. PostgreSQL goes by
+-- the bytes of their names.
+select g.tgname::text, g.tgrelid::regclass::text
+  from pg_trigger g
+ where (g.tgrelid = %(oid)s::oid or g.tgrelid in (select t.relid from pg_partition_tree(%(oid)s::oid::regclass) t))
+   and not g.tgisinternal and g.tgparentid = 0 and g.tgenabled <> 'D' and g.tgname !~ '^[!~]?kos_'
+   and (g.tgtype & 3) = 3 and (g.tgtype & 20) <> 0  -- before, for each row, on insert or update
+   and (g.tgname::text collate "C" < %(first)s or g.tgname::text collate "C" > %(last)s)
+ order by 2, 1
+ limit 1;
+
 -- name: function
 -- Functions of this name: their bodies, and the tables of this schema that have triggers which call them.
 select p.prosrc,

@@ -21,6 +21,7 @@ from kos import errors
 from kos.schema_change import parse
 from kos.schema_change.draft import Draft, ddl
 from kos.schema_change.model import Fill
+from kos.schema_change.naming import QUERIES as OBJECTS
 from kos.schema_change.traits import (
     goes_by_owner,
     is_same_for_all,
@@ -199,6 +200,7 @@ def pair_triggers(draft: Draft, pair: Pair) -> Kept:
         refusals=literal(_REFUSALS),
     )
     name = draft.name("sync")
+    _refuse_out_of_order(draft, pair.table, "!" + name, "~" + name)
     when = ""
     if safe:
         when = ddl(" when (record_image_ne(row(new.{new}), row({forward})))", new=pair.new, forward=literal(forward))
@@ -266,6 +268,7 @@ def fill_trigger(draft: Draft, table: str, column: str, expression: str) -> Stat
     which must not fail them."""
     value = _over(draft, table, expression, {})
     name = draft.name("fill")
+    _refuse_out_of_order(draft, table, "", "~" + name)
     node = parse.parse_expression(expression)
     template = _FILL if is_same_for_all(node) else _GUARDED_FILL
     body = ddl(template, column=column, value=literal(value), refusals=literal(_REFUSALS))
@@ -273,6 +276,23 @@ def fill_trigger(draft: Draft, table: str, column: str, expression: str) -> Stat
     function = _function(name, body, owned=_is_owned(draft, table, node))
     made = (*function, _trigger("~" + name, table, name, when, "last"), _always(table, name, ("~",)))
     return made, _undo(table, name, ("~",))
+
+
+def _refuse_out_of_order(draft: Draft, table: str, first: str, last: str) -> None:
+    """What such a trigger changes, ours would not see, or would not have seen to yet.
+
+    Raises:
+        ChangeRefused
+    """
+    asked = {"oid": draft.table(table).oid, "first": first, "last": last}
+    row = draft.connection.execute(OBJECTS.out_of_order, asked).fetchone()
+    if row is not None:
+        raise errors.ChangeRefused(
+            table,
+            f"the trigger {row[0]} of {row[1]} fires before or after those that keep columns equal: by its name, which "
+            "has to sort between `!kos_` and `~kos_`",
+            ddl("alter trigger {name} on {table} rename to …", name=row[0], table=literal(row[1])),
+        )
 
 
 def _forward(draft: Draft, pair: Pair) -> str:
