@@ -313,13 +313,17 @@ select a.pid, a.usename::text, coalesce(a.state, a.backend_type),
  limit 3;
 
 -- name: index_progress
--- What a concurrent build of an index is at, or its removal, and whom it waits for.
+-- What a concurrent build of an index is at, or its removal, and whom it waits for. For a prepared transaction it waits by
+-- the transaction's id; PostgreSQL tells nobody then, or the session that has got the place of who prepared it.
 select coalesce(p.phase, 'waiting for those who may use it'), coalesce(p.blocks_done, 0), coalesce(p.blocks_total, 0),
-       a.pid, a.usename::text, coalesce(a.state, a.backend_type),
-       left(regexp_replace(nullif(a.query, '<insufficient privilege>'), '\s+', ' ', 'g'), 120)
+       case when x.gid is null then a.pid end, coalesce(x.owner, a.usename)::text,
+       case when x.gid is null then coalesce(a.state, a.backend_type) else 'prepared transaction' end,
+       coalesce(x.gid, left(regexp_replace(nullif(a.query, '<insufficient privilege>'), '\s+', ' ', 'g'), 120))
   from (select %(pid)s::integer as pid) own
   left join pg_stat_progress_create_index p on p.pid = own.pid
+  left join pg_locks l on l.pid = own.pid and l.locktype = 'transactionid' and not l.granted
+  left join pg_prepared_xacts x on x.transaction = l.transactionid
   left join pg_stat_activity a
     on a.pid = coalesce(nullif(p.current_locker_pid, 0), (pg_blocking_pids(own.pid))[1])
- where p.pid is not null or a.pid is not null;
+ where p.pid is not null or a.pid is not null or x.gid is not null;
 

@@ -58,13 +58,14 @@ def _tell(site: Site, action: Action, connection: Connection, pid: int) -> None:
         connection.execute(QUERIES.act_as.format(role=Identifier(action.owner)))
         row = connection.execute(QUERIES.index_progress, {"pid": pid}).fetchone()
     if row is not None:
-        told = site.facts | {"doing": f"{action.text}: {_progress(*row)}"}
+        told = site.facts | {"doing": f"{action.text}: {progress(*row)}"}
         connection.execute(QUERIES.note_doing, told)
 
 
-def _progress(
+def progress(
     phase: str, done: int, total: int, locker: int | None, role: str | None, state: str | None, query: str | None
 ) -> str:
-    if locker:
+    """A row of `index_progress`, for people."""
+    if locker or state:  # a prepared transaction has no session
         return f"{phase}, for {described(locker, role, state, query)}"
     return f"{phase}, {done * 100 // total} %" if total else phase
