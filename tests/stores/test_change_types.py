@@ -206,3 +206,19 @@ def test_a_default_of_a_new_value_from_start_to_finish(shop: Shop) -> None:
     shop.owner.execute("insert into goods (name, code, stamp) values ('a', 'a', 1)")
     assert shop.is_true("select count(*) = 1 from goods where kind = 'large'")
     shop.clean = True
+
+
+def test_another_expression_of_a_column_that_stores_nothing(scratch: Scratch) -> None:
+    before = (
+        "create table sums (id integer primary key, a integer, b integer generated always as (a) virtual)",
+        "insert into sums values (1, 2)",
+    )
+    change = "alter table sums alter b set expression as (a * 2)"
+    schema = there_and_back(scratch, before, change)
+    assert scratch.run(schema, "select b from sums") == [(4,)]
+    scratch.run(schema, "alter table sums alter b set not null")
+    with pytest.raises(errors.ChangeRefused, match="PostgreSQL reads all rows"):
+        scratch.plan(schema, change)
+    scratch.run(schema, "alter table sums add c integer generated always as (a) stored")
+    with pytest.raises(errors.ChangeRefused, match="rewrites the table"):
+        scratch.plan(schema, "alter table sums alter c set expression as (a * 2)")

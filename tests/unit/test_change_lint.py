@@ -403,3 +403,13 @@ def test_the_rules_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
     shown = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in shown[1:]] == NAMES
     assert len(NAMES) <= len(LINT_RULES)
+
+
+def test_another_expression_rewrites_what_is_stored() -> None:
+    add = "alter table x add z integer generated always as (a) virtual;\n"
+    change = "alter table x alter {} set expression as (a * 2);"
+    assert rules(TIMED + add + change.format("z")) == []
+    (found,) = lint(TIMED + add + change.format("computed"))
+    assert (found.rule, found.line) == ("rewrite", 3)
+    assert "unless computed is VIRTUAL (PostgreSQL 18)" in found.danger
+    assert "-- kos: allow rewrite" in found.instead

@@ -145,6 +145,11 @@ def _of_column(look: Look) -> Fields | None:
     return {"table": look.table, "column": quoted(look.command.name)} if look.others_table else None
 
 
+def _set_expression(look: Look) -> Fields | None:
+    """Of one that stores nothing, nothing is rewritten; one that the file has added is known."""
+    return None if (look.relname, look.command.name) in look.seen.virtual else _of_column(look)
+
+
 def _set_identity(look: Look) -> Fields | None:
     always = any(
         each.def_elem.defname == "generated" and each.def_elem.arg.integer.ival == ord("a")
@@ -272,7 +277,14 @@ COLUMNS = (
         "first code or a trigger that writes {column}; then -- kos: allow drop-expression",
         by_kos=False,
     ),
-    Rule("rewrite", "AT_SetExpression", _of_column, _REWRITES, _BY_COPY, by_kos=False),
+    Rule(
+        "rewrite",
+        "AT_SetExpression",
+        _set_expression,
+        f"unless {{column}} is VIRTUAL (PostgreSQL 18), {_REWRITES}",
+        f"if it is VIRTUAL: -- kos: allow rewrite; else {_BY_COPY}",
+        by_kos=False,
+    ),
     Rule(
         "identity",
         "AT_AddIdentity",

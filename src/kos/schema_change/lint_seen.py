@@ -39,7 +39,8 @@ class Seen:
     """Grows with `learn`, statement by statement.
 
     `made` are relations and indexes of the file's own, `columns` those that it adds to other people's tables (and
-    whether they are NOT NULL), `locked` the tables that the open transaction holds locks on that somebody waits for.
+    whether they are NOT NULL), `virtual` those of them that store nothing, `locked` the tables that the open
+    transaction holds locks on that somebody waits for.
     """
 
     def __init__(self, *, in_transaction: bool) -> None:
@@ -48,6 +49,7 @@ class Seen:
         self.types: set[Name] = set()
         self.checked_domains: set[Name] = set()
         self.columns: dict[tuple[str, str], bool] = {}
+        self.virtual: set[tuple[str, str]] = set()
         self.constraints: set[tuple[str, str]] = set()
         self.proofs: dict[tuple[str, str], NotNull] = {}
         self.policies: set[str] = set()
@@ -163,6 +165,9 @@ class Seen:
             what, given = choice(command, "subtype"), inner(getattr(command, "def"))
             if what == "AT_AddColumn" and not self.is_made(name_of(statement.relation)):
                 self.columns[table, given.colname] = has(given, "CONSTR_NOTNULL") is not None
+                generated = has(given, "CONSTR_GENERATED")
+                if generated is not None and generated.generated_kind == "v":
+                    self.virtual.add((table, given.colname))
             elif what == "AT_SetNotNull" and (table, command.name) in self.columns:
                 self.columns[table, command.name] = True
             elif what == "AT_AddConstraint":

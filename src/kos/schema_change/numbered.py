@@ -152,6 +152,12 @@ def change_expression(draft: Draft, table: str, command: Any) -> None:
             "PostgreSQL rewrites the table, locked, for another expression of a STORED generated column",
             "add a column of another name, and drop this one",
         )
+    if known.generated == "v" and known.not_null:
+        raise errors.ChangeRefused(
+            f"{table}.{command.name}",
+            "it is NOT NULL, so PostgreSQL reads all rows for another expression, and nobody else does meanwhile",
+            "drop NOT NULL in a change before, and set it again in one after",
+        )
     draft.at_contract(action(draft, table, f"{table}.{command.name}: what generates it", (alter_sql(table, command),)))
 
 
