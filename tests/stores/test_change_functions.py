@@ -191,3 +191,23 @@ def test_a_trigger_that_reads_the_row_as_a_whole_may(body: str, art: Shop) -> No
     finish(art.store)
     assert art.is_true("select exists (select from art_log)")
     art.clean = True
+
+
+@pytest.mark.parametrize("kind", ["function", "argument"])
+def test_a_trigger_that_came_since_and_needs_the_old_name_stops_finish(art: Shop, kind: str) -> None:
+    change = RENAME + SLUG.format("new.title")
+    start(art.store, plan_change(art.store, change, schemas=(SHOP,)))
+    body, given = ("new.note := new.name;", "") if kind == "function" else ("", "'name'")
+    trigger = f"create trigger late before insert or update on art for each row execute function late({given});"
+    said = f"set search_path = {SHOP}; {{}} reset search_path".format
+    art.superuser.execute(said(FUNCTION.format(name="late", body=body) + trigger).encode())
+    with pytest.raises(errors.ChangeFailed) as failed:
+        finish(art.store)
+    assert failed.value.what == "art.name"
+    assert ("reads NEW.name" if kind == "function" else "gives the name to") in failed.value.reason
+    gone = "drop trigger late on art;" if given else FUNCTION.format(name="late", body="new.note := new.title;")
+    art.superuser.execute(said(gone).encode())
+    finish(art.store)
+    art.owner.execute(f"insert into {SHOP}.art (title) values ('new')".encode())
+    assert art.is_true("select slug = 'new' from art where title = 'new'")
+    art.clean = True

@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
 
 from psycopg.rows import class_row
 
 from kos import errors
+from kos.schema_change import act
 from kos.schema_change.draft import Draft
+from kos.schema_change.facts import Connection, read_table
+from kos.schema_change.model import Loss, Recipe
 from kos.schema_change.naming import QUERIES
 from kos.schema_change.nodes import Unreadable, tokens
 from kos.schema_change.parse import Statement, choice, folded, inner, inside, is_name, kind, parse_statement
+from kos.schema_change.site import Site
 
 _ROWS = ("new", "old")
 
@@ -107,29 +111,49 @@ class Routine:
     takes: bool
 
 
-@dataclass(frozen=True)
-class Loss:
-    """A name that will not mean what it does. `column` is None of a table."""
-
-    table: str
-    column: str | None
-    becomes: str | None
-    retyped: bool = False
-
-
-def look_into_functions(draft: Draft, statements: tuple[Statement, ...]) -> None:
-    """Refuse what functions of triggers would fail at, unless the file gives them another body.
+def look_into_functions(draft: Draft, statements: tuple[Statement, ...]) -> tuple[Loss, ...]:
+    """Refuse what functions of triggers would fail at, unless the file gives them another body. Returns what has to be
+    looked for again before the end.
 
     Raises:
         ChangeRefused
     """
+    found: list[Loss] = []
     for loss in losses(statements):
         if loss.table in draft.created or loss.table in draft.dropped:
             continue
-        for routine in _routines(draft, loss.table):
-            is_gone = (loss.table, routine.trigger) in draft.dropped_of
-            if not is_gone and (routine.schema, routine.name) not in draft.redone:
+        facts = draft.table(loss.table)
+        functions = tuple(sorted(f"{schema}.{name}" for schema, name in draft.redone))
+        triggers = tuple(sorted(name for table, name in draft.dropped_of if table == loss.table))
+        found.append(replace(loss, owner=facts.owner, functions=functions, triggers=triggers))
+        for routine in _routines(draft.connection, facts.oid, draft.schema):
+            if not _is_seen_to(found[-1], routine):
                 _look_into(draft, loss, routine)
+    return tuple(each for each in found if not each.retyped)
+
+
+def refuse_readers(site: Site, recipe: Recipe) -> None:
+    """Somebody may have made, or put back, a function that needs what goes, since the change was planned.
+
+    Raises:
+        ChangeFailed
+    """
+    if recipe.losses and recipe.contract and act.is_done(site, recipe.contract[0].name):
+        return  # a run that was ended has come further
+    for loss in recipe.losses:
+        with site.transaction(loss.owner) as connection:
+            facts = read_table(connection, site.placement.schema, loss.table)
+            routines = _routines(connection, facts.oid, site.placement.schema) if facts else []
+        for routine in routines:
+            fault = None if _is_seen_to(loss, routine) else _fault(loss, routine)
+            if fault is not None:
+                what = f"{loss.table}.{loss.column}" if loss.column else loss.table
+                raise errors.ChangeFailed(what, site.placement.name, fault.reason, fault.at_finish)
+
+
+def _is_seen_to(loss: Loss, routine: Routine) -> bool:
+    """By the file."""
+    return routine.trigger in loss.triggers or f"{routine.schema}.{routine.name}" in loss.functions
 
 
 def losses(statements: tuple[Statement, ...]) -> Iterator[Loss]:
@@ -147,40 +171,66 @@ def losses(statements: tuple[Statement, ...]) -> Iterator[Loss]:
                 yield Loss(node.relation.relname, command.name, command.name, retyped=True)
 
 
-def _routines(draft: Draft, table: str) -> list[Routine]:
-    with draft.connection.cursor(row_factory=class_row(Routine)) as cursor:
-        asked = {"oid": draft.table(table).oid, "schema": draft.schema}
-        return cursor.execute(QUERIES.routines, asked).fetchall()
+def _routines(connection: Connection, table: int, schema: str) -> list[Routine]:
+    with connection.cursor(row_factory=class_row(Routine)) as cursor:
+        return cursor.execute(QUERIES.routines, {"oid": table, "schema": schema}).fetchall()
 
 
 def _look_into(draft: Draft, loss: Loss, routine: Routine) -> None:
     what = f"{loss.table}.{loss.column}" if loss.column else loss.table
-    name = loss.column or loss.table
-    called = f"{routine.signature}, of trigger {routine.trigger}" if routine.trigger else routine.signature
-    if loss.column and name in routine.arguments and not loss.retyped:
-        raise errors.ChangeRefused(
-            what,
-            f"the trigger {routine.trigger} gives the name to {routine.signature}",
-            "drop the trigger before, and create it again below, in the same file",
-        )
+    fault = _fault(loss, routine)
+    if fault is not None:
+        raise errors.ChangeRefused(what, fault.reason, fault.instead)
     if routine.language in ("c", "internal"):
         return
-    try:
-        words = words_of(routine.body)
-    except Unreadable:
-        words = None
+    words = _words(routine)
     if words is not None and not _is_about(words, loss, routine):
         return
-    if words and routine.trigger and not loss.retyped and _needs(words, loss, routine):
-        form = f"in a form for {loss.becomes}" if loss.becomes else "in a form without it"
-        reads = f"NEW.{name}" if loss.column else name
-        raise errors.ChangeRefused(
-            what,
-            f"function {called}, reads {reads}: every write would fail when the change is finished",
-            f"replace it below in the same file, {form}",
+    says = (
+        f"has the name {loss.column or loss.table}" if words else f"is in {routine.language}, which kos does not read"
+    )
+    draft.warnings.append(f"{what}: function {_called(routine)}, {says}: see that it works before and after finish")
+
+
+class Fault(NamedTuple):
+    """Why every write would fail when the change is finished, and what to do instead: in the file, or at finish."""
+
+    reason: str
+    instead: str
+    at_finish: str
+
+
+def _fault(loss: Loss, routine: Routine) -> Fault | None:
+    name = loss.column or loss.table
+    if loss.retyped or not routine.trigger:
+        return None
+    if loss.column and name in routine.arguments:
+        return Fault(
+            f"the trigger {routine.trigger} gives the name to {routine.signature}",
+            "drop the trigger before, and create it again below, in the same file",
+            "drop the trigger, to create it again when the change is finished,",
         )
-    says = f"has the name {name}" if words else f"is in {routine.language}, which kos does not read"
-    draft.warnings.append(f"{what}: function {called}, {says}: see that it works before and after finish")
+    words = None if routine.language in ("c", "internal") else _words(routine)
+    if not words or not _is_about(words, loss, routine) or not _needs(words, loss, routine):
+        return None
+    form = f"in a form for {loss.becomes}" if loss.becomes else "in a form without it"
+    reads = f"NEW.{name}" if loss.column else name
+    return Fault(
+        f"function {_called(routine)}, reads {reads}: every write would fail when the change is finished",
+        f"replace it below in the same file, {form}",
+        f"replace it, {form},",
+    )
+
+
+def _called(routine: Routine) -> str:
+    return f"{routine.signature}, of trigger {routine.trigger}" if routine.trigger else routine.signature
+
+
+def _words(routine: Routine) -> Words | None:
+    try:
+        return words_of(routine.body)
+    except Unreadable:
+        return None
 
 
 def _is_about(words: Words, loss: Loss, routine: Routine) -> bool:
@@ -209,7 +259,7 @@ def refuse_spread_rows(draft: Draft) -> None:
     """
     growing = {*draft.fresh, *(table for table, _ in draft.physical)} - draft.created
     for table in sorted(growing):
-        for routine in _routines(draft, table):
+        for routine in _routines(draft.connection, draft.table(table).oid, draft.schema):
             if routine.trigger and spreads_row(routine.body):
                 raise errors.ChangeRefused(
                     table,

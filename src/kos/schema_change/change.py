@@ -9,6 +9,7 @@ import psycopg
 from kos import errors
 from kos.journal import Operation, Run, Step
 from kos.schema_change import act
+from kos.schema_change.bodies import refuse_readers
 from kos.schema_change.everywhere import everywhere, in_databases, known, refuse_lost
 from kos.schema_change.fill import fill_rows
 from kos.schema_change.hanging import refuse_changed
@@ -164,7 +165,11 @@ def _take_back_left_out(run: Run[ChangePlan]) -> None:
 def _with(run: Run[ChangePlan], phase: str, placements: Iterable[Placement]) -> list[Placement]:
     """Those that have something to do in a phase, or to look after before the last."""
     recipes = {each: run.plan.recipe_of(each) for each in placements}
-    return [each for each, recipe in recipes.items() if getattr(recipe, phase) or (phase == TIGHTEN and recipe.hanging)]
+    return [
+        each
+        for each, recipe in recipes.items()
+        if getattr(recipe, phase) or (phase == TIGHTEN and (recipe.hanging or recipe.losses))
+    ]
 
 
 def _doing(plan: ChangePlan, *phases: str) -> Callable[[Site], None]:
@@ -174,6 +179,7 @@ def _doing(plan: ChangePlan, *phases: str) -> Callable[[Site], None]:
         for phase in phases:
             if phase in {TIGHTEN, CONTRACT}:
                 refuse_changed(site, plan.recipe_of(site.placement))
+                refuse_readers(site, plan.recipe_of(site.placement))
             items = getattr(plan.recipe_of(site.placement), phase)
             for item in items:
                 site.heed()

@@ -115,9 +115,23 @@ class Hanging:
 
 
 @dataclass(frozen=True)
+class Loss:
+    """A name that will not mean what it does when the change is finished. `column` is None of a table. `owner` is the
+    table's, `functions` are those that the file gives another body, and `triggers` those of the table that it drops."""
+
+    table: str
+    column: str | None
+    becomes: str | None
+    retyped: bool = False
+    owner: str = ""
+    functions: tuple[str, ...] = ()
+    triggers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Recipe:
     """The steps of one change in schemas whose catalogs are the same. `warnings` are for people; what is `hanging` must
-    stay the same."""
+    stay the same, and no function of a trigger may need what there are `losses` of."""
 
     expand: tuple[Action, ...] = ()
     fill: tuple[Fill, ...] = ()
@@ -126,6 +140,7 @@ class Recipe:
     contract: tuple[Action, ...] = ()
     warnings: tuple[str, ...] = ()
     hanging: tuple[Hanging, ...] = ()
+    losses: tuple[Loss, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -63,11 +63,11 @@ def plan_recipe(connection: Connection, schema: str, change: Change, tag: str) -
         draft.narrowed = other.narrowed(change.statements)
         for statement in change.statements:
             plan_statement(draft, statement)
-        bodies.look_into_functions(draft, change.statements)
+        losses = bodies.look_into_functions(draft, change.statements)
         bodies.refuse_spread_rows(draft)
         recipe = draft.recipe()
         _refuse_inheritance(draft, recipe)
-        recipe = replace(recipe, warnings=(*noting.notes(draft), *recipe.warnings))
+        recipe = replace(recipe, warnings=(*noting.notes(draft), *recipe.warnings), losses=losses)
         noting.refuse_unidentified(draft, recipe)
         refuse_unreachable(draft, recipe)
         _all_used(draft, recipe)
