@@ -9,14 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fill_site import FILLS, stand_in
 from test_change_fill import ROWS, Clock, World, place, world
 
+from fix_database import as_superuser
 from fix_product import OWNER
 from kos import errors
 from kos.schema_change.fill import fill_rows
 from kos.schema_change.fill_python import PASSES, load
 from kos.schema_change.model import Fill
 from kos.schema_change.throttle import Limits, Pace
+from kos.tenancy import Store, Tenant
+from kos.topology.embedded import Stack
 
 __all__ = ["place", "world"]
 
@@ -169,6 +173,27 @@ def test_a_row_that_is_written_all_the_time_gets_its_value(world: World, hooks: 
     assert world.value("select label = upper(name) from things where id = 2500")
     # It is locked while its value is computed only if that is of what changes.
     assert Counter(found)["INTRANS"] == (1 if written == "name" else 0)
+
+
+def test_such_a_row_is_reached_where_row_security_hides_it_from_its_owner(
+    store: Store, tenant: Tenant, template: Stack, hooks: dict[str, Any]
+) -> None:
+    with store.tenant(tenant.name) as session:
+        session.execute("insert into atoms (atom_type, name) select 'Point', 'n ' || g from generate_series(1, 50) g")
+    fill = Fill(
+        "value", "fill atoms.value", "atoms", "kos_owner", "value is null",
+        column="value", python="fills:label", reads=("id", "name"),
+    )  # fmt: skip
+    with as_superuser(template, store.topology.control.primary.database) as other:
+        other.execute(FILLS)
+        other.execute("set session_replication_role = replica")
+        write = "update knowledge.atoms set name = name || '+' where name like 'n 7%'"
+        site = stand_in(store.topology, "knowledge")
+        site.before = lambda: other.execute(write)
+        fill_rows(site, fill, Pace())
+        site.connection.close()
+        count = "select count(*) from knowledge.atoms where value = upper(name)"
+        assert other.execute(count).fetchone() == (50,)
 
 
 def test_a_row_is_not_kept_locked_for_a_slow_function(world: World, hooks: dict[str, Any]) -> None:
