@@ -19,9 +19,13 @@ from kos.tenancy import Store, create_tenant
 
 
 @pytest.fixture(scope="module")
-def folder(module_full_store: Store, small_site: Site, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Packages to load, and an export to import."""
-    folder = tmp_path_factory.mktemp("sweep")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("sweep")
+
+
+@pytest.fixture(scope="module")
+def stocked(module_full_store: Store, small_site: Site, folder: Path) -> Path:
+    """The folder, with packages to load and an export to import."""
     shutil.copytree(small_site.folder, folder / "site")
     fill(module_full_store, create_tenant(module_full_store, "origin", service_plan="enterprise"), small_site)
     export_tenant(module_full_store, "origin", folder / "export")
@@ -61,8 +65,8 @@ def test_some_kills(name: str, module_full_store: Store, folder: Path, forked: F
 @pytest.mark.long
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("name", [name for name in SCENARIOS if name not in CHANGES])
-def test_everything(name: str, module_full_store: Store, folder: Path, forked: Forks) -> None:
-    Sweep(name, module_full_store, folder, forked).everything()
+def test_everything(name: str, module_full_store: Store, stocked: Path, forked: Forks) -> None:
+    Sweep(name, module_full_store, stocked, forked).everything()
 
 
 @pytest.mark.parametrize(
