@@ -4251,15 +4251,12 @@ begin
   fingerprint := sha256(convert_to(concat_ws(' ', quote_ident(relation.nspname), quote_ident(relation.relname),
                                              logged.key_columns::text, described::text), 'UTF8'));
   known_by := kos.shape_identity(fingerprint, ids);
-  select s.shape_id into found_id from kos.shapes s where s.identity = known_by and s.logged_id = logged.logged_id;
+  select s.shape_id into found_id from kos.shapes s
+   where s.identity = known_by and s.logged_id = logged.logged_id order by s.shape_id limit 1;
   if found_id is null then
     insert into kos.shapes (logged_id, schema_name, table_name, key_columns, columns, digest, column_ids, identity)
     values (logged.logged_id, relation.nspname, relation.relname, logged.key_columns, described, fingerprint, ids, known_by)
-    on conflict (identity, logged_id) do nothing
     returning shape_id into found_id;
-    if found_id is null then
-      select s.shape_id into found_id from kos.shapes s where s.identity = known_by and s.logged_id = logged.logged_id;
-    end if;
   end if;
   return found_id;
 end $$;
@@ -5720,14 +5717,6 @@ ALTER TABLE ONLY kos.seals
 
 
 --
--- Name: shapes shapes_identity_logged_id_key; Type: CONSTRAINT; Schema: kos; Owner: kos_owner
---
-
-ALTER TABLE ONLY kos.shapes
-    ADD CONSTRAINT shapes_identity_logged_id_key UNIQUE (identity, logged_id);
-
-
---
 -- Name: shapes shapes_pkey; Type: CONSTRAINT; Schema: kos; Owner: kos_owner
 --
 
@@ -5836,6 +5825,13 @@ CREATE INDEX placements_by_shard ON kos.placements USING btree (shard_id, databa
 --
 
 CREATE INDEX seals_by_time ON kos.seals USING btree (tenant_id, committed_at);
+
+
+--
+-- Name: shapes_by_identity; Type: INDEX; Schema: kos; Owner: kos_owner
+--
+
+CREATE INDEX shapes_by_identity ON kos.shapes USING btree (identity, logged_id);
 
 
 --
