@@ -119,7 +119,10 @@ CREATE FUNCTION kos.adopted_tables() RETURNS TABLE(relation oid, schema_name tex
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-  select l.relation, n.nspname, c.relname, pg_get_userbyid(c.relowner), l.tenant_column, l.baseline, l.sensitive, l.logged_since, l.complete_at,
+  select l.relation, n.nspname, c.relname, pg_get_userbyid(c.relowner), l.tenant_column, l.baseline,
+         (select coalesce(jsonb_object_agg(s.key, s.value), '{}') from jsonb_each(l.sensitive) s
+           where l.numbers ? s.key or exists (select from kos.image_columns(l.relation) i where i.name = s.key)),
+         l.logged_since, l.complete_at,
          array(select p::text from kos.parts_of(l.relation) p
                 where not exists (select from pg_trigger t where t.tgrelid = p and t.tgname = 'kos_capture_insert')),
          coalesce(b.faults, '{}'), coalesce(b.loses, false)
@@ -1003,6 +1006,11 @@ CREATE FUNCTION kos.capture_faults() RETURNS TABLE(relation regclass, fault text
   union all
   select l.relation, case when kos.key_of(l.relation) is null then 'its key is gone' else 'its tenant column is gone' end, true
     from kos.logged_tables l where (kos.logged(l.relation)).relation is null and exists (select from pg_class c where c.oid = l.relation)
+  union all
+  select l.relation, format('its sensitive column %s has another name since the database was copied: new columns are hidden', s), false
+    from kos.logged_tables l, jsonb_object_keys(l.sensitive) s
+   where l.origin <> kos.origin() and l.numbers ? s and kos.present_name(l, s) is null
+     and exists (select from pg_class c where c.oid = l.relation)
 $$;
 
 
@@ -2128,6 +2136,34 @@ end $$;
 ALTER FUNCTION kos.has_nested_changes(target regclass) OWNER TO kos_owner;
 
 --
+-- Name: hidden_columns(kos.logged_tables); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.hidden_columns(logged kos.logged_tables) RETURNS jsonb
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
+    AS $$
+declare
+  missing text := (select min(s.value) from jsonb_each_text(logged.sensitive) s
+                    where logged.origin <> kos.origin() and logged.numbers ? s.key and kos.present_name(logged, s.key) is null);
+begin
+  return (
+    select coalesce(jsonb_object_agg(h.name, h.way), '{}')
+      from (select e.name, min(e.way) as way  -- absent, digest, encrypted: the one that shows least
+              from (select coalesce(kos.present_name(logged, s.key), s.key), s.value from jsonb_each_text(logged.sensitive) s
+                    union all
+                    select a.attname, missing from pg_attribute a
+                     where missing is not null and a.attrelid = logged.relation and a.attnum > 0 and not a.attisdropped
+                       and not logged.column_ids ? a.attname::text
+                       and a.attname::text <> all (array_remove(logged.key_columns || logged.tenant_column, null))) e (name, way)
+             group by e.name) h);
+end $$;
+
+
+ALTER FUNCTION kos.hidden_columns(logged kos.logged_tables) OWNER TO kos_owner;
+
+--
 -- Name: hmac(bytea, bytea); Type: FUNCTION; Schema: kos; Owner: kos_owner
 --
 
@@ -2392,7 +2428,8 @@ CREATE FUNCTION kos.is_replayable(target regclass) RETURNS boolean
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
   select coalesce((select l.relation is not null and not exists (
-           select from jsonb_each_text(l.sensitive) s where s.value <> 'encrypted') from kos.logged(target) l), false)
+           select from jsonb_each_text(l.sensitive) s join kos.image_columns(target) c on c.name = s.key
+            where s.value <> 'encrypted') from kos.logged(target) l), false)
 $$;
 
 
@@ -2844,11 +2881,8 @@ begin
     return null;
   end if;
   found.tenant_column := kos.present_name(found, found.tenant_column);
-  found.sensitive := (select coalesce(jsonb_object_agg(n.present, s.value), '{}')
-                        from jsonb_each(found.sensitive) s
-                        cross join lateral kos.present_name(found, s.key) n (present)
-                       where n.present is not null);
   found.key_columns := present;
+  found.sensitive := kos.hidden_columns(found);
   return found;
 end $$;
 
@@ -3197,7 +3231,10 @@ CREATE FUNCTION kos.note_logged(target regclass, tenant_column text, baseline te
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
-  refusal text := kos.refusal_to_log(target, tenant_column, sensitive);
+  asked jsonb := (select coalesce(jsonb_object_agg(s.key, s.value), '{}') from jsonb_each(sensitive) s
+                   where exists (select from kos.image_columns(target) c where c.name = s.key)
+                      or (kos.logged(target)).sensitive -> s.key is distinct from s.value);
+  refusal text := kos.refusal_to_log(target, tenant_column, asked);
   noted kos.logged_tables;
   part regclass;
 begin
@@ -3595,16 +3632,20 @@ declare
 begin
   perform pg_advisory_xact_lock(kos.log_key(kos.no_tenants_log()) + 2);
   for part in
-    select coalesce(t.relid, l.relation) as relation
+    select p.relation, p.is_changed
       from kos.logged_tables l
       left join pg_partition_tree(l.relation) t on true
       join pg_proc f on f.proname = kos.capture_name(coalesce(t.relid, l.relation)) and f.pronamespace = 'kos'::regnamespace
+     cross join lateral (select coalesce(t.relid, l.relation) as relation,
+                                strpos(f.prosrc, kos.is_changed(coalesce(t.relid, l.relation))) = 0 as is_changed) p
      where l.logged_id % shares = share % shares
-       and strpos(f.prosrc, kos.is_changed(coalesce(t.relid, l.relation))) = 0 and (kos.logged(l.relation)).relation is not null
+       and (p.is_changed or l.origin <> kos.origin()) and (kos.logged(l.relation)).relation is not null
   loop
     perform kos.note_columns(kos.logged(part.relation));
-    perform kos.make_capture(part.relation);
-    made := made + 1;
+    if part.is_changed then
+      perform kos.make_capture(part.relation);
+      made := made + 1;
+    end if;
   end loop;
   return made;
 end $$;
@@ -6783,6 +6824,13 @@ GRANT ALL ON FUNCTION kos.handshake(library integer) TO kos_auditor;
 
 REVOKE ALL ON FUNCTION kos.has_nested_changes(target regclass) FROM PUBLIC;
 GRANT ALL ON FUNCTION kos.has_nested_changes(target regclass) TO kos_operator;
+
+
+--
+-- Name: FUNCTION hidden_columns(logged kos.logged_tables); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.hidden_columns(logged kos.logged_tables) FROM PUBLIC;
 
 
 --

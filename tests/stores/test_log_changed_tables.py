@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
 import pytest
 from logged_table import ACME, Connection, assert_exact, log, make
+from psycopg.sql import SQL, Identifier
+from test_log_keys import in_clear
 
 from fix_database import as_superuser
 from kos.topology.embedded import Stack
@@ -37,3 +43,71 @@ def test_nobody_waits_for_who_writes_first_after_a_change(template: Stack, thing
         second.execute("commit")
         first.execute("update things set a = 'later', d = 'z' where id in (2, 4)")
     assert_exact(things, without=("d",))
+
+
+@contextmanager
+def copied(stack: Stack, source: Connection) -> Iterator[Connection]:
+    """A copy of the files of a database, whose tables have the same numbers; nobody may be connected to the source."""
+    database = source.info.dbname
+    source.close()
+    name = f"{database}_copy"  # dropped with the other
+    with as_superuser(stack, "knowledge_os") as server:
+        copy = SQL("create database {} template {} strategy file_copy")
+        server.execute(copy.format(Identifier(name), Identifier(database)))
+    with as_superuser(stack, name) as there:
+        yield there
+
+
+def broken(superuser: Connection) -> list[Any]:
+    return superuser.execute("select fault, loses from kos.broken_captures()").fetchall()
+
+
+SECRET = {"sensitive": '{"a": "encrypted", "b": "digest"}'}
+
+
+def test_a_copy_notes_its_columns_itself(template: Stack, things: Connection) -> None:
+    """Then they may get other names there."""
+    log(things, **SECRET)
+    things.execute("update things set a = 'open sesame', b = 'open sesame'")
+    with copied(template, things) as there:
+        there.execute("select kos.keep_log()")
+        there.execute("alter table things rename a to x; alter table things rename tenant_id to whose")
+        there.execute("alter table things rename b to y")
+        there.execute("update things set x = 'open sesame 2', y = '471147115' where id < 3")
+        there.execute("select kos.keep_log(); update things set x = 'open sesame 3', y = '471147116' where id < 2")
+        assert in_clear(there) == []
+        assert broken(there) == []
+        assert_exact(there, without=("y",))
+
+
+def test_what_has_another_name_in_a_copy_is_hidden_before_it_is_noted(template: Stack, things: Connection) -> None:
+    log(things, **SECRET)
+    things.execute("update things set a = 'open sesame', b = 'open sesame'")
+    with copied(template, things) as there:
+        there.execute("alter table things rename a to x; alter table things add c text")
+        there.execute("update things set x = 'open sesame 2', b = '471147115', n = 7, c = '471147115' where id < 3")
+        assert (
+            "its sensitive column a has another name since the database was copied: new columns are hidden",
+            False,
+        ) in (broken(there))
+        there.execute("select kos.keep_log()")
+        assert broken(there) == []
+        there.execute("update things set x = 'open sesame 3', n = 8, c = '471147115' where id < 3")
+        assert in_clear(there) == []
+        assert there.execute(
+            "select sensitive from kos.logged_tables where relation = 'things'::regclass"
+        ).fetchone() == ({"a": "encrypted", "b": "digest", "c": "encrypted", "x": "encrypted"},)
+
+
+def test_the_name_of_a_hidden_column_stays_hidden(things: Connection) -> None:
+    log(things, **SECRET)
+    things.execute("update things set a = 'open sesame', b = 'open sesame'; alter table things drop a")
+    things.execute("update things set b = '471147115'; select kos.keep_log()")
+    things.execute("alter table things add a text; update things set a = 'open sesame 2'")
+    things.execute("select kos.keep_log(); update things set a = 'open sesame 3'")
+    assert in_clear(things) == []
+    things.execute("alter table things drop b; select kos.keep_log()")
+    things.execute("select * from kos.adopt_table('things', 'tenant_id', 'none')")
+    things.execute("alter table things add b text; update things set b = 'open sesame 4'")
+    assert in_clear(things) == []
+    assert broken(things) == [("the table has changed since its capture was made", False)]

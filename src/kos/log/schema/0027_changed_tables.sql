@@ -34,3 +34,173 @@ begin
   end if;
   return found_id;
 end $$;
+
+-- How the log hides columns, by the names that they have now. The name of one that is gone goes on being hidden: whoever
+-- makes a column of that name again means the same. Where columns are known by their names alone, as in a copy that has
+-- not noted them itself yet, one that isn't there has got another name: so all are hidden that have come since.
+create function kos.hidden_columns(logged kos.logged_tables) returns jsonb
+language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
+declare
+  missing text := (select min(s.value) from jsonb_each_text(logged.sensitive) s
+                    where logged.origin <> kos.origin() and logged.numbers ? s.key and kos.present_name(logged, s.key) is null);
+begin
+  return (
+    select coalesce(jsonb_object_agg(h.name, h.way), '{}')
+      from (select e.name, min(e.way) as way  -- absent, digest, encrypted: the one that shows least
+              from (select coalesce(kos.present_name(logged, s.key), s.key), s.value from jsonb_each_text(logged.sensitive) s
+                    union all
+                    select a.attname, missing from pg_attribute a
+                     where missing is not null and a.attrelid = logged.relation and a.attnum > 0 and not a.attisdropped
+                       and not logged.column_ids ? a.attname::text
+                       and a.attname::text <> all (array_remove(logged.key_columns || logged.tenant_column, null))) e (name, way)
+             group by e.name) h);
+end $$;
+
+create or replace function kos.logged(target regclass) returns kos.logged_tables
+language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
+declare
+  found kos.logged_tables;
+  present text[];
+begin
+  select * into found from kos.logged_tables l where l.relation = coalesce(pg_partition_root(target), target);
+  if found.origin = kos.origin() and not exists (
+       select from unnest(found.key_columns || found.tenant_column || array(select jsonb_object_keys(found.sensitive))) w (name)
+        where w.name is not null and not exists (
+          select from pg_attribute a where a.attrelid = found.relation and a.attname = w.name and not a.attisdropped
+                                       and a.attnum = (found.numbers ->> w.name)::smallint)) then
+    return found;
+  end if;
+  present := array(select kos.present_name(found, k.name) from unnest(found.key_columns) with ordinality k (name, number) order by k.number);
+  present := case when array_position(present, null) is null then present else kos.key_of(found.relation) end;
+  if present is null or (found.tenant_column is not null and kos.present_name(found, found.tenant_column) is null) then
+    return null;
+  end if;
+  found.tenant_column := kos.present_name(found, found.tenant_column);
+  found.key_columns := present;
+  found.sensitive := kos.hidden_columns(found);
+  return found;
+end $$;
+
+-- As before (0014). What is gone rebuilds nothing.
+create or replace function kos.is_replayable(target regclass) returns boolean
+language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+  select coalesce((select l.relation is not null and not exists (
+           select from jsonb_each_text(l.sensitive) s join kos.image_columns(target) c on c.name = s.key
+            where s.value <> 'encrypted') from kos.logged(target) l), false)
+$$;
+
+-- As before (0009), and what has been hidden need not be there any more.
+create or replace function kos.note_logged(target regclass, tenant_column text, baseline text, sensitive jsonb) returns void
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  asked jsonb := (select coalesce(jsonb_object_agg(s.key, s.value), '{}') from jsonb_each(sensitive) s
+                   where exists (select from kos.image_columns(target) c where c.name = s.key)
+                      or (kos.logged(target)).sensitive -> s.key is distinct from s.value);
+  refusal text := kos.refusal_to_log(target, tenant_column, asked);
+  noted kos.logged_tables;
+  part regclass;
+begin
+  if refusal is not null then
+    raise exception '% can''t be logged: %', target, refusal using errcode = 'KS020', hint = 'docs/log.md, Limits, says what a table needs';
+  end if;
+  insert into kos.logged_tables (relation, logged_id, tenant_column, key_columns, baseline, sensitive, fenced)
+  values (target, kos.new_logged_id(target), tenant_column, kos.key_of(target), baseline, sensitive,
+          exists (select from pg_trigger t where t.tgrelid = target and t.tgname = 'kos_guard'))
+  on conflict (relation) do update
+    set fenced = excluded.fenced, tenant_column = excluded.tenant_column, key_columns = excluded.key_columns, baseline = excluded.baseline,
+        sensitive = excluded.sensitive
+  returning * into noted;
+  perform kos.note_columns(noted);
+  for part in select kos.parts_of(target) loop
+    perform kos.make_capture(part);
+  end loop;
+end $$;
+
+-- As before (0013), and only what is there is shown as hidden.
+create or replace function kos.adopted_tables() returns table (
+  relation oid, schema_name text, table_name text, owner text, tenant_column text, baseline text, sensitive jsonb, logged_since timestamptz,
+  complete_at timestamptz, unlogged_parts text[], faults text[], loses boolean)
+language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+  select l.relation, n.nspname, c.relname, pg_get_userbyid(c.relowner), l.tenant_column, l.baseline,
+         (select coalesce(jsonb_object_agg(s.key, s.value), '{}') from jsonb_each(l.sensitive) s
+           where l.numbers ? s.key or exists (select from kos.image_columns(l.relation) i where i.name = s.key)),
+         l.logged_since, l.complete_at,
+         array(select p::text from kos.parts_of(l.relation) p
+                where not exists (select from pg_trigger t where t.tgrelid = p and t.tgname = 'kos_capture_insert')),
+         coalesce(b.faults, '{}'), coalesce(b.loses, false)
+    from kos.logged_tables l
+    join pg_class c on c.oid = l.relation and c.relowner <> 'kos_owner'::regrole
+    join pg_namespace n on n.oid = c.relnamespace
+    left join (
+      select kos.root_of(b.relation) as relation, bool_or(b.loses) as loses,
+             array_agg(b.relation::text || ': ' || b.fault order by b.relation::text, b.fault) as faults
+        from kos.capture_faults() b group by 1) b on b.relation = l.relation
+   order by 2, 3
+$$;
+
+-- As before (0025), and of tables whose columns were noted elsewhere, as before a pg_upgrade or in a copy: until their
+-- numbers are noted here, columns are known by their names alone.
+create or replace function kos.refresh_captures(shares integer, share bigint) returns integer
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  part record;
+  made integer := 0;
+begin
+  perform pg_advisory_xact_lock(kos.log_key(kos.no_tenants_log()) + 2);
+  for part in
+    select p.relation, p.is_changed
+      from kos.logged_tables l
+      left join pg_partition_tree(l.relation) t on true
+      join pg_proc f on f.proname = kos.capture_name(coalesce(t.relid, l.relation)) and f.pronamespace = 'kos'::regnamespace
+     cross join lateral (select coalesce(t.relid, l.relation) as relation,
+                                strpos(f.prosrc, kos.is_changed(coalesce(t.relid, l.relation))) = 0 as is_changed) p
+     where l.logged_id % shares = share % shares
+       and (p.is_changed or l.origin <> kos.origin()) and (kos.logged(l.relation)).relation is not null
+  loop
+    perform kos.note_columns(kos.logged(part.relation));
+    if part.is_changed then
+      perform kos.make_capture(part.relation);
+      made := made + 1;
+    end if;
+  end loop;
+  return made;
+end $$;
+
+create or replace function kos.capture_faults() returns table (relation regclass, fault text, loses boolean)
+language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+  with part as (
+    select l.relation as root, coalesce(t.relid, l.relation) as relation
+      from kos.logged_tables l
+      left join pg_partition_tree(l.relation) t on true
+     where exists (select from pg_class c where c.oid = l.relation)
+  )
+  select p.relation, format('trigger %s is missing', wanted.name), true
+    from part p
+    cross join unnest(array['kos_capture_insert', 'kos_capture_update', 'kos_capture_delete', 'kos_capture_truncate']) wanted (name)
+   where not exists (select from pg_trigger t where t.tgrelid = p.relation and t.tgname = wanted.name)
+  union all
+  select p.relation, format('trigger %s is disabled', t.tgname), true
+    from part p join pg_trigger t on t.tgrelid = p.relation
+   where t.tgname ~ '^kos_capture_' and t.tgenabled in ('D', 'R')
+  union all
+  -- Capture reads a row again where it has to, as after changes within changes.
+  select p.relation, 'its rows are hidden from kos_owner', true
+    from part p join pg_class c on c.oid = p.relation and c.relrowsecurity and c.relowner <> 'kos_owner'::regrole
+   where not exists (select from pg_policy y where y.polrelid = p.relation and y.polpermissive and y.polcmd in ('r', '*')
+                        and 'kos_owner'::regrole = any (y.polroles))
+  union all
+  select l.relation, format('kos_owner may not read %s any more', r), true
+    from kos.logged_tables l, unnest(l.lent) r where not has_table_privilege('kos_owner', r, 'SELECT')
+  union all
+  select p.relation, 'the table has changed since its capture was made', false
+    from part p join pg_proc f on f.proname = kos.capture_name(p.relation) and f.pronamespace = 'kos'::regnamespace
+   where strpos(f.prosrc, kos.is_changed(p.relation)) = 0
+  union all
+  select l.relation, case when kos.key_of(l.relation) is null then 'its key is gone' else 'its tenant column is gone' end, true
+    from kos.logged_tables l where (kos.logged(l.relation)).relation is null and exists (select from pg_class c where c.oid = l.relation)
+  union all
+  select l.relation, format('its sensitive column %s has another name since the database was copied: new columns are hidden', s), false
+    from kos.logged_tables l, jsonb_object_keys(l.sensitive) s
+   where l.origin <> kos.origin() and l.numbers ? s and kos.present_name(l, s) is null
+     and exists (select from pg_class c where c.oid = l.relation)
+$$;
