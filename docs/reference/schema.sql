@@ -475,7 +475,7 @@ CREATE FUNCTION kos.capture_13ba0c856014f188d45c8461bb9ab3b9() RETURNS trigger
     SET extra_float_digits TO '1'
     AS $_$
 declare
-  kos_way integer := case when current_setting('role') = 'kos_mover' then -1 when kos.layout('…'::regclass, '…'::regclass) <> 'aafe2477c5ace78e6a01812e95f39879' then 0
+  kos_way integer := case when current_setting('role') = 'kos_mover' then -1 when kos.has_changed('…'::regclass, '…'::regclass, 'aafe2477c5ace78e6a01812e95f39879') then 0
     else case tg_op when 'UPDATE' then 0 when 'INSERT' then 2 when 'DELETE' then 4 when 'TRUNCATE' then 6 end + kos.turn('kos.pending_turn'::regclass) end;
   kos_whoever text[] := case when current_setting('kos.tenant_id', true) <> '' then array[
     current_setting('kos.user_id', true), current_setting('kos.persona', true), current_setting('kos.request_id', true),
@@ -531,7 +531,7 @@ CREATE FUNCTION kos.capture_2a5e5fcb760c435101ef10fa45753876() RETURNS trigger
     SET "TimeZone" TO 'UTC'
     AS $_$
 declare
-  kos_way integer := case when current_setting('role') = 'kos_mover' then -1 when kos.layout('…'::regclass, '…'::regclass) <> '87cf24579c312378c35285980eab21be' then 0
+  kos_way integer := case when current_setting('role') = 'kos_mover' then -1 when kos.has_changed('…'::regclass, '…'::regclass, '87cf24579c312378c35285980eab21be') then 0
     else case tg_op when 'UPDATE' then 0 when 'INSERT' then 2 when 'DELETE' then 4 when 'TRUNCATE' then 6 end + kos.turn('kos.pending_turn'::regclass) end;
   kos_whoever text[] := case when current_setting('kos.tenant_id', true) <> '' then array[
     current_setting('kos.user_id', true), current_setting('kos.persona', true), current_setting('kos.request_id', true),
@@ -588,7 +588,7 @@ CREATE FUNCTION kos.capture_6278fcf21078f5fb9556ac81378c6dbf() RETURNS trigger
     SET bytea_output TO 'hex'
     AS $_$
 declare
-  kos_way integer := case when current_setting('role') = 'kos_mover' then -1 when kos.layout('…'::regclass, '…'::regclass) <> 'c9308f302c9dbc09bed0be66c9645ef1' then 0
+  kos_way integer := case when current_setting('role') = 'kos_mover' then -1 when kos.has_changed('…'::regclass, '…'::regclass, 'c9308f302c9dbc09bed0be66c9645ef1') then 0
     else case tg_op when 'UPDATE' then 0 when 'INSERT' then 2 when 'DELETE' then 4 when 'TRUNCATE' then 6 end + kos.turn('kos.pending_turn'::regclass) end;
   kos_whoever text[] := case when current_setting('kos.tenant_id', true) <> '' then array[
     current_setting('kos.user_id', true), current_setting('kos.persona', true), current_setting('kos.request_id', true),
@@ -644,7 +644,7 @@ CREATE FUNCTION kos.capture_7c8dc460d1fd50cea200b2c00c961c66() RETURNS trigger
     SET "TimeZone" TO 'UTC'
     AS $_$
 declare
-  kos_way integer := case when current_setting('role') = 'kos_mover' then -1 when kos.layout('…'::regclass, '…'::regclass) <> 'cb2dc11f22ecc2ae8cfbd78abe1b7045' then 0
+  kos_way integer := case when current_setting('role') = 'kos_mover' then -1 when kos.has_changed('…'::regclass, '…'::regclass, 'cb2dc11f22ecc2ae8cfbd78abe1b7045') then 0
     else case tg_op when 'UPDATE' then 0 when 'INSERT' then 2 when 'DELETE' then 4 when 'TRUNCATE' then 6 end + kos.turn('kos.pending_turn'::regclass) end;
   kos_whoever text[] := case when current_setting('kos.tenant_id', true) <> '' then array[
     current_setting('kos.user_id', true), current_setting('kos.persona', true), current_setting('kos.request_id', true),
@@ -700,7 +700,7 @@ CREATE FUNCTION kos.capture_98c740c0bdeb6c3080dd300b690d4ccd() RETURNS trigger
     SET "TimeZone" TO 'UTC'
     AS $_$
 declare
-  kos_way integer := case when current_setting('role') = 'kos_mover' then -1 when kos.layout('…'::regclass, '…'::regclass) <> '6d3a0860f3e1d56aae8b2f828acc90c1' then 0
+  kos_way integer := case when current_setting('role') = 'kos_mover' then -1 when kos.has_changed('…'::regclass, '…'::regclass, '6d3a0860f3e1d56aae8b2f828acc90c1') then 0
     else case tg_op when 'UPDATE' then 0 when 'INSERT' then 2 when 'DELETE' then 4 when 'TRUNCATE' then 6 end + kos.turn('kos.pending_turn'::regclass) end;
   kos_whoever text[] := case when current_setting('kos.tenant_id', true) <> '' then array[
     current_setting('kos.user_id', true), current_setting('kos.persona', true), current_setting('kos.request_id', true),
@@ -756,7 +756,7 @@ CREATE FUNCTION kos.capture_b8df113a68e8e19a574952bfc93949d9() RETURNS trigger
     SET "TimeZone" TO 'UTC'
     AS $_$
 declare
-  kos_way integer := case when current_setting('role') = 'kos_mover' then -1 when kos.layout('…'::regclass, '…'::regclass) <> '22cb6f70dc98c0ca6f6a16b4e7e09b2d' then 0
+  kos_way integer := case when current_setting('role') = 'kos_mover' then -1 when kos.has_changed('…'::regclass, '…'::regclass, '22cb6f70dc98c0ca6f6a16b4e7e09b2d') then 0
     else case tg_op when 'UPDATE' then 0 when 'INSERT' then 2 when 'DELETE' then 4 when 'TRUNCATE' then 6 end + kos.turn('kos.pending_turn'::regclass) end;
   kos_whoever text[] := case when current_setting('kos.tenant_id', true) <> '' then array[
     current_setting('kos.user_id', true), current_setting('kos.persona', true), current_setting('kos.request_id', true),
@@ -813,7 +813,7 @@ CREATE FUNCTION kos.capture_c60e28cdc4df474c98e086126898aad2() RETURNS trigger
     SET extra_float_digits TO '1'
     AS $_$
 declare
-  kos_way integer := case when current_setting('role') = 'kos_mover' then -1 when kos.layout('…'::regclass, '…'::regclass) <> '08fedb44ef8692b3d1e5e64b7b46d5a4' then 0
+  kos_way integer := case when current_setting('role') = 'kos_mover' then -1 when kos.has_changed('…'::regclass, '…'::regclass, '08fedb44ef8692b3d1e5e64b7b46d5a4') then 0
     else case tg_op when 'UPDATE' then 0 when 'INSERT' then 2 when 'DELETE' then 4 when 'TRUNCATE' then 6 end + kos.turn('kos.pending_turn'::regclass) end;
   kos_whoever text[] := case when current_setting('kos.tenant_id', true) <> '' then array[
     current_setting('kos.user_id', true), current_setting('kos.persona', true), current_setting('kos.request_id', true),
@@ -869,7 +869,7 @@ CREATE FUNCTION kos.capture_cf4fff11d5be919c5e57ff2323eca247() RETURNS trigger
     SET "TimeZone" TO 'UTC'
     AS $_$
 declare
-  kos_way integer := case when current_setting('role') = 'kos_mover' then -1 when kos.layout('…'::regclass, '…'::regclass) <> '1cc057f4d6adc8cef2e40131ac0a81da' then 0
+  kos_way integer := case when current_setting('role') = 'kos_mover' then -1 when kos.has_changed('…'::regclass, '…'::regclass, '1cc057f4d6adc8cef2e40131ac0a81da') then 0
     else case tg_op when 'UPDATE' then 0 when 'INSERT' then 2 when 'DELETE' then 4 when 'TRUNCATE' then 6 end + kos.turn('kos.pending_turn'::regclass) end;
   kos_whoever text[] := case when current_setting('kos.tenant_id', true) <> '' then array[
     current_setting('kos.user_id', true), current_setting('kos.persona', true), current_setting('kos.request_id', true),
@@ -923,7 +923,7 @@ CREATE FUNCTION kos.capture_e614d76f0143a6e39a9429007817e26e() RETURNS trigger
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
 declare
-  kos_way integer := case when current_setting('role') = 'kos_mover' then -1 when kos.layout('…'::regclass, '…'::regclass) <> '2c4710ec58bba7d0239b92d60a3a89ef' then 0
+  kos_way integer := case when current_setting('role') = 'kos_mover' then -1 when kos.has_changed('…'::regclass, '…'::regclass, '2c4710ec58bba7d0239b92d60a3a89ef') then 0
     else case tg_op when 'UPDATE' then 0 when 'INSERT' then 2 when 'DELETE' then 4 when 'TRUNCATE' then 6 end + kos.turn('kos.pending_turn'::regclass) end;
   kos_whoever text[] := case when current_setting('kos.tenant_id', true) <> '' then array[
     current_setting('kos.user_id', true), current_setting('kos.persona', true), current_setting('kos.request_id', true),
@@ -2100,6 +2100,31 @@ end $$;
 ALTER FUNCTION kos.handshake(library integer) OWNER TO kos_owner;
 
 --
+-- Name: has_changed(regclass, regclass, text); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.has_changed(target regclass, root regclass, known text) RETURNS boolean
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
+    AS $$
+declare
+  has_changed boolean := kos.layout(target, root) is distinct from known;
+begin
+  if current_setting('transaction_isolation') in ('repeatable read', 'serializable') and (
+       kos.is_seen_otherwise(target)
+       or has_changed and not exists (select from pg_proc f where f.proname = kos.capture_name(target)
+                                         and f.pronamespace = 'kos'::regnamespace and strpos(f.prosrc, known) > 0)) then
+    raise exception 'could not serialize access: % was changed after this transaction began', target
+      using errcode = 'serialization_failure', hint = 'run the transaction again';
+  end if;
+  return has_changed;
+end $$;
+
+
+ALTER FUNCTION kos.has_changed(target regclass, root regclass, known text) OWNER TO kos_owner;
+
+--
 -- Name: has_nested_changes(regclass); Type: FUNCTION; Schema: kos; Owner: kos_owner
 --
 
@@ -2319,7 +2344,8 @@ CREATE FUNCTION kos.is_changed(target regclass) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-  select format('kos.layout(%L::regclass, %L::regclass) <> %L', target::oid, kos.root_of(target)::oid, kos.layout(target, kos.root_of(target)))
+  select format('kos.has_changed(%L::regclass, %L::regclass, %L)',
+                target::oid, kos.root_of(target)::oid, kos.layout(target, kos.root_of(target)))
 $$;
 
 
@@ -2434,6 +2460,40 @@ $$;
 
 
 ALTER FUNCTION kos.is_replayable(target regclass) OWNER TO kos_owner;
+
+--
+-- Name: is_seen_otherwise(regclass); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.is_seen_otherwise(target regclass) RETURNS boolean
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  names text[];
+  types oid[];
+  known text[];
+  known_types oid[];
+begin
+  select array_agg(a.attname::text order by a.attnum), array_agg(a.atttypid order by a.attnum) into known, known_types
+    from pg_attribute a where a.attrelid = target and a.attnum > 0 and not a.attisdropped;
+  execute format('select array(select json_object_keys(row_to_json(r))) from (select (null::%s).*) r', target) into names;
+  -- A privilege is asked of what the number means now, and is null where that is dropped.
+  if names is distinct from known or exists (
+       select from pg_attribute a where a.attrelid = target and a.attnum > 0 and not a.attisdropped
+          and has_column_privilege(target, a.attnum, 'SELECT') is null) then
+    return true;
+  end if;
+  execute format('select array[%s]::oid[] from (select (null::%s).*) r',
+                 (select string_agg(format('pg_typeof(r.%I)', n), ', ' order by number) from unnest(names) with ordinality u (n, number)), target)
+     into types;
+  return types is distinct from known_types;
+exception when insufficient_privilege then
+  return false;  -- kos_owner has lost the schema: kos.broken_captures() says so
+end $$;
+
+
+ALTER FUNCTION kos.is_seen_otherwise(target regclass) OWNER TO kos_owner;
 
 --
 -- Name: keep_cross_tenant_access(); Type: FUNCTION; Schema: kos; Owner: kos_owner
@@ -6819,6 +6879,13 @@ GRANT ALL ON FUNCTION kos.handshake(library integer) TO kos_auditor;
 
 
 --
+-- Name: FUNCTION has_changed(target regclass, root regclass, known text); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.has_changed(target regclass, root regclass, known text) FROM PUBLIC;
+
+
+--
 -- Name: FUNCTION has_nested_changes(target regclass); Type: ACL; Schema: kos; Owner: kos_owner
 --
 
@@ -6940,6 +7007,13 @@ REVOKE ALL ON FUNCTION kos.is_replayable(target regclass) FROM PUBLIC;
 GRANT ALL ON FUNCTION kos.is_replayable(target regclass) TO kos_operator;
 GRANT ALL ON FUNCTION kos.is_replayable(target regclass) TO kos_auditor;
 GRANT ALL ON FUNCTION kos.is_replayable(target regclass) TO kos_mover;
+
+
+--
+-- Name: FUNCTION is_seen_otherwise(target regclass); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.is_seen_otherwise(target regclass) FROM PUBLIC;
 
 
 --

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import psycopg
 import pytest
 from logged_table import ACME, Connection, assert_exact, log, make
 from psycopg.sql import SQL, Identifier
@@ -111,3 +112,59 @@ def test_the_name_of_a_hidden_column_stays_hidden(things: Connection) -> None:
     things.execute("alter table things add b text; update things set b = 'open sesame 4'")
     assert in_clear(things) == []
     assert broken(things) == [("the table has changed since its capture was made", False)]
+
+
+CHANGES = {
+    "a column more": "alter table things add column d text default 'x'",
+    "a column less": "alter table things drop column a",
+    "another name": "alter table things rename a to z",
+    "names that swap": "alter table things rename a to z; alter table things rename b to a;"
+                       "alter table things rename z to b",
+    "another type": "alter table things alter n type text",
+    "another table": "alter table things rename to stuff; alter table stuff drop b; alter table stuff add b text;"
+                     "alter table stuff rename to things",
+}  # fmt: skip
+
+
+EACH_CHANGE = [
+    pytest.param(change, refreshed, marks=[] if number % 2 == refreshed else [pytest.mark.long])
+    for number, change in enumerate(CHANGES)
+    for refreshed in (False, True)
+]
+
+
+@pytest.mark.parametrize(("change", "refreshed"), EACH_CHANGE)
+def test_a_snapshot_from_before_a_change_of_the_table(
+    template: Stack, things: Connection, change: str, refreshed: bool
+) -> None:
+    """It can't tell how the table is now: its transaction fails, and nothing later in its session goes by it."""
+    with as_superuser(template, things.info.dbname) as other:
+        other.execute("begin isolation level repeatable read; select from kos.fence")
+        things.execute(CHANGES[change])
+        if refreshed:
+            things.execute("select kos.refresh_captures()")
+        with pytest.raises(psycopg.errors.SerializationFailure, match=r"public\.things was changed after"):
+            other.execute("update things set n = '1' where id = 1")
+        other.execute("rollback")
+        other.execute(f"insert into things select '{ACME}', 5; update things set n = '2', b = 'new' where id < 3")
+        assert_exact(things, without=("d", "b"))
+        other.execute("begin isolation level repeatable read; update things set n = '3' where id = 3; commit")
+    assert_exact(things, without=("d", "b"))
+
+
+def test_a_snapshot_from_before_a_table_was_logged_or_a_column_hidden(template: Stack, superuser: Connection) -> None:
+    make(superuser, TABLE)
+    superuser.execute(ROWS)
+    with as_superuser(template, superuser.info.dbname) as other:
+        for options in ({}, SECRET):
+            other.execute("begin isolation level repeatable read; select from kos.fence")
+            log(superuser, **options)
+            with pytest.raises(psycopg.errors.SerializationFailure):
+                other.execute("update things set n = 1, a = 'open sesame'")
+            other.execute("rollback; update things set a = 'a'")
+            # A function that was made anew, and is as it was, is no reason to fail.
+            other.execute("begin isolation level repeatable read; select from kos.fence")
+            superuser.execute("select kos.make_capture('things')")
+            other.execute("update things set n = n + 1; commit")
+    assert in_clear(superuser) == []
+    assert_exact(superuser, without=("b",))

@@ -204,3 +204,54 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
    where l.origin <> kos.origin() and l.numbers ? s and kos.present_name(l, s) is null
      and exists (select from pg_class c where c.oid = l.relation)
 $$;
+
+-- Is a table otherwise than this snapshot's catalog says? What is parsed knows the columns as they are now, since the
+-- statement that is captured has locked the table.
+create function kos.is_seen_otherwise(target regclass) returns boolean
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+  names text[];
+  types oid[];
+  known text[];
+  known_types oid[];
+begin
+  select array_agg(a.attname::text order by a.attnum), array_agg(a.atttypid order by a.attnum) into known, known_types
+    from pg_attribute a where a.attrelid = target and a.attnum > 0 and not a.attisdropped;
+  execute format('select array(select json_object_keys(row_to_json(r))) from (select (null::%s).*) r', target) into names;
+  -- A privilege is asked of what the number means now, and is null where that is dropped.
+  if names is distinct from known or exists (
+       select from pg_attribute a where a.attrelid = target and a.attnum > 0 and not a.attisdropped
+          and has_column_privilege(target, a.attnum, 'SELECT') is null) then
+    return true;
+  end if;
+  execute format('select array[%s]::oid[] from (select (null::%s).*) r',
+                 (select string_agg(format('pg_typeof(r.%I)', n), ', ' order by number) from unnest(names) with ordinality u (n, number)), target)
+     into types;
+  return types is distinct from known_types;
+exception when insufficient_privilege then
+  return false;  -- kos_owner has lost the schema: kos.broken_captures() says so
+end $$;
+
+-- Does a table's function know it as it is? Asked once per plan, like the layout, and what was answered counts for all
+-- that the session does later. So it must not come from a snapshot that is older than a change of the table, or than
+-- its function: whoever has one runs his transaction again.
+create function kos.has_changed(target regclass, root regclass, known text) returns boolean
+language plpgsql immutable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
+declare
+  has_changed boolean := kos.layout(target, root) is distinct from known;
+begin
+  if current_setting('transaction_isolation') in ('repeatable read', 'serializable') and (
+       kos.is_seen_otherwise(target)
+       or has_changed and not exists (select from pg_proc f where f.proname = kos.capture_name(target)
+                                         and f.pronamespace = 'kos'::regnamespace and strpos(f.prosrc, known) > 0)) then
+    raise exception 'could not serialize access: % was changed after this transaction began', target
+      using errcode = 'serialization_failure', hint = 'run the transaction again';
+  end if;
+  return has_changed;
+end $$;
+
+create or replace function kos.is_changed(target regclass) returns text
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select format('kos.has_changed(%L::regclass, %L::regclass, %L)',
+                target::oid, kos.root_of(target)::oid, kos.layout(target, kos.root_of(target)))
+$$;
