@@ -1007,6 +1007,11 @@ CREATE FUNCTION kos.capture_faults() RETURNS TABLE(relation regclass, fault text
   select l.relation, case when kos.key_of(l.relation) is null then 'its key is gone' else 'its tenant column is gone' end, true
     from kos.logged_tables l where (kos.logged(l.relation)).relation is null and exists (select from pg_class c where c.oid = l.relation)
   union all
+  select l.relation, 'its key is not unique any more, or can be null: rows that share one are one row in the log', true
+    from kos.logged_tables l cross join lateral kos.logged(l.relation) n
+   where n.relation is not null and not kos.tells_apart(l.relation, n.key_columns)
+     and exists (select from pg_class c where c.oid = l.relation)
+  union all
   select l.relation, format('its sensitive column %s has another name since the database was copied: new columns are hidden', s), false
     from kos.logged_tables l, jsonb_object_keys(l.sensitive) s
    where l.origin <> kos.origin() and l.numbers ? s and kos.present_name(l, s) is null
@@ -1109,7 +1114,7 @@ declare
   root regclass := kos.root_of(target);
   logged kos.logged_tables := kos.logged(target);
   head text;
-  nested boolean := kos.has_nested_changes(target) or kos.has_nested_changes(root);
+  nested boolean := kos.reads_rows_again(target, root, logged);
   new_tenant text := kos.tenant_expression(target, 'n');
   old_tenant text := kos.tenant_expression(target, 'o');
   key1 text;
@@ -2675,10 +2680,13 @@ CREATE FUNCTION kos.layout(target regclass, root regclass) RETURNS text
     AS $$
 declare
   logged kos.logged_tables := kos.logged(target);
-  nested boolean := kos.has_nested_changes(target) or (root <> target and kos.has_nested_changes(root));
+  nested boolean := kos.reads_rows_again(target, root, logged);
+  of_nobody text := (select 'some of no tenant' from pg_attribute a
+                      where a.attrelid = logged.relation and a.attname = logged.tenant_column and not a.attnotnull
+                        and a.atttypid = 'uuid'::regtype);
 begin
   return (select md5(concat_ws(' ', target, root, logged.relation, logged.key_columns, logged.tenant_column, logged.sensitive, logged.baseline,
-                               nested, string_agg(concat_ws(' ', c.name, c.type, c.generated, a.attnum), ',' order by c.number)))
+                               nested, string_agg(concat_ws(' ', c.name, c.type, c.generated, a.attnum), ',' order by c.number), of_nobody))
             from kos.image_columns(target) c
             join pg_attribute a on a.attrelid = target and a.attname = c.name);
 end $$;
@@ -3632,6 +3640,22 @@ end $$;
 ALTER FUNCTION kos.read_feed(tenant uuid, after bigint, seen_leaf bytea, at_most integer) OWNER TO kos_owner;
 
 --
+-- Name: reads_rows_again(regclass, regclass, kos.logged_tables); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.reads_rows_again(target regclass, root regclass, logged kos.logged_tables) RETURNS boolean
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  return kos.has_nested_changes(target) or (root <> target and kos.has_nested_changes(root))
+         or not kos.tells_apart(logged.relation, logged.key_columns);
+end $$;
+
+
+ALTER FUNCTION kos.reads_rows_again(target regclass, root regclass, logged kos.logged_tables) OWNER TO kos_owner;
+
+--
 -- Name: rebuilt_state(uuid, text, text, bigint); Type: FUNCTION; Schema: kos; Owner: kos_owner
 --
 
@@ -4422,6 +4446,27 @@ end $$;
 
 
 ALTER FUNCTION kos.tag_of(k kos.tenant_keys, column_name text, masked bytea) OWNER TO kos_owner;
+
+--
+-- Name: tells_apart(regclass, text[]); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.tells_apart(target regclass, columns text[]) RETURNS boolean
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
+    AS $$
+begin
+  return exists (
+    select from pg_index i
+     where i.indrelid = target and i.indisunique and i.indisvalid and i.indimmediate and i.indpred is null and i.indexprs is null
+       and not exists (select from unnest(i.indkey) with ordinality k (attnum, number)
+                         join pg_attribute a on a.attrelid = target and a.attnum = k.attnum
+                        where k.number <= i.indnkeyatts and (not a.attnotnull or a.attname <> all (columns))));
+end $$;
+
+
+ALTER FUNCTION kos.tells_apart(target regclass, columns text[]) OWNER TO kos_owner;
 
 --
 -- Name: tenant_as_text(); Type: FUNCTION; Schema: kos; Owner: kos_owner
@@ -7397,6 +7442,13 @@ GRANT ALL ON FUNCTION kos.read_feed(tenant uuid, after bigint, seen_leaf bytea, 
 
 
 --
+-- Name: FUNCTION reads_rows_again(target regclass, root regclass, logged kos.logged_tables); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.reads_rows_again(target regclass, root regclass, logged kos.logged_tables) FROM PUBLIC;
+
+
+--
 -- Name: FUNCTION rebuilt_state(tenant uuid, schema_name text, table_name text, at bigint); Type: ACL; Schema: kos; Owner: kos_owner
 --
 
@@ -7624,6 +7676,13 @@ GRANT ALL ON FUNCTION kos.stored_state(tenant uuid, logged_id integer, at bigint
 --
 
 REVOKE ALL ON FUNCTION kos.tag_of(k kos.tenant_keys, column_name text, masked bytea) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION tells_apart(target regclass, columns text[]); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.tells_apart(target regclass, columns text[]) FROM PUBLIC;
 
 
 --

@@ -8,7 +8,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from logged_table import ACME, Connection, assert_exact, log, make
+from logged_table import ACME, Connection, assert_exact, events, log, make
 from psycopg.sql import SQL, Identifier
 from test_log_keys import in_clear
 
@@ -168,3 +168,35 @@ def test_a_snapshot_from_before_a_table_was_logged_or_a_column_hidden(template: 
             other.execute("update things set n = n + 1; commit")
     assert in_clear(superuser) == []
     assert_exact(superuser, without=("b",))
+
+
+def test_a_tenant_column_that_can_be_null_later(things: Connection) -> None:
+    things.execute("alter table things alter tenant_id drop not null")
+    things.execute("update things set tenant_id = null where id < 3; insert into things values (null, 5)")
+    assert_exact(things)
+    things.execute("select kos.refresh_captures()")
+    assert broken(things) == []
+    things.execute(
+        f"update things set tenant_id = null where id = 3; update things set tenant_id = '{ACME}' where id = 5"
+    )
+    assert_exact(things)
+
+
+def test_a_key_that_tells_rows_apart_no_more(things: Connection) -> None:
+    told = "its key is not unique any more, or can be null: rows that share one are one row in the log"
+    things.execute("alter table things drop constraint things_pkey")
+    for _ in range(2):
+        assert (told, True) in broken(things)
+        before = len(events(things))
+        things.execute(f"insert into things values ('{ACME}', 1)")
+        things.execute("update things set n = n + 1 where id = 1")
+        assert len(events(things)) == before + 4, "what there is of the key, once after each statement"
+        things.execute("delete from things where ctid = (select max(ctid) from things where id = 1)")
+        assert_exact(things)
+        things.execute("select kos.refresh_captures()")
+    things.execute("alter table things alter id drop not null, add unique (id), add unique (tenant_id, id)")
+    assert (told, True) in broken(things)
+    things.execute("alter table things add primary key (id); select kos.refresh_captures()")
+    assert broken(things) == []
+    things.execute("update things set n = 10")
+    assert_exact(things)

@@ -166,45 +166,6 @@ begin
   return made;
 end $$;
 
-create or replace function kos.capture_faults() returns table (relation regclass, fault text, loses boolean)
-language sql stable security definer set search_path = pg_catalog, pg_temp as $$
-  with part as (
-    select l.relation as root, coalesce(t.relid, l.relation) as relation
-      from kos.logged_tables l
-      left join pg_partition_tree(l.relation) t on true
-     where exists (select from pg_class c where c.oid = l.relation)
-  )
-  select p.relation, format('trigger %s is missing', wanted.name), true
-    from part p
-    cross join unnest(array['kos_capture_insert', 'kos_capture_update', 'kos_capture_delete', 'kos_capture_truncate']) wanted (name)
-   where not exists (select from pg_trigger t where t.tgrelid = p.relation and t.tgname = wanted.name)
-  union all
-  select p.relation, format('trigger %s is disabled', t.tgname), true
-    from part p join pg_trigger t on t.tgrelid = p.relation
-   where t.tgname ~ '^kos_capture_' and t.tgenabled in ('D', 'R')
-  union all
-  -- Capture reads a row again where it has to, as after changes within changes.
-  select p.relation, 'its rows are hidden from kos_owner', true
-    from part p join pg_class c on c.oid = p.relation and c.relrowsecurity and c.relowner <> 'kos_owner'::regrole
-   where not exists (select from pg_policy y where y.polrelid = p.relation and y.polpermissive and y.polcmd in ('r', '*')
-                        and 'kos_owner'::regrole = any (y.polroles))
-  union all
-  select l.relation, format('kos_owner may not read %s any more', r), true
-    from kos.logged_tables l, unnest(l.lent) r where not has_table_privilege('kos_owner', r, 'SELECT')
-  union all
-  select p.relation, 'the table has changed since its capture was made', false
-    from part p join pg_proc f on f.proname = kos.capture_name(p.relation) and f.pronamespace = 'kos'::regnamespace
-   where strpos(f.prosrc, kos.is_changed(p.relation)) = 0
-  union all
-  select l.relation, case when kos.key_of(l.relation) is null then 'its key is gone' else 'its tenant column is gone' end, true
-    from kos.logged_tables l where (kos.logged(l.relation)).relation is null and exists (select from pg_class c where c.oid = l.relation)
-  union all
-  select l.relation, format('its sensitive column %s has another name since the database was copied: new columns are hidden', s), false
-    from kos.logged_tables l, jsonb_object_keys(l.sensitive) s
-   where l.origin <> kos.origin() and l.numbers ? s and kos.present_name(l, s) is null
-     and exists (select from pg_class c where c.oid = l.relation)
-$$;
-
 -- Is a table otherwise than this snapshot's catalog says? What is parsed knows the columns as they are now, since the
 -- statement that is captured has locked the table.
 create function kos.is_seen_otherwise(target regclass) returns boolean
@@ -254,4 +215,144 @@ create or replace function kos.is_changed(target regclass) returns text
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select format('kos.has_changed(%L::regclass, %L::regclass, %L)',
                 target::oid, kos.root_of(target)::oid, kos.layout(target, kos.root_of(target)))
+$$;
+
+-- Do these columns tell a table's rows apart?
+create function kos.tells_apart(target regclass, columns text[]) returns boolean
+language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
+begin
+  return exists (
+    select from pg_index i
+     where i.indrelid = target and i.indisunique and i.indisvalid and i.indimmediate and i.indpred is null and i.indexprs is null
+       and not exists (select from unnest(i.indkey) with ordinality k (attnum, number)
+                         join pg_attribute a on a.attrelid = target and a.attnum = k.attnum
+                        where k.number <= i.indnkeyatts and (not a.attnotnull or a.attname <> all (columns))));
+end $$;
+
+-- Does capture read rows again, instead of joining what they were with what they are? After changes within changes, and
+-- where rows share a key, each of which would be joined with all others.
+create function kos.reads_rows_again(target regclass, root regclass, logged kos.logged_tables) returns boolean
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+begin
+  return kos.has_nested_changes(target) or (root <> target and kos.has_nested_changes(root))
+         or not kos.tells_apart(logged.relation, logged.key_columns);
+end $$;
+
+-- As before (0025), and by whether the key tells rows apart and each has a tenant. What is as usual adds nothing.
+create or replace function kos.layout(target regclass, root regclass) returns text
+language plpgsql immutable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
+declare
+  logged kos.logged_tables := kos.logged(target);
+  nested boolean := kos.reads_rows_again(target, root, logged);
+  of_nobody text := (select 'some of no tenant' from pg_attribute a
+                      where a.attrelid = logged.relation and a.attname = logged.tenant_column and not a.attnotnull
+                        and a.atttypid = 'uuid'::regtype);
+begin
+  return (select md5(concat_ws(' ', target, root, logged.relation, logged.key_columns, logged.tenant_column, logged.sensitive, logged.baseline,
+                               nested, string_agg(concat_ws(' ', c.name, c.type, c.generated, a.attnum), ',' order by c.number), of_nobody))
+            from kos.image_columns(target) c
+            join pg_attribute a on a.attrelid = target and a.attname = c.name);
+end $$;
+
+-- As before (0008).
+create or replace function kos.capture_statement(target regclass, operation text, pending text) returns text
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  root regclass := kos.root_of(target);
+  logged kos.logged_tables := kos.logged(target);
+  head text;
+  nested boolean := kos.reads_rows_again(target, root, logged);
+  new_tenant text := kos.tenant_expression(target, 'n');
+  old_tenant text := kos.tenant_expression(target, 'o');
+  key1 text;
+  earlier text;
+begin
+  if logged.relation is null then
+    return 'select';  -- nothing to write: it left the log, as a detached partition does, or lost its key
+  end if;
+  key1 := quote_ident(logged.key_columns[1]);
+  earlier := case when logged.baseline = 'lazy' and operation <> 'INSERT'
+    then kos.image_of(target, 'o', null, old_tenant) else 'null' end;
+  head := format('insert into kos.%s (id, origin, transaction, tenant_id, shape_id, operation, key, image, before, context) '
+                 'select nextval(''kos.pending_ids''), kos.origin(), pg_current_xact_id(), ', pending);
+  if operation = 'TRUNCATE' and root = target then
+    return head || format('d.tenant, %s, ''T'', ''{}'', null, null, kos_whoever from (select distinct %s as tenant from %s n) d',
+                          kos.shape_of(target), new_tenant, target);
+  elsif operation = 'TRUNCATE' then
+    return head || format('%s, %s, ''D'', %s, null, null, kos_whoever from only %s n',
+                          new_tenant, kos.shape_of(target), kos.key_expression(target, '{n}'), target);
+  elsif operation = 'INSERT' and not nested then
+    return head || format('%s, %s, ''I'', %s, %s, null, kos_whoever from new_rows n', new_tenant, kos.shape_of(target),
+                          kos.key_expression(target, '{n}'), kos.image_of(target, 'n', null, new_tenant));
+  elsif operation = 'UPDATE' and not nested then
+    return head || format('coalesce(%1$s, %2$s), %3$s, case when n.%4$s is null then ''D'' when o.%4$s is null then ''I'' else ''U'' end, '
+                          '%5$s, case when n.%4$s is not null then %6$s end, %7$s, kos_whoever from old_rows o full join new_rows n on %8$s',
+                          case when logged.tenant_column is null then new_tenant else format('case when n.%s is not null then %s end', key1, new_tenant) end,
+                          case when logged.tenant_column is null then old_tenant else format('case when o.%s is not null then %s end', key1, old_tenant) end,
+                          kos.shape_of(target), key1, kos.key_expression(target, '{n,o}'),
+                          kos.image_of(target, 'n', 'o', new_tenant),
+                          case when earlier = 'null' then earlier else format('case when o.%s is not null then %s end', key1, earlier) end,
+                          kos.same_key(target, 'o', 'n'));
+  elsif operation = 'DELETE' and not nested then
+    -- One statement can delete a key and insert it again, and its deletion is captured last.
+    return head || format('%1$s, %2$s, case when n.%3$s is null then ''D'' else ''U'' end, %4$s, case when n.%3$s is not null then %5$s end, '
+                          '%6$s, kos_whoever from old_rows o left join %7$s n on %8$s',
+                          old_tenant, kos.shape_of(target), key1, kos.key_expression(target, '{o}'),
+                          kos.image_of(target, 'n', null, old_tenant), earlier, root, kos.same_key(target, 'o', 'n'));
+  end if;
+  -- As it is now: what ran in between has been captured already, so the newest event tells the truth.
+  return head || format('%1$s, %2$s, case when n.%3$s is null then ''D'' when %4$L = ''INSERT'' then ''I'' else ''U'' end, %5$s, '
+                        'case when n.%3$s is not null then %6$s end, null, kos_whoever from (%7$s) o left join %8$s n on %9$s',
+                        old_tenant, kos.shape_of(target), key1, operation, kos.key_expression(target, '{o}'),
+                        kos.image_of(target, 'n', null, old_tenant),
+                        (select string_agg(format('select %s, (%s) collate "C" as kos_key from %s', columns.list, kos.key_expression(target, array[side]), side), ' union ')
+                           from (select string_agg(distinct quote_ident(k), ', ') as list
+                                   from unnest(logged.key_columns || logged.tenant_column) k where k is not null) columns,
+                                unnest(case operation when 'INSERT' then '{new_rows}' when 'DELETE' then '{old_rows}' else '{old_rows,new_rows}' end::text[]) side),
+                        root, kos.same_key(target, 'o', 'n'));
+end $$;
+
+-- As before (0011), and of all that stands above.
+create or replace function kos.capture_faults() returns table (relation regclass, fault text, loses boolean)
+language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+  with part as (
+    select l.relation as root, coalesce(t.relid, l.relation) as relation
+      from kos.logged_tables l
+      left join pg_partition_tree(l.relation) t on true
+     where exists (select from pg_class c where c.oid = l.relation)
+  )
+  select p.relation, format('trigger %s is missing', wanted.name), true
+    from part p
+    cross join unnest(array['kos_capture_insert', 'kos_capture_update', 'kos_capture_delete', 'kos_capture_truncate']) wanted (name)
+   where not exists (select from pg_trigger t where t.tgrelid = p.relation and t.tgname = wanted.name)
+  union all
+  select p.relation, format('trigger %s is disabled', t.tgname), true
+    from part p join pg_trigger t on t.tgrelid = p.relation
+   where t.tgname ~ '^kos_capture_' and t.tgenabled in ('D', 'R')
+  union all
+  -- Capture reads a row again where it has to, as after changes within changes.
+  select p.relation, 'its rows are hidden from kos_owner', true
+    from part p join pg_class c on c.oid = p.relation and c.relrowsecurity and c.relowner <> 'kos_owner'::regrole
+   where not exists (select from pg_policy y where y.polrelid = p.relation and y.polpermissive and y.polcmd in ('r', '*')
+                        and 'kos_owner'::regrole = any (y.polroles))
+  union all
+  select l.relation, format('kos_owner may not read %s any more', r), true
+    from kos.logged_tables l, unnest(l.lent) r where not has_table_privilege('kos_owner', r, 'SELECT')
+  union all
+  select p.relation, 'the table has changed since its capture was made', false
+    from part p join pg_proc f on f.proname = kos.capture_name(p.relation) and f.pronamespace = 'kos'::regnamespace
+   where strpos(f.prosrc, kos.is_changed(p.relation)) = 0
+  union all
+  select l.relation, case when kos.key_of(l.relation) is null then 'its key is gone' else 'its tenant column is gone' end, true
+    from kos.logged_tables l where (kos.logged(l.relation)).relation is null and exists (select from pg_class c where c.oid = l.relation)
+  union all
+  select l.relation, 'its key is not unique any more, or can be null: rows that share one are one row in the log', true
+    from kos.logged_tables l cross join lateral kos.logged(l.relation) n
+   where n.relation is not null and not kos.tells_apart(l.relation, n.key_columns)
+     and exists (select from pg_class c where c.oid = l.relation)
+  union all
+  select l.relation, format('its sensitive column %s has another name since the database was copied: new columns are hidden', s), false
+    from kos.logged_tables l, jsonb_object_keys(l.sensitive) s
+   where l.origin <> kos.origin() and l.numbers ? s and kos.present_name(l, s) is null
+     and exists (select from pg_class c where c.oid = l.relation)
 $$;
