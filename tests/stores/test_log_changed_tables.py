@@ -8,7 +8,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from logged_table import ACME, Connection, assert_exact, events, log, make
+from logged_table import ACME, Connection, assert_exact, events, log, make, seal
 from psycopg.sql import SQL, Identifier
 from test_log_keys import in_clear
 
@@ -200,3 +200,55 @@ def test_a_key_that_tells_rows_apart_no_more(things: Connection) -> None:
     assert broken(things) == []
     things.execute("update things set n = 10")
     assert_exact(things)
+
+
+def test_what_a_column_gave_the_rows_that_were_there(things: Connection) -> None:
+    """No event of theirs has it, until they are written again, changed or not."""
+    things.execute("alter table things add column d text default 'x', add column e text[] default '{x,y}'")
+    things.execute("select kos.refresh_captures(); alter table things alter d drop default, add column f text")
+    things.execute("alter table things add column g text default gen_random_uuid()")  # writes the table anew
+    seal(things)
+    assert compared(things) == []
+    things.execute("update things set n = 9 where id = 1")
+    things.execute("select kos.refresh_captures(); update things set n = 9 where id in (2, 3)")
+    last = [data for _, data in events(things)][-3:]
+    assert [(data["d"], data["e"], "g" in data, "f" in data, "a" in data) for data in last] == [
+        ("x", "{x,y}", True, False, False)
+    ] * 3
+    assert compared(things) == []
+    things.execute("set session_replication_role = replica; update things set f = 'unseen' where id = 4")
+    things.execute("reset session_replication_role")
+    assert compared(things) == [(["4"], "the log has other values")]
+    things.execute("update things set a = 'seen', f = f || '!' where id = 4")
+    assert_exact(things, without=("f",))
+
+
+def test_what_a_hidden_column_gave(things: Connection) -> None:
+    things.execute("alter table things add column d text default 'open sesame', add column e text default '471147115'")
+    log(things, sensitive='{"d": "encrypted", "e": "digest"}')
+    assert compared(things) == []
+    things.execute("update things set n = 9 where id < 3")
+    assert compared(things) == []
+    assert in_clear(things) == []
+    things.execute("set session_replication_role = replica; update things set e = 'unseen', n = n where id = 4")
+    things.execute("update things set d = 'unseen' where id = 3; reset session_replication_role")
+    assert compared(things) == [(["3"], "the log has other values"), (["4"], "the log has other values")]
+
+
+def compared(superuser: Connection) -> list[Any]:
+    seal(superuser)
+    return superuser.execute("select key, fault from kos.compare_log('things') order by key").fetchall()
+
+
+def test_what_a_column_gave_the_rows_of_partitions(superuser: Connection) -> None:
+    make(superuser, f"{TABLE} partition by range (id); create table low partition of things for values from (0) to (9)")
+    superuser.execute("grant all on low to kos_owner")
+    log(superuser)
+    superuser.execute(ROWS)
+    superuser.execute("alter table things add column d text default 'x'; alter table things alter d drop default")
+    assert compared(superuser) == []
+    superuser.execute("update things set n = 9 where id = 1; select kos.refresh_captures()")
+    superuser.execute("update things set n = 9 where id = 2; update low set n = 9 where id = 3")
+    superuser.execute("vacuum full low")
+    superuser.execute("update low set n = 9 where id = 4")
+    assert_exact(superuser)

@@ -312,6 +312,120 @@ begin
                         root, kos.same_key(target, 'o', 'n'));
 end $$;
 
+alter table kos.logged_tables add column filled text[] not null default '{}';
+comment on column kos.logged_tables.filled is
+  'Ids of columns that came later and gave rows a value: the catalog forgets that when the table is rewritten.';
+
+-- Columns that came after a table's log began, and what the rows that were there before were given: the constant that
+-- the catalog has for them, something else, or nothing. No event of these rows has it: so each update has the column
+-- whole, changed or not.
+create function kos.later_columns(target regclass, logged kos.logged_tables)
+returns table (name text, given text, value text, since_it_began boolean)
+language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
+begin
+  return query
+  select k.name, case when a.atthasmissing then 'a constant'
+                      when a.atthasdef or k.id = any (logged.filled) or exists (
+                             select from pg_partition_tree(target) t join pg_attribute p on p.attrelid = t.relid
+                              where p.attname = k.name and p.atthasmissing) then 'something'
+                      else 'nothing' end,
+         (a.attmissingval::text::text[])[1], first.made_at >= logged.logged_since
+    from (select s.column_ids, s.made_at from kos.shapes s where s.logged_id = logged.logged_id order by s.shape_id limit 1) first
+   cross join kos.known_columns(target, logged) k
+    join pg_attribute a on a.attrelid = target and a.attname = k.name and not a.attisdropped
+   where k.id <> all (first.column_ids);
+end $$;
+
+-- As before (0019), and of later columns that gave rows a value.
+create or replace function kos.note_columns(logged kos.logged_tables) returns void
+language sql volatile set search_path = pg_catalog, pg_temp as $$
+  update kos.logged_tables l
+     set key_columns = logged.key_columns, tenant_column = logged.tenant_column, sensitive = logged.sensitive, origin = kos.origin(),
+         numbers = (select jsonb_object_agg(a.attname, a.attnum) from pg_attribute a
+                     where a.attrelid = logged.relation and a.attnum > 0 and not a.attisdropped),
+         column_ids = (select jsonb_object_agg(k.name, k.id) from kos.known_columns(logged.relation, logged) k),
+         filled = array(select k.id from kos.later_columns(logged.relation, logged) f join kos.known_columns(logged.relation, logged) k using (name)
+                         where f.given <> 'nothing')
+   where l.relation = logged.relation
+$$;
+
+create or replace function kos.image_of(target regclass, side text, earlier text, tenant text) returns text
+language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
+begin
+  return (
+    select format('array[%s]::text[]', string_agg(
+      case when earlier is not null and (c.varies or l.sensitive ->> c.name = 'encrypted') and c.name <> all (l.key_columns)
+             and f.given is null
+        then format(case when c.type_oid in ('text'::regtype, 'varchar'::regtype)
+                      then 'case when %1$s.%4$I is null or %2$s.%3$I collate "C" is distinct from %1$s.%3$I then %5$s end'
+                      else 'case when %1$s.%4$I is null or record_image_ne(row(%2$s.%3$I), row(%1$s.%3$I)) then %5$s end' end,
+                    earlier, side, c.name, l.key_columns[1], v.value)
+        else v.value end, ', ' order by c.number))
+      from kos.logged(target) l
+      cross join kos.image_columns(target) c
+      left join kos.later_columns(target, l) f on f.name = c.name and f.given <> 'nothing'
+      cross join lateral (select kos.image_value(side, c.name, c.type_oid, c.escapes, l.sensitive ->> c.name, tenant) as value) v);
+end $$;
+
+-- As before (0025). A value that the log lacks is right where the column came later and the row has what it was given
+-- then: nothing, or a constant.
+create or replace function kos.compare_log(target regclass)
+returns table (tenant_id uuid, key text[], fault text, logged jsonb, found jsonb)
+language plpgsql stable security definer
+set search_path = pg_catalog, pg_temp set "DateStyle" = 'ISO, YMD' set "IntervalStyle" = 'postgres'
+set "TimeZone" = 'UTC' set extra_float_digits = 1 set bytea_output = 'hex' set lc_monetary = 'C' as $$
+declare
+  logged kos.logged_tables := kos.logged(target);
+  tenant text := kos.tenant_expression(target, 'n');
+  names text[];
+  compared text;
+  hidden jsonb;
+  later text[];
+  given text;
+  filled text[];
+  expected text;
+begin
+  select array_agg(c.name order by c.number),
+         string_agg(kos.compared_value(c.name, c.type_oid, c.escapes, logged.sensitive ->> c.name, tenant), ', ' order by c.number),
+         coalesce(jsonb_object_agg(c.name, '[encrypted]') filter (where logged.sensitive ->> c.name = 'encrypted'), '{}')
+    into names, compared, hidden
+    from kos.image_columns(target) c;
+  -- Where the log began with what is its first shape: a table that came back can have rows that it never saw whole.
+  select coalesce(array_agg(f.name), '{}'), coalesce(array_agg(f.name order by c.number) filter (where f.given = 'a constant'), '{}'),
+         string_agg(kos.compared_value(c.name, c.type_oid, c.escapes, logged.sensitive ->> c.name, tenant), ', ' order by c.number)
+           filter (where f.given = 'a constant'),
+         concat_ws(', ', 'n.' || quote_ident(logged.tenant_column),
+                   string_agg(format('%L::%s as %I', f.value, c.type, c.name), ', ') filter (where f.given = 'a constant'))
+    into later, filled, expected, given
+    from kos.later_columns(target, logged) f
+    join kos.image_columns(target) c on c.name = f.name
+   where f.since_it_began and f.given <> 'something' and not c.generated;
+  -- Expressions of one query, and no function that takes a row's values: its parameters could be printed in the server's log.
+  return query execute format($query$
+    with there as (
+      select %1$s as tenant_id, (%2$s) collate "default" as key, jsonb_object($1, array[%3$s]::text[]) as data,
+             (select jsonb_object($5, array[%5$s]::text[]) from (select %6$s) n) as given
+        from %4$s n
+    ), known as (
+      select t.tenant_id, l.key, kos.masked_data(l.data) as masked, kos.reveal(t.tenant_id, l.data) as data
+        from (select distinct s.tenant_id from kos.seals s) t
+        cross join lateral kos.stored_state(t.tenant_id, $2, 9223372036854775807) l
+    ), common as (
+      select coalesce(h.tenant_id, k.tenant_id) as tenant_id, coalesce(h.key, k.key) as key, k.data as logged, h.data as found, k.masked, h.given
+        from there h full join known k using (tenant_id, key)
+    )
+    select c.tenant_id, c.key,
+           case when c.found is null then 'it is gone, and the log has no deletion'
+                when c.logged is null then 'the log has never seen it' else 'the log has other values' end, c.masked, c.found || $3
+      from common c
+     where c.found is null or c.logged is null
+        or exists (select from jsonb_each(c.found) f
+                    where case when c.logged ? f.key then c.logged -> f.key <> f.value and not (c.logged -> f.key = '"[erased]"' and $3 ? f.key)
+                               when f.key = any ($4) then coalesce(c.given -> f.key, 'null') <> f.value end)
+    $query$, tenant, kos.key_expression(target, '{n}'), compared, target, expected, given)
+    using names, logged.logged_id, hidden, later, filled;
+end $$;
+
 -- As before (0011), and of all that stands above.
 create or replace function kos.capture_faults() returns table (relation regclass, fault text, loses boolean)
 language sql stable security definer set search_path = pg_catalog, pg_temp as $$
