@@ -991,11 +991,7 @@ CREATE FUNCTION kos.capture_faults() RETURNS TABLE(relation regclass, fault text
     from part p join pg_trigger t on t.tgrelid = p.relation
    where t.tgname ~ '^kos_capture_' and t.tgenabled in ('D', 'R')
   union all
-  -- Capture reads a row again where it has to, as after changes within changes.
-  select p.relation, 'its rows are hidden from kos_owner', true
-    from part p join pg_class c on c.oid = p.relation and c.relrowsecurity and c.relowner <> 'kos_owner'::regrole
-   where not exists (select from pg_policy y where y.polrelid = p.relation and y.polpermissive and y.polcmd in ('r', '*')
-                        and 'kos_owner'::regrole = any (y.polroles))
+  select p.relation, h.fault, true from part p cross join lateral kos.what_hides_rows(p.relation) h (fault) where h.fault is not null
   union all
   select l.relation, format('kos_owner may not read %s any more', r), true
     from kos.logged_tables l, unnest(l.lent) r where not has_table_privilege('kos_owner', r, 'SELECT')
@@ -4971,6 +4967,30 @@ $$;
 ALTER FUNCTION kos.was_logged(target regclass) OWNER TO kos_owner;
 
 --
+-- Name: what_hides_rows(regclass); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.what_hides_rows(part regclass) RETURNS text
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select case
+    when not exists (select from pg_policy y where y.polrelid = part and y.polpermissive and y.polcmd in ('r', '*')
+                        and 'kos_owner'::regrole = any (y.polroles)) then 'its rows are hidden from kos_owner'
+    else (select format('its restrictive policy %s hides rows from kos_owner', string_agg(quote_ident(y.polname), ', ' order by y.polname))
+            from pg_policy y
+           where y.polrelid = part and not y.polpermissive and y.polcmd in ('r', '*')
+             and not (y.polname = 'kos_tenant_isolation' and exists (select from kos.enforced_tables e where e.relation = part))
+             and exists (select from unnest(y.polroles) r (oid) where r.oid = 0 or pg_has_role('kos_owner', r.oid, 'USAGE'))
+           having count(*) > 0) end
+    from pg_class c
+   where c.oid = part and c.relrowsecurity and c.relowner <> 'kos_owner'::regrole
+$$;
+
+
+ALTER FUNCTION kos.what_hides_rows(part regclass) OWNER TO kos_owner;
+
+--
 -- Name: overlay("char", jsonb); Type: AGGREGATE; Schema: kos; Owner: kos_owner
 --
 
@@ -7879,6 +7899,14 @@ REVOKE ALL ON FUNCTION kos.void_log(target regclass) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION kos.was_logged(target regclass) FROM PUBLIC;
 GRANT ALL ON FUNCTION kos.was_logged(target regclass) TO kos_operator;
+
+
+--
+-- Name: FUNCTION what_hides_rows(part regclass); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.what_hides_rows(part regclass) FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.what_hides_rows(part regclass) TO kos_operator;
 
 
 --

@@ -12,7 +12,9 @@ import pytest
 
 from adopted import adopt, here, release, wrong_in_log
 from fix_product import as_owner
-from kos.adoption import baseline, status
+from kos import errors, journal
+from kos.adoption import ADOPT, Wanted, baseline, plan, planned_adoption, status
+from kos.journal import Runner
 from kos.tenancy import Store
 from kos.topology.model import Topology
 from waiting import ROW, waiters
@@ -140,3 +142,21 @@ def test_what_the_log_said_under_an_earlier_name_is_not_true_any_more_either(sho
         owner.execute("delete from public.late")
     adopt(shop, "late", baseline="full", tenant_column="account_id")
     assert wrong_in_log(shop, "public.late") == []
+
+
+def test_a_policy_that_came_after_the_plan_hides_no_row_from_the_copy(shop: Store) -> None:
+    asked = Wanted(("crm_contact",), level="log", baseline="full")
+    with shop.operator() as operator:
+        made = planned_adoption(shop, plan(operator, asked, shard="main"), asked).plan
+    with as_owner(shop.topology) as owner:
+        owner.execute("create policy narrow on public.crm_contact as restrictive using (name <> 'hidden')")
+        owner.execute("update public.crm_contact set name = 'hidden' where id = 1")
+    with pytest.raises(errors.TableUnsuitable, match="its restrictive policy narrow hides rows from kos_owner"):
+        Runner(shop, ADOPT).run(made)
+    (left,) = journal.list_operations(shop, unfinished=True)
+    (found,) = status(shop, here(shop))
+    assert (found.loses, found.complete) == (True, False)
+    with as_owner(shop.topology) as owner:
+        owner.execute("drop policy narrow on public.crm_contact")
+    journal.resume(shop, str(left.id))
+    assert wrong_in_log(shop, "public.crm_contact") == []

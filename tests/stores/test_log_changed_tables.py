@@ -252,3 +252,16 @@ def test_what_a_column_gave_the_rows_of_partitions(superuser: Connection) -> Non
     superuser.execute("vacuum full low")
     superuser.execute("update low set n = 9 where id = 4")
     assert_exact(superuser)
+
+
+def test_a_policy_that_hides_rows_from_the_capture_is_told(things: Connection) -> None:
+    """Where capture reads a row again, it would take one that it can't see for a deleted one."""
+    things.execute("alter table things enable row level security")
+    things.execute("create policy kos_capture on things for select to kos_owner using (true)")
+    things.execute("create policy a on things as restrictive to kos_app using (false)")
+    things.execute("create policy b on things as restrictive for update using (false)")
+    assert broken(things) == []
+    things.execute("create policy c on things as restrictive using (n < 5)")
+    things.execute("create policy kos_tenant_isolation on things as restrictive for select to kos_owner using (n < 5)")
+    told = "its restrictive policy c, kos_tenant_isolation hides rows from kos_owner"
+    assert broken(things) == [(told, True)]

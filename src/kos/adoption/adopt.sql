@@ -82,6 +82,10 @@ select n.nspname::text as schema, c.relname::text as "table", o.rolname::text as
 -- Does row security hide rows from the role that asks?
 select not row_security_active(%(table)s::oid::regclass);
 
+-- name: what_hides_rows
+-- What hides rows of a table or partition from the copy; null: nothing. Of one that is locked, that stays so.
+select kos.what_hides_rows(%(part)s::oid::regclass);
+
 -- name: baseline_query
 -- The query of the next keys, or of the rows up to the last of them.
 select kos.baseline_query(%(table)s::oid::regclass, %(after)s::text[], %(upto)s::text[], %(limit)s);

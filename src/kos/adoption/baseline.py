@@ -52,6 +52,7 @@ def _batch(run: Run[AdoptPlan], table: Taken, at: dict[str, Any]) -> dict[str, A
         with run.transaction() as connection:
             rows, last, ended = _locked(connection, run, table, at["after"])
             for part, ids in _by_part(rows).items():
+                _refuse_hidden(connection, table, part)
                 connection.execute(QUERIES.log_baseline, {"part": part, "rows": ids})
             if ended:
                 connection.execute(QUERIES.complete_baseline, {"table": table.oid})
@@ -86,6 +87,13 @@ def _as_owner(connection: Connection, table: Taken, given: dict[str, Any]) -> li
     rows = connection.execute(sql.literal(query[0])).fetchall()
     connection.execute(QUERIES.act_as_ourselves)
     return rows
+
+
+def _refuse_hidden(connection: Connection, table: Taken, part: int) -> None:
+    """The copy is made with the rights of kos, under which policies count that its owner has made since the plan."""
+    found = connection.execute(QUERIES.what_hides_rows, {"part": part}).fetchone()
+    if found is not None and found[0] is not None:
+        raise errors.TableUnsuitable(table.name, found[0])
 
 
 def _by_part(rows: list[tuple[int, str]]) -> dict[int, list[str]]:

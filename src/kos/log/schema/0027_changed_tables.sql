@@ -426,6 +426,24 @@ begin
     using names, logged.logged_id, hidden, later, filled;
 end $$;
 
+-- What hides rows of a table from kos_owner, which reads them again where it has to, as after changes within changes, and
+-- copies them for a baseline; null: nothing. The policies of kos let it through.
+create function kos.what_hides_rows(part regclass) returns text
+language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+  select case
+    when not exists (select from pg_policy y where y.polrelid = part and y.polpermissive and y.polcmd in ('r', '*')
+                        and 'kos_owner'::regrole = any (y.polroles)) then 'its rows are hidden from kos_owner'
+    else (select format('its restrictive policy %s hides rows from kos_owner', string_agg(quote_ident(y.polname), ', ' order by y.polname))
+            from pg_policy y
+           where y.polrelid = part and not y.polpermissive and y.polcmd in ('r', '*')
+             and not (y.polname = 'kos_tenant_isolation' and exists (select from kos.enforced_tables e where e.relation = part))
+             and exists (select from unnest(y.polroles) r (oid) where r.oid = 0 or pg_has_role('kos_owner', r.oid, 'USAGE'))
+           having count(*) > 0) end
+    from pg_class c
+   where c.oid = part and c.relrowsecurity and c.relowner <> 'kos_owner'::regrole
+$$;
+grant execute on function kos.what_hides_rows(regclass) to kos_operator;
+
 -- As before (0011), and of all that stands above.
 create or replace function kos.capture_faults() returns table (relation regclass, fault text, loses boolean)
 language sql stable security definer set search_path = pg_catalog, pg_temp as $$
@@ -444,11 +462,7 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
     from part p join pg_trigger t on t.tgrelid = p.relation
    where t.tgname ~ '^kos_capture_' and t.tgenabled in ('D', 'R')
   union all
-  -- Capture reads a row again where it has to, as after changes within changes.
-  select p.relation, 'its rows are hidden from kos_owner', true
-    from part p join pg_class c on c.oid = p.relation and c.relrowsecurity and c.relowner <> 'kos_owner'::regrole
-   where not exists (select from pg_policy y where y.polrelid = p.relation and y.polpermissive and y.polcmd in ('r', '*')
-                        and 'kos_owner'::regrole = any (y.polroles))
+  select p.relation, h.fault, true from part p cross join lateral kos.what_hides_rows(p.relation) h (fault) where h.fault is not null
   union all
   select l.relation, format('kos_owner may not read %s any more', r), true
     from kos.logged_tables l, unnest(l.lent) r where not has_table_privilege('kos_owner', r, 'SELECT')
