@@ -1128,8 +1128,12 @@ begin
     return head || format('d.tenant, %s, ''T'', ''{}'', null, null, kos_whoever from (select distinct %s as tenant from %s n) d',
                           kos.shape_of(target), new_tenant, target);
   elsif operation = 'TRUNCATE' then
-    return head || format('%s, %s, ''D'', %s, null, null, kos_whoever from only %s n',
-                          new_tenant, kos.shape_of(target), kos.key_expression(target, '{n}'), target);
+    -- Of the whole table, whose own trigger came first: then its event is the newest of the tenant there, and says it all.
+    return head || format('t.tenant, %1$s, ''D'', %2$s, null, null, kos_whoever from only %3$s n join (select d.tenant from (select distinct %4$s '
+                          'as tenant from only %3$s n) d where (select p.operation from kos.pending p where p.tenant_id = d.tenant and '
+                          'p.origin = kos.origin() and p.transaction = pg_current_xact_id() and p.shape_id in (select s.shape_id from kos.shapes s '
+                          'where s.logged_id = %5$s) order by p.id desc limit 1) is distinct from ''T'') t on t.tenant = %4$s',
+                          kos.shape_of(target), kos.key_expression(target, '{n}'), target, new_tenant, logged.logged_id);
   elsif operation = 'INSERT' and not nested then
     return head || format('%s, %s, ''I'', %s, %s, null, kos_whoever from new_rows n', new_tenant, kos.shape_of(target),
                           kos.key_expression(target, '{n}'), kos.image_of(target, 'n', null, new_tenant));

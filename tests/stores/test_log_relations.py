@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 from logged_table import ACME, BETA, Connection, assert_exact, events, log, make, seal
 
@@ -103,6 +105,27 @@ def test_partitions(superuser: Connection, statement: str) -> None:
     partitioned(superuser)
     assert_exact(superuser)
     superuser.execute(statement)
+    assert_exact(superuser)
+
+
+TRUNCATED = [
+    ("truncate things", {"T": 2}),
+    ("truncate things_us", {"D": 20}),
+    ("truncate things_eu", {"D": 26}),
+    ("begin; truncate things; truncate things_us; truncate things; commit", {"T": 2}),
+    (f"begin; truncate things; insert into things values ('{ACME}', 1, 'eu'), ('{BETA}', 2, 'eu'), ('{BETA}', 1, 'us');"
+     "truncate things_eu; commit", {"T": 2, "I": 3, "D": 2}),
+    (f"begin; truncate things_us; insert into things values ('{ACME}', 1, 'us'); truncate things; commit",
+     {"D": 20, "I": 1, "T": 2}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("statement", "logged"), TRUNCATED)
+def test_a_row_that_is_truncated_is_logged_once(superuser: Connection, statement: str, logged: dict[str, int]) -> None:
+    partitioned(superuser)
+    before = Counter(operation for operation, _ in events(superuser))
+    superuser.execute(statement)
+    assert Counter(operation for operation, _ in events(superuser)) - before == logged
     assert_exact(superuser)
 
 
