@@ -1542,19 +1542,11 @@ CREATE TABLE kos.logged_tables (
     lent regclass[] DEFAULT '{}'::regclass[] NOT NULL,
     opened boolean DEFAULT false NOT NULL,
     column_ids jsonb DEFAULT '{}'::jsonb NOT NULL,
-    filled text[] DEFAULT '{}'::text[] NOT NULL,
     CONSTRAINT logged_tables_baseline_check CHECK ((baseline = ANY (ARRAY['full'::text, 'lazy'::text, 'none'::text])))
 );
 
 
 ALTER TABLE kos.logged_tables OWNER TO kos_owner;
-
---
--- Name: COLUMN logged_tables.filled; Type: COMMENT; Schema: kos; Owner: kos_owner
---
-
-COMMENT ON COLUMN kos.logged_tables.filled IS 'Ids of columns that came later and gave rows a value: the catalog forgets that when the table is rewritten.';
-
 
 --
 -- Name: described_columns(regclass, kos.logged_tables); Type: FUNCTION; Schema: kos; Owner: kos_owner
@@ -2708,7 +2700,8 @@ CREATE FUNCTION kos.later_columns(target regclass, logged kos.logged_tables) RET
 begin
   return query
   select k.name, case when a.atthasmissing then 'a constant'
-                      when a.atthasdef or k.id = any (logged.filled) or exists (
+                      when a.atthasdef or exists (
+                             select from kos.filled_columns f where f.logged_id = logged.logged_id and f.column_id = k.id) or exists (
                              select from pg_partition_tree(target) t join pg_attribute p on p.attrelid = t.relid
                               where p.attname = k.name and p.atthasmissing) then 'something'
                       else 'nothing' end,
@@ -3336,10 +3329,14 @@ CREATE FUNCTION kos.note_columns(logged kos.logged_tables) RETURNS void
      set key_columns = logged.key_columns, tenant_column = logged.tenant_column, sensitive = logged.sensitive, origin = kos.origin(),
          numbers = (select jsonb_object_agg(a.attname, a.attnum) from pg_attribute a
                      where a.attrelid = logged.relation and a.attnum > 0 and not a.attisdropped),
-         column_ids = (select jsonb_object_agg(k.name, k.id) from kos.known_columns(logged.relation, logged) k),
-         filled = array(select k.id from kos.later_columns(logged.relation, logged) f join kos.known_columns(logged.relation, logged) k using (name)
-                         where f.given <> 'nothing')
-   where l.relation = logged.relation
+         column_ids = (select jsonb_object_agg(k.name, k.id) from kos.known_columns(logged.relation, logged) k)
+   where l.relation = logged.relation;
+  insert into kos.filled_columns (logged_id, column_id)
+  select logged.logged_id, k.id
+    from kos.later_columns(logged.relation, logged) f
+    join kos.known_columns(logged.relation, logged) k using (name)
+   where f.given <> 'nothing'
+  on conflict do nothing
 $$;
 
 
@@ -5294,6 +5291,18 @@ CREATE TABLE kos.enforced_tables (
 ALTER TABLE kos.enforced_tables OWNER TO kos_owner;
 
 --
+-- Name: filled_columns; Type: TABLE; Schema: kos; Owner: kos_owner
+--
+
+CREATE TABLE kos.filled_columns (
+    logged_id integer NOT NULL,
+    column_id text NOT NULL
+);
+
+
+ALTER TABLE kos.filled_columns OWNER TO kos_owner;
+
+--
 -- Name: incarnations; Type: TABLE; Schema: kos; Owner: kos_owner
 --
 
@@ -5795,6 +5804,14 @@ ALTER TABLE ONLY kos.fence
 
 ALTER TABLE ONLY kos.fence
     ADD CONSTRAINT fence_pkey PRIMARY KEY (tenant_id);
+
+
+--
+-- Name: filled_columns filled_columns_pkey; Type: CONSTRAINT; Schema: kos; Owner: kos_owner
+--
+
+ALTER TABLE ONLY kos.filled_columns
+    ADD CONSTRAINT filled_columns_pkey PRIMARY KEY (logged_id, column_id);
 
 
 --
@@ -8010,6 +8027,14 @@ GRANT SELECT ON TABLE kos.cross_tenant_access TO kos_auditor;
 
 GRANT SELECT ON TABLE kos.enforced_tables TO kos_operator;
 GRANT SELECT ON TABLE kos.enforced_tables TO kos_auditor;
+
+
+--
+-- Name: TABLE filled_columns; Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+GRANT SELECT ON TABLE kos.filled_columns TO kos_operator;
+GRANT SELECT ON TABLE kos.filled_columns TO kos_auditor;
 
 
 --

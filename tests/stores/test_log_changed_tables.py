@@ -10,10 +10,16 @@ import psycopg
 import pytest
 from logged_table import ACME, Connection, assert_exact, events, log, make, seal
 from psycopg.sql import SQL, Identifier
+from test_install import empty
 from test_log_keys import in_clear
 
 from fix_database import as_superuser
+from kos.tenancy import install, schema_files
+from kos.tenancy.schema_files import Source
 from kos.topology.embedded import Stack
+from kos.topology.model import Topology
+
+__all__ = ["empty"]
 
 TABLE = "create table things (tenant_id uuid not null, id integer primary key, n integer default 0, a text, b text)"
 ROWS = f"insert into things select '{ACME}', g, g, 'a' || g, 'b' || g from generate_series(1, 4) g"
@@ -265,3 +271,30 @@ def test_a_policy_that_hides_rows_from_the_capture_is_told(things: Connection) -
     things.execute("create policy kos_tenant_isolation on things as restrictive for select to kos_owner using (n < 5)")
     told = "its restrictive policy c, kos_tenant_isolation hides rows from kos_owner"
     assert broken(things) == [(told, True)]
+
+
+def test_what_was_captured_before_goes_on(empty: Topology, template: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An upgrade under a session at work: what it knows is good until its table is looked at."""
+    before = Source(schema_files.CONTROL.packages)
+    before.__dict__["files"] = tuple(each for each in schema_files.CONTROL.files if each.version < 27)
+    monkeypatch.setattr(schema_files, "CONTROL", before)
+    install(empty)
+    database = empty.control.primary.database
+    with as_superuser(template, database) as superuser, as_superuser(template, database) as writer:
+        make(superuser, TABLE)
+        log(superuser)
+        writer.execute(ROWS)
+        superuser.execute("alter table things add d text default 'x'; select kos.refresh_captures()")
+        writer.execute("update things set n = 1 where id < 4; begin; update things set n = 2 where id = 1")
+        monkeypatch.undo()
+        install(empty)
+        writer.execute(
+            "update things set n = 3, a = 'later' where id = 2; commit; update things set n = 4 where id = 3"
+        )
+        assert set(broken(superuser)) == {("the table has changed since its capture was made", False)}
+        assert compared(superuser) == []
+        superuser.execute("select kos.keep_log()")
+        assert broken(superuser) == []
+        assert superuser.execute("select count(*) from kos.filled_columns").fetchone() == (1,)
+        writer.execute("update things set n = 5")
+        assert_exact(superuser)

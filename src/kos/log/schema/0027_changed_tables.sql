@@ -316,9 +316,14 @@ begin
                         root, kos.same_key(target, 'o', 'n'));
 end $$;
 
-alter table kos.logged_tables add column filled text[] not null default '{}';
-comment on column kos.logged_tables.filled is
-  'Ids of columns that came later and gave rows a value: the catalog forgets that when the table is rewritten.';
+-- Columns that came later and gave rows a value: the catalog forgets that when the table is rewritten. A table of its own:
+-- to add a column to kos.logged_tables would wait for all transactions that have written for the first time.
+create table kos.filled_columns (
+  logged_id integer not null,
+  column_id text not null,
+  primary key (logged_id, column_id)
+);
+grant select on kos.filled_columns to kos_operator, kos_auditor;
 
 -- Columns that came after a table's log began, and what the rows that were there before were given: the constant that
 -- the catalog has for them, something else, or nothing. No event of these rows has it: so each update has the column
@@ -329,7 +334,8 @@ language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mod
 begin
   return query
   select k.name, case when a.atthasmissing then 'a constant'
-                      when a.atthasdef or k.id = any (logged.filled) or exists (
+                      when a.atthasdef or exists (
+                             select from kos.filled_columns f where f.logged_id = logged.logged_id and f.column_id = k.id) or exists (
                              select from pg_partition_tree(target) t join pg_attribute p on p.attrelid = t.relid
                               where p.attname = k.name and p.atthasmissing) then 'something'
                       else 'nothing' end,
@@ -347,10 +353,14 @@ language sql volatile set search_path = pg_catalog, pg_temp as $$
      set key_columns = logged.key_columns, tenant_column = logged.tenant_column, sensitive = logged.sensitive, origin = kos.origin(),
          numbers = (select jsonb_object_agg(a.attname, a.attnum) from pg_attribute a
                      where a.attrelid = logged.relation and a.attnum > 0 and not a.attisdropped),
-         column_ids = (select jsonb_object_agg(k.name, k.id) from kos.known_columns(logged.relation, logged) k),
-         filled = array(select k.id from kos.later_columns(logged.relation, logged) f join kos.known_columns(logged.relation, logged) k using (name)
-                         where f.given <> 'nothing')
-   where l.relation = logged.relation
+         column_ids = (select jsonb_object_agg(k.name, k.id) from kos.known_columns(logged.relation, logged) k)
+   where l.relation = logged.relation;
+  insert into kos.filled_columns (logged_id, column_id)
+  select logged.logged_id, k.id
+    from kos.later_columns(logged.relation, logged) f
+    join kos.known_columns(logged.relation, logged) k using (name)
+   where f.given <> 'nothing'
+  on conflict do nothing
 $$;
 
 create or replace function kos.image_of(target regclass, side text, earlier text, tenant text) returns text
