@@ -5,7 +5,8 @@ from __future__ import annotations
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+import uuid
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -56,12 +57,13 @@ def keep(folder: Path, copy: Path) -> None:
     subprocess.run(["cp", "-a", str(folder), str(copy)], check=True)
 
 
-def write(site: Scene, name: str = "acme") -> None:
-    """Every atom is changed, one is new, and one of them is gone."""
+def write(site: Scene, name: str = "acme") -> Any:
+    """Every atom is changed, one is new, and one of them is gone; the bookmark of that."""
     with site.store.tenant(name) as acme:
         acme.execute("delete from atoms where id = (select id from atoms order by id limit 1)")
         acme.execute("update atoms set version = version + 1")
         acme.execute("insert into atoms (atom_type, name) select 'city', 'n' from generate_series(1, 3)")
+    return acme.bookmark
 
 
 def shows(site: Scene, name: str = "acme") -> bool:
@@ -87,9 +89,23 @@ def is_shown(site: Scene) -> bool:
     return is_followed(site.store) and all(shows(site, each) for each in ("acme", "late") * 2)
 
 
+def is_lost(site: Scene, mark: Any) -> bool:
+    """Whether neither graph nor cache believes a bookmark. Else it would stand for whatever transaction has got that
+    number since."""
+    asks: list[Callable[[Any], Any]] = [
+        lambda acme: acme.graph.run("RETURN 1"),
+        lambda acme: acme.cached("atom", str(uuid.uuid4()), lambda: None),
+    ]
+    for ask in asks:
+        with pytest.raises(errors.BookmarkLost), site.store.tenant("acme", after=mark) as acme:
+            ask(acme)
+    return True
+
+
 @pytest.mark.parametrize("meanwhile", [False, True], ids=["at once", "with as much written again"])
-def test_a_log_that_was_put_back_is_noticed(site: Scene, tmp_path: Path, *, meanwhile: bool) -> None:
-    """`late` had no log by then: what it wrote is nowhere any more."""
+def test_a_log_that_was_put_back_is_noticed(site: Scene, caplog: pytest.LogCaptureFixture, *, meanwhile: bool) -> None:
+    """On the timeline that it was on, as the copy of a disk is. `late` had no log by then: what it wrote is nowhere any
+    more."""
     copy = site.postgres.folder / f"copy-{meanwhile}"
     with Worker(site.topology):
         write(site)
@@ -97,9 +113,9 @@ def test_a_log_that_was_put_back_is_noticed(site: Scene, tmp_path: Path, *, mean
         site.postgres.stop()
         keep(site.postgres.data, copy)
         site.postgres.start()
-        for name in ("acme", "late"):
+        for name in ("late", "acme"):
             write(site, name)
-            write(site, name)
+            lost = write(site, name)
         until(lambda: is_shown(site), SECONDS)
         if not meanwhile:
             site.postgres.stop()
@@ -116,6 +132,11 @@ def test_a_log_that_was_put_back_is_noticed(site: Scene, tmp_path: Path, *, mean
         with Worker(site.topology):
             until(lambda: is_shown(site), SECONDS)
     check_equal(site.store)
+    assert is_lost(site, lost)
+    with site.superuser() as connection:
+        begun = connection.execute("select reason from kos.incarnations order by incarnation").fetchall()
+    assert [reason for (reason,) in begun] == ["installed", "a projection was ahead of the log"]
+    assert "the projection is ahead of the log, which was put back: made anew" in caplog.text
 
 
 @pytest.mark.parametrize("how", ["nodes", "folder"])

@@ -17,7 +17,7 @@ from kos import errors
 from kos.log import head_of, position_of
 from kos.log.consumer import OF_PROJECTIONS
 from kos.pace import Growing, Resting
-from kos.projections.follow import follow, locked, shown
+from kos.projections.follow import follow, is_put_back, locked, shown
 from kos.projections.model import Projection, Standing, Whose
 from kos.projections.queries import QUERIES
 from kos.projections.remaking import Remaking
@@ -251,6 +251,7 @@ class Follower:
                 return True
             except (errors.FeedDiverged, errors.TransactionTooLong):
                 self._standings.pop(whose, None)  # it is made anew
+                self._see_restore(connection, projection, whose, projection.live(whose))
         self._want(connection, whose)
         return False
 
@@ -266,7 +267,8 @@ class Follower:
             if not has:
                 self._resting.rest(tenant, self._clock())
                 return True
-            if head_of(connection, tenant) == 0 and projection.live(whose) is not None:
+            if head_of(connection, tenant) == 0 and (live := projection.live(whose)) is not None:
+                self._see_restore(connection, projection, whose, live)
                 projection.forget(tenant)  # its log was put back to before its first event
                 return False
             try:
@@ -276,12 +278,18 @@ class Follower:
             except errors.FeedDiverged:
                 standing = None
                 self._standings.pop(whose, None)
+                self._see_restore(connection, projection, whose, projection.live(whose))
             if standing is not None:
                 self._standings[whose] = standing
                 if self._is_made_of_all(connection, projection, whose):
                     return False
         self._want(connection, whose)
         return False
+
+    def _see_restore(self, connection: Connection, projection: Projection, whose: Whose, live: Standing | None) -> None:
+        if live is not None and is_put_back(connection, projection, whose.tenant, live.reached):
+            where = errors.FeedDiverged(str(whose.tenant), live.reached.position)
+            self._told("the projection is ahead of the log, which was put back: made anew", where)
 
     def _is_made_of_all(self, connection: Connection, projection: Projection, whose: Whose) -> bool:
         """Whether the tables that are logged now are those that it was made from."""

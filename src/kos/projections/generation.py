@@ -20,6 +20,7 @@ from kos.projections.follow import (
     RowName,
     catch_up,
     follow,
+    is_put_back,
     load,
     locked,
     park,
@@ -78,8 +79,11 @@ def rebuild(site: Site, progress: Advance = silent) -> Reached:
         StoreUnavailable, StoreBusy
     """
     with site.store.operator(site.place) as connection, only(connection, site, "rebuild"):
-        if head_of(connection, site.tenant) == 0 and site.projection.live(site.whose) is None:
+        live = site.projection.live(site.whose)
+        if live is None and head_of(connection, site.tenant) == 0:
             return Reached()  # it is gone, or has nothing yet
+        if live is not None:  # what is made anew doesn't tell any more that there was a restore
+            is_put_back(connection, site.projection, site.tenant, live.reached)
         try:
             return _rebuild(connection, site, progress)
         except Exception:

@@ -37,6 +37,20 @@ select coalesce(kos.end_of_transaction(%(tenant)s, %(position)s + 1) - %(positio
 -- The incarnation and the leaf of an event.
 select incarnation, leaf from kos.knowledge_events where tenant_id = %(tenant)s and position = %(position)s;
 
+-- name: is_put_back
+-- Whether a tenant's log has no more what a projection has seen of it. Not of a tenant that was removed, and came again.
+select %(position)s > 0
+   and not exists (select from kos.knowledge_events where tenant_id = %(tenant)s and position = %(position)s and leaf = %(leaf)s)
+   and not exists (select from kos.projection_leavers where projection = %(projection)s and tenant_id = %(tenant)s);
+
+-- name: lock_incarnation
+-- Two who find it out at once begin one: the lock of kos.current_incarnation().
+select pg_advisory_xact_lock(kos.log_key(kos.no_tenants_log()) + 1);
+
+-- name: begin_incarnation
+-- Unless one has begun since that event was sealed, as on another timeline, or where somebody has said so.
+select kos.begin_incarnation('a projection was ahead of the log') where kos.current_incarnation() = %(incarnation)s;
+
 -- name: parked
 -- The rows of a tenant that a projection leaves as they were.
 select schema_name, table_name, key, position, reason, parked_at, tried_at
