@@ -163,6 +163,15 @@ def test_who_was_not_told_of_a_batch_finds_out(
     assert failed
 
 
+def test_a_cursor_that_was_put_back_is_put_right_by_who_follows(acme: Following, worker: Worker) -> None:
+    """The operator can do that in SQL. Nothing is written afterwards: who follows finds nothing to apply."""
+    mark = write(acme.store, "last")
+    assert count(acme.store, "last", after=mark) == 1
+    with acme.store.operator() as operator:
+        seek(operator, OF_GRAPH, acme.site.tenant, Cursor())
+    assert count(acme.store, "last", seconds=60, after=mark) == 1
+
+
 def test_verify_puts_the_cursor_right(acme: Following) -> None:
     with acme.store.operator() as operator:
         there = position_of(operator, OF_GRAPH, acme.site.tenant)
