@@ -7,7 +7,8 @@ from typing import Any
 
 from kos.log import seal_all
 from kos.projections import Comparison, Projection, Site, Whose, rebuild, verify
-from kos.projections.follow import follow, locked
+from kos.projections.follow import follow
+from kos.projections.generation import only
 from kos.projections.graph import GraphMap, GraphProjection
 from kos.projections.graph.projection import scope_of
 from kos.projections.graph.shipped import SHIPPED
@@ -34,13 +35,13 @@ class Following:
         site = self.site
         with self.store.operator(site.place) as operator:
             seal_all(operator)
-            standing = self.projection.live(site.whose)
-            if standing is None:
+            if self.projection.live(site.whose) is None:
                 rebuild(site)
                 return 0
             batches = 0
-            with locked(operator, self.projection.name, site.tenant) as has:
-                assert has
+            with only(operator, site, "apply"):
+                standing = self.projection.live(site.whose)
+                assert standing is not None
                 while after := follow(operator, self.projection, site.whose, standing):
                     standing, batches = after, batches + 1
             return batches

@@ -20,7 +20,7 @@ from kos.projections.model import Kind as ChangeKind
 from kos.topology.embedded import Stack
 
 ATOMS, RELATIONS = TableName("atoms", "knowledge"), TableName("relations", "knowledge")
-LEAF = bytes(32)
+LEAF = bytes(range(32))
 Values = dict[str, str | None]
 
 
@@ -133,16 +133,9 @@ def test_nothing_is_seen_before_it_is_shown(projection: Projection, whose: Whose
     standing = projection.apply(whose, standing, [created(ATOMS, atom("a"), 1)], at(1))
     assert projection.live(whose) is None
     projection.switch(whose, standing)
-    assert projection.live(whose) == Standing("one", at(1))
-
-
-def test_the_leaf_is_kept(projection: Projection, whose: Whose) -> None:
-    standing = projection.begin(whose, "one")
-    reached = Reached(3, 7, bytes(range(32)))
-    projection.switch(whose, projection.apply(whose, standing, [], reached))
     live = projection.live(whose)
-    assert live is not None
-    assert (live.reached, live.reached.leaf) == (reached, reached.leaf)
+    assert live == Standing("one", at(1))
+    assert live.reached.leaf == LEAF
 
 
 def test_it_moves_only_from_where_it_is(projection: Projection, whose: Whose) -> None:
@@ -272,6 +265,21 @@ def test_what_was_never_shown_is_cleared(projection: Projection, whose: Whose) -
     assert differences(projection, whose, again, []) == []
     assert differences(projection, whose, shown, rows(ATOMS, atom("a"))) == []
     assert left.reached == at(1)
+
+
+def test_who_is_told_of_it_sees_all_of_it(kind: Kind, projection: Projection, whose: Whose) -> None:
+    """A bookmark's reader is told when `apply` has returned, and asks over a connection of its own."""
+    standing, others = projection.begin(whose, "one"), kind.make()
+    projection.switch(whose, standing)
+    both = [atom(f"{n}") for n in range(60)], [relation(f"r{n}", f"{n}", f"{n ^ 1}") for n in range(60)]
+    all_rows = rows(ATOMS, *both[0]) + rows(RELATIONS, *both[1])
+    for number in range(1, 5):
+        how, expected = (created, all_rows) if number % 2 else (deleted, [])
+        changes = [how(each.table, dict(each.values), number) for each in all_rows]
+        standing = projection.apply(whose, standing, changes, at(number))
+        assert others.live(whose) == standing
+        assert differences(others, whose, standing, expected) == []
+    others.close()
 
 
 def test_a_truncation_takes_what_was_before_it(projection: Projection, whose: Whose) -> None:

@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import replace
-from threading import Event
 from typing import Any
 
 import psycopg
@@ -188,61 +186,6 @@ def test_an_application_does_not_move_the_cursor(acme: Following, statement: str
         session.execute(statement.encode(), (OF_GRAPH,))
     with acme.store.operator() as operator:
         assert position_of(operator, OF_GRAPH, acme.site.tenant).position > 0
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("kind", ["arcadedb", "neo4j"])
-def test_all_of_a_batch_is_there_at_once_for_who_waits_for_it(
-    full_store: Store, kind: str, request: pytest.FixtureRequest
-) -> None:
-    """Neo4j shows a transaction's values before it has put all of it into the indexes: who asks in just that moment
-    finds a part, or nothing."""
-    create_tenant(full_store, "acme")
-    server = full_store.topology.graph if kind == "arcadedb" else request.getfixturevalue("neo4j")
-    topology = replace(full_store.topology, graph=server)
-    with Store(topology, pool_size=10) as store, closing(graph_of(store)) as projection:
-        acme = Following(store, "acme", projection)
-        wrong, asked = batches_while_asked(acme, readers=4)
-        acme.projection.forget(acme.site.tenant)
-    assert not wrong
-    assert asked >= BATCHES
-
-
-BATCHES, ROWS = 40, 300
-
-
-def batches_while_asked(acme: Following, readers: int) -> tuple[list[str], int]:
-    """Write and follow batches, while others ask for each with its bookmark; what they found else, and how many times
-    they asked."""
-    marks: list[tuple[str, Any]] = []
-    wrong: list[str] = []
-    ends = Event()
-
-    def ask() -> int:
-        asked = 0
-        while not ends.is_set():
-            if not marks:
-                continue
-            name, mark = marks[-1]
-            if (found := count(acme.store, name, seconds=60, after=mark)) != ROWS:
-                wrong.append(f"{name}: {found}")
-            asked += 1
-        return asked
-
-    with ThreadPoolExecutor(readers) as pool:
-        asking = [pool.submit(ask) for _ in range(readers)]
-        try:
-            for number in range(BATCHES):
-                with acme.store.tenant("acme") as session:
-                    session.execute(
-                        "insert into atoms (atom_type, name) select 'T', %s from generate_series(1, %s)",
-                        (f"n{number}", ROWS),
-                    )
-                marks.append((f"n{number}", session.bookmark))
-                acme.follow()
-        finally:
-            ends.set()
-        return wrong, sum(each.result() for each in asking)
 
 
 def test_a_tenant_that_is_not_there_yet(full_store: Store) -> None:
