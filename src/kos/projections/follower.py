@@ -335,7 +335,10 @@ class Follower:
         for (tenant,) in connection.execute(QUERIES.leavers, {"projection": self.name}).fetchall():
             if tenant in self._remaking:
                 continue
-            projection.forget(tenant)
+            try:
+                projection.forget(tenant)
+            except errors.StoreBusy:
+                continue  # the next look finds it again
             self._due.pop(tenant, None)
             self._remaking.drop(tenant)
             self._standings = {whose: each for whose, each in self._standings.items() if whose.tenant != tenant}

@@ -149,6 +149,8 @@ class Projection(Protocol):
 
     What its methods raise:
         StoreUnavailable: it can't be reached, or is busy; the same is tried again later.
+        StoreBusy: the same for one tenant, whose part somebody else keeps locked. It is waited for a few seconds only,
+            since others are followed by the same thread.
         ProjectionMoved: the generation isn't where the caller thinks it is; another one has moved it.
         ChangeRejected: the store won't have these changes, however often they are tried.
     """

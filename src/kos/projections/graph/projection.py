@@ -6,7 +6,7 @@ import hashlib
 import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
@@ -30,11 +30,15 @@ NAME = "graph"
 ATTEMPTS = 5  # of a transaction that another one of the server's stood in the way of
 GRACE_SECONDS = 120.0  # a generation that readers see no more is kept so long: their transactions end before
 WRITE_SECONDS = 600.0
+# A transaction gets so long at first, and for each row: who was frozen within one keeps its locks until WRITE_SECONDS
+# are over, and who follows has other tenants. One that was slow by itself is done again.
+FIRST_SECONDS, FIRST_SECONDS_PER_ROW = 5.0, 0.02
 MOST_SOUGHT = 5_000  # edges of one batch that are found by their ids only, in a look at all of the tenant's
 LONGEST_PAUSE = 1.0  # between two parts of what is removed
 # Of no change, though the server calls it the client's mistake: it took too long; ArcadeDB says such where a commit has
 # failed, and not why.
 OF_TRANSACTION = "Neo.ClientError.Transaction."
+TIMED_OUT, LOCKED = "TimedOut", "LockClientStopped"  # the second: it had waited for a lock until then
 ANSWER_SECONDS = 120.0  # that the server may say nothing while it is asked
 T = TypeVar("T")
 
@@ -108,7 +112,7 @@ class GraphProjection:
                 raise errors.ProjectionMoved(self.name, str(whose.tenant))
             Writing(self._graph, batch, tx, loading["pending"]).write()
 
-        self._write(write)
+        self._write(write, rows=len(rows))
 
     def apply(
         self, whose: Whose, standing: Standing, changes: Sequence[Change], reached: Reached, *, rehearse: bool = False
@@ -118,12 +122,12 @@ class GraphProjection:
         if (sought := sum(map(len, batch.seek.values()))) > MOST_SOUGHT:
             raise errors.TransactionTooLong(str(whose.tenant), sought)  # to make all of it anew is less
         try:
-            self._write(lambda tx: self._apply(tx, whose, standing, batch, reached), rehearse=rehearse)
+            self._write(lambda tx: self._apply(tx, whose, standing, batch, reached), len(changes), rehearse=rehearse)
         except errors.ChangeRejected:
             if not batch.create:
                 raise
             doubting = batch.doubting()  # one of them was there after all, or it is another fault
-            self._write(lambda tx: self._apply(tx, whose, standing, doubting, reached), rehearse=rehearse)
+            self._write(lambda tx: self._apply(tx, whose, standing, doubting, reached), len(changes), rehearse=rehearse)
         return replace(standing, reached=reached)
 
     def _apply(self, tx: Transaction, whose: Whose, standing: Standing, batch: Batch, reached: Reached) -> None:
@@ -159,13 +163,15 @@ class GraphProjection:
             found = session.run(statements.GENERATIONS, tenant=str(whose.tenant)).data()
         for each in found:
             if not each["live"] and self._now() - each["superseded"] > GRACE_SECONDS:
-                self._remove(each["scope"])
+                with suppress(errors.StoreBusy):  # then the next one does it
+                    self._remove(each["scope"])
 
     def tidy(self) -> None:
         with self._session() as session:
             found = session.run(statements.SUPERSEDED, before=self._now() - GRACE_SECONDS).data()
         for each in found:
-            self._remove(each["scope"])
+            with suppress(errors.StoreBusy):
+                self._remove(each["scope"])
 
     def forget(self, tenant: UUID) -> None:
         # First what leads there: from then on nobody can see it.
@@ -205,12 +211,18 @@ class GraphProjection:
             self._sleep(min(max(self._now() - began, 0.0), LONGEST_PAUSE))
             began = self._now()
 
-    def _write(self, work: Callable[[Transaction], T], *, rehearse: bool = False) -> T:
-        from neo4j.exceptions import TransientError
+    def _write(self, work: Callable[[Transaction], T], rows: int = 0, *, rehearse: bool = False) -> T:
+        """One transaction.
 
+        Raises:
+            StoreBusy: somebody else's has its lock, and does not end.
+        """
+        from neo4j.exceptions import ClientError, TransientError
+
+        seconds = FIRST_SECONDS + rows * FIRST_SECONDS_PER_ROW
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                with self._session(retried=True) as session, session.begin_transaction(timeout=WRITE_SECONDS) as tx:
+                with self._session(retried=True) as session, session.begin_transaction(timeout=seconds) as tx:
                     done = work(tx)
                     if rehearse:
                         tx.rollback()
@@ -221,12 +233,16 @@ class GraphProjection:
                 if attempt == ATTEMPTS:
                     raise errors.StoreUnavailable("the graph", self._server.uri, str(error)) from error
                 self._sleep(0.01 * 2**attempt)
+            except ClientError as error:  # it took too long
+                if seconds == WRITE_SECONDS or attempt == ATTEMPTS:
+                    raise errors.ChangeRejected(self.name, opening.reason(error)) from error
+                seconds = WRITE_SECONDS
         raise AssertionError
 
     @contextmanager
     def _session(self, *, retried: bool = False) -> Iterator[Session]:
         """Errors of the driver as ours: what the server calls the client's mistake is a change that it won't have. What
-        is passing, such as a server that starts, is left to who tries it again."""
+        is passing, such as a server that starts, and what took too long, is left to who tries it again."""
         from neo4j.exceptions import AuthError, ClientError, DriverError, Neo4jError, TransientError
 
         try:
@@ -239,7 +255,12 @@ class GraphProjection:
         except AuthError as error:
             raise errors.StoreUnavailable("the graph", self._server.uri, opening.reason(error)) from error
         except ClientError as error:
-            if (error.code or "").startswith(OF_TRANSACTION) and "TimedOut" not in (error.code or ""):
+            code = error.code or ""
+            if LOCKED in code:
+                raise errors.StoreBusy("the graph", "somebody else's transaction has its lock") from error
+            if retried and TIMED_OUT in code:
+                raise
+            if code.startswith(OF_TRANSACTION) and TIMED_OUT not in code:
                 raise errors.StoreUnavailable("the graph", self._server.uri, opening.reason(error)) from error
             raise errors.ChangeRejected(self.name, opening.reason(error)) from error
         except (DriverError, Neo4jError, OSError) as error:
