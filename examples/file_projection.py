@@ -66,7 +66,8 @@ class FileProjection:
 
     def begin(self, whose: Whose, generation: str) -> Standing:
         self._of(whose.tenant).mkdir(exist_ok=True)
-        content = {"incarnation": 0, "position": 0, "leaf": "", "rows": {}}
+        before = self.live(whose)
+        content = {"incarnation": 0, "position": 0, "leaf": "", "rows": {}, "before": before and before.generation}
         _write(self._file(whose, generation), json.dumps(content))
         return Standing(generation, Reached())
 
@@ -89,10 +90,11 @@ class FileProjection:
         return Standing(standing.generation, reached)
 
     def switch(self, whose: Whose, standing: Standing) -> None:
-        before = self.live(whose)
-        if not self._file(whose, standing.generation).exists():
-            raise ProjectionMoved(self.name, str(whose.tenant))
-        _write(self._of(whose.tenant) / "live", standing.generation)
+        with self._changing(whose, standing.generation, keep=False) as content:
+            before = self.live(whose)
+            if (before and before.generation) not in (content["before"], standing.generation):
+                raise ProjectionMoved(self.name, str(whose.tenant))
+            _write(self._of(whose.tenant) / "live", standing.generation)
         if before is not None and before.generation != standing.generation:
             with self._changing(whose, before.generation) as content:
                 content["ended"] = True

@@ -225,14 +225,18 @@ def test_what_is_new_stands_beside_what_is_shown(projection: Projection, whose: 
 
 
 def test_what_is_shown_no_more_moves_no_further(projection: Projection, whose: Whose) -> None:
-    """Else who has not heard of the new one would go on with it, and nobody with the new one."""
+    """Else who has not heard of the new one would go on with it, and nobody with the new one. Nor does who was frozen
+    while it was made show an older one."""
     before = projection.apply(whose, projection.begin(whose, "one"), [], at(1))
     projection.switch(whose, before)
     before = projection.apply(whose, before, [], at(2))
+    frozen = projection.begin(whose, "frozen")
     after = projection.apply(whose, projection.begin(whose, "two"), [], at(2))
     projection.switch(whose, after)
     with pytest.raises(errors.ProjectionMoved):
         projection.apply(whose, before, [created(ATOMS, atom("a"), 3)], at(3))
+    with pytest.raises(errors.ProjectionMoved):
+        projection.switch(whose, frozen)
     assert projection.live(whose) == after
     projection.apply(whose, after, [created(ATOMS, atom("a"), 3)], at(3))
 
@@ -270,6 +274,7 @@ def test_what_was_never_shown_is_cleared(projection: Projection, whose: Whose) -
 def test_who_is_told_of_it_sees_all_of_it(kind: Kind, projection: Projection, whose: Whose) -> None:
     """A bookmark's reader is told when `apply` has returned, and asks over a connection of its own."""
     standing, others = projection.begin(whose, "one"), kind.make()
+    assert projection.identity() == projection.identity() == others.identity()
     projection.switch(whose, standing)
     both = [atom(f"{n}") for n in range(60)], [relation(f"r{n}", f"{n}", f"{n ^ 1}") for n in range(60)]
     all_rows = rows(ATOMS, *both[0]) + rows(RELATIONS, *both[1])
@@ -391,9 +396,3 @@ def test_a_tenant_that_is_forgotten_takes_no_other_along(projection: Projection,
     assert projection.live(whose) == standings[0]
     assert differences(projection, whose, standings[0], rows(ATOMS, atom("a"))) == []
     assert differences(projection, other, projection.begin(other, "same"), []) == []
-
-
-def test_it_says_which_store_it_is(kind: Kind, projection: Projection) -> None:
-    other = kind.make()
-    assert projection.identity() == projection.identity() == other.identity()
-    other.close()

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import neo4j
 import pytest
+from neo4j.exceptions import TransientError
 
 from fix_projected import A, B, C, R, settle
 from kos import errors
 from kos.knowledge.removal import remove
 from kos.projections import follow as following_module
+from kos.projections import rebuild
+from kos.projections.graph import GraphProjection
 from kos.tenancy import Store, Tenant, create_tenant
 from projecting import Following, ask, graph_of, scope
 
@@ -176,7 +180,7 @@ def test_verify_finds_what_somebody_else_has_done(projected: Following, fault: s
 
 
 def test_a_copy_that_is_not_equal_is_not_shown(projected: Following, monkeypatch: pytest.MonkeyPatch) -> None:
-    from kos.projections import generation, rebuild
+    from kos.projections import generation
 
     before = scope(projected)
     load = generation.load
@@ -192,6 +196,32 @@ def test_a_copy_that_is_not_equal_is_not_shown(projected: Following, monkeypatch
     generations = "MATCH (g:KosGeneration {kos_tenant: $tenant}) RETURN count(g)"
     assert ask(projected.store, generations, tenant=str(projected.site.tenant)) == [1]  # it is not left over either
     settle(projected)
+
+
+def test_what_is_loaded_again_since_its_commits_answer_was_lost_is_there_once(
+    projected: Following, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a cluster whose leader goes. Nothing is parked for that."""
+    commit, load = neo4j.Transaction.commit, GraphProjection.load
+    lost: list[neo4j.Transaction] = []
+
+    def losing(*of: Any) -> None:
+        def lose_once(tx: neo4j.Transaction) -> None:
+            commit(tx)
+            if not lost:
+                lost.append(tx)
+                raise TransientError
+
+        lost.clear()
+        with monkeypatch.context() as patched:
+            patched.setattr(neo4j.Transaction, "commit", lose_once)
+            load(*of)
+
+    monkeypatch.setattr(GraphProjection, "load", losing)
+    rebuild(projected.site)
+    assert lost
+    found = projected.verify()
+    assert (found.differing, found.parked) == (0, ())
 
 
 def test_a_tenant_that_is_removed_leaves_nothing(full_store: Store, projected: Following) -> None:

@@ -142,12 +142,32 @@ def test_a_key_that_one_statement_removes_and_inserts_again(parts: Following) ->
     assert insides(parts) == ["zc"]
 
 
-def test_the_truncation_of_another_schemas_table_hides_nothing(parts: Following, full_superuser: Any) -> None:
+@pytest.fixture
+def elsewhere(full_superuser: Any) -> None:
+    """A table of the same name in another schema."""
     full_superuser.execute("create schema elsewhere")
     make(full_superuser, PARTS.replace("public.parts", "elsewhere.parts"), "elsewhere.parts")
     full_superuser.execute("grant usage on schema elsewhere to kos_owner, kos_app, kos_operator")
     log(full_superuser, "elsewhere.parts")
     full_superuser.execute("grant all on elsewhere.parts to kos_app, kos_operator")
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_what_is_parked_hides_no_difference_in_another_schemas_table(parts: Following) -> None:
+    narrow = (Node("Part", TableName("parts", "public"), (Property("title", "integer"),)),)
+    declared = GraphMap((*narrow, Node("Elsewhere", TableName("parts", "elsewhere"), (Property("title"),))))
+    made = Following(parts.store, "acme", graph_of(parts.store, declared))
+    made.write(put((3, "three", None)), put((3, "c", None)).replace("public.parts", "elsewhere.parts"))
+    made.follow()
+    found = made.verify()
+    assert ([each.table.schema for each in found.parked], found.differing) == (["public"], 0)
+    ask(made.store, "MATCH (n:Elsewhere {kos_scope: $s}) DETACH DELETE n", s=scope(made))
+    assert [(each.what, each.fault) for each in made.verify().differences] == [("Elsewhere", "missing")]
+    made.projection.close()
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_the_truncation_of_another_schemas_table_hides_nothing(parts: Following) -> None:
     parts.write(put((1, "a", 2), (2, "b", None), (3, "c", None)))
     parts.follow()
     parts.write(put((9, "x", None)).replace("public.parts", "elsewhere.parts"), "truncate elsewhere.parts")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -29,7 +30,7 @@ from kos.projections.follow import (
     tell,
     unpark,
 )
-from kos.projections.model import Difference, Projection, Reached, Row, Standing, Whose, key_text
+from kos.projections.model import Difference, Projection, Reached, Row, Standing, TableName, Whose, key_text
 from kos.projections.queries import QUERIES
 from kos.projections.snapshot import Snapshot, snapshot
 from kos.tenancy import Place, Store
@@ -164,11 +165,24 @@ def _compare(
             yield row
 
     differences = list(islice(site.projection.compare(site.whose, standing, counting(), here.connection), MOST))
-    held = {(row.table.name, key_text(row.key)) for row in parked.values()}
-    found = [each for each in differences if each.fault == "left over" or (each.table, each.key) not in held]
+    held = defaultdict(list)
+    for row in parked.values():
+        held[key_text(row.key)].append(row.table)
+    own = site.whose.schema
+    found = [
+        each
+        for each in differences
+        if each.fault == "left over" or not any(_is_of(each, table, own) for table in held.get(each.key, ()))
+    ]
     return Comparison(
         site.tenant, here.reached.position, counted, tuple(parked.values()), len(found), tuple(found[:EXAMPLES])
     )
+
+
+def _is_of(difference: Difference, table: TableName, own: str | None) -> bool:
+    """Whether it is of a row of that table. `own`: the schema of the tenant's tables, where it has one."""
+    named = TableName.read(difference.table)
+    return named.means(table.schema or "", table.name) and (named.schema is not None or own in (None, table.schema))
 
 
 def verify(site: Site) -> Comparison:

@@ -138,7 +138,7 @@ class Difference:
     fault: Literal["missing", "left over", "different"]
     expected: str = ""
     found: str = ""
-    table: str = ""  # of the row, where it is one row's
+    table: str = ""  # of the row, where it is one row's; `public.orders`, or `atoms` where it is the tenant's own
 
 
 class Projection(Protocol):
@@ -188,7 +188,8 @@ class Projection(Protocol):
         applies only to a row that has no later one. It may raise TransactionTooLong: then the tenant is made anew."""
 
     def switch(self, whose: Whose, standing: Standing) -> None:
-        """Readers see this generation from now on; the one before moves no further."""
+        """Readers see this generation from now on; the one before moves no further. ProjectionMoved where they see
+        another one by now than when it was begun: its maker was frozen, and it may be older."""
 
     def clear(self, whose: Whose) -> None:
         """Remove the generations that nobody sees, and what is left of a tenant's earlier epochs. Nothing is put into

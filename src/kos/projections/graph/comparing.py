@@ -45,10 +45,10 @@ def _nodes(
             present.add((node.label, key))
             wanted = expected.pop((node.label, key), None)
             if wanted is None:
-                yield Difference(node.label, key, "left over", table=node.table.name)
+                yield Difference(node.label, key, "left over", table=str(node.table))
             elif wanted != _hash(values) or count != _own(values) + NODE_KEYS:
-                yield Difference(node.label, key, "different", table=node.table.name)
-    tables = {node.label: node.table.name for node in graph.nodes}
+                yield Difference(node.label, key, "different", table=str(node.table))
+    tables = {node.label: str(node.table) for node in graph.nodes}
     for label, key in expected:
         yield Difference(label, key, "missing", table=tables[label])
 
@@ -68,11 +68,11 @@ def _edges(
         wanted = expected.pop((kind, key), None)
         ends = record["begins"][start:], record["ends"][start:]
         if wanted is None:
-            return Difference(kind, key, "left over", table=declared[kind].table.name)
+            return Difference(kind, key, "left over", table=str(declared[kind].table))
         labels = declared[kind].begin.label, declared[kind].end.label
         has_both = all(each in nodes for each in zip(labels, ends, strict=True))
         if wanted != (ends, _hash(values)) or pending == has_both:
-            return Difference(kind, key, "different", table=declared[kind].table.name)
+            return Difference(kind, key, "different", table=str(declared[kind].table))
         return None
 
     for edge in graph.edges:
@@ -82,7 +82,7 @@ def _edges(
             elif found := judge(edge.type, record, record["p"], pending=False):
                 yield found
             elif record["count"] != _own(record["p"]) + EDGE_KEYS:
-                yield Difference(edge.type, record["id"][start:], "different", table=edge.table.name)
+                yield Difference(edge.type, record["id"][start:], "different", table=str(edge.table))
     for record in session.run(statements.ALL_PENDING, scope=scope):
         said = json.loads(record["data"])
         if record["kind"] not in declared:
@@ -92,7 +92,7 @@ def _edges(
         ):
             yield found
     for kind, key in expected:
-        yield Difference(kind, key, "missing", table=declared[kind].table.name)
+        yield Difference(kind, key, "missing", table=str(declared[kind].table))
 
 
 def _own(values: list[Any]) -> int:

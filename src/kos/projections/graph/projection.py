@@ -105,11 +105,14 @@ class GraphProjection:
     def load(self, whose: Whose, standing: Standing, rows: Sequence[Row]) -> None:
         scope = scope_of(whose.tenant, standing.generation)
         batch = batch_of_rows(self.name, self._graph, scope, standing.reached.position, rows)
+        chunk = secrets.token_hex(8)
 
         def write(tx: Transaction) -> None:
-            loading = tx.run(statements.LOADING, scope=scope).single()
+            loading = tx.run(statements.LOADING, scope=scope, chunk=chunk).single()
             if loading is None:
                 raise errors.ProjectionMoved(self.name, str(whose.tenant))
+            if loading["done"]:
+                return
             Writing(self._graph, batch, tx, loading["pending"]).write()
 
         self._write(write, rows=len(rows))
@@ -153,7 +156,7 @@ class GraphProjection:
             if switched is None:
                 raise errors.ProjectionMoved(self.name, str(whose.tenant))
             before = switched["before"]
-            if before is not None and before != scope:
+            if before not in ("", scope):
                 tx.run(statements.SUPERSEDE, scope=before, now=now).consume()
 
         self._write(change)

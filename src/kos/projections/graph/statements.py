@@ -43,10 +43,12 @@ RETURN g.kos_id AS scope, g.kos_incarnation AS incarnation, g.kos_position AS po
        g.kos_declared AS declared
 """
 
+# `kos_before` is what readers see while it is made, `kos_chunk` what was loaded last.
 BEGIN = """
+OPTIONAL MATCH (t:KosTenant {kos_id: $tenant}) WITH coalesce(t.kos_live, '') AS before
 CREATE (g:KosGeneration {kos_id: $scope, kos_tenant: $tenant, kos_incarnation: 0, kos_position: 0, kos_leaf: '',
-                         kos_pending: 0, kos_superseded: 0, kos_turn: 0, kos_scope: '',
-                         kos_declared: $declared})
+                         kos_pending: 0, kos_superseded: 0, kos_turn: 0, kos_scope: '', kos_before: before,
+                         kos_chunk: '', kos_declared: $declared})
 """
 
 # The write comes before the comparison: so it is compared under the lock of the node, with what was committed by then.
@@ -61,7 +63,8 @@ SWITCH = """
 MATCH (g:KosGeneration {kos_id: $scope}) SET g.kos_turn = g.kos_turn + 1
 WITH g WHERE g.kos_position >= 0
 MERGE (t:KosTenant {kos_id: $tenant}) SET t.kos_turn = coalesce(t.kos_turn, 0) + 1, t.kos_scope = ''
-WITH t, t.kos_live AS before SET t.kos_live = $scope
+WITH g, t, coalesce(t.kos_live, '') AS before WHERE before = g.kos_before OR before = $scope
+SET t.kos_live = $scope
 RETURN before
 """
 
@@ -95,10 +98,11 @@ MATCH (p:KosPending {kos_generation: $scope}) WITH p LIMIT $most DELETE p RETURN
 LABELS = "CALL db.labels() YIELD label RETURN label"
 
 
-# Under the lock of the node, for the same reason.
+# Under the lock of the node, for the same reason. `done`: the same was committed before, and the answer was lost.
 LOADING = """
 MATCH (g:KosGeneration {kos_id: $scope}) SET g.kos_turn = g.kos_turn + 1
-WITH g WHERE g.kos_position >= 0 RETURN g.kos_pending AS pending
+WITH g, g.kos_chunk = $chunk AS done WHERE g.kos_position >= 0 SET g.kos_chunk = $chunk
+RETURN g.kos_pending AS pending, done
 """
 
 
