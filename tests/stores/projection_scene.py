@@ -27,7 +27,7 @@ from kos.topology.model import Topology
 
 SECONDS = 120.0
 AWAY = (errors.StoreUnavailable, errors.StoreBusy, errors.ProjectionBusy, errors.ProjectionNotReady)
-LATER = 1e6  # seconds: by then nobody reads what is no longer shown
+NO_GRACE = -1.0  # seconds: nobody reads any more what is no longer shown
 
 
 @dataclass
@@ -58,7 +58,7 @@ class Scene:
     def check_tidy(self) -> None:
         """When nobody reads what is no longer shown, nothing of it is left in the graph."""
         assert self.topology.graph is not None
-        with closing(GraphProjection(self.topology.graph, now=lambda: time.time() + LATER)) as projection:
+        with closing(GraphProjection(self.topology.graph, grace=NO_GRACE)) as projection:
             for part in parts_of(self.store):
                 projection.clear(part.site(self.store, projection).whose)
             projection.tidy()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import Any
 
 import neo4j
@@ -14,6 +15,7 @@ from kos.knowledge.removal import remove
 from kos.projections import follow as following_module
 from kos.projections import rebuild
 from kos.projections.graph import GraphProjection
+from kos.projections.graph.projection import GRACE_SECONDS
 from kos.tenancy import Store, Tenant, create_tenant
 from projecting import Following, ask, graph_of, scope
 
@@ -222,6 +224,21 @@ def test_what_is_loaded_again_since_its_commits_answer_was_lost_is_there_once(
     assert lost
     found = projected.verify()
     assert (found.differing, found.parked) == (0, ())
+
+
+def test_how_long_readers_may_be_at_a_generation_is_counted_by_the_graphs_clock(projected: Following) -> None:
+    """The one who removes it may be on another machine than the one who has shown the next."""
+    before, server = scope(projected), projected.store.topology.graph
+    assert server is not None
+    rebuild(projected.site)
+    age = "MATCH (g:KosGeneration {kos_id: $s}) RETURN timestamp() - g.kos_superseded"
+    [milliseconds] = ask(projected.store, age, s=before)
+    assert 0 <= milliseconds < 100_000
+    for grace, left in ((GRACE_SECONDS, 1), (-1.0, 0)):
+        with closing(GraphProjection(server, grace=grace)) as other:
+            other.tidy()
+            other.clear(projected.site.whose)
+        assert len(ask(projected.store, age, s=before)) == left
 
 
 def test_a_tenant_that_is_removed_leaves_nothing(full_store: Store, projected: Following) -> None:

@@ -112,7 +112,6 @@ def test_a_generation_that_is_held_is_removed_later(both: list[Following]) -> No
     """Who removes it in the follower's thread doesn't wait either, and what is left is found again."""
     acme, _ = both
     later = graph_of(acme.store)
-    later._now = lambda: 1e12
     whose, left = acme.site.whose, later.begin(acme.site.whose, "left")
     server = acme.store.topology.graph
     assert server is not None

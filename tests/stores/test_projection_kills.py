@@ -14,7 +14,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from projection_scene import LATER, eventually, left_over
+from projection_scene import NO_GRACE, eventually, left_over
 
 from fix_samples import child_environment
 from kos.log import seal
@@ -92,7 +92,7 @@ def write(store: Store, rows: int) -> None:
 def check_nothing_left(site: Site) -> None:
     projection = site.projection
     assert isinstance(projection, GraphProjection)
-    projection._now = lambda: time.time() + LATER
+    projection._grace = NO_GRACE
     projection.clear(site.whose)
     of_tenant = {scope: count for scope, count in left_over(site.store.topology).items() if str(site.tenant) in scope}
     assert of_tenant == {}

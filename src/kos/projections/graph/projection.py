@@ -57,12 +57,12 @@ class GraphProjection:
         graph: GraphMap = SHIPPED,
         *,
         name: str = NAME,
-        now: Callable[[], float] = time.time,
+        grace: float = GRACE_SECONDS,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.name = name
         self.wanted = graph.wanted
-        self._server, self._graph, self._now, self._sleep = server, graph, now, sleep
+        self._server, self._graph, self._grace, self._sleep = server, graph, grace * 1000, sleep
         self._declared = hashlib.blake2b(repr(graph).encode(), digest_size=16).hexdigest()
         self._driver = opening.open(server, answer_seconds=ANSWER_SECONDS)
 
@@ -149,7 +149,7 @@ class GraphProjection:
         Writing(self._graph, batch, tx, moved["pending"]).write()
 
     def switch(self, whose: Whose, standing: Standing) -> None:
-        scope, now = scope_of(whose.tenant, standing.generation), self._now()
+        scope = scope_of(whose.tenant, standing.generation)
 
         def change(tx: Transaction) -> None:
             switched = tx.run(statements.SWITCH, scope=scope, tenant=str(whose.tenant)).single()
@@ -157,7 +157,7 @@ class GraphProjection:
                 raise errors.ProjectionMoved(self.name, str(whose.tenant))
             before = switched["before"]
             if before not in ("", scope):
-                tx.run(statements.SUPERSEDE, scope=before, now=now).consume()
+                tx.run(statements.SUPERSEDE, scope=before).consume()
 
         self._write(change)
 
@@ -165,13 +165,13 @@ class GraphProjection:
         with self._session() as session:
             found = session.run(statements.GENERATIONS, tenant=str(whose.tenant)).data()
         for each in found:
-            if not each["live"] and self._now() - each["superseded"] > GRACE_SECONDS:
+            if not each["live"] and each["unseen"] > self._grace:
                 with suppress(errors.StoreBusy):  # then the next one does it
                     self._remove(each["scope"])
 
     def tidy(self) -> None:
         with self._session() as session:
-            found = session.run(statements.SUPERSEDED, before=self._now() - GRACE_SECONDS).data()
+            found = session.run(statements.SUPERSEDED, grace=self._grace).data()
         for each in found:
             with suppress(errors.StoreBusy):
                 self._remove(each["scope"])
@@ -208,11 +208,11 @@ class GraphProjection:
         def some(tx: Transaction) -> int:
             return int(tx.run(cypher, most=MOST, **parameters).single(strict=True)["removed"])
 
-        began = self._now()
+        began = time.monotonic()
         while self._write(some):
             # As long as it took: nobody waits for it, and others want the server.
-            self._sleep(min(max(self._now() - began, 0.0), LONGEST_PAUSE))
-            began = self._now()
+            self._sleep(min(time.monotonic() - began, LONGEST_PAUSE))
+            began = time.monotonic()
 
     def _write(self, work: Callable[[Transaction], T], rows: int = 0, *, rehearse: bool = False) -> T:
         """One transaction.

@@ -68,16 +68,19 @@ SET t.kos_live = $scope
 RETURN before
 """
 
-SUPERSEDE = "MATCH (g:KosGeneration {kos_id: $scope}) SET g.kos_superseded = $now"
+# By the clock of the server, in milliseconds: who removes it later may be on another machine.
+SUPERSEDE = "MATCH (g:KosGeneration {kos_id: $scope}) SET g.kos_superseded = timestamp()"
 
 GENERATIONS = """
 MATCH (g:KosGeneration {kos_tenant: $tenant})
 OPTIONAL MATCH (t:KosTenant {kos_id: $tenant})
-RETURN g.kos_id AS scope, t IS NOT NULL AND t.kos_live = g.kos_id AS live, g.kos_superseded AS superseded
+RETURN g.kos_id AS scope, t IS NOT NULL AND t.kos_live = g.kos_id AS live,
+       timestamp() - g.kos_superseded AS unseen
 """
 
 SUPERSEDED = """
-MATCH (g:KosGeneration) WHERE g.kos_superseded > 0 AND g.kos_superseded < $before RETURN g.kos_id AS scope
+MATCH (g:KosGeneration) WHERE g.kos_superseded > 0 AND timestamp() - g.kos_superseded > $grace
+RETURN g.kos_id AS scope
 """
 
 # Before a generation is removed: from then on nothing is put into it, and it is not shown.
