@@ -2253,6 +2253,30 @@ CREATE FUNCTION kos.holds_key() RETURNS bigint
 ALTER FUNCTION kos.holds_key() OWNER TO kos_owner;
 
 --
+-- Name: identify_rows(); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.identify_rows() RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '10ms'
+    AS $$
+declare
+  part regclass;
+begin
+  for part in select c.oid from pg_class c
+               where c.oid in ('kos.pending_turn'::regclass, 'kos.pending_1'::regclass, 'kos.pending_2'::regclass) and c.relreplident = 'd' loop
+    begin
+      execute format('alter table %s replica identity full', part);
+    exception when lock_not_available then null;
+    end;
+  end loop;
+end $$;
+
+
+ALTER FUNCTION kos.identify_rows() OWNER TO kos_owner;
+
+--
 -- Name: identity(); Type: FUNCTION; Schema: kos; Owner: kos_owner
 --
 
@@ -2567,6 +2591,7 @@ begin
     noted := kos.make_log_partitions();
   exception when lock_not_available then null;
   end;
+  perform kos.identify_rows();
   return kos.rotate_pending();
 end $$;
 
@@ -7061,6 +7086,13 @@ REVOKE ALL ON FUNCTION kos.hmac_pad(key bytea, filling text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION kos.holds_key() FROM PUBLIC;
 GRANT ALL ON FUNCTION kos.holds_key() TO kos_operator;
+
+
+--
+-- Name: FUNCTION identify_rows(); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.identify_rows() FROM PUBLIC;
 
 
 --

@@ -23,6 +23,19 @@ from kos.topology.model import Topology
 
 __all__ = ["empty"]
 
+PENDING = ("pending_1", "pending_2", "pending_turn")
+IDENTITIES = """
+select relname::text, relreplident::text from pg_class
+ where relnamespace = 'kos'::regnamespace and relname in ('pending_1', 'pending_2', 'pending_turn') order by 1
+"""
+
+
+@pytest.fixture
+def other(template: Stack, database: Topology) -> Iterator[Connection]:
+    """A second session."""
+    with as_superuser(template, database.control.primary.database) as connection:
+        yield connection
+
 
 def test_a_publication_of_all_tables_stops_no_upkeep_of_the_log(superuser: Connection) -> None:
     """What is published is updated and deleted by its replica identity, and refused where it has none."""
@@ -70,6 +83,22 @@ def test_a_database_that_is_published_already_is_upgraded(
         superuser.execute("select kos.rotate_pending(1)")
         assert superuser.execute("select number from kos.pending_turn").fetchone() == (2,)
         assert_exact(superuser)
+
+
+def test_an_upgrade_waits_for_nobody_who_writes_and_upkeep_does_it_later(
+    superuser: Connection, other: Connection
+) -> None:
+    make(superuser, "create table things (tenant_id uuid not null, id integer primary key, v text)")
+    log(superuser)
+    for part in PENDING:
+        superuser.execute(f"alter table kos.{part} replica identity default".encode())
+    other.execute("begin")
+    other.execute(f"insert into things values ('{ACME}', 1, 'v')")
+    superuser.execute("select kos.identify_rows()")
+    assert superuser.execute(IDENTITIES).fetchall() == [("pending_1", "d"), ("pending_2", "f"), ("pending_turn", "d")]
+    other.execute("commit")
+    superuser.execute("select kos.keep_log()")
+    assert superuser.execute(IDENTITIES).fetchall() == [(part, "f") for part in PENDING]
 
 
 def test_every_table_of_kos_can_be_published(superuser: Connection) -> None:

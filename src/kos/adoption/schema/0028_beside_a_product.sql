@@ -11,9 +11,49 @@ update kos.enforced_tables e
 
 -- A publication of all tables publishes these too, and PostgreSQL refuses to update or delete what it can't name. The whole
 -- row names it: an index would cost every captured change, and rows are deleted with their tenant only. No row is written.
-alter table kos.pending_turn replica identity full;
-alter table kos.pending_1 replica identity full;
-alter table kos.pending_2 replica identity full;
+-- Whoever writes holds all three until he commits, and is not waited for: if it can't be now, upkeep does it another time.
+create function kos.identify_rows() returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp set lock_timeout = '10ms' as $$
+declare
+  part regclass;
+begin
+  for part in select c.oid from pg_class c
+               where c.oid in ('kos.pending_turn'::regclass, 'kos.pending_1'::regclass, 'kos.pending_2'::regclass) and c.relreplident = 'd' loop
+    begin
+      execute format('alter table %s replica identity full', part);
+    exception when lock_not_available then null;
+    end;
+  end loop;
+end $$;
+select kos.identify_rows();
+
+-- As before (0025), and what can't be named yet.
+create or replace function kos.keep_log() returns boolean
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  noted integer;
+  nothing text;
+begin
+  -- A server that was restored or promoted is told apart at once, not with its next change; and here, where that is
+  -- committed at once: a seal that begins an incarnation keeps all others waiting until it ends.
+  noted := kos.current_incarnation();
+  -- Each by itself: what fails for one table stops neither partitions nor the giving back of space, and is told every
+  -- time in the server's log; kos.broken_captures() names the table.
+  begin
+    nothing := kos.forget_dropped_tables();
+    noted := kos.refresh_captures((select count(*) / 200 + 1 from kos.logged_tables)::integer,
+                                  (random() * 1000000)::bigint);
+  exception
+    when lock_not_available then null;  -- another time
+    when others then raise warning 'captures can''t be made anew: % (%)', sqlerrm, sqlstate;
+  end;
+  begin
+    noted := kos.make_log_partitions();
+  exception when lock_not_available then null;
+  end;
+  perform kos.identify_rows();
+  return kos.rotate_pending();
+end $$;
 
 -- As before (0013), for every tenant that the log names that the table goes on with, also under the names that the table
 -- had before: what was not written since it was renamed is still true in that log.
