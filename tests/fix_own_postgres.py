@@ -191,12 +191,10 @@ def own_postgres() -> Iterator[MakePostgres]:
 
 def _binaries(which: str, made: ExitStack) -> Path:
     if which == "debian":
-        # 15 where it is, the oldest that is supported; a machine may have newer ones beside it.
-        found_here = sorted(DEBIAN.glob("*/bin/postgres"), key=lambda path: int(path.parts[-3]))
-        supported = [path for path in found_here if int(path.parts[-3]) >= 15]
-        if not supported:
-            pytest.skip("the machine has no PostgreSQL of its own (Debian: apt-get install postgresql)")
-        return supported[0].parent
+        found_here = DEBIAN / "15" / "bin"  # the oldest that is supported
+        if not (found_here / "postgres").exists():
+            pytest.skip("the machine has no PostgreSQL 15 of its own (Debian 12: apt-get install postgresql-15)")
+        return found_here
     found = programs("postgres") if which == "wheel" else _of_version(which)
     if not account.choose().reaches(found.needed()):
         folder = tempfile.mkdtemp(prefix="kos-postgres-programs-")

@@ -66,6 +66,18 @@ def same_type(shown: Any, printed: Any) -> bool:
     return type(shown) is type(printed)
 
 
+@pytest.mark.parametrize(
+    "name", [name for name, text in SECTIONS.items() if examples(text) and name.startswith("kos ")]
+)
+def test_a_list_is_an_array_and_all_else_an_object(name: str) -> None:
+    for shown in examples(SECTIONS[name]):
+        if name.endswith(" list"):
+            assert isinstance(shown, list)
+            assert all({"id", "name"} & each.keys() for each in shown)
+        else:
+            assert isinstance(shown, dict)
+
+
 class Cli:
     """The command line in a folder with a stack."""
 
@@ -231,7 +243,7 @@ def test_projections(documented: Store, cli: Cli) -> None:
         park = "insert into kos.projection_parked values ('graph', %s, 'knowledge', 'atoms', %s, 1, 'no')"
         operator.execute(park, (tenant, [str(tenant)]))
     parked = cli("projection", "parked", "graph")
-    assert str(tenant) in {each["tenant"] for each in parked}
+    assert str(tenant) in {each["tenant"] for each in parked["rows"]}
     agrees("projection parked", parked)
     agrees("projection retry", cli("projection", "retry", *mine, "--dry-run"), 1)
     agrees("projection retry", cli("projection", "retry", *mine))
@@ -314,7 +326,7 @@ def test_objects(documented: Store, cli: Cli) -> None:
     made = cli(*hold, "--until", "2100-01-31")
     agrees("objects hold", made)
     holds = cli("objects", "holds")
-    assert made["id"] in {each["id"] for each in holds}
+    assert made["id"] in {each["id"] for each in holds["holds"]}
     agrees("objects holds", holds)
     planned = cli("objects", "release", made["id"], "--dry-run")
     released = cli("objects", "release", made["id"])

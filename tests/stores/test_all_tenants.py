@@ -64,6 +64,30 @@ def test_it_passes_the_fence_of_every_tenant_that_it_writes(store: Store, tenant
         assert operator.execute("select count(*) from knowledge.atoms").fetchone() == (0,)
 
 
+@pytest.mark.parametrize(
+    "write",
+    [
+        "update knowledge.atoms set name = 'late'",
+        "delete from knowledge.atoms",
+        "insert into knowledge.atoms select * from a",
+    ],
+)
+def test_no_write_to_rows_of_one_that_moved(store: Store, tenant: Tenant, write: str) -> None:
+    """Nobody has entered it; the capture looks whose rows these are."""
+    with store.tenant(tenant.name) as session:
+        session.execute("insert into atoms (atom_type, name) values ('Point', 'kept')")
+    with store.operator() as operator:
+        operator.execute("update kos.fence set serving = false where tenant_id = %s", (tenant.id,))
+    with pytest.raises(psycopg.Error) as raised, store.all_tenants(reason="too late") as connection:
+        connection.execute(
+            "create temporary table a as select * from knowledge.atoms; update a set id = gen_random_uuid()"
+        )
+        connection.execute(write.encode())
+    assert raised.value.sqlstate == "KS003"
+    with store.operator() as operator:
+        assert operator.execute("select name from knowledge.atoms").fetchall() == [("kept",)]
+
+
 @pytest.mark.parametrize("reason", ["", " \n\t"])
 def test_it_wants_a_reason(store: Store, reason: str) -> None:
     with pytest.raises(errors.ReasonMissing), store.all_tenants(reason=reason):

@@ -6,10 +6,23 @@ from pathlib import Path
 
 import pytest
 
-from fix_own_postgres import MakePostgres
+from fix_own_postgres import MakePostgres, OwnPostgres
 from kos import cli, errors
 
 pytestmark = pytest.mark.long
+
+EVERYTHING = """
+select 'role ' || rolname from pg_roles union all select 'database ' || datname from pg_database
+union all select 'schema ' || nspname from pg_namespace where nspname !~ '^pg_(toast_)?temp_'
+union all select 'table ' || oid::regclass from pg_class where relkind in ('r', 'p', 'v')
+union all select 'setting ' || coalesce(setdatabase::text, '') || setconfig::text from pg_db_role_setting
+order by 1
+"""
+
+
+def there(server: OwnPostgres) -> list[object]:
+    with server.connect() as connection:
+        return list(connection.execute(EVERYTHING).fetchall())
 
 
 @pytest.mark.parametrize("found", ["in the folder", "by KOS_CONFIG"])
@@ -51,7 +64,8 @@ operator = {{ user = "ops" }}
     monkeypatch.delenv("KOS_CONFIG", raising=False)
     if found == "by KOS_CONFIG":
         monkeypatch.setenv("KOS_CONFIG", str(file))
+    before = there(production)
     assert cli.run(command) == errors.REFUSED
     assert "acts only on an embedded stack" in capfd.readouterr().err
     assert not (folder / ".kos").exists()
-    production.connect().close()
+    assert there(production) == before

@@ -358,7 +358,7 @@ def test_the_commands_collect_and_hold(store: Store, tenant: Tenant, bucket: Buc
         return dict(json.loads(done.stdout))
 
     made = json_of("objects", "hold", "--tenant", "acme", "--reason", "a lawsuit", "--until", "2999-12-31")
-    [listed] = json.loads(run(store, tmp_path, "objects", "holds", "--json").stdout)
+    [listed] = json.loads(run(store, tmp_path, "objects", "holds", "--json").stdout)["holds"]
     assert (listed["id"], listed["tenant"], listed["reason"]) == (made["id"], "acme", "a lawsuit")
     assert listed["until"].startswith("2999-12-31T00:00:00")
     assert json_of("objects", "collect", "--grace", "0", "--yes")["deleted"] == 0

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
 import sweep_toy
 
+from fix_exports import until
 from fix_own_postgres import MakePostgres
 from kos import errors
 from kos.journal import Runner, list_operations
@@ -105,11 +107,21 @@ def test_the_fence_closes_and_old_sessions_are_refused(store: Store) -> None:
         assert session.tenant.epoch == 2
 
 
-def test_a_client_that_is_stuck_is_ended(store: Store) -> None:
+def is_there(store: Store, row: Any) -> bool:
+    with store.operator() as operator:
+        return operator.execute("select from pg_stat_activity where pid = %s", row).fetchone() is not None
+
+
+@pytest.mark.parametrize("stuck", ["in a statement", "between two"])
+def test_a_client_that_is_stuck_is_ended(store: Store, stuck: str) -> None:
     """By transaction_timeout from PostgreSQL 17 on; before, by the limits on a statement and on idling."""
     create_tenant(store, "acme")
     ended = (psycopg.OperationalError, psycopg.errors.QueryCanceled, psycopg.errors.IdleInTransactionSessionTimeout)
     with pytest.raises(ended), store.tenant("acme", timeout=0.3) as session:
+        if stuck == "between two":
+            row = session.execute("select pg_backend_pid()").fetchone()
+            until(lambda: not is_there(store, row))
+            session.execute("select 1")
         session.execute("select pg_sleep(20)")
     with store.tenant("acme") as session:
         assert session.execute("select 1").fetchone() == (1,)

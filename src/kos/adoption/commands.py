@@ -117,7 +117,7 @@ def adopt_status(
     """The tables that were taken in: at which level, since when, and whether their capture is in order."""
     with open_store() as store:
         found = status(store, _place(store.topology, shard, database))
-    emit(found, as_json=json, human=lambda: display.show_status(found))
+    emit({"tables": found}, as_json=json, human=lambda: display.show_status(found))
 
 
 def release(

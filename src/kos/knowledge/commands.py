@@ -156,7 +156,7 @@ def objects_holds(json: Json = False) -> None:
         (each.id, each.tenant or "all", each.reason, each.created_by, each.until or "released", each.created_at)
         for each in holds
     ]
-    emit(holds, as_json=json, human=lambda: table(columns, rows))
+    emit({"holds": holds}, as_json=json, human=lambda: table(columns, rows))
 
 
 def tenant_remove(

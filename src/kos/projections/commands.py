@@ -40,11 +40,11 @@ def projection_list(json: Json = False) -> None:
             projection = making()
             wanted = projection.wanted
             tables = None if wanted is None else [str(each.table) for each in wanted]
-            rows.append({"projection": name, "tables": tables})
+            rows.append({"name": name, "tables": tables})
             projection.close()
 
     def human() -> None:
-        shown = [(row["projection"], ", ".join(row["tables"]) if row["tables"] else "all") for row in rows]
+        shown = [(row["name"], ", ".join(row["tables"]) if row["tables"] else "all") for row in rows]
         table(("projection", "tables"), shown)
         if not rows:
             say("none: kos.toml names neither a graph nor a cache")
@@ -57,10 +57,10 @@ def projection_status(tenants: Tenants = None, json: Json = False) -> None:
     with open_store() as store:
         if tenants:
             rows = [each for part in parts_of(store, tenants) for each in positions(store, part)]
-            emit([plain(each) for each in rows], as_json=json, human=lambda: _show_positions(rows))
+            emit({"tenants": [plain(each) for each in rows]}, as_json=json, human=lambda: _show_positions(rows))
             return
         found = status(store)
-    emit([plain(each) for each in found], as_json=json, human=lambda: show_status(found))
+    emit({"projections": [plain(each) for each in found]}, as_json=json, human=lambda: show_status(found))
 
 
 def _show_positions(rows: Sequence[Position]) -> None:
@@ -180,7 +180,7 @@ def projection_parked(name: Name, json: Json = False) -> None:
         )
         say(f"try them again: kos projection retry {name}" if found else "nothing is parked")
 
-    emit([plain(each) for each in found], as_json=json, human=human)
+    emit({"rows": [plain(each) for each in found]}, as_json=json, human=human)
 
 
 def projection_retry(name: Name, tenants: Tenants = None, dry_run: DryRun = False, json: Json = False) -> None:

@@ -66,7 +66,7 @@ class Manifest(_Facts):
     kos_version: str
     schema_version: Count
     created_at: datetime
-    position: None = None  # in the tenant's log, once there is one
+    position: None = None  # kept for the one in the tenant's log
     tenant: Source
     tables: dict[str, TableFile]
     objects: Objects
