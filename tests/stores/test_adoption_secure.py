@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -33,6 +34,8 @@ from kos.knowledge.samples import plan_load
 from kos.log import seal_all
 from kos.tenancy import Place, Store, create_tenant, find_tenant, list_tenants, look_at
 from kos.topology.model import Topology
+
+enforcing = importlib.import_module("kos.adoption.enforce")
 
 Connection = psycopg.Connection[Any]
 NAMED = (
@@ -186,6 +189,26 @@ def test_row_security_stays_where_the_product_has_policies_for_it_by_now(store: 
     assert "kos_" not in of_product(topology).replace("kos_owner", "")
     adopt(store, "shop_order")  # by now it had them before
     assert release_tables(store, plan_release(store, here(store), ["*"])).kept == ()
+
+
+def test_a_policy_that_comes_while_a_release_waits_for_its_lock_keeps_row_security(
+    store: Store, topology: Topology, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    adopt(store, "shop_order")
+    lock = enforcing._lock
+    came = []
+
+    def wait(connection: Any, target: Any) -> None:
+        if not came:
+            with connect(topology, APPLICATION) as app:
+                came.append(app.execute("create policy later on public.shop_order using (name <> 'hidden')"))
+        lock(connection, target)
+
+    monkeypatch.setattr(enforcing, "_lock", wait)
+    release_tables(store, plan_release(store, here(store), ["*"]))
+    with store.operator() as operator:
+        flags = "select relrowsecurity, relforcerowsecurity from pg_class where oid = 'public.shop_order'::regclass"
+        assert rows(operator, flags) == [(True, True)]
 
 
 def test_an_uninstallation_takes_out_what_is_not_logged(store: Store, topology: Topology) -> None:

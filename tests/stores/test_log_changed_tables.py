@@ -176,6 +176,40 @@ def test_a_snapshot_from_before_a_table_was_logged_or_a_column_hidden(template: 
     assert_exact(superuser, without=("b",))
 
 
+def test_columns_may_have_any_name_under_one_snapshot(superuser: Connection) -> None:
+    columns = ", ".join(f"{name} int" for name in ("r", "n", "u", "a", "c", "target", "names"))
+    make(superuser, f"create table things (tenant_id uuid not null, id int primary key, {columns})")
+    log(superuser)
+    for isolation in ("repeatable read", "serializable"):
+        superuser.execute("discard plans")
+        superuser.execute(f"begin isolation level {isolation}".encode())
+        superuser.execute(f"insert into things (tenant_id, id, r) values ('{ACME}', 1, 7)")
+        superuser.execute("delete from things; commit")
+    assert_exact(superuser)
+
+
+def test_what_was_null_before_a_constraint_that_looks_at_new_rows_only(superuser: Connection) -> None:
+    if superuser.info.server_version < 180000:
+        pytest.skip("PostgreSQL 18 brought NOT NULL … NOT VALID")
+    make(superuser, "create table things (tenant_id uuid, id int primary key, n int)")
+    log(superuser)
+    superuser.execute("insert into things values (null, 1, 1), (null, 2, 1)")
+    superuser.execute("alter table things add constraint given not null tenant_id not valid")
+    superuser.execute(f"update things set tenant_id = '{ACME}' where id = 1")
+    superuser.execute("select kos.refresh_captures()")
+    superuser.execute("delete from things where id = 2")
+    assert_exact(superuser)
+
+
+def test_what_is_wide_and_came_with_a_default_is_written_where_the_row_still_has_that(things: Connection) -> None:
+    things.execute("""alter table things add column d text default 'x', add column j jsonb default '{"a": 1}'""")
+    things.execute("select kos.refresh_captures(); update things set d = 'y', j = '{}' where id = 1")
+    for row, written in ((1, set()), (2, {"d", "j"}), (1, set()), (2, {"d", "j"})):
+        things.execute("update things set n = n + 7 where id = %s", (row,))
+        assert {"d", "j"} & events(things)[-1][1].keys() == written
+    assert compared(things) == []
+
+
 def test_a_tenant_column_that_can_be_null_later(things: Connection) -> None:
     things.execute("alter table things alter tenant_id drop not null")
     things.execute("update things set tenant_id = null where id < 3; insert into things values (null, 5)")

@@ -17,8 +17,9 @@ from kos.tenancy import AsyncStore, Store
 from kos.tenancy.placement import control_place
 from kos.topology.model import Topology
 
-STRICT = {"default_transaction_isolation": "serializable", "statement_timeout": "1ms", "transaction_timeout": "1ms"}
-OURS = {"default_transaction_isolation": "read committed", "statement_timeout": "0", "transaction_timeout": "0"}
+LIMITS = ("statement_timeout", "transaction_timeout", "idle_session_timeout")
+STRICT = {"default_transaction_isolation": "serializable"} | dict.fromkeys(LIMITS, "1min")
+OURS = {"default_transaction_isolation": "read committed"} | dict.fromkeys(LIMITS, "0")
 
 
 @pytest.fixture(params=["database", "role"])

@@ -70,7 +70,8 @@ select n.nspname::text as schema, c.relname::text as "table", o.rolname::text as
                join pg_class p on p.oid = n.relation
                join pg_namespace s on s.oid = p.relnamespace
               where n.root = e.relation and not (n.row_security and n.forced)
-                and y.polname !~ '^kos_' and y.polname <> all (n.policies) order by 1) as policies_since
+                and y.polname !~ '^kos_'
+                and not to_jsonb(n) -> 'policies' ? y.polname::text order by 1) as policies_since
   from kos.adopted_tables() l
   full join (select * from kos.enforced_tables where relation = root) e on e.relation::oid = l.relation
   join pg_class c on c.oid = coalesce(l.relation, e.relation::oid)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from psycopg.rows import dict_row
 from psycopg.sql import SQL, Composable, Identifier
@@ -112,8 +113,7 @@ def relax(connection: Connection, oid: int) -> None:
     target = _target(connection, oid, "")
     if target is None:
         return
-    with connection.cursor(row_factory=dict_row) as cursor:
-        noted = cursor.execute(QUERIES.noted, {"oid": target.oid}).fetchall()
+    noted = _noted(connection, oid)
     if not noted:
         return
     schemas = [(row["schema"], row.pop("schema_granted")) for row in noted]
@@ -122,14 +122,22 @@ def relax(connection: Connection, oid: int) -> None:
         kept = {role for (role,) in connection.execute(QUERIES.schema_still_needs, {"oid": target.oid, "schema": name})}
         granted = {role for schema_name, roles in schemas if schema_name == name for role in roles}
         _change_schema(connection, QUERIES.revoke_schema, name, sorted(granted - kept))
-    connection.execute(schema_files.QUERIES.become_owner)
-    connection.execute(QUERIES.forget_enforced, {"oid": target.oid})
     _fence_capture(connection, target, parts, fenced=False)
     _lock(connection, target)
+    if [each["policies"] for each in _noted(connection, oid)] != [part.policies for part in parts]:
+        raise errors.TableChanged(target.full_name)
+    connection.execute(schema_files.QUERIES.become_owner)
+    connection.execute(QUERIES.forget_enforced, {"oid": target.oid})
+    connection.execute(TABLES.act_as_ourselves)
     _script(
         connection,
         [each for part in parts for each in (_act_as(part), *_undone(part), *_grants(QUERIES.revoke_right, part))],
     )
+
+
+def _noted(connection: Connection, oid: int) -> list[dict[str, Any]]:
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(QUERIES.noted, {"oid": oid}).fetchall()
 
 
 def _target(connection: Connection, oid: int, column: str) -> Target | None:

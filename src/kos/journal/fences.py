@@ -8,11 +8,10 @@ has begun. A loser that wakes up finds a higher token, or that it may not note a
 from __future__ import annotations
 
 import time
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from itertools import chain
 from threading import Lock
 from uuid import UUID
 
@@ -27,6 +26,8 @@ from kos.topology import postgres
 
 _LOCK_TIMEOUT = "1s"  # what a taker over waits for at a time; the loser's sessions were ended
 _ATTEMPTS = 10
+_KEPT = 16  # connections that nobody uses
+_FRESH_SECONDS = 5.0
 
 
 class Fences:
@@ -36,7 +37,7 @@ class Fences:
         self._store = store
         self.lease = lease
         self._open: dict[Place, Connection] = {}
-        self._idle: dict[Place, list[Connection]] = defaultdict(list)
+        self._idle: deque[tuple[float, Place, Connection]] = deque()
         self._raised: set[Place] = set()
         self._one_at_a_time = Lock()
         self._raising = Lock()
@@ -66,21 +67,35 @@ class Fences:
             connection.close()
             raise
         if connection.info.transaction_status == TransactionStatus.IDLE:
-            self._idle[place].append(connection)  # of a thousand placements each would have some otherwise
+            self._keep(place, connection)
         else:
             connection.close()
 
+    def _keep(self, place: Place, connection: Connection) -> None:
+        """For the next: of a thousand placements each would open some otherwise. Few at a time, and not for long, since
+        nobody can tell whether an old one is still answered."""
+        now = time.monotonic()
+        with self._one_at_a_time:
+            self._idle.append((now, place, connection))
+            while len(self._idle) > _KEPT or self._idle[0][0] < now - _FRESH_SECONDS:
+                self._idle.popleft()[-1].close()
+
     def _as_new(self, place: Place) -> Connection | None:
-        """One that was used before, as it was when it was opened; None where there is none that is alive."""
-        with suppress(IndexError):
-            while True:
-                connection = self._idle[place].pop()
-                try:
-                    connection.execute(QUERIES.as_new)
-                except psycopg.Error:
-                    connection.close()
-                else:
-                    return connection
+        """One that was used a moment ago, as it was when it was opened; None where there is none that is alive."""
+        with self._one_at_a_time:
+            found = next((each for each in reversed(self._idle) if each[1] == place), None)
+            if found is None:
+                return None
+            self._idle.remove(found)
+        since, _, connection = found
+        try:
+            if since >= time.monotonic() - _FRESH_SECONDS:
+                connection.execute(QUERIES.as_new)
+                postgres.settle(server_at(self._store.topology, place), connection)
+                return connection
+        except psycopg.Error:
+            pass  # it was ended meanwhile: another one is opened
+        connection.close()
         return None
 
     def let_in(self, connection: Connection) -> None:
@@ -133,7 +148,7 @@ class Fences:
 
     def close(self) -> None:
         """Close all connections; what is open in them is rolled back."""
-        for connection in [*self._open.values(), *chain(*self._idle.values())]:
+        for connection in [*self._open.values(), *(each for *_, each in self._idle)]:
             connection.close()
 
     @property

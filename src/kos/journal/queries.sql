@@ -31,10 +31,8 @@ select pg_advisory_lock(kos.lease_key(%(subject)s, %(token)s));
 select set_config('application_name', %(name)s, false);
 
 -- name: as_new
--- A connection of ours that did something else before, with what `kos.topology.postgres` says of each; its name stays.
-reset session authorization; reset all;
-select pg_advisory_unlock_all(),
-       case when current_setting('transaction_timeout', true) <> '' then set_config('transaction_timeout', '0', false) end;
+-- A connection of ours that did something else before; its name stays. What `kos.topology.postgres` says comes after it.
+reset session authorization; reset all; select pg_advisory_unlock_all();
 
 -- name: end_sessions
 -- Of runners that had this operation before; a server works on for a client that is gone.

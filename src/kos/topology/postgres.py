@@ -14,16 +14,11 @@ from kos.topology.model import Login, PostgresServer
 from kos.topology.tls import authorities
 
 CONNECT_SECONDS = 10
-TRANSACTION_TIMEOUT_SINCE = 170000  # server_version_num
 
 # libpq fills what we leave out from the user's PGHOSTADDR, PGOPTIONS, … and from his service file: that would lead
 # us to another server than the one we name, and change what our sessions do there.
 NOT_FROM_ENVIRONMENT: dict[str, Any] = {"hostaddr": "", "options": "", "target_session_attrs": "any"}
 
-# What a database or a role says of these is for the application. Our own statements lock first and look then, which
-# needs a new snapshot for each, and take as long as they take. Behind a pooler a session's settings would be for
-# whoever comes next; so what must not run under another isolation refuses it by itself (kos.seal).
-OWN_SESSION = "-c default_transaction_isolation=read\\ committed -c statement_timeout=0"
 _QUERIES = sql.load("kos.topology")
 
 
@@ -73,12 +68,11 @@ def connect(
         SecretUnavailable: the password can't be read.
         StoreUnavailable: the server does not answer, or refuses the login.
     """
-    parameters = conninfo(server, login, connect_seconds=connect_seconds) | _own(server) | options
+    parameters = conninfo(server, login, connect_seconds=connect_seconds) | driver_options(server) | options
     try:
         connection = psycopg.connect(autocommit=True, **parameters)
         try:
-            if _knows_transaction_timeout(server, connection):
-                connection.execute(_QUERIES.no_transaction_timeout)
+            settle(server, connection)
         except BaseException:
             connection.close()
             raise
@@ -98,12 +92,12 @@ async def connect_async(
 ) -> psycopg.AsyncConnection[Any]:
     """`connect` for asyncio. The secret is read in a thread: a command may take its time."""
     parameters = await asyncio.to_thread(conninfo, server, login, connect_seconds=connect_seconds)
-    parameters |= _own(server) | options
+    parameters |= driver_options(server) | options
     try:
         connection = await psycopg.AsyncConnection.connect(autocommit=True, **parameters)
         try:
-            if _knows_transaction_timeout(server, connection):
-                await connection.execute(_QUERIES.no_transaction_timeout)
+            if not server.pooler:
+                await connection.execute(_QUERIES.own_session)
         except BaseException:
             await connection.close()
             raise
@@ -113,15 +107,10 @@ async def connect_async(
     raise refused  # as in `connect`
 
 
-def _own(server: PostgresServer) -> dict[str, Any]:
-    return driver_options(server) | ({} if server.pooler else {"options": OWN_SESSION})
-
-
-def _knows_transaction_timeout(
-    server: PostgresServer, connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]
-) -> bool:
-    """Whether the server knows `transaction_timeout`, which `options` can't name: one that doesn't would refuse us."""
-    return not server.pooler and connection.info.server_version >= TRANSACTION_TIMEOUT_SINCE
+def settle(server: PostgresServer, connection: psycopg.Connection[Any]) -> None:
+    """Give a session that did something else before the settings that `connect` gives a new one."""
+    if not server.pooler:
+        connection.execute(_QUERIES.own_session)
 
 
 def unavailable(server: PostgresServer, error: psycopg.Error) -> StoreUnavailable:

@@ -5,9 +5,14 @@
 select set_config('statement_timeout', %(milliseconds)s::text, true) as statements,
        set_config('lock_timeout', %(milliseconds)s::text, true) as locks;
 
--- name: no_transaction_timeout
--- For a session of our own. PostgreSQL 17 and newer.
-set transaction_timeout = 0;
+-- name: own_session
+-- What a database or a role says of these is for the application. Our own statements lock first and look then, which needs
+-- a new snapshot for each, and take as long as they take. Behind a transaction pooler a session's settings would be for
+-- whoever comes next, and by `options` other poolers take none; so what must not run under another isolation refuses it
+-- by itself (kos.seal). PostgreSQL before 17 has no transaction_timeout.
+select set_config('default_transaction_isolation', 'read committed', false), set_config('statement_timeout', '0', false),
+       set_config('idle_session_timeout', '0', false),
+       case when current_setting('transaction_timeout', true) <> '' then set_config('transaction_timeout', '0', false) end;
 
 -- name: read_only
 -- Questions change nothing.

@@ -2,12 +2,13 @@
 -- oldest library: 1
 
 -- The policies that a table had when row security was put on: what has come since relies on it. A library of before notes
--- none, so row security then stays rather than goes. Of tables that are enforced now: one without row security of its own
--- is taken to have had none, any other to have had those of now.
+-- none, so row security then stays rather than goes. Tables that are enforced now had those that are older than ours.
 alter table kos.enforced_tables add column policies text[] not null default '{}';
 update kos.enforced_tables e
-   set policies = array(select y.polname::text from pg_policy y where y.polrelid = e.relation and y.polname !~ '^kos_' order by 1)
- where e.row_security;
+   set policies = array(select y.polname::text from pg_policy y
+                         where y.polrelid = e.relation and y.polname !~ '^kos_'
+                           and y.oid < (select o.oid from pg_policy o where o.polrelid = e.relation and o.polname = 'kos_tenant_isolation')
+                         order by 1);
 
 -- A publication of all tables publishes these too, and PostgreSQL refuses to update or delete what it can't name. The whole
 -- row names it: an index would cost every captured change, and rows are deleted with their tenant only. No row is written.
@@ -33,6 +34,7 @@ language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 declare
   noted integer;
   nothing text;
+  truncated boolean := false;
 begin
   -- A server that was restored or promoted is told apart at once, not with its next change; and here, where that is
   -- committed at once: a seal that begins an incarnation keeps all others waiting until it ends.
@@ -51,8 +53,13 @@ begin
     noted := kos.make_log_partitions();
   exception when lock_not_available then null;
   end;
-  perform kos.identify_rows();
-  return kos.rotate_pending();
+  begin
+    truncated := kos.rotate_pending();
+  exception when object_not_in_prerequisite_state then
+    raise warning 'the log takes no turn: % (%)', sqlerrm, sqlstate;  -- it is published, and waits for what follows
+  end;
+  perform kos.identify_rows();  -- last: what it locks it keeps to the end
+  return truncated;
 end $$;
 
 -- As before (0013), for every tenant that the log names that the table goes on with, also under the names that the table

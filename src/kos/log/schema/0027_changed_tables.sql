@@ -178,7 +178,7 @@ declare
 begin
   select array_agg(a.attname::text order by a.attnum), array_agg(a.atttypid order by a.attnum) into known, known_types
     from pg_attribute a where a.attrelid = target and a.attnum > 0 and not a.attisdropped;
-  execute format('select array(select json_object_keys(row_to_json(r))) from (select (null::%s).*) r', target) into names;
+  execute format('select array(select json_object_keys(row_to_json(r.*))) from (select (null::%s).*) r', target) into names;
   -- A privilege is asked of what the number means now, and is null where that is dropped.
   if names is distinct from known or exists (
        select from pg_attribute a where a.attrelid = target and a.attnum > 0 and not a.attisdropped
@@ -194,8 +194,9 @@ exception when insufficient_privilege then
 end $$;
 
 -- Does a table's function know it as it is? Asked once per plan, like the layout, and what was answered counts for all
--- that the session does later. So it must not come from a snapshot that is older than a change of the table, or than
--- its function: whoever has one runs his transaction again.
+-- that the session does later. So it must not come from a snapshot that is older than a change of the table's columns, or
+-- than its function: whoever has one runs his transaction again. Of triggers, foreign keys and unique indexes that are
+-- newer than his snapshot nobody can tell here: such a session is right when its capture has been made anew.
 create function kos.has_changed(target regclass, root regclass, known text) returns boolean
 language plpgsql immutable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
 declare
@@ -363,17 +364,36 @@ language sql volatile set search_path = pg_catalog, pg_temp as $$
   on conflict do nothing
 $$;
 
+-- As before (0025), and a uuid is always made sure of: that a column may hold no null says nothing of rows of before, or of
+-- what another transaction changes now.
+create or replace function kos.tenant_expression(target regclass, side text) returns text
+language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
+begin
+  return (
+    select case
+      when l.tenant_column is null then 'kos.no_tenants_log()'
+      when a.atttypid = 'uuid'::regtype then format('coalesce(%s.%I, kos.no_tenants_log())', side, l.tenant_column)
+      else format('kos.tenant_of(%s)', kos.text_of(format('%s.%I', side, l.tenant_column), a.atttypid)) end
+      from kos.logged(target) l
+      left join pg_attribute a on a.attrelid = l.relation and a.attname = l.tenant_column);
+end $$;
+
+-- As before (0025). Of a column that came later, rows that still have what they were given have it in no event: so it is
+-- written with them, changed or not. Others were written since. Where nobody knows any more what that was, or its text
+-- depends on settings, it is always written.
 create or replace function kos.image_of(target regclass, side text, earlier text, tenant text) returns text
 language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
 begin
   return (
     select format('array[%s]::text[]', string_agg(
       case when earlier is not null and (c.varies or l.sensitive ->> c.name = 'encrypted') and c.name <> all (l.key_columns)
-             and f.given is null
+             and (f.given is null or f.given = 'a constant' and c.type_oid = any ('{text,varchar,bpchar,json,jsonb,bytea,text[],varchar[]}'::regtype[]))
         then format(case when c.type_oid in ('text'::regtype, 'varchar'::regtype)
-                      then 'case when %1$s.%4$I is null or %2$s.%3$I collate "C" is distinct from %1$s.%3$I then %5$s end'
-                      else 'case when %1$s.%4$I is null or record_image_ne(row(%2$s.%3$I), row(%1$s.%3$I)) then %5$s end' end,
-                    earlier, side, c.name, l.key_columns[1], v.value)
+                      then 'case when %1$s.%4$I is null or %2$s.%3$I collate "C" is distinct from %1$s.%3$I%6$s then %5$s end'
+                      else 'case when %1$s.%4$I is null or record_image_ne(row(%2$s.%3$I), row(%1$s.%3$I))%6$s then %5$s end' end,
+                    earlier, side, c.name, l.key_columns[1], v.value,
+                    case when f.given is not null
+                      then format(' or record_image_eq(row(%s.%I), row(%L::%s))', earlier, c.name, f.value, c.type) end)
         else v.value end, ', ' order by c.number))
       from kos.logged(target) l
       cross join kos.image_columns(target) c
@@ -498,3 +518,20 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
    where l.origin <> kos.origin() and l.numbers ? s and kos.present_name(l, s) is null
      and exists (select from pg_class c where c.oid = l.relation)
 $$;
+
+-- Captures that know rows of no tenant are otherwise known now: so that none of them is slow until its turn.
+do $$
+declare
+  part regclass;
+begin
+  perform pg_advisory_xact_lock(kos.log_key(kos.no_tenants_log()) + 2);
+  for part in
+    select p from kos.logged_tables l cross join kos.parts_of(l.relation) p
+     where exists (select from pg_class c where c.oid = l.relation) and (kos.logged(p)).relation is not null
+       and exists (select from pg_attribute a
+                    where a.attrelid = l.relation and a.attname = l.tenant_column and not a.attnotnull and a.atttypid = 'uuid'::regtype)
+  loop
+    perform kos.note_columns(kos.logged(part));
+    perform kos.make_capture(part);
+  end loop;
+end $$;
