@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -100,3 +101,26 @@ def test_where_rows_may_be_hidden_from_the_operator_nothing_is_done(
     full_superuser.execute(caught.value.next_command)
     assert collect_all(store, tenant).deleted == 1
     assert json.loads((export_tenant(store, "acme", tmp_path / "export").path / "manifest.json").read_text())
+
+
+def test_a_policy_that_comes_while_an_export_begins_leaves_nothing_out(
+    store: Store,
+    tenant: Tenant,
+    bucket: Bucket,
+    full_superuser: psycopg.Connection[Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It counts for rows at once, and its own row is newer than the export's snapshot."""
+    referred(store)
+
+    def pin(data: Any) -> None:
+        full_superuser.execute(POLICIES["every reader"].format("knowledge.documents"))
+        exporting_pin(data)
+
+    exporting = importlib.import_module("kos.knowledge.exchange.export")
+    exporting_pin = exporting.pin
+    monkeypatch.setattr(exporting, "pin", pin)
+    with pytest.raises(TenantRowsHidden):
+        export_tenant(store, "acme", tmp_path / "export")
+    assert not (tmp_path / "export").exists()

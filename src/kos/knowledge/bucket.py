@@ -68,7 +68,7 @@ class Bucket:
         Raises:
             ContentChanged: the file has other content by now, and nothing was written.
         """
-        body = content if isinstance(content, bytes) else _Compared(content, sha256)
+        body = content if isinstance(content, bytes | bytearray) else _Compared(content, sha256)
         try:
             with self._explained():
                 self.client.put_object(Bucket=self._name, Key=_key(tenant, sha256), Body=body)
@@ -157,6 +157,15 @@ class _Compared:
 
 _buckets: WeakKeyDictionary[Store, Bucket] = WeakKeyDictionary()
 _opening = Lock()
+
+
+def _begin_anew() -> None:
+    """In a child that was forked: another thread of its parent may have held the lock."""
+    global _opening  # noqa: PLW0603
+    _opening = Lock()
+
+
+os.register_at_fork(after_in_child=_begin_anew)
 
 
 def bucket_of(store: Store, wanted_by: str) -> Bucket:

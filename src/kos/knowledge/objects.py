@@ -343,22 +343,21 @@ def missing_objects(store: Store, tenant: Tenant) -> list[DanglingReference]:
         StoreNotConfigured, StoreUnavailable
     """
     bucket = bucket_of(store, "kos doctor")
-    with store.operator(place_of(tenant)) as data:
-        # Rows first: an object is there before its row is, so none can be missing from the later listing by timing.
-        with entered(data, tenant, Entry(read_only=True)):
-            references = data.execute(_of(tenant, QUERIES.references)).fetchall()
-            refuse_hidden(data, tenant, ["documents"])
-        sizes = {stored.sha256: stored.bytes for page in bucket.pages(tenant.id) for stored in page}
-        suspects = [
-            DanglingReference(document, sha256, length, sizes.get(sha256))
-            for sha256, length, document in references
-            if sizes.get(sha256) != length
-        ]
-        if not suspects:
-            return []
-        # Documents that were deleted meanwhile, and their objects collected, refer to nothing any more.
-        with entered(data, tenant, Entry(read_only=True)):
-            return [suspect for suspect in suspects if _still_refers(data, tenant, suspect)]
+    # Rows first: an object is there before its row is, so none can be missing from the later listing by timing alone.
+    with store.operator(place_of(tenant)) as data, entered(data, tenant, Entry(read_only=True)):
+        references = data.execute(_of(tenant, QUERIES.references)).fetchall()
+        refuse_hidden(data, tenant, ["documents"])
+    sizes = {stored.sha256: stored.bytes for page in bucket.pages(tenant.id) for stored in page}
+    suspects = [
+        DanglingReference(document, sha256, length, sizes.get(sha256))
+        for sha256, length, document in references
+        if sizes.get(sha256) != length
+    ]
+    if not suspects:
+        return []
+    # Documents that were deleted meanwhile, and their objects collected, refer to nothing any more.
+    with store.operator(place_of(tenant)) as data, entered(data, tenant, Entry(read_only=True)):
+        return [suspect for suspect in suspects if _still_refers(data, tenant, suspect)]
 
 
 def _still_refers(data: Connection, tenant: Tenant, suspect: DanglingReference) -> bool:

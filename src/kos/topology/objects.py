@@ -64,6 +64,15 @@ def open(
 _one_client_at_a_time = Lock()  # that a session makes
 
 
+def _begin_anew() -> None:
+    """In a child that was forked: another thread of its parent may have held the lock."""
+    global _one_client_at_a_time  # noqa: PLW0603
+    _one_client_at_a_time = Lock()
+
+
+os.register_at_fork(after_in_child=_begin_anew)
+
+
 @functools.lru_cache(maxsize=8)
 def _session(region: str, access_key: str, secret_key: str) -> Any:
     """Kept, for it has read what S3's operations are: a quarter of a second of JSON, which each client would read."""
