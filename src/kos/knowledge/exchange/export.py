@@ -118,8 +118,8 @@ def _one_moment(store: Store, tenant: Tenant) -> Iterator[Connection]:
     with store.operator(place_of(tenant)) as operator, entered(operator, tenant, entry):
         refuse_hidden(operator, tenant, TENANT_TABLES)
         yield operator
-        # Policies count as they are when a table is first read, and what the snapshot says of them is older. What has been
-        # read is locked until the end: so none can come between this look and that.
+        # Policies count as they are when a table is first read, what the snapshot says of them is older. What was
+        # read is locked until the end, so none can come between that and this look.
         with store.operator(place_of(tenant)) as now, entered(now, tenant, Entry(agent="kos export", read_only=True)):
             refuse_hidden(now, tenant, TENANT_TABLES)
 
