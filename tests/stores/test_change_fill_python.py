@@ -175,6 +175,26 @@ def test_a_row_that_is_written_all_the_time_gets_its_value(world: World, hooks: 
     assert Counter(found)["INTRANS"] == (1 if written == "name" else 0)
 
 
+def test_a_table_that_is_written_anew_after_the_first_pass(world: World, hooks: dict[str, Any]) -> None:
+    """All that is known of where its rows are means nothing then."""
+    world.owner.execute("alter table things disable trigger sync")
+    other = world.connect()
+    calls: Counter[int] = Counter()
+
+    def look(id: int) -> None:
+        calls[id] += 1
+        if id == 2500 and calls[id] < 3:
+            other.execute("update things set name = name || '+' where id = 2500")
+        if id == 2500 and calls[id] == 2:
+            other.execute("vacuum full things")
+
+    hooks["each"] = look
+    fill_rows(world.site, by("label"), Pace())
+    assert calls[2500] > 2
+    assert world.value("select count(*) from things where label is null") == 0
+    assert world.value("select label = upper(name) from things where id = 2500")
+
+
 def test_such_a_row_is_reached_where_row_security_hides_it_from_its_owner(
     store: Store, tenant: Tenant, template: Stack, hooks: dict[str, Any]
 ) -> None:

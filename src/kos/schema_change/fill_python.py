@@ -15,7 +15,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import reduce
+from functools import partial, reduce
 from threading import Lock
 from typing import Any
 
@@ -107,9 +107,21 @@ class PythonFilling(Filling):
             for part in self.parts():
                 self.look_again(part)
             if not self._found:
-                break
+                return
         for part in [] if self.blocked else self.parts():
-            self.whole(part, self.reach_the_rest)
+            self._reach_all(part)
+
+    def _reach_all(self, part: Part) -> None:
+        for _ in range(PASSES):
+            if self.whole(part, self.reach_the_rest):
+                return
+            self._begin_anew(part)
+        raise errors.FillBlocked(part.shown, 1, "a session that writes the whole table anew", "row")
+
+    def _begin_anew(self, part: Part) -> None:
+        """It was written anew, so where its rows were means nothing any more; or it is gone."""
+        if any(part.oid == each.oid for each in self.parts()):
+            self._patiently(part.shown, partial(self._note, part))
 
     def reach_the_rest(self, part: Part) -> None:
         """One statement finds the rows that are without a value, wherever they are moved to meanwhile."""
@@ -181,6 +193,7 @@ class PythonFilling(Filling):
             part.measure(connection)
         if not self.whole(part, self.walk) or not self.whole(part, self.return_to):
             self._found += 1
+            self._begin_anew(part)
 
     def checkpoint(self, connection: Connection, part: Part, point: Point | None, rows: int) -> None:
         """Only the first pass has a place to go on from."""
