@@ -398,6 +398,26 @@ $$;
 ALTER FUNCTION kos.begin_incarnation(reason text) OWNER TO kos_owner;
 
 --
+-- Name: begin_incarnation(text, integer); Type: FUNCTION; Schema: kos; Owner: kos_owner
+--
+
+CREATE FUNCTION kos.begin_incarnation(reason text, after integer) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  number integer := greatest((select max(i.incarnation) from kos.incarnations i), after) + 1;
+begin
+  insert into kos.incarnations (incarnation, identity, origin, reason) overriding system value
+  values (number, kos.identity(), kos.origin(), reason);
+  perform setval(pg_get_serial_sequence('kos.incarnations', 'incarnation'), number);
+  return number;
+end $$;
+
+
+ALTER FUNCTION kos.begin_incarnation(reason text, after integer) OWNER TO kos_owner;
+
+--
 -- Name: bookmark_position(integer, xid8); Type: FUNCTION; Schema: kos; Owner: kos_owner
 --
 
@@ -6557,6 +6577,14 @@ GRANT ALL ON FUNCTION kos.begin_cross_tenant_access(reason text) TO kos_operator
 
 REVOKE ALL ON FUNCTION kos.begin_incarnation(reason text) FROM PUBLIC;
 GRANT ALL ON FUNCTION kos.begin_incarnation(reason text) TO kos_operator;
+
+
+--
+-- Name: FUNCTION begin_incarnation(reason text, after integer); Type: ACL; Schema: kos; Owner: kos_owner
+--
+
+REVOKE ALL ON FUNCTION kos.begin_incarnation(reason text, after integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION kos.begin_incarnation(reason text, after integer) TO kos_operator;
 
 
 --

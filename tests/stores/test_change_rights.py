@@ -131,3 +131,20 @@ def test_who_writes_through_a_view_needs_no_right_on_the_schema(scratch: Scratch
     scratch.run("nowhere", f"set local role {writer}", f"update {front}.seen set n = 7")
     assert scratch.run(schema, f"select bool_and({made}) from orders") == [(True,)]
     scratch.run(schema, f"drop schema {front} cascade; drop role {writer}")
+
+
+def test_what_is_made_of_who_writes_is_made_of_them(scratch: Scratch) -> None:
+    """A default of one's own name is that of who writes the row, whatever else the function looks up by name."""
+    schema = scratch.schema(
+        "create domain person as text",
+        "create table notes (id integer primary key, created_by person default current_user)",
+    )
+    writer = f"writer_of_{schema}"
+    scratch.run(schema, f"create role {writer}", f"grant usage on schema {schema} to {writer}")
+    scratch.run(schema, f"grant select, insert, update on notes to {writer}")
+    scratch.do(schema, scratch.plan(schema, "alter table notes rename created_by to author").expand)
+    scratch.run(schema, f"set local role {writer}", "insert into notes (id, created_by) values (1, 'alice')")
+    scratch.run(schema, f"set local role {writer}", "insert into notes (id) values (2)")
+    rows = scratch.run(schema, "select created_by::text, author::text from notes order by id")
+    assert rows == [("alice", "alice"), (writer, writer)]
+    scratch.run(schema, f"drop owned by {writer}; drop role {writer}")

@@ -219,6 +219,9 @@ def test_another_expression_of_a_column_that_stores_nothing(scratch: Scratch) ->
     scratch.run(schema, "alter table sums alter b set not null")
     with pytest.raises(errors.ChangeRefused, match="PostgreSQL reads all rows"):
         scratch.plan(schema, change)
+    scratch.run(schema, "alter table sums alter b drop not null, add constraint few check (a < 9)")
+    with pytest.raises(errors.ChangeRefused, match="of a table with a CHECK"):
+        scratch.plan(schema, change)
     scratch.run(schema, "alter table sums add c integer generated always as (a) stored")
     with pytest.raises(errors.ChangeRefused, match="rewrites the table"):
         scratch.plan(schema, "alter table sums alter c set expression as (a * 2)")

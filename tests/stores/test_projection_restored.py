@@ -117,11 +117,14 @@ def test_a_log_that_was_put_back_is_noticed(site: Scene, caplog: pytest.LogCaptu
             write(site, name)
             lost = write(site, name)
         until(lambda: is_shown(site), SECONDS)
-        if not meanwhile:
+        for again in [] if meanwhile else [False, True]:
             site.postgres.stop()
             put_back(copy, site.postgres.data)
             site.postgres.start()
             until(lambda: is_shown(site), SECONDS)
+            if not again:  # and what is written now is lost with the second restore, of the same copy
+                lost_again = write(site)
+                until(lambda: is_shown(site), SECONDS)
     if meanwhile:
         site.postgres.stop()
         put_back(copy, site.postgres.data)
@@ -134,8 +137,9 @@ def test_a_log_that_was_put_back_is_noticed(site: Scene, caplog: pytest.LogCaptu
     check_equal(site.store)
     assert is_lost(site, lost)
     with site.superuser() as connection:
-        begun = connection.execute("select reason from kos.incarnations order by incarnation").fetchall()
-    assert [reason for (reason,) in begun] == ["installed", "a projection was ahead of the log"]
+        begun = connection.execute("select incarnation, reason from kos.incarnations order by 1").fetchall()
+    assert begun == [(1, "installed"), (2 if meanwhile else 3, "a projection was ahead of the log")]
+    assert meanwhile or is_lost(site, lost_again)
     assert "the projection is ahead of the log, which was put back: made anew" in caplog.text
 
 

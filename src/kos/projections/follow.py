@@ -145,13 +145,16 @@ def shown(connection: Connection, projection: Projection, whose: Whose) -> Stand
     return standing
 
 
-def is_put_back(connection: Connection, projection: Projection, tenant: UUID, reached: Reached) -> bool:
+def is_put_back(connection: Connection, projection: Projection, whose: Whose, reached: Reached) -> bool:
     """Whether the log was restored to before what a projection has of it. Where the server can't tell that from its
     timeline, as with the copy of a disk, a new incarnation begins: positions and transactions' ids are given again, and
     without it bookmarks of before would stand for what others have written."""
-    facts = {"projection": projection.name, "tenant": tenant, "position": reached.position, "leaf": reached.leaf}
+    facts = {"projection": projection.name, "tenant": whose.tenant, "position": reached.position, "leaf": reached.leaf}
     if connection.execute(QUERIES.is_put_back, facts).fetchone() != (True,):
         return False
+    live = projection.live(whose)
+    if live is None or live.reached != reached:
+        return False  # whoever stood still meanwhile, while the tenant went, has no restore to tell of
     with connection.transaction():
         connection.execute(QUERIES.lock_incarnation)
         connection.execute(QUERIES.begin_incarnation, {"incarnation": reached.incarnation})

@@ -287,7 +287,7 @@ class Follower:
         return False
 
     def _see_restore(self, connection: Connection, projection: Projection, whose: Whose, live: Standing | None) -> None:
-        if live is not None and is_put_back(connection, projection, whose.tenant, live.reached):
+        if live is not None and is_put_back(connection, projection, whose, live.reached):
             where = errors.FeedDiverged(str(whose.tenant), live.reached.position)
             self._told("the projection is ahead of the log, which was put back: made anew", where)
 

@@ -84,7 +84,7 @@ def rebuild(site: Site, progress: Advance = silent) -> Reached:
         if live is None and head_of(connection, site.tenant) == 0:
             return Reached()  # it is gone, or has nothing yet
         if live is not None:  # what is made anew doesn't tell any more that there was a restore
-            is_put_back(connection, site.projection, site.tenant, live.reached)
+            is_put_back(connection, site.projection, site.whose, live.reached)
         try:
             return _rebuild(connection, site, progress)
         except Exception:

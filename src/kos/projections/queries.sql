@@ -48,8 +48,9 @@ select %(position)s > 0
 select pg_advisory_xact_lock(kos.log_key(kos.no_tenants_log()) + 1);
 
 -- name: begin_incarnation
--- Unless one has begun since that event was sealed, as on another timeline, or where somebody has said so.
-select kos.begin_incarnation('a projection was ahead of the log') where kos.current_incarnation() = %(incarnation)s;
+-- Unless one has begun since that event was sealed, as on another timeline, or where somebody has said so. After a second
+-- restore of the same copy the database doesn't know the one that the event is of: then its number is not given again.
+select kos.begin_incarnation('a projection was ahead of the log', %(incarnation)s) where kos.current_incarnation() <= %(incarnation)s;
 
 -- name: parked
 -- The rows of a tenant that a projection leaves as they were.

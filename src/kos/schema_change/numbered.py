@@ -152,6 +152,12 @@ def change_expression(draft: Draft, table: str, command: Any) -> None:
             "PostgreSQL rewrites the table, locked, for another expression of a STORED generated column",
             "add a column of another name, and drop this one",
         )
+    if known.generated == "v" and any(each.kind == "c" for each in draft.table(table).constraints.values()):
+        raise errors.ChangeRefused(
+            f"{table}.{command.name}",
+            "PostgreSQL sets no other expression for a VIRTUAL column of a table with a CHECK",
+            "add a column of another name, and drop this one",
+        )
     if known.generated == "v" and known.not_null:
         raise errors.ChangeRefused(
             f"{table}.{command.name}",

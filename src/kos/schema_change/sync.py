@@ -23,6 +23,7 @@ from kos.schema_change.draft import Draft, ddl
 from kos.schema_change.model import Fill
 from kos.schema_change.naming import QUERIES as OBJECTS
 from kos.schema_change.traits import (
+    asks_role,
     goes_by_owner,
     is_same_for_all,
     is_settled,
@@ -204,7 +205,9 @@ def pair_triggers(draft: Draft, pair: Pair) -> Kept:
     when = ""
     if safe:
         when = ddl(" when (record_image_ne(row(new.{new}), row({forward})))", new=pair.new, forward=literal(forward))
-    owned = any(_is_owned(draft, pair.table, each, pair.old_type, pair.new_type) for each in both)
+    computed = [*both, *([parse.parse_expression(pair.default)] if pair.default else [])]
+    types, by_role = (pair.old_type, pair.new_type), any(map(asks_role, computed))
+    owned = any(_is_owned(draft, pair.table, each, *types, by_role=by_role) for each in both)
     do = [*_function(name, body, owned=owned)]
     for sign, place in (("!", "first"), ("~", "last")):
         do.append(_trigger(sign + name, pair.table, name, when, place))
@@ -273,7 +276,7 @@ def fill_trigger(draft: Draft, table: str, column: str, expression: str) -> Stat
     template = _FILL if is_same_for_all(node) else _GUARDED_FILL
     body = ddl(template, column=column, value=literal(value), refusals=literal(_REFUSALS))
     when = ddl(" when (new.{column} is null)", column=column)
-    function = _function(name, body, owned=_is_owned(draft, table, node))
+    function = _function(name, body, owned=_is_owned(draft, table, node, by_role=asks_role(node)))
     made = (*function, _trigger("~" + name, table, name, when, "last"), _always(table, name, ("~",)))
     return made, _undo(table, name, ("~",))
 
@@ -325,8 +328,9 @@ def _over(draft: Draft, table: str, expression: str, instead: dict[str, str]) ->
     return parse.over_row(expression, table, known | present | instead)
 
 
-def _is_owned(draft: Draft, table: str, node: Any, *types: str) -> bool:
+def _is_owned(draft: Draft, table: str, node: Any, *types: str, by_role: bool) -> bool:
     """Whether a trigger computes it with the rights of the table's owner. `types` are those that it is made of and for.
+    Where something is made of who computes it (`by_role`), that is who writes, if nothing but names is looked up.
 
     Raises:
         ChangeRefused: everybody may put a function where it would be found, and so have those rights.
@@ -340,7 +344,7 @@ def _is_owned(draft: Draft, table: str, node: Any, *types: str) -> bool:
             " function or operator that it would call",
             ddl("revoke create on schema {schema} from public", schema=schema),
         )
-    if owned or schema:
+    if owned or schema or by_role:
         return owned
     columns = draft.table(table).columns
     read = (columns[each].type for each in sorted(parse.columns_of(node) & columns.keys()))

@@ -40,14 +40,21 @@ def goes_by_owner(connection: Connection, table: str, node: Any) -> bool:
     return (parse.asks_tables(node) or functions) and not forced
 
 
+def asks_role(node: Any) -> bool:
+    """Whether it is the name of who computes it: that of who writes, and of nobody else."""
+    return any(
+        type(each).__name__ == "SQLValueFunction" and parse.choice(each, "op") in _BY_ROLE
+        for each in parse.inside(node)
+    )
+
+
 def looks_up_names(connection: Connection, schema: str, table: str, node: Any, types: tuple[str, ...]) -> bool:
     """Whether a trigger that computes it looks for a type, an operator or a sequence by name, and nothing else tells
     whose rights it is to do so with: who writes through a view may have none on the schema. `types` are those of its
     columns and of what is made of it."""
     functions, _ = _needs_rights(connection, node, table)
     inside = list(parse.inside(node))
-    by_role = any(type(each).__name__ == "SQLValueFunction" and parse.choice(each, "op") in _BY_ROLE for each in inside)
-    if parse.asks_tables(node) or functions or by_role:
+    if parse.asks_tables(node) or functions:
         return False
     casts = [parse.render_type(each) for each in inside if type(each).__name__ == "TypeName"]
     if parse.functions_of(node) & _OF_SEQUENCES or any(each.startswith("reg") for each in casts):

@@ -1,4 +1,4 @@
--- Sealing and taking turns refuse any isolation but READ COMMITTED.
+-- Sealing and taking turns refuse any isolation but READ COMMITTED; no number of an incarnation is given twice.
 -- oldest library: 1
 --
 -- Both lock first and look then. Under a snapshot from before the lock a seal would give positions a second time, and a
@@ -46,3 +46,17 @@ begin
   end loop;
   return true;
 end $$;
+
+-- Begin an incarnation with a number that no earlier one had, here or where somebody remembers one: a database that was
+-- restored has forgotten those that began after its copy was made, and would give their numbers again.
+create function kos.begin_incarnation(reason text, after integer) returns integer
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  number integer := greatest((select max(i.incarnation) from kos.incarnations i), after) + 1;
+begin
+  insert into kos.incarnations (incarnation, identity, origin, reason) overriding system value
+  values (number, kos.identity(), kos.origin(), reason);
+  perform setval(pg_get_serial_sequence('kos.incarnations', 'incarnation'), number);
+  return number;
+end $$;
+grant execute on function kos.begin_incarnation(text, integer) to kos_operator;
