@@ -162,10 +162,9 @@ class ConfigInvalid(ConfigError):
 class ConfigUntrusted(ConfigError):
     path: Path
     owner: str
-    reason: str
     meant: str
-    fact = "{path}, found on the way up, belongs to the user {owner} and is not followed: {reason}"
-    mend = "KOS_CONFIG={meant} kos …   (if it is what you mean)"
+    fact = "{path}, found on the way up, belongs to the user {owner}, neither to you nor to root, and is not followed"
+    mend = "KOS_CONFIG={meant} kos …   (if it is what you mean; KOS_CONFIG=embedded for a stack of your own)"
     exit_code = REFUSED
 
 

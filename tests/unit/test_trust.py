@@ -66,16 +66,6 @@ def test_a_link_to_nowhere_is_a_mistake(nested: Path) -> None:
         config.find(nested)
 
 
-def test_a_file_that_everybody_may_write_is_not_followed(nested: Path) -> None:
-    path = nested.parent / "kos.toml"
-    path.write_text(ALONE)
-    path.chmod(0o666)
-    with pytest.raises(ConfigUntrusted, match="everybody may write"):
-        config.find(nested)
-    path.chmod(0o664)
-    assert config.find(nested).folder == nested.parent
-
-
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be called by sudo")
 def test_sudo_follows_its_caller(
     nested: Path, given_away: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch

@@ -4,7 +4,6 @@ get the data. A `/tmp/kos.toml` may be anybody's."""
 from __future__ import annotations
 
 import os
-import stat
 from pathlib import Path
 
 from kos.errors import ConfigUntrusted
@@ -13,23 +12,22 @@ SUDO = "SUDO_UID"
 
 
 def require_own(path: Path, meant: str) -> Path:
-    """`path`, which was found on the way up, if only this user and root can have written it.
+    """`path`, which was found on the way up, if it is this user's or root's.
 
     Under sudo, what belongs to the user who called it is followed too, as git does. Root follows nobody else's: whoever
     may write a file anywhere above would have root run programs.
 
     Raises:
-        ConfigUntrusted: it is somebody else's, or everybody may write to it. `meant` is what KOS_CONFIG has to be for
-            it to be followed all the same.
+        ConfigUntrusted: it is somebody else's. `meant` is what KOS_CONFIG has to be for it to be followed all the same.
     """
     found = [path.lstat()]  # a link says where to look, and is somebody's as well
     if path.exists():
         found.append(path.stat())
     for each in found:
         if each.st_uid not in _followed():
-            raise _untrusted(path, each, "it is neither yours nor root's", meant)
-        if each.st_mode & stat.S_IWOTH and not stat.S_ISLNK(each.st_mode):
-            raise _untrusted(path, each, "everybody may write to it", meant)
+            from kos.topology.embedded.account import name_of
+
+            raise ConfigUntrusted(path, name_of(each.st_uid), meant)
     return path
 
 
@@ -37,9 +35,3 @@ def _followed() -> set[int]:
     mine = os.geteuid()
     caller = os.environ.get(SUDO, "") if mine == 0 else ""
     return {0, mine, *([int(caller)] if caller.isdecimal() else [])}
-
-
-def _untrusted(path: Path, found: os.stat_result, reason: str, meant: str) -> ConfigUntrusted:
-    from kos.topology.embedded.account import name_of
-
-    return ConfigUntrusted(path, name_of(found.st_uid), reason, meant)
