@@ -155,6 +155,7 @@ def test_what_can_be_kept_apart_and_not_logged_is_taken_out_as_well(store: Store
     assert secured != before
 
 
+@pytest.mark.long
 def test_a_release_that_is_taken_back_logs_what_was_logged(
     store: Store, topology: Topology, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -286,6 +287,7 @@ def test_what_is_for_shipped_tables_leaves_the_products_alone(store: Store, tmp_
         session.execute("select 1")
 
 
+@pytest.mark.long
 def test_names_of_shipped_tenants_are_kept(store: Store, topology: Topology) -> None:
     create_tenant(store, "acme")
     with connect(topology, APPLICATION) as app:
@@ -346,6 +348,7 @@ def test_many_tenants_are_forgotten_some_at_a_time(store: Store, monkeypatch: py
     assert list_tenants(store) == []
 
 
+@pytest.mark.long
 def test_nobody_waits_for_a_tenant_that_is_forgotten(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     adopt(store, "shop_order", level="log")
     monkeypatch.setattr(tables, "LOCK_ATTEMPTS", 2)

@@ -289,7 +289,7 @@ def test_rows_can_be_deleted_instead(keyed: World) -> None:
     assert keyed.value("select count(*) from things") == left
 
 
-@pytest.mark.parametrize("function", short(["label", "many"], "many"))
+@pytest.mark.parametrize("function", short(["label", "many"], "label"))
 def test_a_function_gives_values_too(keyed: World, hooks: dict[str, Any], function: str) -> None:
     """Also where one row raises, one is locked for a while, and others are changed meanwhile."""
     keyed.owner.execute("alter table things disable trigger sync; delete from things where id > 1000")

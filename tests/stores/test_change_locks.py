@@ -81,6 +81,7 @@ def test_an_autovacuum_makes_way(store: Store, superuser: psycopg.Connection[tup
     assert pid not in {each for (each,) in superuser.execute(WORKERS)}
 
 
+@pytest.mark.long
 def test_an_autovacuum_that_need_not_make_way_is_named(
     store: Store, superuser: psycopg.Connection[tuple[object, ...]]
 ) -> None:

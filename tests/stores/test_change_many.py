@@ -137,6 +137,7 @@ def test_one_that_cannot_be_changed_is_left_out_and_changed_later(tills: Store) 
     assert constraints(tills, "till_2") == ["one_code"]
 
 
+@pytest.mark.long
 def test_one_that_cannot_be_filled_is_left_out_as_it_was(tills: Store) -> None:
     change = "-- kos: fill sales.number = code::integer\nalter table sales add column number integer not null;"
     with owner(tills) as connection:

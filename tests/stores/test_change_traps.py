@@ -187,6 +187,7 @@ def test_a_locked_table_is_waited_for(goods: Shop) -> None:
     goods.clean = True
 
 
+@pytest.mark.long
 def test_rolling_back_waits_for_a_lock_as_well(goods: Shop) -> None:
     (before,) = dumps(goods.topology, SHOP)
     begin(goods, RENAME)

@@ -13,6 +13,7 @@ import pytest
 from fix_stack import left_in, pids
 from kos.errors import DiskFull, FolderRefused, PortInUse, ServerDidNotStart
 from kos.topology.embedded import Stack, ports, start
+from suites import short
 
 # what stands in the way of a start
 
@@ -139,7 +140,7 @@ def test_a_remembered_port_that_is_taken_is_replaced(place: Path) -> None:
         assert set(pids(stack)) == {"cache"}
 
 
-@pytest.mark.parametrize("store", ["postgres", "cache", "objects", pytest.param("graph", marks=pytest.mark.long)])
+@pytest.mark.parametrize("store", short(["postgres", "cache", "objects", "graph"], "objects"))
 def test_a_port_lost_during_the_start_is_replaced(place: Path, store: str, monkeypatch: pytest.MonkeyPatch) -> None:
     stack = Stack(place)
     stack.up(stores=[store])

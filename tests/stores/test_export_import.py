@@ -292,6 +292,7 @@ def test_an_import_that_was_killed_is_finished_by_the_same_command(
     assert files_of(tmp_path / "copy") == files_of(exported)
 
 
+@pytest.mark.long
 def test_what_an_import_wrote_that_never_said_so_is_written_anew(store: Store, exported: Path, tmp_path: Path) -> None:
     """Killed after its rows were committed, before the tenant was active; and then another export is brought in."""
     import_tenant(store, exported, "copy")

@@ -142,6 +142,7 @@ def test_no_failure_tells_of_the_neighbour(attacked: tuple[Graph, dict[str, Any]
             graph.ask(query, {**known, "day": "2020-01-01"})
 
 
+@pytest.mark.long
 def test_queries_give_the_same_with_and_without_a_neighbour(graph: Graph) -> None:
     queries = [Maker(seed).query() for seed in range(80)]
     alone = [answer(graph, expected(query)) for query in queries]

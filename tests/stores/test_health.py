@@ -275,6 +275,7 @@ def test_a_replica(own: OwnPostgres, replica: OwnPostgres, shard: Shard) -> None
     assert found["postgres:writer"].detail == "it is no replica: it takes writes of its own"
 
 
+@pytest.mark.long
 def test_a_replica_says_how_far_behind_it_is(own: OwnPostgres, replica: OwnPostgres, shard: Shard) -> None:
     asks = replace(shard, app=own.superuser, replicas=(replace(replica.server, name="reader"),))
     own.execute("create table counted (n int)")

@@ -15,7 +15,7 @@ from kos.log.seal import QUERIES
 from kos.tenancy import Store, create_tenant
 from kos.tenancy.placement import place_of
 from kos.tenancy.store import Connection
-from suites import short, spread
+from suites import spread
 
 FEW, MANY = 200, 6_000
 MOST = 60  # pages more; an index has grown by a level
@@ -95,7 +95,8 @@ def test_pages_do_not_grow_with_the_seals(full_store: Store, full_superuser: Any
     assert all(0 < after <= before + MOST for before, after in zip(few, many, strict=True))
 
 
-@pytest.mark.parametrize("taken", short([False, True], True), ids=["its name is free", "its name is taken"])
+@pytest.mark.long
+@pytest.mark.parametrize("taken", [False, True], ids=["its name is free", "its name is taken"])
 def test_who_takes_a_table_in_reads_no_triggers_of_others(full_superuser: Any, taken: bool) -> None:
     """Each schema of a tenant brings a dozen for each of its tables."""
     create = "create table public.fresh (tenant_id uuid, id int, primary key (tenant_id, id))"

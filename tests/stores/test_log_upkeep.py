@@ -380,6 +380,7 @@ end $$
 """
 
 
+@pytest.mark.long
 def test_what_fails_for_one_table_stops_no_other_upkeep(things: Connection) -> None:
     told: list[str] = []
     things.add_notice_handler(lambda notice: told.append(notice.message_primary or ""))

@@ -78,6 +78,7 @@ def has_part(store: Store, tenant: Tenant) -> bool:
     return ask(store, PARTS, tenant=str(tenant.id)) == [1]
 
 
+@pytest.mark.long
 def test_all_of_them_get_the_rows_of_a_table_that_is_logged_later(
     store: Store, full_superuser: Any, tenants: list[Tenant]
 ) -> None:

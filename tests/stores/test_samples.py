@@ -146,7 +146,7 @@ with kos.open() as store:
 """
 
 
-@pytest.mark.parametrize("after", spread([130, 1, 250, 450], 3))
+@pytest.mark.parametrize("after", spread([130, 1, 250, 450], 4))
 def test_a_load_that_was_killed_is_finished_by_loading_again(
     store: Store, site: Site, tmp_path: Path, after: int
 ) -> None:

@@ -162,6 +162,7 @@ def test_a_huge_seal_delays_no_other_tenant(database: Topology, log: Log, start_
     assert log.sealed(A) == 0
 
 
+@pytest.mark.long
 def test_no_tenant_starves(database: Topology, log: Log, start_worker: StartWorker) -> None:
     """Tenants that can't be sealed at all, more than a worker asks for at once, and one that can."""
     for number in range(100, 160):

@@ -106,6 +106,7 @@ def test_a_seed_gives_the_same_choices(store: Store, tmp_path: Path) -> None:
     assert first[:both] == second[:both]
 
 
+@pytest.mark.long
 def test_each_run_has_its_own_account(store: Store, tmp_path: Path, result: Result) -> None:
     second = workload.run(store, tmp_path / "second.ledger", SMALL, seconds=0.3)
     assert second.verdict.holds
@@ -392,6 +393,7 @@ def test_what_is_planted_is_reported_under_its_name(
         assert (verdict.findings[-1].kind, tenant) in {(each.kind, each.tenant) for each in verdict.findings}
 
 
+@pytest.mark.long
 def test_a_whole_transaction_that_vanished_is_lost_once(store: Store, result: Result) -> None:
     with behind_its_back(store, "workload-1") as connection:
         tenant = tenant_of(store, "workload-1")
@@ -450,6 +452,7 @@ def rewrite(path: Path, change: Callable[[dict[str, Any]], dict[str, Any] | None
     path.write_text("".join(json.dumps(record) + "\n" for record in records if record))
 
 
+@pytest.mark.long
 def test_without_its_outcome_an_attempt_is_ambiguous_and_may_have_happened(store: Store, result: Result) -> None:
     ledger, verdict = result.verdict.ledger, result.verdict
     rewrite(ledger, lambda record: None if record["record"] == "acknowledged" else record)
