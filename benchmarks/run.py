@@ -58,7 +58,7 @@ _HEAD = """\
 Written by `make bench`. Figures with a × are ratios within one run: the arms take turns, in several rounds; what stands
 here is the median of the rounds' ratios, with the quartiles. A figure of its own, such as failed statements or a
 longest stall, is the worst of all rounds. A control shows what a figure means: it is the naive way, and has to lose. A
-bar that is not reached says so.
+bar that is not reached says so. What takes minutes has fewer rounds.
 """
 
 
@@ -111,7 +111,7 @@ def _machine(bench: Bench) -> str:
     version = sys.version.split()[0]
     return (
         f"{datetime.now(UTC):%Y-%m-%d} · {os.cpu_count()} processors · {memory:.0f} GiB · PostgreSQL"
-        f" {str(row[0]).split()[0] if row else '?'} · Python {version} · {bench.rounds} rounds\n"
+        f" {str(row[0]).split()[0] if row else '?'} · Python {version} · {bench.rounds} rounds at most\n"
     )
 
 

@@ -31,7 +31,8 @@ def run(bench: Bench) -> Report:
     report.notes.append(
         "Cold is a folder without anything, warm one that was stopped. Servers start side by side, so the slowest"
         " decides: the graph's Java, and in the cold case PostgreSQL's initdb. A store's seconds end when its own"
-        " driver got an answer; the worker's begin when the stores are found healthy, and it was started before."
+        " driver got an answer; the worker's begin when the stores are found healthy, and it was started before. The"
+        " start of Python and of the command line is not in it."
     )
     return report
 
