@@ -163,14 +163,14 @@ def collect(
     result = Collected(tenant.name, held=bool(row and row[0]))
     before = now() - grace
     looked = 0
-    with store.operator(place_of(tenant)) as data:
-        for page in bucket.pages(tenant.id):
-            old = [stored for stored in page if stored.modified < before]
-            for start in range(0, len(old), DELETIONS):
-                some = old[start : start + DELETIONS]
-                result = _collect_some(store, data, bucket, tenant, some, result, dry_run=dry_run)
-            looked += len(page)
-            progress(f"objects of {tenant.name}", looked, None)
+    for page in bucket.pages(tenant.id):
+        if old := [stored for stored in page if stored.modified < before]:
+            with store.operator(place_of(tenant)) as data:
+                for start in range(0, len(old), DELETIONS):
+                    some = old[start : start + DELETIONS]
+                    result = _collect_some(store, data, bucket, tenant, some, result, dry_run=dry_run)
+        looked += len(page)
+        progress(f"objects of {tenant.name}", looked, None)
     return result
 
 
