@@ -18,7 +18,7 @@ from kos.topology.model import Login, Shard, Topology, fixed
 
 pytestmark = pytest.mark.xdist_group("doctor")  # the servers are made once, not in every worker
 
-GROUPS = ("kos_owner", "kos_app", "kos_persona", "kos_operator", "kos_auditor")
+GROUPS = ("kos_owner", "kos_app", "kos_persona", "kos_operator", "kos_mover", "kos_auditor")
 PASSWORD = "of a role"
 RESTART = "then restart the server"
 

@@ -88,13 +88,11 @@ class Fences:
                 return None
             self._idle.remove(found)
         since, _, connection = found
-        try:
+        with suppress(psycopg.Error):  # it was ended meanwhile: another one is opened
             if since >= time.monotonic() - _FRESH_SECONDS:
                 connection.execute(QUERIES.as_new)
                 postgres.settle(server_at(self._store.topology, place), connection)
                 return connection
-        except psycopg.Error:
-            pass  # it was ended meanwhile: another one is opened
         connection.close()
         return None
 
