@@ -218,11 +218,17 @@ def test_feeds(documented: Store, cli: Cli, capsys: pytest.CaptureFixture[str]) 
     seek = ("feed", "seek", "shapes", "--tenant", "documented", "--to", "0")
     agrees("feed seek", cli(*seek, "--dry-run"))
     agrees("feed seek", cli(*seek, "--yes"))
-    agrees("feed list", cli("feed", "list"))
+    # Of a tenant that another test removes, a projection's cursor may stand a moment longer, without a name.
+    agrees("feed list", [each for each in cli("feed", "list") if each["tenant"] in ids(documented)])
     agrees("feed drop", cli("feed", "drop", "shapes", "--dry-run"))
     agrees("feed drop", cli("feed", "drop", "shapes", "--yes"))
     assert run(["feed", "drop", "shapes", "--yes"]) == errors.WRONG_USE
     assert run([*seek[:-1], "one"]) == errors.WRONG_USE
+
+
+def ids(store: Store) -> set[str]:
+    """The ids of all tenants."""
+    return {str(each.id) for each in list_tenants(store)}
 
 
 @pytest.mark.long

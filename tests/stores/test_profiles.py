@@ -116,7 +116,12 @@ def is_there(store: Store, row: Any) -> bool:
 def test_a_client_that_is_stuck_is_ended(store: Store, stuck: str) -> None:
     """By transaction_timeout from PostgreSQL 17 on; before, by the limits on a statement and on idling."""
     create_tenant(store, "acme")
-    ended = (psycopg.OperationalError, psycopg.errors.QueryCanceled, psycopg.errors.IdleInTransactionSessionTimeout)
+    ended = (
+        psycopg.OperationalError,
+        psycopg.errors.QueryCanceled,
+        psycopg.errors.IdleInTransactionSessionTimeout,
+        psycopg.errors.TransactionTimeout,
+    )
     with pytest.raises(ended), store.tenant("acme", timeout=0.3) as session:
         if stuck == "between two":
             row = session.execute("select pg_backend_pid()").fetchone()
