@@ -1,4 +1,4 @@
--- Sealing and taking turns refuse any isolation but READ COMMITTED; no number of an incarnation is given twice.
+-- Sealing and taking turns refuse any isolation but READ COMMITTED; an incarnation can begin after one that was forgotten.
 -- oldest library: 1
 --
 -- Both lock first and look then. Under a snapshot from before the lock a seal would give positions a second time, and a
@@ -47,8 +47,8 @@ begin
   return true;
 end $$;
 
--- Begin an incarnation with a number that no earlier one had, here or where somebody remembers one: a database that was
--- restored has forgotten those that began after its copy was made, and would give their numbers again.
+-- Begin an incarnation with a number above `after`: a database that was restored has forgotten those that began after its
+-- copy was made, and would give their numbers again. Who remembers one says it; where nobody does, they are given again.
 create function kos.begin_incarnation(reason text, after integer) returns integer
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
